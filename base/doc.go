@@ -1,0 +1,7 @@
+// Package base is the shared vocabulary of a Pegasus cluster: partition ids, node
+// addresses, error codes, the partition hash, and the encodings of row keys.
+//
+// It owns the spelling of these things on the wire and nothing else: no socket, no
+// disk, no clock, no goroutine. Every other package may import it; it imports only its
+// own sub-package tbin, the Thrift binary primitives.
+package base
