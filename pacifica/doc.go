@@ -1,0 +1,43 @@
+// Package pacifica is the replication protocol of one partition as a pure state machine:
+// PacificA with cumulative acknowledgements.
+//
+// # What it owns
+//
+// Ballots, decrees, roles, the window of prepared mutations, the commit rule, catching up
+// members and learners, and the wish to change the membership. A Core is fed with
+// Propose, Step, Persisted, Configure, Installed and Tick, and gathers what must be done
+// in one Ready: entries to persist, messages to send, mutations to apply, requests to the
+// meta, a checkpoint to fetch. It must not know a clock, a disk, a socket, a goroutine or
+// what a mutation means.
+//
+// # The protocol
+//
+// The meta persists a configuration (ballot, primary, secondaries) before anyone acts on
+// it, and each new one has ballot+1. The primary stamps every mutation with its ballot and
+// the next decree, and sends it to all members. A member accepts decrees only in sequence
+// and acknowledges the highest decree up to which it holds everything durably. A decree is
+// committed when the primary and every secondary of the configuration hold it.
+//
+// A new primary starts from its own commit point, the base of its ballot. What it has
+// prepared beyond is prepared again under the new ballot, and it serves nothing before
+// all of that is committed. A secondary that meets a new ballot trusts its own entries up
+// to the base (committed decrees are the same on every member) and lets the primary
+// replace the rest; replacing a decree drops what followed it under an older ballot. So the
+// ballots in a member's log never decrease, and after a restart the prepared mutations are
+// those that follow the applied ones without a gap and without a falling ballot.
+//
+// A learner is a member whose acknowledgement isn't asked for. It is sent what it lacks,
+// from the window or the log; when the log no longer reaches back far enough it fetches a
+// checkpoint. Close to the tip it becomes joining: from then on commits wait for it too, and
+// once it holds everything committed the meta is asked to make it a secondary. So whatever
+// the meta answers, and whenever, a member holds all that may be committed.
+//
+// # Invariants
+//
+// Asserted under the build tag invariants, and by the simulator on every step:
+//   - one primary a ballot; a ballot only grows;
+//   - applied <= committed <= verified <= last on a follower, committed <= persisted on a primary;
+//   - committed on the primary means held by every member of its configuration;
+//   - commit order is decree order, without a gap;
+//   - a primary serves only after it committed all that it held when it was promoted.
+package pacifica

@@ -1,0 +1,259 @@
+package pacifica
+
+// AddLearner makes node a learner. It does nothing if node is a member or learner already.
+func (c *Core) AddLearner(node NodeID) error {
+	if c.status != Primary {
+		return ErrNotPrimary
+	}
+	if node == 0 || c.cfg.Has(node) {
+		return nil
+	}
+	for _, p := range c.peers {
+		if p.id == node {
+			return nil
+		}
+	}
+	c.nextSig++
+	p := &peer{id: node, learner: true, signature: c.nextSig, next: c.committed + 1}
+	c.peers = append(c.peers, p)
+	c.send(p)
+	return nil
+}
+
+// RemoveMember asks the meta to take node out of the group; a learner is simply dropped.
+func (c *Core) RemoveMember(node NodeID) error {
+	if c.status != Primary {
+		return ErrNotPrimary
+	}
+	for _, p := range c.peers {
+		if p.id != node {
+			continue
+		}
+		if p.learner {
+			if c.change == nil || c.change.Node != node {
+				c.dropPeer(node)
+			}
+			return nil
+		}
+		if c.change == nil {
+			c.askRemove(p)
+		}
+	}
+	return nil
+}
+
+func (c *Core) askRemove(p *peer) {
+	next := Config{Ballot: c.ballot + 1, Primary: c.cfg.Primary}
+	for _, s := range c.cfg.Secondaries {
+		if s != p.id {
+			next.Secondaries = append(next.Secondaries, s)
+		}
+	}
+	c.ask(Change{Kind: ChangeRemove, Node: p.id, Config: next})
+}
+
+func (c *Core) dropPeer(id NodeID) {
+	for i, p := range c.peers {
+		if p.id == id && p.learner {
+			c.peers = append(c.peers[:i:i], c.peers[i+1:]...)
+			c.advance()
+			return
+		}
+	}
+}
+
+// Unreachable reports that messages to node fail.
+func (c *Core) Unreachable(node NodeID) {
+	for _, p := range c.peers {
+		if p.id == node {
+			p.down = true
+		}
+	}
+}
+
+// advance moves the commit point to what every member holds, and asks for learners to join
+// that are ready.
+func (c *Core) advance() {
+	if c.status != Primary {
+		return
+	}
+	d := c.persisted
+	for _, p := range c.peers {
+		if !p.learner || p.joining {
+			d = min(d, p.match)
+		}
+	}
+	if d > c.committed {
+		c.commitTo(d)
+	}
+	for _, p := range c.peers {
+		if !p.learner {
+			continue
+		}
+		if !p.joining && !p.snapshot && !p.down && p.match >= c.base && p.match+joinDistance >= c.last() && c.change == nil && !c.anyJoining() {
+			p.joining = true
+		}
+		if p.joining && p.match >= c.committed && c.change == nil {
+			next := Config{Ballot: c.ballot + 1, Primary: c.cfg.Primary}
+			next.Secondaries = append(append(next.Secondaries, c.cfg.Secondaries...), p.id)
+			c.ask(Change{Kind: ChangeAdd, Node: p.id, Config: next})
+		}
+	}
+}
+
+func (c *Core) anyJoining() bool {
+	for _, p := range c.peers {
+		if p.joining {
+			return true
+		}
+	}
+	return false
+}
+
+// fill sends p what it lacks, as far as the bound on what is under way permits.
+func (c *Core) fill(p *peer) {
+	for !p.snapshot && p.next <= c.last() && p.sentBytes < 4*c.opt.MaxSendBytes {
+		if !c.send(p) {
+			return
+		}
+	}
+}
+
+// send sends p one message: the next entries, or none if it has them all. It reports
+// whether entries were sent.
+func (c *Core) send(p *peer) bool {
+	m := Message{Type: MsgPrepare, From: c.opt.Self, To: p.id, Ballot: c.ballot, Role: Secondary, Base: c.base, Prev: p.next - 1,
+		Commit: c.committed, Last: c.last()}
+	if p.learner {
+		m.Role, m.Signature = Learner, p.signature
+	}
+	if !p.snapshot && p.next <= c.last() {
+		es, err := c.collect(p.next)
+		if err != nil {
+			c.lacking(p)
+			return false
+		}
+		m.Entries = es
+		n := int64(0)
+		for i := range es {
+			n += int64(len(es[i].Payload)) + 64
+		}
+		p.next += int64(len(es))
+		p.sent = append(p.sent, sentRange{p.next - 1, n})
+		p.sentBytes += n
+	}
+	p.unsent = 0
+	p.sentCommit = c.committed
+	c.ready.Messages = append(c.ready.Messages, m)
+	return len(m.Entries) > 0
+}
+
+// lacking deals with a follower that needs entries which the log no longer has.
+func (c *Core) lacking(p *peer) {
+	if p.learner {
+		p.snapshot = true
+		c.ready.Messages = append(c.ready.Messages, Message{Type: MsgSnapshot, From: c.opt.Self, To: p.id, Ballot: c.ballot,
+			Role: Learner, Signature: p.signature, Commit: c.committed})
+		return
+	}
+	if c.change == nil {
+		c.askRemove(p)
+	}
+}
+
+// collect returns entries from decree d on for one message, stamped with this ballot.
+func (c *Core) collect(d int64) ([]Entry, error) {
+	var es []Entry
+	if d < c.first {
+		got, err := c.opt.Log.Entries(d, c.first-1, c.opt.MaxSendBytes)
+		if err != nil {
+			return nil, err
+		}
+		es = got
+	} else {
+		n, end := int64(0), d
+		for end <= c.last() && (n == 0 || n < c.opt.MaxSendBytes) {
+			n += int64(len(c.at(end).Payload)) + 64
+			end++
+		}
+		es = append(es, c.entries[d-c.first:end-c.first]...)
+	}
+	// Every entry on the wire carries the sender's ballot: what a follower logs never
+	// has a falling ballot, which a restart relies on.
+	for i := range es {
+		es[i].Ballot = c.ballot
+	}
+	return es, nil
+}
+
+func (c *Core) stepAck(m *Message) {
+	var p *peer
+	for _, q := range c.peers {
+		if q.id == m.From {
+			p = q
+		}
+	}
+	if p == nil || (p.learner && p.signature != m.Signature) {
+		return
+	}
+	p.quiet, p.down = 0, false
+	if m.Prepared > p.match {
+		p.match = min(m.Prepared, c.last())
+		p.stalled = 0
+	}
+	for len(p.sent) > 0 && p.sent[0].last <= m.Prepared {
+		p.sentBytes -= p.sent[0].bytes
+		p.sent = p.sent[1:]
+	}
+	if p.snapshot && !m.Busy {
+		p.snapshot = false
+		p.next, p.sent, p.sentBytes = m.Prepared+1, nil, 0
+	} else if m.Gap && !m.Busy {
+		p.next, p.sent, p.sentBytes = m.Prepared+1, nil, 0
+	}
+	p.next = max(p.next, p.match+1)
+	c.fill(p)
+	c.advance()
+}
+
+func (c *Core) tickPrimary() {
+	for _, p := range append([]*peer(nil), c.peers...) {
+		p.quiet++
+		p.unsent++
+		if p.match < c.last() {
+			p.stalled++
+		} else {
+			p.stalled = 0
+		}
+		switch {
+		case p.learner && p.quiet >= c.opt.LearnTicks && (c.change == nil || c.change.Node != p.id):
+			c.dropPeer(p.id)
+			continue
+		case p.learner && p.joining && p.stalled >= c.opt.EjectTicks && c.change == nil:
+			// The meta was not asked yet, so commits need not wait for it any longer.
+			c.dropPeer(p.id)
+			continue
+		case !p.learner && c.change == nil && p.expired(c.opt.EjectTicks):
+			c.askRemove(p)
+		}
+		if p.stalled > 0 && p.stalled%c.opt.ResendTicks == 0 && !p.snapshot {
+			p.next, p.sent, p.sentBytes = p.match+1, nil, 0
+			c.send(p)
+		} else if p.unsent >= c.opt.HeartbeatTicks || (p.sentCommit < c.committed && p.unsent*2 >= c.opt.HeartbeatTicks) {
+			if p.next <= c.last() {
+				c.fill(p)
+			}
+			if p.unsent > 0 {
+				c.send(p)
+			}
+		}
+	}
+}
+
+// expired tells whether a secondary stood still, or said nothing, for too long.
+func (p *peer) expired(limit int) bool {
+	if p.down {
+		limit = (limit + 2) / 3
+	}
+	return p.stalled >= limit || p.quiet >= limit
+}
