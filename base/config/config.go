@@ -5,7 +5,8 @@ import "time"
 // Config is one file. A server reads the sections it needs.
 //
 // Tags: toml is the key, doc its meaning; def its default in TOML syntax; unit what a
-// number counts, if it isn't in the key.
+// number counts, if it isn't in the key; min and max its limits, both included (for a
+// list, min:"1" is "not empty"); oneof the words it may be; form:"addr" is host:port.
 type Config struct {
 	Cluster Cluster `toml:"cluster" doc:"What this cluster is called and where its meta servers are."`
 	Log     Logging `toml:"logging" doc:"The server's own messages, written to standard error."`
@@ -20,21 +21,21 @@ type Config struct {
 // Cluster names the cluster.
 type Cluster struct {
 	Name        string   `toml:"name" def:"\"onebox\"" doc:"Name of the cluster, shown by cluster_info and checked by servers."`
-	MetaServers []string `toml:"meta_servers" def:"[\"127.0.0.1:34601\"]" doc:"Addresses of all meta servers, host:port. One is a quorum of one; three or five tolerate one or two failures."`
+	MetaServers []string `toml:"meta_servers" form:"addr" min:"1" def:"[\"127.0.0.1:34601\"]" doc:"Addresses of all meta servers, host:port. One is a quorum of one; three or five tolerate one or two failures."`
 }
 
 // Logging configures logrus.
 type Logging struct {
-	Level string `toml:"level" def:"\"info\"" doc:"Least level that is written: debug, info, warn or error."`
+	Level string `toml:"level" oneof:"debug info warn error" def:"\"info\"" doc:"Least level that is written: debug, info, warn or error."`
 	JSON  bool   `toml:"json" def:"false" doc:"Write one JSON object a line instead of text."`
 }
 
 // RPC configures the network layer.
 type RPC struct {
-	MaxFrameBytes       int64    `toml:"max_frame_bytes" def:"67108864" doc:"Longest request or answer; a longer one closes its connection."`
-	MaxConnections      int      `toml:"max_connections" def:"20000" doc:"Connections a server keeps open; above it new ones are closed at once."`
+	MaxFrameBytes       int64    `toml:"max_frame_bytes" min:"65536" max:"2147483647" def:"67108864" doc:"Longest request or answer; a longer one closes its connection."`
+	MaxConnections      int      `toml:"max_connections" min:"1" def:"20000" doc:"Connections a server keeps open; above it new ones are closed at once."`
 	MaxConnectionsPerIP int      `toml:"max_connections_per_ip" def:"0" doc:"The same for one client address; 0 is no limit."`
-	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" def:"268435456" doc:"Memory of requests that are read and not yet answered; above it reading waits."`
+	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" def:"268435456" doc:"Memory of requests that are read and not yet answered; above it reading waits."`
 	IdleTimeout         Duration `toml:"idle_timeout" def:"\"30m\"" doc:"A connection without traffic for that long is closed."`
 	HostPortOverThrift  bool     `toml:"host_port_over_thrift" def:"false" doc:"Fill the host_port (hp_*) fields in answers over the THFT framing. Published Go and Python clients, admin-cli and pegic can't decode them; only upstream's newest Go admin test and collector want them."`
 	HostPortOverRDSN    bool     `toml:"host_port_over_rdsn" def:"true" doc:"Fill the host_port (hp_*) fields in answers over the rDSN framing. C++ clients and shells of 2.6 need them; those of 2.5 and before can't decode them."`
@@ -42,44 +43,44 @@ type RPC struct {
 
 // Meta configures a meta server.
 type Meta struct {
-	Listen            string   `toml:"listen" def:"\"127.0.0.1:34601\"" doc:"Address to listen on and to be known by; must be one of cluster.meta_servers."`
+	Listen            string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34601\"" doc:"Address to listen on and to be known by; must be one of cluster.meta_servers."`
 	DataDir           string   `toml:"data_dir" def:"\"data/meta\"" doc:"Directory of the meta's raft log and snapshots."`
-	CureInterval      Duration `toml:"cure_interval" def:"\"500ms\"" doc:"How often missing replicas are looked for, besides at every event that may cause one."`
+	CureInterval      Duration `toml:"cure_interval" min:"10ms" def:"\"500ms\"" doc:"How often missing replicas are looked for, besides at every event that may cause one."`
 	CreateWait        Duration `toml:"create_wait" def:"\"10s\"" doc:"How long an answer to create table waits for every partition to become writable."`
 	ReserveTime       Duration `toml:"reserve_time" def:"\"168h\"" doc:"How long a dropped table can be recalled, when the drop doesn't say."`
-	MinReplicaCount   int      `toml:"min_replica_count" def:"1" doc:"Least replica count of a table."`
-	MaxReplicaCount   int      `toml:"max_replica_count" def:"5" doc:"Largest replica count of a table."`
-	MaxPartitionCount int      `toml:"max_partition_count" def:"65536" doc:"Largest partition count of a table."`
-	RaftHeartbeat     Duration `toml:"raft_heartbeat" def:"\"500ms\"" doc:"Heartbeat timeout of the metas' quorum; its election timeout is the same."`
+	MinReplicaCount   int      `toml:"min_replica_count" min:"1" def:"1" doc:"Least replica count of a table."`
+	MaxReplicaCount   int      `toml:"max_replica_count" min:"1" max:"100" def:"5" doc:"Largest replica count of a table."`
+	MaxPartitionCount int      `toml:"max_partition_count" min:"1" def:"65536" doc:"Largest partition count of a table."`
+	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" def:"\"500ms\"" doc:"Heartbeat timeout of the metas' quorum; its election timeout is the same."`
 }
 
 // FD configures failure detection, on both sides.
 type FD struct {
-	BeaconInterval Duration `toml:"beacon_interval" def:"\"1s\"" doc:"How often a replica server tells the meta that it lives."`
+	BeaconInterval Duration `toml:"beacon_interval" min:"10ms" def:"\"1s\"" doc:"How often a replica server tells the meta that it lives."`
 	Lease          Duration `toml:"lease" def:"\"8s\"" doc:"A replica server that had no acknowledged beacon for this long stops serving, counted from when the beacon was sent."`
 	Grace          Duration `toml:"grace" def:"\"9s\"" doc:"The meta declares a replica server dead after this long without a beacon, counted from when the last one was received."`
 }
 
 // Replica configures a replica server.
 type Replica struct {
-	Listen           string   `toml:"listen" def:"\"127.0.0.1:34801\"" doc:"Address to listen on and to be known by."`
-	DataDirs         []string `toml:"data_dirs" def:"[\"data/replica\"]" doc:"Data directories, each \"tag:path\" or a path alone; one a disk."`
+	Listen           string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on and to be known by."`
+	DataDirs         []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, each \"tag:path\" or a path alone; one a disk."`
 	MinReplicas      int      `toml:"mutation_2pc_min_replica_count" def:"0" doc:"A partition with fewer live members refuses writes; 0 is: 1 for tables of 1 or 2 replicas, otherwise a majority of the table's replica count."`
 	MaxWriteBytes    int64    `toml:"max_allowed_write_size" def:"1048576" unit:"bytes" doc:"Largest body of a write request; 0 is no limit."`
 	PrepareTimeout   Duration `toml:"prepare_timeout" def:"\"3s\"" doc:"A secondary that leaves a prepare unanswered for this long is removed from its group."`
-	MaxMutations     int      `toml:"max_mutations_in_flight" def:"64" doc:"Mutations of one partition between prepare and commit."`
-	MaxBatchBytes    int64    `toml:"max_batch_bytes" def:"1048576" doc:"Writes that wait are joined into one mutation up to this size."`
-	CommitInterval   Duration `toml:"commit_interval" def:"\"500ms\"" doc:"How soon secondaries are told the commit point when no write carries it."`
-	ConfigSync       Duration `toml:"config_sync_interval" def:"\"5s\"" doc:"How often the whole configuration is compared with the meta's."`
-	LearnConcurrency int      `toml:"learn_concurrency" def:"3" doc:"Checkpoint copies that a server receives at the same time."`
+	MaxMutations     int      `toml:"max_mutations_in_flight" min:"1" def:"64" doc:"Mutations of one partition between prepare and commit."`
+	MaxBatchBytes    int64    `toml:"max_batch_bytes" min:"1" def:"1048576" doc:"Writes that wait are joined into one mutation up to this size."`
+	CommitInterval   Duration `toml:"commit_interval" min:"10ms" def:"\"500ms\"" doc:"How soon secondaries are told the commit point when no write carries it."`
+	ConfigSync       Duration `toml:"config_sync_interval" min:"100ms" def:"\"5s\"" doc:"How often the whole configuration is compared with the meta's."`
+	LearnConcurrency int      `toml:"learn_concurrency" min:"1" def:"3" doc:"Checkpoint copies that a server receives at the same time."`
 	LearnRate        int64    `toml:"learn_bytes_per_second" def:"104857600" doc:"Bytes a second that a server sends for all checkpoint copies together; 0 is no limit."`
-	MaxScanSessions  int      `toml:"max_scan_sessions" def:"10000" doc:"Open scan sessions of a server; above it the oldest is closed."`
+	MaxScanSessions  int      `toml:"max_scan_sessions" min:"1" def:"10000" doc:"Open scan sessions of a server; above it the oldest is closed."`
 }
 
 // WAL configures the replication log.
 type WAL struct {
-	Sync         string `toml:"sync" def:"\"always\"" doc:"When a write is acknowledged: \"always\" once it is on the disk of every member of its group, \"os\" once every member has handed it to its operating system (it survives the death of a process, not of all machines)."`
-	SegmentBytes int64  `toml:"segment_bytes" def:"67108864" doc:"Size at which a new segment file is begun."`
+	Sync         string `toml:"sync" oneof:"always os" def:"\"always\"" doc:"When a write is acknowledged: \"always\" once it is on the disk of every member of its group, \"os\" once every member has handed it to its operating system (it survives the death of a process, not of all machines)."`
+	SegmentBytes int64  `toml:"segment_bytes" min:"65536" def:"67108864" doc:"Size at which a new segment file is begun."`
 	MaxBytes     int64  `toml:"max_bytes" def:"1073741824" doc:"Above this size replicas whose old entries hold segments are flushed, so that they can go."`
 	KeepBytes    int64  `toml:"keep_bytes" def:"134217728" doc:"Entries that are kept beyond need, so that a replica that was away for a moment catches up from the log."`
 }
@@ -87,13 +88,13 @@ type WAL struct {
 // Storage configures Pebble.
 type Storage struct {
 	BlockCacheBytes    int64    `toml:"block_cache_bytes" def:"268435456" doc:"Cache of data blocks, for all replicas of a server."`
-	MemtableBytes      int64    `toml:"memtable_bytes" def:"16777216" doc:"Size at which one replica's memtable is flushed."`
-	MemtablesBytes     int64    `toml:"memtables_total_bytes" def:"268435456" doc:"Memory of all replicas' memtables together; above it the largest are flushed early."`
-	OpenFiles          int      `toml:"open_files" def:"4096" doc:"Table files kept open, for all replicas of a server."`
-	Compactions        int      `toml:"compactions" def:"2" doc:"Compactions that run at the same time, for all replicas of a server."`
-	MaxIterations      int      `toml:"max_iteration_count" def:"1000" doc:"Rows that one page of a scan looks at."`
-	MultiGetIterations int      `toml:"multi_get_max_iteration_count" def:"3000" doc:"Rows that one multi_get looks at."`
-	MultiGetBytes      int64    `toml:"multi_get_max_iteration_size" def:"31457280" unit:"bytes" doc:"Bytes of rows that one multi_get returns."`
+	MemtableBytes      int64    `toml:"memtable_bytes" min:"65536" def:"16777216" doc:"Size at which one replica's memtable is flushed."`
+	MemtablesBytes     int64    `toml:"memtables_total_bytes" min:"65536" def:"268435456" doc:"Memory of all replicas' memtables together; above it the largest are flushed early."`
+	OpenFiles          int      `toml:"open_files" min:"16" def:"4096" doc:"Table files kept open, for all replicas of a server."`
+	Compactions        int      `toml:"compactions" min:"1" def:"2" doc:"Compactions that run at the same time, for all replicas of a server."`
+	MaxIterations      int      `toml:"max_iteration_count" min:"1" def:"1000" doc:"Rows that one page of a scan looks at."`
+	MultiGetIterations int      `toml:"multi_get_max_iteration_count" min:"1" def:"3000" doc:"Rows that one multi_get looks at."`
+	MultiGetBytes      int64    `toml:"multi_get_max_iteration_size" min:"1" def:"31457280" unit:"bytes" doc:"Bytes of rows that one multi_get returns."`
 	IterationTime      Duration `toml:"iteration_threshold_time" def:"\"30s\"" doc:"Time that one range read may take."`
 }
 

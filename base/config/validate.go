@@ -1,0 +1,204 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A key's own limits stand in its tags: min and max (numbers and durations, both
+// included), oneof (words separated by spaces), form ("addr", "addrs"). Without min a
+// number is at least 0 and a duration longer than 0.
+
+func (c *Config) validate(file string, data []byte) error {
+	fail := func(path, problem, fix string) error {
+		sec, name, _ := strings.Cut(path, ".")
+		return &Error{File: file, Line: lineOf(data, sec, name), Key: path, Problem: problem, Fix: fix}
+	}
+	for _, k := range keys() {
+		if problem, fix := checkValue(k, k.field(c)); problem != "" {
+			return fail(k.path(), problem, fix)
+		}
+	}
+	switch {
+	case c.FD.Lease.D() >= c.FD.Grace.D():
+		return fail("failure_detector.lease", fmt.Sprintf("%v isn't shorter than failure_detector.grace, %v", c.FD.Lease.D(), c.FD.Grace.D()),
+			"shorten the lease or lengthen the grace: a server must stop serving before another takes over")
+	case c.FD.BeaconInterval.D()*2 > c.FD.Lease.D():
+		return fail("failure_detector.beacon_interval", fmt.Sprintf("%v is more than half of failure_detector.lease, %v", c.FD.BeaconInterval.D(), c.FD.Lease.D()),
+			"shorten it: one lost beacon must not end a lease")
+	case c.Meta.MinReplicaCount > c.Meta.MaxReplicaCount:
+		return fail("meta.min_replica_count", fmt.Sprintf("%d is more than meta.max_replica_count, %d", c.Meta.MinReplicaCount, c.Meta.MaxReplicaCount),
+			"lower it or raise the other")
+	case c.Replica.MaxWriteBytes > c.RPC.MaxFrameBytes:
+		return fail("replica.max_allowed_write_size", fmt.Sprintf("%d is more than rpc.max_frame_bytes, %d", c.Replica.MaxWriteBytes, c.RPC.MaxFrameBytes),
+			"raise rpc.max_frame_bytes above it")
+	}
+	if d := duplicate(c.Cluster.MetaServers); d != "" {
+		return fail("cluster.meta_servers", fmt.Sprintf("%q stands twice", d), "name each meta server once")
+	}
+	return nil
+}
+
+func checkValue(k key, v reflect.Value) (problem, fix string) {
+	tag := k.tag
+	switch {
+	case v.Type() == durationType:
+		d := time.Duration(v.Int())
+		lo, err := time.ParseDuration(tag.Get("min"))
+		if err != nil {
+			lo = 1
+		}
+		if d < lo {
+			return fmt.Sprintf("%v is too short", d), "write at least " + orDefault(tag.Get("min"), "1ms") + ", the default is " + k.def
+		}
+		if hi, err := time.ParseDuration(tag.Get("max")); err == nil && d > hi {
+			return fmt.Sprintf("%v is too long", d), "write at most " + tag.Get("max") + ", the default is " + k.def
+		}
+	case v.CanInt():
+		lo, _ := strconv.ParseInt(tag.Get("min"), 10, 64)
+		if v.Int() < lo {
+			return fmt.Sprintf("%d is too small", v.Int()), fmt.Sprintf("write at least %d, the default is %s", lo, k.def)
+		}
+		if hi, err := strconv.ParseInt(tag.Get("max"), 10, 64); err == nil && v.Int() > hi {
+			return fmt.Sprintf("%d is too large", v.Int()), fmt.Sprintf("write at most %d, the default is %s", hi, k.def)
+		}
+	case v.Kind() == reflect.String:
+		return checkText(k, v.String())
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String:
+		if v.Len() == 0 && tag.Get("min") != "" {
+			return "the list is empty", "write for example " + k.name + " = " + k.def
+		}
+		for i := range v.Len() {
+			if problem, fix = checkText(k, v.Index(i).String()); problem != "" {
+				return problem, fix
+			}
+		}
+	}
+	return "", ""
+}
+
+func checkText(k key, s string) (problem, fix string) {
+	if words := strings.Fields(k.tag.Get("oneof")); len(words) > 0 && !slices.Contains(words, s) {
+		return fmt.Sprintf("%q is no value of it", s), "write one of " + strings.Join(words, ", ")
+	}
+	if k.tag.Get("form") == "addr" {
+		if err := CheckAddr(s); err != nil {
+			return err.Error(), "write host:port, for example " + k.name + " = " + k.def
+		}
+	}
+	return "", ""
+}
+
+// CheckAddr says what is wrong with an address of the form host:port, where host is a
+// name or an IPv4 address.
+func CheckAddr(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return fmt.Errorf("%q is no address of the form host:port", s)
+	}
+	if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
+		return fmt.Errorf("%q: the port has to be a number from 1 to 65535", s)
+	}
+	if host == "" {
+		return fmt.Errorf("%q names no host: others have to find the server by it", s)
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		if ip.To4() == nil {
+			return fmt.Errorf("%q: only IPv4 can travel in Pegasus' protocol", s)
+		}
+		if ip.IsUnspecified() {
+			return fmt.Errorf("%q: others have to find the server by this address, and can't by %s", s, host)
+		}
+	}
+	return nil
+}
+
+// CheckMeta checks what only a meta server needs: that it is one of the cluster's meta
+// servers, and that its directory is there.
+func (c *Config) CheckMeta(file string) error {
+	if !slices.Contains(c.Cluster.MetaServers, c.Meta.Listen) {
+		return &Error{File: file, Key: "meta.listen", Problem: fmt.Sprintf("%q is none of cluster.meta_servers %q", c.Meta.Listen, c.Cluster.MetaServers),
+			Fix: "add it to them, the same on every server"}
+	}
+	return checkDir(file, "meta.data_dir", c.Meta.DataDir)
+}
+
+// CheckReplica checks what only a replica server needs: that its directories are there.
+func (c *Config) CheckReplica(file string) error {
+	seen := map[string]bool{}
+	for _, d := range c.Replica.DataDirs {
+		_, path := SplitDataDir(d)
+		if err := checkDir(file, "replica.data_dirs", path); err != nil {
+			return err
+		}
+		if abs, err := filepath.Abs(path); err == nil {
+			if seen[abs] {
+				return &Error{File: file, Key: "replica.data_dirs", Problem: fmt.Sprintf("%q stands twice", path), Fix: "name each directory once"}
+			}
+			seen[abs] = true
+		}
+	}
+	return nil
+}
+
+// SplitDataDir takes an entry of replica.data_dirs apart. An entry without a tag has the
+// name of its directory as tag.
+func SplitDataDir(entry string) (tag, path string) {
+	if t, p, ok := strings.Cut(entry, ":"); ok {
+		return t, p
+	}
+	return filepath.Base(entry), entry
+}
+
+// checkDir wants a directory to be there: a server that made it itself would start empty
+// on the day its disk isn't mounted.
+func checkDir(file, key, path string) error {
+	e := &Error{File: file, Key: key}
+	fi, err := os.Stat(path)
+	switch {
+	case os.IsNotExist(err):
+		e.Problem = fmt.Sprintf("directory %q doesn't exist", path)
+		e.Fix = fmt.Sprintf("make it (mkdir -p %s) or mount its disk", path)
+	case err != nil:
+		e.Problem, e.cause = fmt.Sprintf("directory %q: %s", path, rootCause(err)), err
+		e.Fix = "make it readable for the user of the server"
+	case !fi.IsDir():
+		e.Problem, e.Fix = fmt.Sprintf("%q is a file", path), "name a directory"
+	default:
+		f, err := os.CreateTemp(path, ".writable-*")
+		if err == nil {
+			name := f.Name()
+			f.Close()
+			os.Remove(name)
+			return nil
+		}
+		e.Problem, e.cause = fmt.Sprintf("directory %q can't be written: %s", path, rootCause(err)), err
+		e.Fix = "give the user of the server the right to write there"
+	}
+	return e
+}
+
+func duplicate(list []string) string {
+	seen := map[string]bool{}
+	for _, s := range list {
+		if seen[s] {
+			return s
+		}
+		seen[s] = true
+	}
+	return ""
+}
+
+func orDefault(s, d string) string {
+	if s == "" {
+		return d
+	}
+	return s
+}
