@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+var built struct {
+	once sync.Once
+	dir  string
+	path string
+	err  error
+}
+
+// Main is what a package's TestMain calls: it runs the tests and removes the binary that
+// Binary built. It returns the exit status.
+func Main(m *testing.M) int {
+	defer func() {
+		if built.dir != "" {
+			os.RemoveAll(built.dir)
+		}
+	}()
+	return m.Run()
+}
+
+// Binary returns the path of the pegasus executable, built once a test process from this
+// module. PEGASUS_BIN names one that exists instead (one with the race detector, say).
+func Binary(tb testing.TB) string {
+	tb.Helper()
+	built.once.Do(func() {
+		if p := os.Getenv("PEGASUS_BIN"); p != "" {
+			built.path, built.err = filepath.Abs(p)
+			return
+		}
+		root, err := ModuleRoot()
+		if err != nil {
+			built.err = err
+			return
+		}
+		if built.dir, built.err = os.MkdirTemp("", "pegasus-bin"); built.err != nil {
+			return
+		}
+		built.path = filepath.Join(built.dir, "pegasus")
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "go", "build", "-o", built.path, "./cmd/pegasus")
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("go build ./cmd/pegasus: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		tb.Fatalf("no pegasus executable: %v", built.err)
+	}
+	return built.path
+}
+
+// ModuleRoot returns the directory of this module's go.mod, looking upwards from the working
+// directory (a test's working directory is its package's).
+func ModuleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		b, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil && len(b) > 15 && string(b[:15]) == "module pegasus\n" {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", fmt.Errorf("no go.mod of module pegasus above the working directory")
+		}
+		dir = up
+	}
+}
