@@ -186,6 +186,9 @@ func (c *SetAtomic) apply(s *State) Result {
 }
 
 func (c *SetLevel) apply(s *State) Result {
+	if !c.Level.valid() {
+		return failed(base.ErrInvalidParameters)
+	}
 	s.level = c.Level
 	return Result{Err: base.ErrOK}
 }

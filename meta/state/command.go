@@ -100,7 +100,7 @@ type SetAtomic struct {
 	On bool
 }
 
-// SetLevel sets the function level.
+// SetLevel sets the function level; base.ErrInvalidParameters if there is no such level.
 type SetLevel struct{ Level Level }
 
 // ChangeConfigs changes configurations, each on its own: one that is refused doesn't

@@ -50,7 +50,9 @@ func (s *State) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	case field{1, tbin.String}:
 		s.cluster = r.String()
 	case field{2, tbin.I64}:
-		s.level = Level(r.I64())
+		if l := Level(r.I64()); l.valid() {
+			s.level = l
+		}
 	case field{3, tbin.I64}:
 		s.lastID = max(s.lastID, int32(r.I64()))
 	case field{4, tbin.List}:

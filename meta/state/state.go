@@ -36,6 +36,14 @@ const (
 	LevelLively  Level = 500
 )
 
+func (l Level) valid() bool {
+	switch l {
+	case LevelStopped, LevelBlind, LevelFreezed, LevelSteady, LevelLively:
+		return true
+	}
+	return false
+}
+
 // MaxLastDrops is how many former members a configuration remembers.
 const MaxLastDrops = 3
 

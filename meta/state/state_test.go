@@ -54,7 +54,7 @@ func names(list []Addr) string {
 // TestScripts runs the scripts in testdata. Every command is encoded, decoded and applied
 // to one State, and its snapshot is restored into another, which must be the same.
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/scripts", func(t *testing.T, path string) {
 		s := New()
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd == "show" {
@@ -308,6 +308,7 @@ func FuzzDecode(f *testing.F) {
 	s := New()
 	s.Apply(Encode(&CreateTable{Name: "t", Partitions: 2, MaxReplicas: 3}))
 	f.Add(s.AppendSnapshot(nil))
+	f.Add([]byte("PGSMETA\x01\n\x00\x020000\x00\x00\x00\x00\x00")) // no such level
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := Decode(b); err == nil {
 			again, err := Decode(Encode(c))
