@@ -6,7 +6,6 @@ import (
 	"pegasus/base"
 	"pegasus/base/tbin"
 	"pegasus/gen/internal/seq"
-	"pegasus/gen/utils"
 )
 
 // AppendThrift appends the struct's body.
@@ -614,87 +613,6 @@ func (s *DuplicationSyncResponse) ReadThrift(r *tbin.Reader) {
 					s.DupMap[i].Val[i1].Val.ReadThrift(r)
 				}
 				n1.End(r)
-			}
-			n.End(r)
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *DuplicationListRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.AppNamePattern != "" {
-		b = tbin.AppendField(b, tbin.String, 1)
-		b = tbin.AppendString(b, s.AppNamePattern)
-	}
-	if s.absent&(1<<1) == 0 || s.MatchType != 0 {
-		b = tbin.AppendField(b, tbin.I32, 2)
-		b = tbin.AppendI32(b, int32(s.MatchType))
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *DuplicationListRequest) ReadThrift(r *tbin.Reader) {
-	*s = DuplicationListRequest{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.String:
-			s.absent &^= 1 << 0
-			s.AppNamePattern = r.String()
-		case id == 2 && t == tbin.I32:
-			s.absent &^= 1 << 1
-			s.MatchType = utils.PatternMatchType(r.I32())
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *DuplicationListResponse) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Err != "" {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Err.AppendThrift(b)
-	}
-	if s.absent&(1<<1) == 0 || s.HintMessage != "" {
-		b = tbin.AppendField(b, tbin.String, 2)
-		b = tbin.AppendString(b, s.HintMessage)
-	}
-	if s.absent&(1<<2) == 0 || len(s.AppStates) != 0 {
-		b = tbin.AppendField(b, tbin.Map, 3)
-		b = tbin.AppendMap(b, tbin.String, tbin.Struct, len(s.AppStates))
-		for i := range s.AppStates {
-			b = tbin.AppendString(b, s.AppStates[i].Key)
-			b = s.AppStates[i].Val.AppendThrift(b)
-		}
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *DuplicationListResponse) ReadThrift(r *tbin.Reader) {
-	*s = DuplicationListResponse{absent: 1<<3 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Err.ReadThrift(r)
-		case id == 2 && t == tbin.String:
-			s.absent &^= 1 << 1
-			s.HintMessage = r.String()
-		case id == 3 && t == tbin.Map:
-			s.absent &^= 1 << 2
-			n := seq.Map(r, tbin.String, tbin.Struct, 5)
-			s.AppStates = seq.Make[base.Pair[string, DuplicationAppState]](n)
-			for i := 0; i < n.N && r.Err() == nil; i++ {
-				s.AppStates[i].Key = r.String()
-				s.AppStates[i].Val.ReadThrift(r)
 			}
 			n.End(r)
 		default:

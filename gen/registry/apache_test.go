@@ -308,30 +308,13 @@ func writeEnd(ctx context.Context, p thrift.TProtocol) error {
 	return p.WriteStructEnd(ctx)
 }
 
-// readFields walks a struct; field reports whether it took the field.
-func readFields(ctx context.Context, p thrift.TProtocol, field func(t thrift.TType, id int16) (bool, error)) error {
-	if _, err := p.ReadStructBegin(ctx); err != nil {
-		return err
+// nextField reads a field's header; at the end of the struct it reports false.
+func nextField(ctx context.Context, p thrift.TProtocol) (t thrift.TType, id int16, more bool, err error) {
+	_, t, id, err = p.ReadFieldBegin(ctx)
+	if err != nil || t == thrift.STOP {
+		return t, id, false, err
 	}
-	for {
-		_, t, id, err := p.ReadFieldBegin(ctx)
-		if err != nil {
-			return err
-		}
-		if t == thrift.STOP {
-			return p.ReadStructEnd(ctx)
-		}
-		took, err := field(t, id)
-		if err == nil && !took {
-			err = p.Skip(ctx, t)
-		}
-		if err != nil {
-			return err
-		}
-		if err := p.ReadFieldEnd(ctx); err != nil {
-			return err
-		}
-	}
+	return t, id, true, nil
 }
 
 func (s *stdPut) Write(ctx context.Context, p thrift.TProtocol) error {
@@ -351,20 +334,34 @@ func (s *stdPut) Write(ctx context.Context, p thrift.TProtocol) error {
 }
 
 func (s *stdPut) Read(ctx context.Context, p thrift.TProtocol) error {
-	return readFields(ctx, p, func(t thrift.TType, id int16) (took bool, err error) {
+	if _, err := p.ReadStructBegin(ctx); err != nil {
+		return err
+	}
+	t, id, more, err := nextField(ctx, p)
+	for ; more; t, id, more, err = nextField(ctx, p) {
 		switch {
 		case id == 1 && t == thrift.STRUCT:
 			s.key = &stdBlob{}
-			return true, s.key.Read(ctx, p)
+			err = s.key.Read(ctx, p)
 		case id == 2 && t == thrift.STRUCT:
 			s.value = &stdBlob{}
-			return true, s.value.Read(ctx, p)
+			err = s.value.Read(ctx, p)
 		case id == 3 && t == thrift.I32:
 			s.expire, err = p.ReadI32(ctx)
-			return true, err
+		default:
+			err = p.Skip(ctx, t)
 		}
-		return false, nil
-	})
+		if err != nil {
+			return err
+		}
+		if err := p.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return p.ReadStructEnd(ctx)
 }
 
 func (s *stdKV) Write(ctx context.Context, p thrift.TProtocol) error {
@@ -386,21 +383,35 @@ func (s *stdKV) Write(ctx context.Context, p thrift.TProtocol) error {
 }
 
 func (s *stdKV) Read(ctx context.Context, p thrift.TProtocol) error {
-	return readFields(ctx, p, func(t thrift.TType, id int16) (bool, error) {
+	if _, err := p.ReadStructBegin(ctx); err != nil {
+		return err
+	}
+	t, id, more, err := nextField(ctx, p)
+	for ; more; t, id, more, err = nextField(ctx, p) {
 		switch {
 		case id == 1 && t == thrift.STRUCT:
 			s.key = &stdBlob{}
-			return true, s.key.Read(ctx, p)
+			err = s.key.Read(ctx, p)
 		case id == 2 && t == thrift.STRUCT:
 			s.value = &stdBlob{}
-			return true, s.value.Read(ctx, p)
+			err = s.value.Read(ctx, p)
 		case id == 3 && t == thrift.I32:
-			v, err := p.ReadI32(ctx)
-			s.expire = &v
-			return true, err
+			s.expire = new(int32)
+			*s.expire, err = p.ReadI32(ctx)
+		default:
+			err = p.Skip(ctx, t)
 		}
-		return false, nil
-	})
+		if err != nil {
+			return err
+		}
+		if err := p.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return p.ReadStructEnd(ctx)
 }
 
 func (s *stdMultiPut) Write(ctx context.Context, p thrift.TProtocol) error {
@@ -430,31 +441,49 @@ func (s *stdMultiPut) Write(ctx context.Context, p thrift.TProtocol) error {
 }
 
 func (s *stdMultiPut) Read(ctx context.Context, p thrift.TProtocol) error {
-	return readFields(ctx, p, func(t thrift.TType, id int16) (took bool, err error) {
+	if _, err := p.ReadStructBegin(ctx); err != nil {
+		return err
+	}
+	t, id, more, err := nextField(ctx, p)
+	for ; more; t, id, more, err = nextField(ctx, p) {
 		switch {
 		case id == 1 && t == thrift.STRUCT:
 			s.hashKey = &stdBlob{}
-			return true, s.hashKey.Read(ctx, p)
+			err = s.hashKey.Read(ctx, p)
 		case id == 2 && t == thrift.LIST:
-			_, n, err := p.ReadListBegin(ctx)
-			if err != nil {
-				return true, err
-			}
-			s.kvs = make([]*stdKV, 0, n)
-			for range n {
-				kv := &stdKV{}
-				if err := kv.Read(ctx, p); err != nil {
-					return true, err
-				}
-				s.kvs = append(s.kvs, kv)
-			}
-			return true, p.ReadListEnd(ctx)
+			err = s.readKVs(ctx, p)
 		case id == 3 && t == thrift.I32:
 			s.expire, err = p.ReadI32(ctx)
-			return true, err
+		default:
+			err = p.Skip(ctx, t)
 		}
-		return false, nil
-	})
+		if err != nil {
+			return err
+		}
+		if err := p.ReadFieldEnd(ctx); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return p.ReadStructEnd(ctx)
+}
+
+func (s *stdMultiPut) readKVs(ctx context.Context, p thrift.TProtocol) error {
+	_, n, err := p.ReadListBegin(ctx)
+	if err != nil {
+		return err
+	}
+	s.kvs = make([]*stdKV, 0, n)
+	for range n {
+		kv := &stdKV{}
+		if err := kv.Read(ctx, p); err != nil {
+			return err
+		}
+		s.kvs = append(s.kvs, kv)
+	}
+	return p.ReadListEnd(ctx)
 }
 
 // samples returns the measured requests in our form and in Apache's.

@@ -29,6 +29,7 @@ func stdEncode(t testing.TB, v std) []byte {
 
 // TestMeasuredFormsAgree: what the benchmarks compare are the same bytes.
 func TestMeasuredFormsAgree(t *testing.T) {
+	ctx := context.Background()
 	put, stdPutV, multi, stdMulti := samples(1024)
 	for _, c := range []struct {
 		ours tbin.Encoder
@@ -38,6 +39,11 @@ func TestMeasuredFormsAgree(t *testing.T) {
 		ours, theirs := c.ours.AppendThrift(nil), stdEncode(t, c.std)
 		if !bytes.Equal(ours, theirs) {
 			t.Errorf("%T:\n%x\napache:\n%x", c.ours, ours, theirs)
+		}
+		buf := &thrift.TMemoryBuffer{Buffer: bytes.NewBuffer(ours)}
+		w := reflect.New(reflect.TypeOf(c.std).Elem()).Interface().(std)
+		if err := w.Read(ctx, thrift.NewTBinaryProtocolConf(buf, nil)); err != nil || !reflect.DeepEqual(w, c.std) {
+			t.Errorf("apache reads %+v, %v", w, err)
 		}
 		read(t, theirs, c.back)
 		if !reflect.DeepEqual(c.back, c.ours) {
@@ -131,9 +137,11 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(c.name+"/apache", func(b *testing.B) {
 			b.ReportAllocs()
 			ctx := context.Background()
+			buf := thrift.NewTMemoryBuffer()
+			p := thrift.NewTBinaryProtocolConf(buf, nil)
 			for b.Loop() {
-				buf := &thrift.TMemoryBuffer{Buffer: bytes.NewBuffer(c.frame)}
-				if err := c.std().Read(ctx, thrift.NewTBinaryProtocolConf(buf, nil)); err != nil {
+				*buf.Buffer = *bytes.NewBuffer(c.frame)
+				if err := c.std().Read(ctx, p); err != nil {
 					b.Fatal(err)
 				}
 			}

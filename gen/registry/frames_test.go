@@ -12,6 +12,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/tbin"
+	"pegasus/gen/consensus"
 	"pegasus/gen/dupinternal"
 	"pegasus/gen/prepare"
 	"pegasus/gen/registry"
@@ -106,6 +107,21 @@ func roundTrip(f frame) (inner int, err error) {
 				return inner, err
 			}
 			inner++
+		}
+	case *consensus.LearnResponse:
+		if v.Type != consensus.LT_CACHE {
+			break
+		}
+		var out []byte
+		r := tbin.NewReader(v.State.Meta)
+		for r.Len() > 0 && r.Err() == nil {
+			var m prepare.Mutation
+			m.ReadThrift(r)
+			out = m.AppendThrift(out)
+			inner++
+		}
+		if r.Err() != nil || !bytes.Equal(out, v.State.Meta) {
+			return inner, fmt.Errorf("mutations to learn (%v) encode to\n%x", r.Err(), out)
 		}
 	case *dupinternal.DuplicateRequest:
 		for _, d := range v.Entries {

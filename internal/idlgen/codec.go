@@ -1,6 +1,7 @@
 package idlgen
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 )
@@ -11,12 +12,21 @@ var scalars = map[kind]string{
 	kDouble: "Double", kString: "String", kBlob: "Bytes", kEnum: "I32",
 }
 
-func (f *file) emitCodec(w *writer) {
+// fileLines is after how many lines the methods go on in a further file.
+const fileLines = 600
+
+func (f *file) emitCodec() []*writer {
+	var files []*writer
 	for _, s := range f.structs {
+		if n := len(files); n == 0 || bytes.Count(files[n-1].buf.Bytes(), []byte("\n")) > fileLines {
+			files = append(files, f.newWriter())
+		}
+		w := files[len(files)-1]
 		w.use("pegasus/base/tbin")
 		f.emitAppend(w, s)
 		f.emitRead(w, s)
 	}
+	return files
 }
 
 func (f *file) emitAppend(w *writer, s *structDef) {
@@ -158,7 +168,7 @@ func (f *file) emitReadValue(w *writer, t *typ, lv string, depth int) {
 	}
 }
 
-// name numbers a variable by how deep in nested containers it is.
+// name numbers the variables of nested containers, and the files of a package.
 func name(s string, depth int) string {
 	if depth == 0 {
 		return s

@@ -19,16 +19,16 @@ func Generate(dir string) (map[string][]byte, error) {
 	}
 	out := map[string][]byte{}
 	for _, f := range files {
-		for name, emit := range map[string]func(*writer){"doc": f.emitDoc, "types": f.emitTypes, "codec": f.emitCodec} {
-			w := &writer{f: f, imports: map[string]bool{}}
-			emit(w)
+		parts := map[string]*writer{"doc": f.emitDoc(), "types": f.emitTypes()}
+		for i, w := range f.emitCodec() {
+			parts[name("codec", i)] = w
+		}
+		for part, w := range parts {
 			src, err := w.source()
 			if err != nil {
-				return nil, fmt.Errorf("%s.thrift, %s.go: %w", f.base, name, err)
+				return nil, fmt.Errorf("%s.thrift, %s.go: %w", f.base, part, err)
 			}
-			if src != nil {
-				out[f.pkg+"/"+name+".go"] = src
-			}
+			out[f.pkg+"/"+part+".go"] = src
 		}
 	}
 	return out, nil
@@ -41,6 +41,8 @@ type writer struct {
 	imports map[string]bool
 	doc     string
 }
+
+func (f *file) newWriter() *writer { return &writer{f: f, imports: map[string]bool{}} }
 
 func (w *writer) p(format string, args ...any) { fmt.Fprintf(&w.buf, format+"\n", args...) }
 
@@ -64,11 +66,8 @@ func (w *writer) useType(t *typ) {
 	}
 }
 
-// source formats the file; nil if it would be empty.
+// source formats the file.
 func (w *writer) source() ([]byte, error) {
-	if w.buf.Len() == 0 && w.doc == "" {
-		return nil, nil
-	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, header, w.f.base)
 	fmt.Fprintf(&b, "%spackage %s\n\n", w.doc, w.f.pkg)
@@ -101,7 +100,8 @@ func (w *writer) source() ([]byte, error) {
 	return src, nil
 }
 
-func (f *file) emitDoc(w *writer) {
+func (f *file) emitDoc() *writer {
+	w := f.newWriter()
 	var b strings.Builder
 	fmt.Fprintf(&b, "// Package %s holds the types of idl/%s.thrift and their wire form.\n//\n", f.pkg, f.base)
 	for _, l := range strings.Split(f.about, "\n") {
@@ -112,15 +112,18 @@ func (f *file) emitDoc(w *writer) {
 // remembered, and left out again when the struct is encoded, unless they were set since.
 `)
 	w.doc = b.String()
+	return w
 }
 
-func (f *file) emitTypes(w *writer) {
+func (f *file) emitTypes() *writer {
+	w := f.newWriter()
 	for _, e := range f.enums {
 		f.emitEnum(w, e)
 	}
 	for _, s := range f.structs {
 		f.emitStruct(w, s)
 	}
+	return w
 }
 
 func (f *file) emitEnum(w *writer, e *enumDef) {

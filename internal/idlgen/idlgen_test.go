@@ -24,7 +24,7 @@ func TestGenIsUpToDate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(want) != 17*3-1 { // doc, types and codec of each; utils has no struct to code
+	if len(want) < 17*3-1 { // doc, types and codec of each; utils has no struct to code
 		t.Errorf("%d files generated", len(want))
 	}
 	for name, src := range want {
