@@ -28,14 +28,14 @@ type Outgoing struct {
 
 // PoolOptions configure a Pool. The zero value is usable.
 type PoolOptions struct {
-	ConnsPerAddr   int           // connections to one address and kind of framing; 0: 1
-	DialTimeout    time.Duration // 0: 2 s
-	DefaultTimeout time.Duration // of a Call whose context has no deadline; 0: 10 s
-	BackoffMin     time.Duration // wait after a failed dial, doubled each time; 0: 20 ms
-	BackoffMax     time.Duration // 0: 1 s
-	StallTimeout   time.Duration // a connection that is silent for this long when a call times out is replaced; 0: 3 s
-	MaxFrameBytes  int64         // longest answer; 0: 64 MiB
-	MaxQueuedBytes int64         // unsent bytes of one connection, above which calls fail with ERR_BUSY; 0: 64 MiB
+	ConnsPerAddr   int                                                      // connections to one address and kind of framing; 0: 1
+	DialTimeout    time.Duration                                            // 0: 2 s
+	DefaultTimeout time.Duration                                            // of a Call whose context has no deadline; 0: 10 s
+	BackoffMin     time.Duration                                            // wait after a failed dial, doubled each time; 0: 20 ms
+	BackoffMax     time.Duration                                            // 0: 1 s
+	StallTimeout   time.Duration                                            // a connection that is silent for this long when a call times out is replaced; 0: 3 s
+	MaxFrameBytes  int64                                                    // longest answer; 0: 64 MiB
+	MaxQueuedBytes int64                                                    // unsent bytes of one connection, above which calls fail with ERR_BUSY; 0: 64 MiB
 	Dial           func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
 	Log            *logrus.Entry
 }

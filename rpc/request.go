@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"net/netip"
+	"sync"
+	"sync/atomic"
 
 	"pegasus/base"
 	"pegasus/base/tbin"
@@ -25,8 +27,33 @@ type Request struct {
 	// buffer: who keeps a part of it beyond the answer copies it.
 	Body []byte
 
+	conn  *serverConn
+	buf   *readBuf // what Body and hdr lie in
+	hdr   []byte   // RDSN: the request's header
+	seq   int32    // THFT: the message's sequence number
 	known *knownCode
 	rd    tbin.Reader
+	// state is a count of uses, which a recycled Request continues, and in bit 0 whether
+	// this use has been answered.
+	state atomic.Uint64
+}
+
+var requestPool = sync.Pool{New: func() any { return new(Request) }}
+
+// newRequest returns an empty Request.
+func newRequest() *Request {
+	r := requestPool.Get().(*Request)
+	r.state.Store((r.state.Load() | 1) + 1)
+	return r
+}
+
+// recycle gives r back. Its use must be marked answered, or never have begun.
+func (r *Request) recycle() {
+	r.Code, r.Body, r.hdr, r.conn, r.buf, r.known = "", nil, nil, nil, nil, nil
+	r.Gpid, r.PartitionHash, r.TimeoutMS, r.ThreadHash = base.Gpid{}, 0, 0, 0
+	r.IsBackup, r.Forwarded, r.FromAddress, r.seq = false, false, 0, 0
+	r.rd.Reset(nil)
+	requestPool.Put(r)
 }
 
 // DecodeArg reads the argument into d; byte strings in d may alias Body. The error wraps
@@ -47,21 +74,109 @@ func (r *Request) ArgReader() tbin.Reader {
 }
 
 // Reply answers ERR_OK with res.
-func (r *Request) Reply(res tbin.Encoder) {}
+func (r *Request) Reply(res tbin.Encoder) {
+	r.answer(answer{code: base.ErrOK, typ: tbin.Struct, val: res})
+}
 
 // ReplyString answers ERR_OK with a bare string, as RPC_CLI_CLI_CALL does.
-func (r *Request) ReplyString(s string) {}
+func (r *Request) ReplyString(s string) {
+	r.answer(answer{code: base.ErrOK, typ: tbin.String, val: Str(s)})
+}
 
 // ReplyBody answers with a body that is already in its final form (see AppendBody), for
 // example one that another server gave. An empty body with ERR_OK is sent as ERR_UNKNOWN.
-func (r *Request) ReplyBody(code base.ErrorCode, body []byte) {}
+func (r *Request) ReplyBody(code base.ErrorCode, body []byte) {
+	r.answer(answer{code: code, raw: body})
+}
 
 // ReplyError answers with an error in the header and no body. Over THFT a code that some
 // published client can't decode is replaced (base.ErrorCode.ForClient).
-func (r *Request) ReplyError(code base.ErrorCode) {}
+func (r *Request) ReplyError(code base.ErrorCode) { r.answer(answer{code: code}) }
 
 // ReplyErrorWith is ReplyError with a body behind the header.
-func (r *Request) ReplyErrorWith(code base.ErrorCode, res tbin.Encoder) {}
+func (r *Request) ReplyErrorWith(code base.ErrorCode, res tbin.Encoder) {
+	r.answer(answer{code: code, typ: tbin.Struct, val: res})
+}
 
 // Drop gives the request up: no answer is sent.
-func (r *Request) Drop() {}
+func (r *Request) Drop() {
+	if r.claim() {
+		r.conn.drop()
+		r.finish()
+	}
+}
+
+// answer is what a request is answered with; the body is val, or raw, or absent.
+type answer struct {
+	code base.ErrorCode
+	typ  tbin.Type
+	val  tbin.Encoder
+	raw  []byte
+}
+
+// claim marks r answered. A second answer is a bug of a handler; as long as the Request
+// wasn't used again it is seen, and ignored.
+func (r *Request) claim() bool {
+	st := r.state.Load()
+	return st&1 == 0 && r.state.CompareAndSwap(st, st|1)
+}
+
+func (r *Request) answer(a answer) {
+	if r.claim() {
+		r.conn.reply(r, &a)
+		r.finish()
+	}
+}
+
+// finish releases what r holds after the answer.
+func (r *Request) finish() {
+	r.buf.release()
+	r.recycle()
+}
+
+// appendAnswer appends the frame that answers r with a. If a's value panics, or the frame
+// is longer than maxFrame, the answer is an error instead, told in problem.
+func appendAnswer(b []byte, r *Request, a *answer, from base.RPCAddress, maxFrame int64) (out []byte, problem any) {
+	at := len(b)
+	defer func() {
+		if p := recover(); p != nil {
+			out, problem = appendFrame(b[:at], r, &answer{code: base.ErrUnknown}, from), p
+		}
+	}()
+	if a.code == "" || a.code == base.ErrOK && a.val == nil && len(a.raw) == 0 {
+		// Published clients die of ERR_OK without a body.
+		a = &answer{code: base.ErrUnknown}
+	}
+	out = appendFrame(b, r, a, from)
+	if n := int64(len(out) - at); n > maxFrame {
+		return appendFrame(out[:at], r, &answer{code: base.ErrCapacityExceeded}, from), tooLong(n)
+	}
+	return out, nil
+}
+
+type tooLong int64
+
+func appendFrame(b []byte, r *Request, a *answer, from base.RPCAddress) []byte {
+	at := len(b)
+	if r.Framing == RDSN {
+		b = appendRDSNResponse(b, r, a.code, from)
+	} else {
+		code := a.code
+		if code != base.ErrOK {
+			code = code.ForClient()
+		}
+		b = appendTHFTResponse(b, r, code)
+	}
+	switch {
+	case a.val != nil:
+		b = AppendBodyOf(b, a.typ, 0, a.val)
+	default:
+		b = append(b, a.raw...)
+	}
+	if r.Framing == RDSN {
+		endRDSN(b, at)
+	} else {
+		endTHFT(b, at)
+	}
+	return b
+}

@@ -2,8 +2,14 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -11,19 +17,77 @@ import (
 	"pegasus/base/config"
 )
 
+// Limits that no configuration key sets.
+const (
+	partTimeout  = 30 * time.Second // for a frame to arrive once it has begun, plus its length at minRate
+	minRate      = 1 << 20          // bytes a second
+	writeTimeout = 30 * time.Second // for writeChunk bytes to be taken by the peer
+	maxUnsent    = 4 << 20          // bytes of answers of a connection above which it isn't read
+	maxOpen      = 4096             // unanswered requests of a connection above which it isn't read
+	defMaxFrame  = 64 << 20
+	defInFlight  = 256 << 20
+	sweepMost    = time.Second
+)
+
 // Server serves connections of all framings. Make it with NewServer.
 type Server struct {
-	cfg  config.RPC
-	h    Handler
-	http http.Handler
-	log  limitedLog
-	addr base.RPCAddress
+	h      Handler
+	http   *httpFront // nil: HTTP is refused
+	log    limitedLog
+	addr   base.RPCAddress
+	budget *budget
+	clock  atomic.Int64 // milliseconds since start plus 1, moved by the sweeper
+	start  time.Time
+
+	maxConns, maxPerIP int
+	maxFrame           int64
+	idleTimeout        time.Duration
+	partTimeout        time.Duration
+	writeTimeout       time.Duration
+	maxUnsent          int
+	maxOpen            int64
+
+	accepted, refused, badFrames, requests, panics atomic.Int64
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*serverConn]struct{} // those with a reader of ours
+	total     int                      // connections, HTTP included
+	perIP     map[netip.Addr]int
+	stopped   bool          // Shutdown was called
+	sweeping  bool          // the sweeper was started
+	quit      chan struct{} // ends the sweeper
+	readers   sync.WaitGroup
 }
 
 // NewServer returns a server that gives RPCs to h and HTTP requests to httpH (nil: HTTP is
-// refused). Limits come from cfg.
+// refused). Limits come from cfg; those that are zero get their defaults, but no limit of
+// connections or idle time.
 func NewServer(cfg config.RPC, h Handler, httpH http.Handler, log *logrus.Entry) *Server {
-	return &Server{cfg: cfg, h: h, http: httpH, log: newLimitedLog(log)}
+	s := &Server{
+		h: h, log: newLimitedLog(log), start: time.Now(),
+		maxConns: cfg.MaxConnections, maxPerIP: cfg.MaxConnectionsPerIP,
+		maxFrame: cfg.MaxFrameBytes, idleTimeout: cfg.IdleTimeout.D(),
+		partTimeout: partTimeout, writeTimeout: writeTimeout,
+		maxUnsent: maxUnsent, maxOpen: maxOpen,
+		listeners: map[net.Listener]struct{}{},
+		conns:     map[*serverConn]struct{}{},
+		perIP:     map[netip.Addr]int{},
+		quit:      make(chan struct{}),
+	}
+	if s.maxFrame <= 0 {
+		s.maxFrame = defMaxFrame
+	}
+	inFlight := cfg.MaxInFlightBytes
+	if inFlight <= 0 {
+		inFlight = defInFlight
+	}
+	s.budget = newBudget(inFlight)
+	s.clock.Store(1)
+	if httpH != nil {
+		s.http = newHTTPFront(httpH, s.idleTimeout, s.log)
+	}
+	return s
 }
 
 // Advertise sets the address that RDSN answers carry as from_address; without it that is
@@ -31,12 +95,201 @@ func NewServer(cfg config.RPC, h Handler, httpH http.Handler, log *logrus.Entry)
 func (s *Server) Advertise(addr base.RPCAddress) { s.addr = addr }
 
 // Serve accepts connections on l until Shutdown, then returns nil; any other end is an
-// error. It may run for several listeners at once.
-func (s *Server) Serve(l net.Listener) error { return nil }
+// error. It may run for several listeners at once, and closes l.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	if !s.begin(l) {
+		return nil
+	}
+	var delay time.Duration
+	for {
+		nc, err := l.Accept()
+		if err == nil {
+			delay = 0
+			s.accept(nc)
+			continue
+		}
+		if s.isStopped() {
+			return nil
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return fmt.Errorf("accepting connections on %v: %w", l.Addr(), err)
+		}
+		// Mostly too many open files; it passes when connections end.
+		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+		s.log.warnf("accepting a connection on %v: %v; next try in %v", l.Addr(), err, delay)
+		select {
+		case <-time.After(delay):
+		case <-s.quit:
+			return nil
+		}
+	}
+}
+
+// begin registers a listener and starts what runs once a server.
+func (s *Server) begin(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	if !s.sweeping {
+		s.sweeping = true
+		go s.sweep()
+		if s.http != nil {
+			go s.http.serve()
+		}
+	}
+	return true
+}
+
+func (s *Server) isStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// accept starts the reader of a new connection, unless a limit is reached.
+func (s *Server) accept(nc net.Conn) {
+	s.accepted.Add(1)
+	var remote netip.AddrPort
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		remote = a.AddrPort()
+		remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+	}
+	c := &serverConn{}
+	c.init(s, nc, remote)
+	if why := s.enter(c); why != "" {
+		s.refused.Add(1)
+		s.log.warnf("refusing connection from %v: %s", remote, why)
+		nc.Close()
+		return
+	}
+	go func() {
+		defer s.readers.Done()
+		if c.serve() {
+			s.leave(c)
+			return
+		}
+		s.mu.Lock() // HTTP's now, but still counted
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+}
+
+// enter counts a connection. It returns why it can't be had, if so.
+func (s *Server) enter(c *serverConn) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ip := c.remote.Addr()
+	switch {
+	case s.stopped:
+		return errDraining.Error()
+	case s.maxConns > 0 && s.total >= s.maxConns:
+		return fmt.Sprintf("%d connections are open", s.total)
+	case s.maxPerIP > 0 && s.perIP[ip] >= s.maxPerIP:
+		return fmt.Sprintf("%d connections from there are open", s.perIP[ip])
+	}
+	s.conns[c] = struct{}{}
+	s.total++
+	s.perIP[ip]++
+	s.readers.Add(1)
+	return ""
+}
+
+// leave is the end of a connection that entered.
+func (s *Server) leave(c *serverConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	s.total--
+	ip := c.remote.Addr()
+	if s.perIP[ip]--; s.perIP[ip] == 0 {
+		delete(s.perIP, ip)
+	}
+}
+
+// sweep moves the clock and enforces time limits until Shutdown.
+func (s *Server) sweep() {
+	every := sweepMost
+	for _, d := range []time.Duration{s.idleTimeout, s.partTimeout, s.writeTimeout} {
+		if d > 0 {
+			every = max(min(every, d/4), time.Millisecond)
+		}
+	}
+	t := time.NewTicker(every)
+	defer t.Stop()
+	var conns []*serverConn
+	for {
+		select {
+		case <-t.C:
+		case <-s.quit:
+			return
+		}
+		now := time.Since(s.start).Milliseconds() + 1
+		s.clock.Store(now)
+		conns = s.snapshot(conns[:0])
+		for i, c := range conns {
+			c.sweep(now)
+			conns[i] = nil
+		}
+	}
+}
+
+func (s *Server) snapshot(to []*serverConn) []*serverConn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		to = append(to, c)
+	}
+	return to
+}
 
 // Shutdown stops accepting and reading, lets requests in flight be answered until ctx
 // ends, and closes all connections. It returns ctx's error if something was cut off.
-func (s *Server) Shutdown(ctx context.Context) error { return nil }
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	first := !s.stopped
+	s.stopped = true
+	for l := range s.listeners {
+		l.Close()
+	}
+	s.mu.Unlock()
+	for _, c := range s.snapshot(nil) {
+		c.beginDrain()
+	}
+	var err error
+	if s.http != nil && s.sweepStarted() {
+		err = s.http.shutdown(ctx)
+	}
+	done := make(chan struct{})
+	go func() {
+		s.readers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+		for _, c := range s.snapshot(nil) {
+			c.close(errDraining)
+		}
+	}
+	if first {
+		close(s.quit)
+	}
+	if err != nil {
+		return fmt.Errorf("shutting down with requests unanswered: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) sweepStarted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sweeping
+}
 
 // ServerStats are counters for metrics.
 type ServerStats struct {
@@ -50,4 +303,17 @@ type ServerStats struct {
 }
 
 // Stats returns the counters.
-func (s *Server) Stats() ServerStats { return ServerStats{} }
+func (s *Server) Stats() ServerStats {
+	s.mu.Lock()
+	total := s.total
+	s.mu.Unlock()
+	return ServerStats{
+		Connections:   total,
+		InFlightBytes: s.budget.used.Load(),
+		Accepted:      s.accepted.Load(),
+		Refused:       s.refused.Load(),
+		BadFrames:     s.badFrames.Load(),
+		Requests:      s.requests.Load(),
+		Panics:        s.panics.Load(),
+	}
+}

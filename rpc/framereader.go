@@ -1,0 +1,233 @@
+package rpc
+
+import (
+	"io"
+	"net"
+	"syscall"
+)
+
+// requestOverhead is what a request costs beside its frame, in bytes.
+const requestOverhead = 512
+
+// frameReader reads a connection into pooled buffers in which frames are parsed in place.
+// It belongs to the connection's reader goroutine. While it waits for the first byte of a
+// frame it holds no buffer, if the connection is a socket.
+type frameReader struct {
+	nc     net.Conn
+	raw    syscall.RawConn // nil: nc is no socket
+	budget *budget
+	stop   func() bool // the connection is to end: don't wait for memory
+	// waiting is told when waiting for memory begins (true) and ends; it may be nil.
+	waiting func(begin bool)
+
+	buf        *readBuf
+	start, end int  // unparsed bytes in buf
+	held       int  // requests that lie in buf
+	level      int  // class of the next small buffer
+	fewReads   int  // reads in a row that would have fitted a smaller one
+	exempt     bool // the frame being received is exempt from the budget
+
+	readFn func(fd uintptr) bool
+	n      int // result of readFn
+	err    error
+}
+
+func (f *frameReader) init(nc net.Conn, bud *budget, stop func() bool) {
+	f.nc, f.budget, f.stop = nc, bud, stop
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			f.raw, f.readFn = raw, f.readOnce
+		}
+	}
+}
+
+// unparsed returns the bytes that are read and not yet consumed.
+func (f *frameReader) unparsed() []byte {
+	if f.buf == nil {
+		return nil
+	}
+	return f.buf.b[f.start:f.end:f.end]
+}
+
+// consume passes over the first n unparsed bytes, a frame.
+func (f *frameReader) consume(n int) {
+	f.start += n
+	f.budget.dropExempt(&f.exempt)
+}
+
+// hold adds a reference to the buffer for a request that lies in it.
+func (f *frameReader) hold() *readBuf {
+	f.held++
+	f.buf.retain()
+	return f.buf
+}
+
+// settle charges the budget for the requests that are still unanswered at the end of a
+// batch. Those that were answered at once never touch the shared counter.
+func (f *frameReader) settle() {
+	b := f.buf
+	if b == nil || b.refs.Load() == 1 {
+		return
+	}
+	want := int64(len(b.b)) + int64(f.held)*requestOverhead
+	if d := want - b.charged; d > 0 {
+		b.charged = want
+		b.budget.add(d)
+	}
+}
+
+// drop gives the buffer up; requests in it keep it alive.
+func (f *frameReader) drop() {
+	if f.buf != nil {
+		f.buf.release()
+		f.buf = nil
+	}
+	f.start, f.end, f.held = 0, 0, 0
+}
+
+// close releases everything.
+func (f *frameReader) close() {
+	f.drop()
+	if f.budget != nil {
+		f.budget.dropExempt(&f.exempt)
+	}
+}
+
+// fill reads at least one more byte. need is the length of the frame that begins at the
+// first unparsed byte, or of its header if that is all that can be said.
+func (f *frameReader) fill(need int) error {
+	if !f.room(need) {
+		return net.ErrClosed
+	}
+	f.n, f.err = 0, nil
+	if f.raw != nil {
+		if err := f.raw.Read(f.readFn); err != nil {
+			return err
+		}
+	} else {
+		if f.buf == nil {
+			f.buf = getBuf(f.level, f.budget)
+		}
+		f.n, f.err = f.nc.Read(f.buf.b[f.end:])
+	}
+	if f.n <= 0 {
+		if f.err == nil {
+			return io.EOF
+		}
+		return f.err
+	}
+	f.end += f.n
+	f.adapt()
+	return nil
+}
+
+// readOnce is what the poller calls, first at once and then each time when the socket has
+// become readable.
+func (f *frameReader) readOnce(fd uintptr) bool {
+	if f.buf == nil {
+		f.buf = getBuf(f.level, f.budget)
+	}
+	for {
+		n, err := syscall.Read(int(fd), f.buf.b[f.end:])
+		switch err {
+		case syscall.EINTR:
+			continue
+		case syscall.EAGAIN:
+			if f.start == f.end {
+				f.drop()
+			}
+			return false
+		}
+		f.n, f.err = n, err
+		return true
+	}
+}
+
+// adapt picks the next buffer's size by how much the last read gave.
+func (f *frameReader) adapt() {
+	switch {
+	case f.end == len(f.buf.b) && f.level < smallClasses-1:
+		f.level++
+		f.fewReads = 0
+	case f.level > 0 && f.n <= bufSizes[f.level-1]/2:
+		if f.fewReads++; f.fewReads == 16 {
+			f.level--
+			f.fewReads = 0
+		}
+	default:
+		f.fewReads = 0
+	}
+}
+
+// room makes room behind the unparsed bytes. It reports false when the connection is to
+// end while it waits for memory.
+func (f *frameReader) room(need int) bool {
+	if f.buf == nil {
+		return true
+	}
+	have, size := f.end-f.start, len(f.buf.b)
+	if have == 0 {
+		switch {
+		case f.buf.large():
+			f.drop()
+		case f.buf.refs.Load() == 1:
+			f.start, f.end, f.held = 0, 0, 0
+			f.buf.uncharge()
+		case size-f.end < size/4:
+			f.drop()
+		}
+		return true
+	}
+	if need <= have {
+		need = have + 1
+	}
+	if f.start+need <= size {
+		return true
+	}
+	if need <= maxSmall {
+		if need <= size && !f.buf.large() && f.buf.refs.Load() == 1 {
+			copy(f.buf.b, f.buf.b[f.start:f.end])
+			f.start, f.end, f.held = 0, have, 0
+			f.buf.uncharge()
+			return true
+		}
+		f.moveTo(getBuf(max(f.level, classFor(need)), f.budget))
+		return true
+	}
+	grown := firstLarge
+	if f.start == 0 && f.buf.large() {
+		if f.end < size {
+			return true
+		}
+		grown = 4 * size
+	}
+	grown = min(grown, need)
+	if class := classFor(grown); class >= 0 {
+		grown = bufSizes[class]
+	}
+	if !f.charge(int64(grown)) {
+		return false
+	}
+	nb := getLargeBuf(grown, f.budget)
+	nb.charged = int64(grown)
+	f.moveTo(nb)
+	return true
+}
+
+// charge charges the budget for a frame in a buffer of its own, waiting if need be.
+func (f *frameReader) charge(n int64) bool {
+	if f.budget.tryGrow(n, f.exempt) {
+		return true
+	}
+	if f.waiting != nil {
+		f.waiting(true)
+		defer f.waiting(false)
+	}
+	return f.budget.grow(n, &f.exempt, f.stop)
+}
+
+func (f *frameReader) moveTo(nb *readBuf) {
+	n := copy(nb.b, f.buf.b[f.start:f.end])
+	f.drop()
+	f.buf, f.end = nb, n
+}

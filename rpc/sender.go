@@ -1,0 +1,163 @@
+package rpc
+
+import (
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// writeChunk is what one write may take before its time limit starts anew.
+	writeChunk = 256 << 10
+	// freeOutput is how much unsent output of a connection the budget doesn't count.
+	freeOutput = 64 << 10
+)
+
+// sender is the outgoing half of a connection: frames are appended to a buffer under mu,
+// and whoever finds nobody writing writes it, so that frames that come meanwhile share the
+// next write. There is no goroutine while there is nothing to send.
+type sender struct {
+	nc     net.Conn
+	clock  *atomic.Int64 // milliseconds, never 0
+	budget *budget       // counts large output; nil: not counted
+	loopFn func()        // writeLoop, made once so that starting it doesn't allocate
+	// writeSince is when the write under way began, 0 if there is none.
+	writeSince atomic.Int64
+
+	mu      sync.Mutex
+	cond    sync.Cond // on mu: output or the count of answers changed, while waiting is set
+	waiting bool
+	out     *writeBuf // frames nobody has begun to write; nil: none
+	hint    int       // length of the last write
+	inWrite int       // bytes of the write under way
+	charged int64     // of out, counted by budget
+	writing bool      // somebody writes and will look at out again
+	err     error     // the connection has ended
+}
+
+func (s *sender) init(nc net.Conn, clock *atomic.Int64, bud *budget) {
+	s.nc, s.clock, s.budget = nc, clock, bud
+	s.cond.L = &s.mu
+	s.loopFn = s.writeLoop
+}
+
+// buffer returns where to append a frame. mu is held.
+func (s *sender) buffer() *writeBuf {
+	if s.out == nil {
+		s.out = getWriteBuf(s.hint)
+	}
+	return s.out
+}
+
+// appended accounts for what was appended to buffer(). mu is held.
+func (s *sender) appended() {
+	if n := int64(len(s.out.b)); s.budget != nil && n > freeOutput {
+		s.budget.add(n - s.charged)
+		s.charged = n
+	}
+}
+
+// wake makes somebody write what is in the buffer. mu is held.
+func (s *sender) wake() {
+	if !s.writing && s.out != nil && s.err == nil {
+		s.writing = true
+		go s.loopFn()
+	}
+}
+
+// unsent returns the bytes that wait or are being written. mu is held.
+func (s *sender) unsent() int {
+	n := s.inWrite
+	if s.out != nil {
+		n += len(s.out.b)
+	}
+	return n
+}
+
+// writeLoop writes until nothing is left.
+func (s *sender) writeLoop() {
+	runtime.Gosched() // those who are about to append get into the first write
+	s.mu.Lock()
+	for s.out != nil && s.err == nil {
+		s.writeOut()
+	}
+	s.writing = false
+	s.notify()
+	s.mu.Unlock()
+}
+
+// flush writes what is in the buffer on the caller's goroutine, unless somebody writes
+// already. What comes meanwhile is left to a writer. mu is held, and given up meanwhile.
+func (s *sender) flush() {
+	if s.writing || s.out == nil || s.err != nil {
+		return
+	}
+	s.writing = true
+	s.writeOut()
+	s.writing = false
+	s.wake()
+	s.notify()
+}
+
+// writeOut takes the buffer and writes it. mu is held, and given up meanwhile; writing is set.
+func (s *sender) writeOut() {
+	w, charged := s.out, s.charged
+	s.out, s.charged = nil, 0
+	s.inWrite = len(w.b)
+	s.hint = len(w.b)
+	s.mu.Unlock()
+
+	err := s.write(w.b)
+	putWriteBuf(w)
+	if charged != 0 {
+		s.budget.add(-charged)
+	}
+
+	s.mu.Lock()
+	s.inWrite = 0
+	if err != nil {
+		s.fail(err)
+	}
+	s.notify()
+}
+
+func (s *sender) write(b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), writeChunk)
+		s.writeSince.Store(s.clock.Load())
+		if _, err := s.nc.Write(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	s.writeSince.Store(0)
+	return nil
+}
+
+// notify wakes those who wait on cond. mu is held.
+func (s *sender) notify() {
+	if s.waiting {
+		s.cond.Broadcast()
+	}
+}
+
+// fail ends the connection for err, if it hasn't ended. mu is held.
+func (s *sender) fail(err error) {
+	if s.err != nil {
+		return
+	}
+	s.err = err
+	if s.out != nil {
+		putWriteBuf(s.out)
+		s.out = nil
+	}
+	if s.charged != 0 {
+		s.budget.add(-s.charged)
+		s.charged = 0
+	}
+	if s.nc != nil {
+		s.nc.Close()
+	}
+	s.notify()
+}

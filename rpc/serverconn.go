@@ -1,0 +1,332 @@
+package rpc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"pegasus/base"
+)
+
+var (
+	errDraining = errors.New("the server is shutting down")
+	errIdle     = errors.New("idle for too long")
+	errSlowRead = errors.New("the peer doesn't read its answers")
+	errSlowSend = errors.New("a message arrives too slowly")
+
+	magicGet  = []byte("GET ")
+	magicPost = []byte("POST")
+)
+
+// serverConn is one accepted connection. serve runs on its reader goroutine.
+type serverConn struct {
+	srv    *Server
+	nc     net.Conn
+	remote netip.AddrPort
+	local  base.RPCAddress // from_address of RDSN answers
+	r      frameReader
+	s      sender
+
+	// current is the request whose handler is running. Its answer is not sent at once,
+	// but with the others of its batch.
+	current    atomic.Pointer[Request]
+	dispatched int64 // requests handed to handlers; reader goroutine only
+	answered   int64 // of these, answered or dropped; under s.mu
+	draining   bool  // under s.mu
+	ending     atomic.Bool
+
+	seen int64 // dispatched, as of the last batch; under s.mu
+
+	lastRead    atomic.Int64 // when something was last read, in the server's clock
+	partial     bool         // a part of a frame waits for the rest; reader goroutine only
+	partNeed    int          // how long that frame is, as far as known
+	partSince   atomic.Int64 // since when it waits for its peer, 0: it doesn't
+	partTimeout atomic.Int64 // how long it may, in milliseconds
+}
+
+func (c *serverConn) init(s *Server, nc net.Conn, remote netip.AddrPort) {
+	c.srv, c.nc, c.remote = s, nc, remote
+	c.local = s.addr
+	if c.local.IsZero() {
+		if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
+			c.local = base.MakeRPCAddress(a.AddrPort())
+		}
+	}
+	c.r.init(nc, s.budget, c.ending.Load)
+	c.r.waiting = c.waitsForMemory
+	c.s.init(nc, &s.clock, s.budget)
+	c.lastRead.Store(s.clock.Load())
+}
+
+// serve reads until the connection ends. It reports false if it gave the connection to
+// HTTP, which then owns it.
+func (c *serverConn) serve() bool {
+	http, err := c.readLoop()
+	c.r.close()
+	if http {
+		return false
+	}
+	c.s.mu.Lock()
+	if c.draining && c.s.err == nil {
+		c.drain()
+	}
+	if c.s.err != nil {
+		err = c.s.err // who closed the connection knows better why reading failed
+	}
+	c.s.fail(err)
+	c.s.mu.Unlock()
+	var bad *frameError
+	switch {
+	case errors.As(err, &bad):
+		c.srv.badFrames.Add(1)
+		c.srv.log.warnf("closing connection from %v: %v", c.remote, err)
+	case errors.Is(err, errSlowRead), errors.Is(err, errSlowSend):
+		c.srv.log.warnf("closing connection from %v: %v", c.remote, err)
+	}
+	return true
+}
+
+// readLoop reads and dispatches until an error, or until it turns out that the peer speaks
+// HTTP.
+func (c *serverConn) readLoop() (http bool, err error) {
+	for len(c.r.unparsed()) < 4 {
+		if err := c.fill(4); err != nil {
+			return false, err
+		}
+	}
+	frameLen, parse := thftFrameLen, parseTHFTRequest
+	header := thftHeader0
+	switch magic := c.r.unparsed()[:4]; {
+	case bytes.Equal(magic, magicTHFT):
+	case bytes.Equal(magic, magicRDSN):
+		frameLen, parse, header = rdsnFrameLen, parseRDSNRequest, rdsnHeader
+	case c.srv.http != nil && (bytes.Equal(magic, magicGet) || bytes.Equal(magic, magicPost)):
+		c.partSince.Store(0)
+		return c.srv.http.take(c), errDraining
+	default:
+		return false, badFrame("unknown protocol, it begins with %q", magic)
+	}
+	for {
+		need, err := c.dispatchAll(frameLen, parse)
+		if err != nil {
+			c.endBatch()
+			return false, err
+		}
+		if err := c.endBatch(); err != nil {
+			return false, err
+		}
+		if err := c.fill(max(need, header)); err != nil {
+			return false, err
+		}
+	}
+}
+
+// dispatchAll hands all complete frames that were read to the handler. It returns the
+// length of the incomplete one behind them, 0 if that isn't known yet.
+func (c *serverConn) dispatchAll(frameLen func([]byte) (int64, error), parse func(*Request, []byte) error) (need int, err error) {
+	count := int64(0)
+	defer func() { c.srv.requests.Add(count) }()
+	for {
+		b := c.r.unparsed()
+		n, err := frameLen(b)
+		if err != nil {
+			return 0, err
+		}
+		if n > c.srv.maxFrame {
+			return 0, badFrame("message of %d bytes, the most is %d", n, c.srv.maxFrame)
+		}
+		if n == 0 || n > int64(len(b)) {
+			return int(n), nil
+		}
+		r := newRequest()
+		if err := parse(r, b[:n:n]); err != nil {
+			r.recycle()
+			return 0, err
+		}
+		r.conn, r.Remote = c, c.remote
+		r.buf = c.r.hold()
+		c.r.consume(int(n))
+		c.complete()
+		c.dispatched++
+		count++
+		c.call(r)
+	}
+}
+
+// call runs the handler. A panic ends in an answer, not in the end of the connection.
+func (c *serverConn) call(r *Request) {
+	use := r.state.Load()
+	c.current.Store(r)
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		c.srv.panics.Add(1)
+		c.srv.log.warnf("a handler panicked: %v\n%s", p, debug.Stack())
+		// r may have been answered, and be in use again by then. It isn't recycled, for
+		// whoever got it from the handler may still try to answer it.
+		if r.state.CompareAndSwap(use, use|1) {
+			c.reply(r, &answer{code: base.ErrUnknown})
+			r.buf.release()
+		}
+	}()
+	c.srv.h.ServeRPC(r)
+}
+
+// endBatch sends the answers given meanwhile, and waits while the peer doesn't take its
+// answers or has too many requests open.
+func (c *serverConn) endBatch() error {
+	c.current.Store(nil)
+	c.s.mu.Lock()
+	c.seen = c.dispatched
+	c.s.flush()
+	c.r.settle()
+	for c.s.err == nil && !c.draining &&
+		(c.s.unsent() > c.srv.maxUnsent || c.dispatched-c.answered > c.srv.maxOpen) {
+		c.s.waiting = true
+		c.s.cond.Wait()
+		c.s.waiting = false
+	}
+	err := c.s.err
+	if err == nil && c.draining {
+		err = errDraining
+	}
+	c.s.mu.Unlock()
+	return err
+}
+
+// fill reads more, when there is memory. need is the length of the frame begun, as far as
+// it is known.
+func (c *serverConn) fill(need int) error {
+	if b := c.srv.budget; b.over() && need <= maxSmall {
+		c.waitsForMemory(true)
+		b.wait(c.ending.Load)
+		c.waitsForMemory(false)
+	}
+	switch {
+	case len(c.r.unparsed()) == 0:
+		c.complete()
+	case !c.partial || need != c.partNeed:
+		c.partNeed = need
+		c.partTimeout.Store((c.srv.partTimeout + time.Duration(need)*time.Second/minRate).Milliseconds())
+		if !c.partial {
+			c.partial = true
+			c.partSince.Store(c.srv.clock.Load())
+		}
+	}
+	if c.ending.Load() {
+		return errDraining
+	}
+	err := c.r.fill(need)
+	c.lastRead.Store(c.srv.clock.Load())
+	return err
+}
+
+// complete ends the time limit of a frame in parts.
+func (c *serverConn) complete() {
+	if c.partial {
+		c.partial = false
+		c.partSince.Store(0)
+	}
+}
+
+// waitsForMemory suspends the time limit of a frame in parts: it isn't the peer who is slow.
+func (c *serverConn) waitsForMemory(begin bool) {
+	switch {
+	case !c.partial:
+	case begin:
+		c.partSince.Store(0)
+	default:
+		c.partSince.Store(c.srv.clock.Load())
+	}
+}
+
+// reply appends the answer and sees to it that it is sent.
+func (c *serverConn) reply(r *Request, a *answer) {
+	var problem any
+	c.s.mu.Lock()
+	c.answered++
+	if c.s.err == nil {
+		w := c.s.buffer()
+		w.b, problem = appendAnswer(w.b, r, a, c.local, c.srv.maxFrame)
+		c.s.appended()
+		if c.current.Load() != r {
+			c.s.wake()
+		}
+	}
+	c.s.notify()
+	c.s.mu.Unlock()
+	if problem != nil {
+		c.srv.log.warnf("answer to %s from %v couldn't be encoded: %s", r.Code, c.remote, explain(problem))
+	}
+}
+
+func explain(problem any) string {
+	if n, ok := problem.(tooLong); ok {
+		return fmt.Sprintf("%d bytes are too many", int64(n))
+	}
+	return fmt.Sprintf("%v\n%s", problem, debug.Stack())
+}
+
+// drop counts a request that gets no answer.
+func (c *serverConn) drop() {
+	c.s.mu.Lock()
+	c.answered++
+	c.s.notify()
+	c.s.mu.Unlock()
+}
+
+// beginDrain makes the reader stop reading; it then waits for open requests.
+func (c *serverConn) beginDrain() {
+	c.s.mu.Lock()
+	c.draining = true
+	c.s.notify()
+	c.s.mu.Unlock()
+	c.ending.Store(true)
+	c.srv.budget.kick()
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// drain waits until all requests are answered and the answers sent. s.mu is held.
+func (c *serverConn) drain() {
+	c.s.waiting = true
+	for c.s.err == nil && (c.dispatched != c.answered || c.s.out != nil || c.s.writing) {
+		c.s.cond.Wait()
+	}
+	c.s.waiting = false
+}
+
+// close ends the connection from outside its reader.
+func (c *serverConn) close(err error) {
+	c.s.mu.Lock()
+	c.s.fail(err)
+	c.s.mu.Unlock()
+	c.ending.Store(true)
+	c.srv.budget.kick()
+}
+
+// sweep closes the connection if one of its time limits has passed at now.
+func (c *serverConn) sweep(now int64) {
+	past := func(since int64, limit int64) bool { return since != 0 && limit > 0 && now-since > limit }
+	switch {
+	case past(c.s.writeSince.Load(), c.srv.writeTimeout.Milliseconds()):
+		c.close(errSlowRead)
+	case past(c.partSince.Load(), c.partTimeout.Load()):
+		c.close(errSlowSend)
+	case past(c.lastRead.Load(), c.srv.idleTimeout.Milliseconds()) && c.quiet():
+		c.close(errIdle)
+	}
+}
+
+// quiet tells whether nothing is open on the connection.
+func (c *serverConn) quiet() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return !c.s.writing && c.s.out == nil && c.seen == c.answered
+}
