@@ -1,0 +1,124 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"pegasus/base"
+)
+
+// Error tells how a call on a table failed for good.
+type Error struct {
+	Op        string // for example "RPC_RRDB_RRDB_PUT"
+	Table     string
+	Partition base.Gpid
+	Addr      string // the server asked last; "" if there was none to ask
+	Attempts  int
+	Elapsed   time.Duration
+	Unknown   bool  // a write that may or may not have been applied
+	Err       error // the last attempt's error; wraps a base.ErrorCode
+}
+
+// Error returns one line: what failed, where, how often it was tried, and why.
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s on table %q, partition %v", e.Op, e.Table, e.Partition)
+	if e.Addr != "" {
+		s += " at " + e.Addr
+	}
+	if e.Attempts > 1 {
+		s += fmt.Sprintf(", %d attempts in %v", e.Attempts, e.Elapsed.Round(time.Millisecond))
+	}
+	if e.Unknown {
+		s += ", may or may not have been applied"
+	}
+	return s + ": " + e.Err.Error()
+}
+
+// Unwrap returns the last attempt's error.
+func (e *Error) Unwrap() error { return e.Err }
+
+// StoreError is a code of the storage engine in an answer (the `error` field of rrdb's
+// responses, RocksDB's numbers).
+type StoreError struct {
+	Op   string
+	Code int32
+}
+
+// The codes that callers tell apart.
+const (
+	CodeNotFound        = 1
+	CodeInvalidArgument = 4
+	CodeIncomplete      = 7
+	CodeTryAgain        = 13
+)
+
+var storeCodes = [...]string{"ok", "not found", "corruption", "not supported", "invalid argument", "I/O error", "merge in progress",
+	"incomplete", "shutdown in progress", "timed out", "aborted", "busy", "expired", "try again"}
+
+func (e *StoreError) Error() string {
+	if e.Code >= 0 && int(e.Code) < len(storeCodes) {
+		return fmt.Sprintf("%s: %s (code %d)", e.Op, storeCodes[e.Code], e.Code)
+	}
+	return fmt.Sprintf("%s: storage error %d", e.Op, e.Code)
+}
+
+func storeError(op string, code int32) error {
+	if code == 0 {
+		return nil
+	}
+	return &StoreError{op, code}
+}
+
+// AdminError is a refusal by the meta server. It unwraps to the code.
+type AdminError struct {
+	Op   string // in words: `create table "temp"`
+	Meta string // who refused
+	Code base.ErrorCode
+	Hint string // the server's own words, often empty
+}
+
+func (e *AdminError) Error() string {
+	s := fmt.Sprintf("%s: meta server %s answered %s", e.Op, e.Meta, e.Code)
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+// Unwrap returns the code.
+func (e *AdminError) Unwrap() error { return e.Code }
+
+var errNoPrimary = fmt.Errorf("the partition has no primary now: %w", base.ErrInactiveState)
+
+// verdict is what follows from an attempt's error.
+type verdict struct {
+	again   bool // worth another attempt
+	resolve bool // after asking the meta who serves the partition
+	unknown bool // the server may have done it nevertheless
+}
+
+// judge decides about an attempt's error. Codes that tell about the request itself, and
+// throttling (ERR_BUSY), which is the table owner's decision, end the call.
+func judge(err error) verdict {
+	switch code := base.CodeOf(err); code {
+	case base.ErrObjectNotFound, base.ErrInvalidState, base.ErrParentPartitionMisused, base.ErrInactiveState:
+		return verdict{again: true, resolve: true}
+	case base.ErrNotEnoughMember:
+		return verdict{again: true, resolve: true}
+	case base.ErrCapacityExceeded, base.ErrSplitting, base.ErrTryAgain:
+		return verdict{again: true}
+	case base.ErrTimeout:
+		return verdict{again: true, resolve: true, unknown: true}
+	case base.ErrNetworkFailure:
+		return verdict{again: true, resolve: true, unknown: !neverSent(err)}
+	}
+	return verdict{}
+}
+
+// neverSent: no connection came about, so the request stayed here.
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}

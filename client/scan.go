@@ -1,0 +1,226 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"pegasus/base"
+	"pegasus/base/tbin"
+	"pegasus/gen/rrdb"
+	"pegasus/rpc"
+)
+
+// ScanOptions choose the rows of a scan. The zero value takes all of them.
+type ScanOptions struct {
+	Batch      int // rows a page; 0: the server's limit
+	NoValue    bool
+	HashFilter Filter // full scans
+	SortFilter Filter
+
+	// Hash scans: the range of sort keys; To empty is "to the end".
+	From, To                []byte
+	FromExclusive, ToBeside bool
+
+	ExpireTS bool // fill Row.ExpireTS
+}
+
+// Row is one row of a scan.
+type Row struct {
+	HashKey, SortKey, Value []byte
+	ExpireTS                uint32 // seconds since base.EpochBegin; 0: never, or not asked for
+}
+
+// Scanner walks over rows. It is for one goroutine. Rows that are written or removed while
+// it walks may or may not be met; every other row in its range is met exactly once.
+type Scanner struct {
+	t     *Table
+	opts  ScanOptions
+	parts []int // partitions still to be walked; a hash scan has one
+
+	full       bool
+	hash       uint64 // of the partition being walked
+	start      []byte // where to (re)start in it
+	startIncl  bool
+	stop       []byte
+	stopIncl   bool
+	context    int64 // > 0: the server's session; 0: none yet; < 0: the partition is done
+	partActive bool
+
+	count bool  // only rows' number is asked for
+	n     int64 // rows of the partition being walked, with count
+	lost  int   // sessions lost, with count
+
+	page []rrdb.KeyValue
+	row  Row
+	err  error
+}
+
+// ScanHash walks the rows of one hash key in the order of their sort keys.
+func (t *Table) ScanHash(hashKey []byte, o ScanOptions) (*Scanner, error) {
+	hash, err := hashOnly(hashKey)
+	if err != nil {
+		return nil, err
+	}
+	s := &Scanner{t: t, opts: o, parts: []int{0}, hash: hash}
+	s.start, s.startIncl = base.AppendKey(nil, hashKey, o.From), !o.FromExclusive
+	if len(o.To) > 0 {
+		s.stop, s.stopIncl = base.AppendKey(nil, hashKey, o.To), o.ToBeside
+	} else {
+		s.stop = base.NextKey(nil, base.AppendKey(nil, hashKey, nil))
+	}
+	if c := bytes.Compare(s.start, s.stop); c > 0 || c == 0 && !(s.startIncl && s.stopIncl) {
+		s.parts = nil
+	}
+	return s, nil
+}
+
+// ScanAll walks all rows of the table, or of the partitions named, one partition after the
+// other, each in the order of its keys.
+func (t *Table) ScanAll(o ScanOptions, partitions ...int) *Scanner {
+	if len(partitions) == 0 {
+		for i := range t.Partitions() {
+			partitions = append(partitions, i)
+		}
+	}
+	return &Scanner{t: t, opts: o, parts: partitions, full: true}
+}
+
+// Next moves to the next row. False is the end, or an error: see Err.
+func (s *Scanner) Next(ctx context.Context) bool {
+	for len(s.page) == 0 {
+		if !s.nextPage(ctx) {
+			return false
+		}
+	}
+	kv := &s.page[0]
+	s.page = s.page[1:]
+	h, k, ok := base.SplitKey(kv.Key)
+	if !ok {
+		s.err = fmt.Errorf("scan: row key of %d bytes is shorter than it says: %w", len(kv.Key), base.ErrInvalidData)
+		return false
+	}
+	s.row = Row{h, k, kv.Value, uint32(kv.ExpireTsSeconds.Or(0))}
+	return true
+}
+
+// Row returns the row that Next moved to; its slices stay valid.
+func (s *Scanner) Row() Row { return s.row }
+
+// Err returns what ended the scan before its end.
+func (s *Scanner) Err() error { return s.err }
+
+// Count walks to the end and returns the number of rows, without transferring them.
+func (s *Scanner) Count(ctx context.Context) (int64, error) {
+	s.count = true
+	var n int64
+	for s.nextPage(ctx) {
+		if s.context < 0 {
+			n += s.n
+			s.n = 0
+		}
+	}
+	return n, s.err
+}
+
+// Close gives the server's session up, if one is open. It waits for nothing.
+func (s *Scanner) Close() {
+	if s.partActive && s.context > 0 {
+		r := s.t.route.Load()
+		if at := r.of(s.hash); at.primary != "" {
+			s.t.c.pool.Go(at.primary, s.t.c.opts.AttemptTimeout, rpc.Outgoing{Code: "RPC_RRDB_RRDB_CLEAR_SCANNER", Gpid: at.gpid,
+				PartitionHash: s.hash, Arg: clearArg(s.context), ArgType: tbin.I64, Framing: s.t.c.opts.Framing, OneWay: true}, func([]byte, error) {})
+		}
+	}
+	s.parts, s.page, s.partActive = nil, nil, false
+}
+
+// maxLost is how often Count starts a partition over.
+const maxLost = 10
+
+type clearArg int64
+
+func (v clearArg) AppendThrift(b []byte) []byte { return tbin.AppendI64(b, int64(v)) }
+
+// nextPage fetches a page, which may be empty; false is the end or an error.
+func (s *Scanner) nextPage(ctx context.Context) bool {
+	if s.err != nil {
+		return false
+	}
+	if s.partActive && s.context < 0 {
+		s.partActive, s.parts = false, s.parts[1:]
+	}
+	if len(s.parts) == 0 {
+		return false
+	}
+	if !s.partActive {
+		s.partActive, s.context = true, 0
+		if s.full {
+			s.hash = uint64(s.parts[0])
+			s.start, s.startIncl, s.stop, s.stopIncl = []byte{0, 0}, true, []byte{0xff, 0xff}, false
+		}
+	}
+	ctx, cancel := s.withDeadline(ctx)
+	defer cancel()
+	var res *rrdb.ScanResponse
+	var err error
+	if s.context > 0 {
+		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: "RPC_RRDB_RRDB_SCAN", Hash: s.hash,
+			Arg: &rrdb.ScanRequest{ContextId: s.context}, Attempt: s.t.c.opts.RangeTimeout})
+		if err == nil && res.Error == CodeNotFound {
+			// The session is gone: the server restarted, the primary moved, an answer was lost.
+			s.context = 0
+			if s.count {
+				// There is no last row to go on after: the partition is counted anew.
+				s.n = 0
+				if s.lost++; s.lost > maxLost {
+					s.err = fmt.Errorf("count: servers lost the scan's session %d times: %w", s.lost, base.ErrTryAgain)
+					return false
+				}
+			}
+		}
+	}
+	if err == nil && s.context == 0 {
+		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: "RPC_RRDB_RRDB_GET_SCANNER", Hash: s.hash, Arg: s.request(), Attempt: s.t.c.opts.RangeTimeout})
+	}
+	if err == nil {
+		err = storeError("scan", res.Error)
+	}
+	if err != nil {
+		s.err = err
+		return false
+	}
+	if s.context = res.ContextId; s.context == 0 {
+		s.context = -1
+	}
+	s.page = res.Kvs
+	s.n += int64(res.KvCount.Or(int32(len(res.Kvs))))
+	if n := len(res.Kvs); n > 0 {
+		s.start, s.startIncl = res.Kvs[n-1].Key, false
+	}
+	return true
+}
+
+// withDeadline gives a page the time that a range read may take.
+func (s *Scanner) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.t.c.opts.Timeout+s.t.c.opts.RangeTimeout)
+}
+
+func (s *Scanner) request() *rrdb.GetScannerRequest {
+	o := &s.opts
+	r := &rrdb.GetScannerRequest{StartKey: s.start, StopKey: s.stop, StartInclusive: s.startIncl, StopInclusive: s.stopIncl,
+		BatchSize: int32(o.Batch), NoValue: o.NoValue,
+		HashKeyFilterType: o.HashFilter.Type, HashKeyFilterPattern: o.HashFilter.Pattern,
+		SortKeyFilterType: o.SortFilter.Type, SortKeyFilterPattern: o.SortFilter.Pattern,
+		ValidatePartitionHash: base.Some(s.full), FullScan: base.Some(s.full)}
+	if o.ExpireTS {
+		r.ReturnExpireTs = base.Some(true)
+	}
+	if s.count {
+		r.OnlyReturnCount = base.Some(true)
+	}
+	return r
+}

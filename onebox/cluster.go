@@ -1,0 +1,72 @@
+package onebox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"pegasus/base"
+	"pegasus/client"
+)
+
+// clusterClient is Cluster by way of our own client.
+type clusterClient struct{ c *client.Client }
+
+// Connect returns the Cluster that c talks to.
+func Connect(c *client.Client) Cluster { return clusterClient{c} }
+
+// Ensure makes the table unless it is there. A cluster that is still starting is waited
+// for until ctx ends.
+func (k clusterClient) Ensure(ctx context.Context, t TableSpec) error {
+	for {
+		_, err := k.c.Admin().QueryConfig(ctx, t.Name)
+		var refused *client.AdminError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &refused) && refused.Code == base.ErrObjectNotFound:
+			_, err = k.c.Admin().CreateTable(ctx, t.Name, t.Partitions, t.Replicas, client.CreateOptions{SuccessIfExists: true})
+		}
+		if err == nil || ctx.Err() != nil || !soon(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// soon: a cluster that has just started answers so for a moment.
+func soon(err error) bool {
+	switch base.CodeOf(err) {
+	case base.ErrForwardToOthers, base.ErrServiceNotActive, base.ErrNetworkFailure, base.ErrTimeout, base.ErrStateFreezed,
+		base.ErrBusyCreating, base.ErrBusyDropping, base.ErrNotEnoughMember, base.ErrTryAgain, base.ErrBusy:
+		return true
+	}
+	return false
+}
+
+// Missing says how many partitions lack replicas.
+func (k clusterClient) Missing(ctx context.Context, table string) (string, error) {
+	res, err := k.c.Admin().QueryConfig(ctx, table)
+	if err != nil {
+		return "", err
+	}
+	lacking, headless := 0, 0
+	for i := range res.Partitions {
+		p := &res.Partitions[i]
+		switch {
+		case p.Primary.IsZero():
+			headless++
+		case 1+len(p.Secondaries) < int(p.MaxReplicaCount):
+			lacking++
+		}
+	}
+	if lacking+headless == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("of %d partitions %d have no primary and %d more lack secondaries", len(res.Partitions), headless, lacking), nil
+}
