@@ -1,0 +1,244 @@
+package replica
+
+import (
+	"math"
+	"time"
+
+	"pegasus/base"
+	"pegasus/pacifica"
+	"pegasus/rpc"
+	"pegasus/rrdb"
+)
+
+// maxQueued bounds the writes of one partition that wait to be proposed.
+const maxQueued = 20000
+
+// onRead answers a client's read on the goroutine that read it; the long ones get a
+// goroutine of their own, so that they hold up nobody behind them.
+func (s *Server) onRead(req *rpc.Request) { s.read(req) }
+
+func (s *Server) onLongRead(req *rpc.Request) { go s.read(req) }
+
+func (s *Server) read(req *rpc.Request) {
+	r := s.replica(req.Gpid)
+	if r == nil {
+		req.ReplyError(base.ErrObjectNotFound)
+		return
+	}
+	if code := r.mayRead(req); code != base.ErrOK {
+		req.ReplyError(code)
+		return
+	}
+	r.storeMu.RLock()
+	if r.store == nil {
+		r.storeMu.RUnlock()
+		req.ReplyError(base.ErrInvalidState)
+		return
+	}
+	res, err := r.store.Read(rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash})
+	switch {
+	case err != nil:
+		req.ReplyError(base.CodeOf(err))
+	case res == nil:
+		req.Drop()
+	case !req.IsBackup && !s.mayAnswer(r):
+		// The lease ran out, or the role was lost, while the data was read: somebody else
+		// may have written meanwhile.
+		res.Release()
+		req.ReplyError(base.ErrInvalidState)
+	default:
+		req.Reply(res)
+		res.Release()
+	}
+	r.storeMu.RUnlock()
+}
+
+// mayRead is the gate of reads.
+func (r *replica) mayRead(req *rpc.Request) base.ErrorCode {
+	v := r.view.Load()
+	if code := v.checkHash(req.PartitionHash); code != base.ErrOK {
+		return code
+	}
+	switch {
+	case v.failed != nil || v.Status == pacifica.Inactive || v.Status == pacifica.Learner:
+		return base.ErrInvalidState
+	case req.IsBackup:
+		return base.ErrOK
+	case !v.Serving || !r.srv.lease.valid():
+		return base.ErrInvalidState
+	}
+	return base.ErrOK
+}
+
+// mayAnswer is the second half of the gate, after the data was read.
+func (s *Server) mayAnswer(r *replica) bool { return r.view.Load().Serving && s.lease.valid() }
+
+const envValidateHash = "replica.split.validate_partition_hash"
+
+// checkHash refuses a row that belongs to another partition, where the table asks for it.
+func (v *view) checkHash(hash uint64) base.ErrorCode {
+	if len(v.info.Envs) == 0 || v.info.Envs[envValidateHash] != "true" {
+		return base.ErrOK
+	}
+	if n := v.info.Partitions; n > 0 && hash&uint64(n-1) != uint64(v.info.Partition) {
+		return base.ErrParentPartitionMisused
+	}
+	return base.ErrOK
+}
+
+// onWrite passes a client's write through the gate and into the partition's queue.
+func (s *Server) onWrite(req *rpc.Request) {
+	r := s.replica(req.Gpid)
+	if r == nil {
+		req.ReplyError(base.ErrObjectNotFound)
+		return
+	}
+	if code := r.mayWrite(req); code != base.ErrOK {
+		req.ReplyError(code)
+		return
+	}
+	r.inbox.mu.Lock()
+	switch {
+	case r.inbox.closed:
+		r.inbox.mu.Unlock()
+		req.ReplyError(base.ErrInvalidState)
+		return
+	case len(r.inbox.writes) >= maxQueued:
+		r.inbox.mu.Unlock()
+		req.ReplyError(base.ErrCapacityExceeded)
+		return
+	}
+	r.inbox.writes = append(r.inbox.writes, req)
+	r.inbox.mu.Unlock()
+	r.ring()
+}
+
+// mayWrite is the gate of writes, in upstream's order.
+func (r *replica) mayWrite(req *rpc.Request) base.ErrorCode {
+	v := r.view.Load()
+	if most := r.srv.cfg.Replica.MaxWriteBytes; most > 0 && int64(len(req.Body)) > most {
+		r.log.Warnf("refused %s of %d bytes from %v: replica.max_allowed_write_size is %d", req.Code, len(req.Body), req.Remote, most)
+		return base.ErrInvalidData
+	}
+	if code := v.checkHash(req.PartitionHash); code != base.ErrOK {
+		return code
+	}
+	switch {
+	case v.failed != nil || v.Status != pacifica.Primary || !r.srv.lease.valid():
+		return base.ErrInvalidState
+	case v.members < v.least:
+		return base.ErrNotEnoughMember
+	}
+	return base.ErrOK
+}
+
+// propose turns waiting writes into mutations, as many as may be in flight. What waits
+// together travels together, up to the size of a batch.
+func (r *replica) propose() {
+	if len(r.queue) == 0 || !r.core.Serving() {
+		return
+	}
+	most := int(r.srv.cfg.Replica.MaxBatchBytes)
+	next := 0
+	for next < len(r.queue) && r.core.Room() > 0 {
+		now := time.Now()
+		payload := make([]byte, 0, r.guess(r.queue[next:], most))
+		var fl flight
+		for next < len(r.queue) && (len(payload) == 0 || len(payload) < most) {
+			req := r.queue[next]
+			r.queue[next] = nil
+			next++
+			p, reply, err := r.store.Evaluate(rrdb.WriteRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Now: now},
+				&r.overlay, payload)
+			switch {
+			case err != nil:
+				r.log.Warnf("refused %s from %v: %v", req.Code, req.Remote, err)
+				req.ReplyError(base.CodeOf(err))
+			case reply.Refused():
+				reply.Answer(req, -1)
+			default:
+				payload = p
+				fl.waiting = append(fl.waiting, waiter{req, reply})
+			}
+		}
+		if len(fl.waiting) == 0 {
+			continue
+		}
+		e, err := r.core.Propose(now.UnixMicro(), payload)
+		if err != nil {
+			for _, w := range fl.waiting {
+				w.req.ReplyError(base.ErrInvalidState)
+			}
+			break
+		}
+		r.overlay.Add(e.Decree, payload)
+		fl.decree = e.Decree
+		r.flights.add(fl)
+	}
+	r.queue = append(r.queue[:0], r.queue[next:]...)
+}
+
+// guess estimates the payload of the next mutation, so that its buffer rarely grows.
+func (r *replica) guess(reqs []*rpc.Request, most int) int {
+	n := 0
+	for _, q := range reqs {
+		n += len(q.Body) + 32
+		if n >= most {
+			break
+		}
+	}
+	return n
+}
+
+// waiter is a client's request that waits for its mutation.
+type waiter struct {
+	req   *rpc.Request
+	reply rrdb.Reply
+}
+
+type flight struct {
+	decree  int64
+	waiting []waiter
+}
+
+// flights are the mutations of this primary whose clients wait, in decree order.
+type flights struct{ list []flight }
+
+func (f *flights) empty() bool { return len(f.list) == 0 }
+
+func (f *flights) add(fl flight) { f.list = append(f.list, fl) }
+
+// commit answers the clients of decree.
+func (f *flights) commit(decree int64) {
+	if len(f.list) == 0 || f.list[0].decree != decree {
+		return
+	}
+	for _, w := range f.list[0].waiting {
+		w.reply.Answer(w.req, decree)
+	}
+	f.list[0] = flight{}
+	f.list = f.list[1:]
+}
+
+func (f *flights) abandon() {
+	for _, fl := range f.list {
+		for _, w := range fl.waiting {
+			if repeatable(w.req.Code) {
+				w.req.ReplyError(base.ErrTimeout)
+			} else {
+				w.req.Drop()
+			}
+		}
+	}
+	f.list = nil
+}
+
+func repeatable(code string) bool {
+	switch code {
+	case "RPC_RRDB_RRDB_PUT", "RPC_RRDB_RRDB_REMOVE", "RPC_RRDB_RRDB_MULTI_PUT", "RPC_RRDB_RRDB_MULTI_REMOVE":
+		return true
+	}
+	return false
+}
+
+const noPin = math.MaxInt64

@@ -1,0 +1,167 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/base/tbin"
+	"pegasus/gen/fd"
+	"pegasus/rpc"
+)
+
+const codePing = "RPC_FD_FAILURE_DETECTOR_PING"
+
+// lease is the node's permission to serve, granted by the meta leader's acknowledgement of
+// a beacon and counted from when the beacon was sent, on the monotonic clock.
+type lease struct {
+	origin time.Time
+	until  atomic.Int64 // nanoseconds after origin
+	length time.Duration
+}
+
+func newLease(length time.Duration) *lease { return &lease{origin: time.Now(), length: length} }
+
+// valid tells whether the node may serve at this moment.
+func (l *lease) valid() bool { return int64(time.Since(l.origin)) < l.until.Load() }
+
+// renew extends the lease on account of a beacon sent at sent.
+func (l *lease) renew(sent time.Time) {
+	until := int64(sent.Sub(l.origin) + l.length)
+	for {
+		old := l.until.Load()
+		if until <= old || l.until.CompareAndSwap(old, until) {
+			return
+		}
+	}
+}
+
+// metaLink finds the meta leader and talks to it.
+type metaLink struct {
+	pool   *rpc.Pool
+	metas  []string
+	from   base.RPCAddress
+	leader atomic.Pointer[string]
+	next   atomic.Int32
+	log    *logrus.Entry
+}
+
+func newMetaLink(pool *rpc.Pool, metas []string, from base.RPCAddress, log *logrus.Entry) *metaLink {
+	m := &metaLink{pool: pool, metas: metas, from: from, log: log}
+	m.leader.Store(&metas[0])
+	return m
+}
+
+func (m *metaLink) addr() string { return *m.leader.Load() }
+
+// turn makes to the one to ask, or if it is nobody the next in the list; only if the one
+// that failed is still the one to ask.
+func (m *metaLink) turn(failed string, to base.RPCAddress) {
+	cur := m.leader.Load()
+	if *cur != failed {
+		return
+	}
+	next := m.metas[int(m.next.Add(1))%len(m.metas)]
+	if !to.IsZero() {
+		next = to.String()
+	}
+	if next != failed {
+		m.leader.CompareAndSwap(cur, &next)
+	}
+}
+
+// answer is what metaLink needs of a meta's response.
+type metaAnswer interface {
+	ReadThrift(*tbin.Reader)
+}
+
+// call sends one request to the meta that is believed to lead. An error in the answer's
+// header or a dead meta turns to another one; the caller repeats.
+func (m *metaLink) call(ctx context.Context, out rpc.Outgoing, res metaAnswer, code *base.ErrorCode) error {
+	addr := m.addr()
+	out.From = m.from
+	err := m.pool.Call(ctx, addr, out, res)
+	if err == nil && code != nil && *code != base.ErrOK {
+		switch *code {
+		case base.ErrForwardToOthers, base.ErrServiceNotActive:
+			m.turn(addr, 0)
+			return *code
+		}
+		return nil
+	}
+	if err != nil {
+		var h *rpc.HeaderError
+		to := base.RPCAddress(0)
+		if errors.As(err, &h) {
+			to = h.Leader
+		}
+		m.turn(addr, to)
+	}
+	return err
+}
+
+// beat sends beacons until ctx ends.
+func (s *Server) beat(ctx context.Context) {
+	interval := s.cfg.FD.BeaconInterval.D()
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	was := false
+	for {
+		// Two tries a beat: the second goes to the leader that the first was told of.
+		for range 2 {
+			if s.beacon(ctx, interval) {
+				break
+			}
+		}
+		if now := s.lease.valid(); now != was {
+			was = now
+			if now {
+				s.log.Info("the meta leader acknowledges this node: serving")
+				s.syncSoon()
+			} else {
+				s.log.Warn("no meta leader acknowledged a beacon for the length of the lease: not serving until one does")
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (s *Server) beacon(ctx context.Context, timeout time.Duration) bool {
+	addr := s.meta.addr()
+	to, err := base.ParseAddr(addr)
+	if err != nil {
+		s.log.Warnf("meta server address: %v", err)
+	}
+	sent := time.Now()
+	msg := fd.BeaconMsg{Time: sent.UnixMilli(), FromNode: s.addr, ToNode: to, StartTime: base.Some(s.started.UnixMilli()),
+		HpFromNode: base.Some(s.hostPort)}
+	var ack fd.BeaconAck
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if err := s.meta.call(ctx, rpc.Outgoing{Code: codePing, Arg: &msg}, &ack, nil); err != nil {
+		s.log.Debugf("beacon to %s: %v", addr, err)
+		return false
+	}
+	switch {
+	case !ack.IsMaster:
+		next := ack.PrimaryNode
+		if next == to {
+			next = 0
+		}
+		s.meta.turn(addr, next)
+		return false
+	case !ack.Allowed:
+		s.log.Warnf("the meta at %s does not allow this node to serve (see its white list)", addr)
+		return true
+	}
+	s.lease.renew(sent)
+	return true
+}

@@ -1,0 +1,520 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/gen/layer2"
+	"pegasus/pacifica"
+	"pegasus/replica/wal"
+	"pegasus/rpc"
+	"pegasus/rrdb"
+)
+
+// tick is the unit of time of the cores.
+const tick = 100 * time.Millisecond
+
+// replica hosts one replica: its core, its store and its place in the log.
+type replica struct {
+	srv  *Server
+	gpid base.Gpid
+	dir  *dataDir
+	path string
+	log  *logrus.Entry
+
+	// view is what the loop publishes for readers and the gate.
+	view     atomic.Pointer[view]
+	flushing atomic.Bool
+
+	// storeMu guards store against being replaced or closed while it is read.
+	storeMu sync.RWMutex
+	store   *rrdb.Store
+
+	inbox inbox
+	wake  chan struct{}
+	done  chan struct{}
+
+	// The loop's own.
+	core     *pacifica.Core
+	info     replicaInfo
+	overlay  rrdb.Overlay
+	flights  flights
+	queue    []*rpc.Request
+	failed   error
+	changing *pacifica.Change
+	applied  int64
+	syncTail bool
+}
+
+// view is a snapshot of a replica for other goroutines.
+type view struct {
+	pacifica.State
+	info    replicaInfo
+	applied int64
+	failed  error
+	// members is how many replicas would hold a write now; least is how many must.
+	members, least int
+}
+
+// inbox gathers what the loop has to do.
+type inbox struct {
+	mu     sync.Mutex
+	closed bool
+	work
+}
+
+type work struct {
+	writes    []*rpc.Request
+	messages  []pacifica.Message
+	persisted []placed
+	calls     []func()
+}
+
+type placed struct{ ballot, decree int64 }
+
+func (w *work) empty() bool {
+	return len(w.writes) == 0 && len(w.messages) == 0 && len(w.persisted) == 0 && len(w.calls) == 0
+}
+
+// openReplica opens what is on the disk, or, given fresh, makes a new replica of it.
+func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*replica, error) {
+	r := &replica{srv: s, gpid: g, dir: d, path: d.replicaPath(g), log: s.log.WithField("replica", g.String()),
+		wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if fresh != nil {
+		if _, err := os.Stat(r.path); err == nil {
+			return nil, fmt.Errorf("replica %v: directory %s is there already", g, r.path)
+		}
+		if err := os.MkdirAll(r.path, 0o755); err != nil {
+			return nil, fmt.Errorf("replica %v: %w", g, err)
+		}
+		fresh.Store = 1
+		// The log may remember an earlier life of this replica here.
+		if err := d.log.Reset(g, 0); err != nil {
+			return nil, fmt.Errorf("replica %v: %w", g, err)
+		}
+		if err := writeJSON(r.infoName(), fresh); err != nil {
+			return nil, fmt.Errorf("replica %v: %w", g, err)
+		}
+		if err := syncDir(filepath.Dir(r.path)); err != nil {
+			return nil, fmt.Errorf("replica %v: %w", g, err)
+		}
+	}
+	if err := readJSON(r.infoName(), &r.info); err != nil {
+		return nil, fmt.Errorf("replica %v: %w", g, err)
+	}
+	if r.info.AppID != g.AppID || r.info.Partition != g.PartitionIndex {
+		return nil, fmt.Errorf("replica %v: %s says that this is %d.%d", g, r.infoName(), r.info.AppID, r.info.Partition)
+	}
+	if err := r.dropOldStores(); err != nil {
+		return nil, err
+	}
+	store, err := r.openStore(r.info.Store)
+	if err != nil {
+		return nil, err
+	}
+	r.store = store
+	prepared, err := r.replay()
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	r.applied = store.LastApplied()
+	c := s.cfg.Replica
+	ticks := func(d time.Duration) int { return max(1, int(d/tick)) }
+	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log, g}, MaxInFlight: int64(max(1, c.MaxMutations)),
+		MaxSendBytes: 1 << 20, HeartbeatTicks: ticks(c.CommitInterval.D()), ResendTicks: 5, EjectTicks: ticks(c.PrepareTimeout.D()),
+		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
+	r.overlay = rrdb.NewOverlay()
+	r.publish()
+	s.spawn(r.run)
+	return r, nil
+}
+
+func (r *replica) infoName() string { return filepath.Join(r.path, "info.json") }
+
+func (r *replica) storePath(n int64) string {
+	return filepath.Join(r.path, "store."+strconv.FormatInt(n, 10))
+}
+
+func (r *replica) openStore(n int64) (*rrdb.Store, error) {
+	st, err := rrdb.Open(rrdb.Options{Dir: r.storePath(n), Shared: r.srv.shared, Gpid: r.gpid, Server: r.srv.name, Log: r.log,
+		OnError: func(err error) { r.post(func() { r.fail(err) }) }})
+	if err != nil {
+		return nil, fmt.Errorf("replica %v: store %d: %w", r.gpid, n, err)
+	}
+	st.SetPartitionCount(r.info.Partitions)
+	st.SetEnvs(r.info.Envs)
+	return st, nil
+}
+
+// dropOldStores removes the stores that info doesn't name: what a checkpoint replaced, or
+// was about to.
+func (r *replica) dropOldStores() error {
+	es, err := os.ReadDir(r.path)
+	if err != nil {
+		return fmt.Errorf("replica %v: %w", r.gpid, err)
+	}
+	for _, e := range es {
+		if strings.HasPrefix(e.Name(), "store.") && e.Name() != filepath.Base(r.storePath(r.info.Store)) {
+			if err := os.RemoveAll(filepath.Join(r.path, e.Name())); err != nil {
+				return fmt.Errorf("replica %v: %w", r.gpid, err)
+			}
+		}
+	}
+	return nil
+}
+
+// replay applies what the log knows to be committed and returns what is prepared beyond.
+func (r *replica) replay() ([]pacifica.Entry, error) {
+	st, ok := r.dir.log.State(r.gpid)
+	if !ok {
+		return nil, nil
+	}
+	var prepared []pacifica.Entry
+	at := r.store.LastApplied()
+	ballot := int64(0)
+	for from := at + 1; from <= st.Last; {
+		es, err := r.dir.log.Read(r.gpid, from, 8<<20)
+		if err != nil || len(es) == 0 {
+			// What the log lacks can't be prepared; the group has it.
+			r.log.Warnf("log ends at decree %d, before its last, %d: %v", from-1, st.Last, err)
+			return prepared, nil
+		}
+		for _, e := range es {
+			if e.Ballot < ballot {
+				return prepared, nil
+			}
+			ballot = e.Ballot
+			if e.Decree <= st.Committed && len(prepared) == 0 {
+				if err := r.store.Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
+					return nil, fmt.Errorf("replica %v: replay of decree %d: %w", r.gpid, e.Decree, err)
+				}
+				continue
+			}
+			prepared = append(prepared, pacifica.Entry{Ballot: e.Ballot, Decree: e.Decree, Timestamp: e.Timestamp, Payload: e.Payload})
+		}
+		from += int64(len(es))
+	}
+	return prepared, nil
+}
+
+// logReader gives a core what left its window.
+type logReader struct {
+	log  *wal.Log
+	gpid base.Gpid
+}
+
+// Entries implements pacifica.LogReader.
+func (l logReader) Entries(from, to, maxBytes int64) ([]pacifica.Entry, error) {
+	es, err := l.log.Read(l.gpid, from, maxBytes)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]pacifica.Entry, 0, len(es))
+	for _, e := range es {
+		if e.Decree > to {
+			break
+		}
+		out = append(out, pacifica.Entry{Ballot: e.Ballot, Decree: e.Decree, Timestamp: e.Timestamp, Payload: e.Payload})
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("decree %d is not in the log", from)
+	}
+	return out, nil
+}
+
+// post has f called by the loop. After close it does nothing.
+func (r *replica) post(f func()) {
+	r.inbox.mu.Lock()
+	if !r.inbox.closed {
+		r.inbox.calls = append(r.inbox.calls, f)
+	}
+	r.inbox.mu.Unlock()
+	r.ring()
+}
+
+func (r *replica) deliver(m pacifica.Message) {
+	r.inbox.mu.Lock()
+	if !r.inbox.closed {
+		r.inbox.messages = append(r.inbox.messages, m)
+	}
+	r.inbox.mu.Unlock()
+	r.ring()
+}
+
+func (r *replica) ring() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *replica) run() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	defer close(r.done)
+	var w work
+	for {
+		ticked := false
+		select {
+		case <-r.wake:
+		case <-t.C:
+			ticked = true
+		}
+		r.inbox.mu.Lock()
+		closed := r.inbox.closed
+		w, r.inbox.work = r.inbox.work, recycle(w)
+		r.inbox.mu.Unlock()
+		if closed {
+			r.shut(&w)
+			return
+		}
+		r.round(&w, ticked)
+	}
+}
+
+// recycle empties w for its next use.
+func recycle(w work) work {
+	clear(w.writes)
+	clear(w.messages)
+	clear(w.calls)
+	return work{w.writes[:0], w.messages[:0], w.persisted[:0], w.calls[:0]}
+}
+
+// round handles everything that gathered since the last one.
+func (r *replica) round(w *work, ticked bool) {
+	for _, f := range w.calls {
+		f()
+	}
+	if r.failed != nil {
+		r.refuse(w.writes, base.ErrInvalidState)
+		r.publish()
+		return
+	}
+	for i := range w.messages {
+		r.core.Step(w.messages[i])
+	}
+	for _, p := range w.persisted {
+		r.core.Persisted(p.ballot, p.decree)
+	}
+	if ticked {
+		r.core.Tick()
+	}
+	r.queue = append(r.queue, w.writes...)
+	for {
+		r.propose()
+		rd := r.core.Ready()
+		if rd.Empty() {
+			break
+		}
+		r.handle(&rd)
+		if r.failed != nil {
+			break
+		}
+	}
+	r.publish()
+}
+
+// handle carries out a Ready.
+func (r *replica) handle(rd *pacifica.Ready) {
+	if rd.Ballot != 0 {
+		r.info.Ballot = rd.Ballot
+		if err := writeJSON(r.infoName(), &r.info); err != nil {
+			r.fail(fmt.Errorf("store ballot %d: %w", rd.Ballot, err))
+			return
+		}
+	}
+	if n := len(rd.Append); n > 0 {
+		es := make([]wal.Entry, n)
+		for i := range rd.Append {
+			e := &rd.Append[i]
+			es[i] = wal.Entry{Gpid: r.gpid, Ballot: e.Ballot, Decree: e.Decree, Committed: rd.Committed, Timestamp: e.Timestamp, Payload: e.Payload}
+		}
+		last := placed{rd.Append[n-1].Ballot, rd.Append[n-1].Decree}
+		r.dir.log.Append(es, func(err error) { r.logged(last, err) })
+	}
+	r.send(rd.Messages)
+	for i := range rd.Commit {
+		if err := r.apply(&rd.Commit[i]); err != nil {
+			r.fail(err)
+			return
+		}
+	}
+	for i := range rd.Changes {
+		r.change(rd.Changes[i])
+	}
+	if rd.Fetch != nil {
+		r.fetch(*rd.Fetch)
+	}
+}
+
+// logged is called by the log once an append is durable.
+func (r *replica) logged(p placed, err error) {
+	if err != nil {
+		r.post(func() { r.fail(fmt.Errorf("log: %w", err)) })
+		return
+	}
+	r.inbox.mu.Lock()
+	if !r.inbox.closed {
+		r.inbox.persisted = append(r.inbox.persisted, p)
+	}
+	r.inbox.mu.Unlock()
+	r.ring()
+}
+
+// apply gives a committed mutation to the store and answers who waits for it.
+func (r *replica) apply(e *pacifica.Entry) error {
+	if err := r.store.Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
+		return fmt.Errorf("apply decree %d: %w", e.Decree, err)
+	}
+	r.applied = e.Decree
+	r.overlay.Remove(e.Decree)
+	r.flights.commit(e.Decree)
+	return nil
+}
+
+// fail takes the replica out of service: its disk or its data is not to be trusted. The
+// meta is told by the next config sync, which doesn't list it.
+func (r *replica) fail(err error) {
+	if r.failed != nil {
+		return
+	}
+	r.log.Errorf("out of service: %v", err)
+	r.failed = err
+	r.core.Retire()
+	r.abandon()
+	r.srv.syncSoon()
+}
+
+// abandon ends what clients wait for after this replica stopped being the primary. What was
+// not yet proposed certainly didn't happen. What was may still be committed by the next
+// primary: an operation that can be repeated is told to try again, one that can't be gets no
+// answer, as if the server had died.
+func (r *replica) abandon() {
+	r.refuse(r.queue, base.ErrInvalidState)
+	clear(r.queue)
+	r.queue = r.queue[:0]
+	r.flights.abandon()
+	r.overlay.Clear()
+}
+
+func (r *replica) refuse(reqs []*rpc.Request, code base.ErrorCode) {
+	for _, q := range reqs {
+		q.ReplyError(code)
+	}
+}
+
+// publish makes the loop's state visible.
+func (r *replica) publish() {
+	st := r.core.State()
+	if st.Status != pacifica.Primary && (len(r.queue) > 0 || !r.flights.empty()) {
+		r.abandon()
+	}
+	old := r.view.Load()
+	v := &view{State: st, info: r.info, applied: r.applied, failed: r.failed}
+	if st.Status == pacifica.Primary {
+		v.members = 1 + len(st.Config.Secondaries)
+	}
+	v.least = r.least()
+	if old != nil && old.Status != v.Status {
+		// The table's properties come with the configuration.
+		r.srv.syncSoon()
+		r.log.Infof("%v at ballot %d (was %v at %d), committed %d, prepared %d", v.Status, v.Ballot, old.Status, old.Ballot, v.Committed, v.Last)
+	}
+	r.view.Store(v)
+}
+
+// least is how many members a partition of this table must have to accept writes.
+func (r *replica) least() int {
+	if n := r.srv.cfg.Replica.MinReplicas; n > 0 {
+		return n
+	}
+	if n := int(r.info.MaxReplica); n > 2 {
+		return n/2 + 1
+	}
+	return 1
+}
+
+// update takes the table's properties from the meta.
+func (r *replica) update(a *layer2.AppInfo) {
+	if a.AppId != r.gpid.AppID {
+		return
+	}
+	envs := make(map[string]string, len(a.Envs))
+	for _, p := range a.Envs {
+		envs[p.Key] = p.Val
+	}
+	same := r.info.AppName == a.AppName && r.info.Partitions == a.PartitionCount && r.info.MaxReplica == a.MaxReplicaCount && len(envs) == len(r.info.Envs)
+	for k, v := range envs {
+		if w, ok := r.info.Envs[k]; !ok || v != w {
+			same = false
+		}
+	}
+	if same {
+		return
+	}
+	r.info.AppName, r.info.Partitions, r.info.MaxReplica, r.info.Envs = a.AppName, a.PartitionCount, a.MaxReplicaCount, envs
+	if err := writeJSON(r.infoName(), &r.info); err != nil {
+		r.fail(fmt.Errorf("store table properties: %w", err))
+		return
+	}
+	r.store.SetPartitionCount(r.info.Partitions)
+	r.store.SetEnvs(envs)
+}
+
+// retain tells the log what this replica still needs.
+func (r *replica) retain() {
+	r.post(func() {
+		if r.failed != nil {
+			return
+		}
+		need := min(r.store.LastFlushed(), r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
+		r.dir.log.SetRetention(r.gpid, need)
+	})
+}
+
+func (r *replica) flush(ctx context.Context) error {
+	r.storeMu.RLock()
+	defer r.storeMu.RUnlock()
+	if r.store == nil {
+		return nil
+	}
+	return r.store.Flush(ctx)
+}
+
+// close ends the loop and closes the store.
+func (r *replica) close() error {
+	r.inbox.mu.Lock()
+	r.inbox.closed = true
+	r.inbox.mu.Unlock()
+	r.ring()
+	<-r.done
+	r.storeMu.Lock()
+	defer r.storeMu.Unlock()
+	if r.store == nil {
+		return nil
+	}
+	err := r.store.Close()
+	r.store = nil
+	if err != nil {
+		return fmt.Errorf("replica %v: %w", r.gpid, err)
+	}
+	return nil
+}
+
+// shut is the loop's last round.
+func (r *replica) shut(w *work) {
+	r.core.Retire()
+	r.refuse(w.writes, base.ErrInvalidState)
+	r.abandon()
+}

@@ -1,0 +1,179 @@
+package replica
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/tbin"
+	"pegasus/pacifica"
+	"pegasus/rpc"
+)
+
+// codePacifica carries the messages of package pacifica between replica servers. Our
+// servers form groups only with each other, so this is our own.
+const codePacifica = "RPC_PACIFICA"
+
+// pingTimeout is how long an empty prepare may go unanswered before its receiver counts
+// as unreachable.
+const pingTimeout = 2 * time.Second
+
+const messageVersion = 1
+
+var errMessage = errors.New("malformed replication message")
+
+// wireMessage gives a pacifica message its form on the wire: a version byte, type, role,
+// flags, then varints, then the entries, each with decree and ballot implied.
+type wireMessage struct{ *pacifica.Message }
+
+const (
+	flagGap = 1 << iota
+	flagReject
+	flagBusy
+)
+
+// AppendThrift appends the message; the name is that of the interface by which rpc takes
+// arguments.
+func (w wireMessage) AppendThrift(b []byte) []byte {
+	m := w.Message
+	var flags byte
+	if m.Gap {
+		flags |= flagGap
+	}
+	if m.Reject {
+		flags |= flagReject
+	}
+	if m.Busy {
+		flags |= flagBusy
+	}
+	b = append(b, messageVersion, byte(m.Type), byte(m.Role), flags)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.From))
+	b = binary.BigEndian.AppendUint64(b, uint64(m.To))
+	for _, v := range [...]int64{m.Ballot, m.Signature, m.Base, m.Prev, m.Commit, m.Last, m.Prepared, int64(len(m.Entries))} {
+		b = binary.AppendVarint(b, v)
+	}
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		b = binary.AppendVarint(b, e.Decree)
+		b = binary.AppendVarint(b, e.Ballot)
+		b = binary.AppendVarint(b, e.Timestamp)
+		b = binary.AppendUvarint(b, uint64(len(e.Payload)))
+		b = append(b, e.Payload...)
+	}
+	return b
+}
+
+// decodeMessage is the inverse of AppendThrift. Payloads are copied: they outlive the frame.
+func decodeMessage(b []byte) (pacifica.Message, error) {
+	var m pacifica.Message
+	if len(b) < 20 {
+		return m, fmt.Errorf("%w: %d bytes", errMessage, len(b))
+	}
+	if b[0] != messageVersion {
+		return m, fmt.Errorf("%w: version %d, this server speaks %d", errMessage, b[0], messageVersion)
+	}
+	m.Type, m.Role = pacifica.MsgType(b[1]), pacifica.Status(b[2])
+	m.Gap, m.Reject, m.Busy = b[3]&flagGap != 0, b[3]&flagReject != 0, b[3]&flagBusy != 0
+	m.From = base.RPCAddress(binary.BigEndian.Uint64(b[4:]))
+	m.To = base.RPCAddress(binary.BigEndian.Uint64(b[12:]))
+	b = b[20:]
+	bad := false
+	next := func() int64 {
+		v, n := binary.Varint(b)
+		if n <= 0 {
+			bad = true
+			return 0
+		}
+		b = b[n:]
+		return v
+	}
+	m.Ballot, m.Signature, m.Base, m.Prev = next(), next(), next(), next()
+	m.Commit, m.Last, m.Prepared = next(), next(), next()
+	n := next()
+	if bad || n < 0 || n > int64(len(b)/4) {
+		return m, fmt.Errorf("%w: header", errMessage)
+	}
+	if n == 0 {
+		return m, nil
+	}
+	// One allocation for all payloads; they live and die together in the window.
+	total := len(b)
+	buf := make([]byte, 0, total)
+	m.Entries = make([]pacifica.Entry, n)
+	for i := range m.Entries {
+		e := &m.Entries[i]
+		e.Decree, e.Ballot, e.Timestamp = next(), next(), next()
+		size, k := binary.Uvarint(b)
+		if bad || k <= 0 || size > uint64(len(b)-k) {
+			return m, fmt.Errorf("%w: entry %d of %d", errMessage, i, n)
+		}
+		at := len(buf)
+		buf = append(buf, b[k:k+int(size)]...)
+		e.Payload = buf[at:len(buf):len(buf)]
+		b = b[k+int(size):]
+		if e.Decree != m.Prev+1+int64(i) {
+			return m, fmt.Errorf("%w: decree %d after %d", errMessage, e.Decree, m.Prev+int64(i))
+		}
+	}
+	return m, nil
+}
+
+// send passes the messages of one round of a replica to the network. Messages without
+// entries are answered by the receiving server at once, which is how a dead peer is noticed.
+func (r *replica) send(ms []pacifica.Message) {
+	for i := range ms {
+		m := &ms[i]
+		to := m.To
+		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m}, OneWay: true, From: r.srv.addr}
+		if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
+			out.OneWay = false
+			r.srv.pool.Go(r.srv.peerName(to), pingTimeout, out, func(_ []byte, err error) {
+				if errors.Is(err, base.ErrNetworkFailure) {
+					r.post(func() { r.core.Unreachable(to) })
+				}
+			})
+			continue
+		}
+		r.srv.pool.Go(r.srv.peerName(to), pingTimeout, out, nil)
+	}
+}
+
+// onMessage takes a message from another replica server.
+func (s *Server) onMessage(req *rpc.Request) {
+	m, err := decodeMessage(payloadOf(req.Body))
+	if err != nil {
+		s.log.WithField("from", req.Remote).Warnf("dropped: %v", err)
+		req.ReplyError(base.ErrInvalidData)
+		return
+	}
+	gpid := req.Gpid
+	if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
+		req.Reply(empty{})
+	} else {
+		req.Drop()
+	}
+	r := s.replica(gpid)
+	if r == nil {
+		if m.To == s.addr && m.Role == pacifica.Learner && m.Type == pacifica.MsgPrepare {
+			s.openLearner(gpid, m)
+		}
+		return
+	}
+	r.deliver(m)
+}
+
+// payloadOf strips the pseudo field header and STOP of a body.
+func payloadOf(body []byte) []byte {
+	if len(body) < 4 {
+		return nil
+	}
+	return body[3 : len(body)-1]
+}
+
+// empty is a struct without fields.
+type empty struct{}
+
+// AppendThrift appends the STOP.
+func (empty) AppendThrift(b []byte) []byte { return tbin.AppendStop(b) }
