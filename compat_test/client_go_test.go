@@ -1,0 +1,199 @@
+package compat_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"pegasus/compat_test/cluster"
+)
+
+const goClient = "github.com/apache/incubator-pegasus/go-client"
+
+// goModule returns the directory of the module that needs the published Go client, its
+// dependencies downloaded.
+func goModule(t *testing.T) string {
+	t.Helper()
+	root, err := cluster.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "compat_test", "goclient")
+	if out, err := goTool(t, dir, "mod", "download"); err != nil {
+		lacking(t, "the published Go client: go mod download in compat_test/goclient: %v\n%s", err, out)
+	}
+	return dir
+}
+
+// goTool runs the go command in dir. The checked-in go.sum is all it may believe.
+func goTool(t *testing.T, dir string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(runContext(t, 10*time.Minute), "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly", "GOWORK=off")
+	return cmd.CombinedOutput()
+}
+
+// TestGoClient walks through every operation of the published Go client; goclient/ has the
+// walk, this starts the cluster and kills, restarts and moves as the walk asks.
+func TestGoClient(t *testing.T) {
+	dir := goModule(t)
+	bin := filepath.Join(t.TempDir(), "walk.test")
+	if out, err := goTool(t, dir, "test", "-c", "-o", bin, "."); err != nil {
+		t.Fatalf("compile the walk-through: %v\n%s", err, out)
+	}
+	c := cluster.Start(t, cluster.Options{})
+	goTestBinary(t, bin, nil, []string{
+		"PEGASUS_META=" + strings.Join(c.Metas(), ","),
+		"PEGASUS_REPLICA=" + strings.Join(c.Replicas(), ","),
+		"PEGASUS_CONTROL=" + control(t, c),
+	})
+}
+
+// TestGoClientOwnTests runs the published client's own test packages, as they are in the
+// module cache, against three metas and three replica servers.
+func TestGoClientOwnTests(t *testing.T) {
+	dir := goModule(t)
+	left := leftOut(t, filepath.Join(dir, "left_out.txt"))
+	// The addresses are written in those tests.
+	const meta, echoPort = 34601, 8800
+	if !cluster.Free(meta, 3) || !cluster.Free(meta+200, 3) || !cluster.Free(echoPort, 1) {
+		lacking(t, "the Go client's own tests: they need the ports %d-%d, %d-%d and %d, which aren't free",
+			meta, meta+2, meta+200, meta+202, echoPort)
+	}
+	echo(t, echoPort)
+	bins := t.TempDir()
+	packages := []string{"pegasus", "admin", "session", "rpc", "idl/base"}
+	for _, p := range packages {
+		// -l: the tests replace methods in memory, which an inlined one can't be.
+		out, err := goTool(t, dir, "test", "-gcflags=all=-l", "-c", "-o", bins+"/", goClient+"/"+p)
+		if err != nil {
+			t.Fatalf("compile %s: %v\n%s", p, err, out)
+		}
+	}
+	cluster.Start(t, cluster.Options{Port: meta, Metas: 3, Replicas: 3, Tables: "temp:8"})
+	for _, p := range packages {
+		t.Run(p, func(t *testing.T) {
+			args := []string{"-test.timeout=5m"}
+			if skip := left[p]; len(skip) > 0 {
+				args = append(args, "-test.skip=^("+strings.Join(skip, "|")+")$")
+				t.Logf("left out by name, goclient/left_out.txt says why: %s", strings.Join(skip, " "))
+			}
+			goTestBinary(t, filepath.Join(bins, filepath.Base(p)+".test"), args, nil)
+		})
+	}
+}
+
+// leftOut reads the tests not to run, by package.
+func leftOut(t *testing.T, file string) map[string][]string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := map[string][]string{}
+	for _, line := range strings.Split(string(b), "\n") {
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			t.Fatalf("%s: %q gives no reason", file, line)
+		}
+		left[f[0]] = append(left[f[0]], f[1])
+	}
+	return left
+}
+
+// echo answers every connection to the port with what it sends: the client's tests of its
+// connection type want such a server.
+func echo(t *testing.T, port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				b := make([]byte, 64<<10)
+				for {
+					n, err := c.Read(b)
+					if n > 0 {
+						if _, err := c.Write(b[:n]); err != nil {
+							return
+						}
+					}
+					if err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+}
+
+var resultLine = regexp.MustCompile(`^( *)--- (PASS|FAIL|SKIP): (\S+)(.*)$`)
+
+// goTestBinary runs a compiled test binary and makes each of its tests a subtest of t.
+func goTestBinary(t *testing.T, bin string, args, env []string) {
+	t.Helper()
+	// Not -test.v=test2json: its marks would have to be taken off again.
+	args = append([]string{"-test.v", "-test.count=1"}, args...)
+	cmd := exec.CommandContext(runContext(t, 12*time.Minute), bin, args...)
+	cmd.Dir = t.TempDir() // the client writes logs
+	cmd.Env = append(os.Environ(), env...)
+	out, err := cmd.CombinedOutput()
+	passed, failed := 0, 0
+	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
+		m := resultLine.FindStringSubmatch(s.Text())
+		if m == nil {
+			if strings.Contains(s.Text(), "walk_test.go") {
+				t.Log(strings.TrimSpace(s.Text()))
+			}
+			continue
+		}
+		// A skipped test of somebody else's is news: it wasn't left out by name.
+		ok := m[2] == "PASS"
+		if ok {
+			passed++
+		} else {
+			failed++
+		}
+		t.Run(m[3], func(t *testing.T) {
+			if !ok {
+				t.Errorf("%s%s", m[2], m[4])
+			}
+		})
+	}
+	t.Logf("%d tests passed, %d failed", passed, failed)
+	if err != nil || failed > 0 || passed == 0 {
+		t.Errorf("%s: %v\n%s", filepath.Base(bin), err, failures(out))
+	}
+}
+
+// failures returns of a verbose test output what says why it failed: without the client's own
+// log lines, which are most of it.
+func failures(out []byte) string {
+	var sb strings.Builder
+	for _, line := range strings.SplitAfter(string(out), "\n") {
+		if len(line) > 20 && line[0] == '2' && line[4] == '/' || strings.HasPrefix(line, "=== ") || strings.Contains(line, "--- PASS") {
+			continue
+		}
+		sb.WriteString(line)
+	}
+	return tail([]byte(sb.String()), 20000)
+}

@@ -1,0 +1,127 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"pegasus/base"
+	"pegasus/compat_test/wire"
+	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
+	"pegasus/gen/value"
+)
+
+const callTime = 5 * time.Second
+
+// MetaCall asks the metas in turn until the leader answers. err reads the error field of res.
+func (c *Cluster) MetaCall(code string, arg, res value.Value, err func() base.ErrorCode) error {
+	return Poll(30*time.Second, func() error {
+		var errs []error
+		for _, m := range c.Metas() {
+			if e := wire.Call(m, code, base.Gpid{}, 0, arg, res, callTime+10*time.Second); e != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", m, e))
+				continue
+			}
+			if err() == base.ErrForwardToOthers {
+				errs = append(errs, fmt.Errorf("%s isn't the leader", m))
+				continue
+			}
+			return nil
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// Config returns the configuration of a table as its meta tells it to clients.
+func (c *Cluster) Config(table string) (*layer2.QueryCfgResponse, error) {
+	var res layer2.QueryCfgResponse
+	arg := &layer2.QueryCfgRequest{AppName: table, PartitionIndices: []int32{}}
+	err := c.MetaCall("RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX", arg, &res, func() base.ErrorCode { return res.Err })
+	if err == nil && res.Err != base.ErrOK {
+		err = fmt.Errorf("configuration of %s: %w", table, res.Err)
+	}
+	return &res, err
+}
+
+// WaitConfig waits until every partition of the table satisfies ok.
+func (c *Cluster) WaitConfig(table string, limit time.Duration, ok func(*layer2.PartitionConfiguration) error) error {
+	return Poll(limit, func() error {
+		cfg, err := c.Config(table)
+		if err != nil {
+			return err
+		}
+		for i := range cfg.Partitions {
+			if err := ok(&cfg.Partitions[i]); err != nil {
+				return fmt.Errorf("partition %s: %w", cfg.Partitions[i].Pid, err)
+			}
+		}
+		return nil
+	})
+}
+
+// WaitHealthy waits until every partition of the table has all its replicas.
+func (c *Cluster) WaitHealthy(table string, limit time.Duration) error {
+	return c.WaitConfig(table, limit, func(p *layer2.PartitionConfiguration) error {
+		if p.Primary.IsZero() || len(p.Secondaries)+1 != int(p.MaxReplicaCount) {
+			return fmt.Errorf("primary %s, secondaries %v of %d replicas", p.Primary, p.Secondaries, p.MaxReplicaCount)
+		}
+		return nil
+	})
+}
+
+// PrimariesOf counts the partitions of a table whose primary is at each address.
+func (c *Cluster) PrimariesOf(table string) (map[string]int, error) {
+	cfg, err := c.Config(table)
+	if err != nil {
+		return nil, err
+	}
+	n := map[string]int{}
+	for i := range cfg.Partitions {
+		n[cfg.Partitions[i].Primary.String()]++
+	}
+	return n, nil
+}
+
+// MovePrimaries moves the primary of every partition of a table to the partition's first
+// secondary, as an administrator would (RPC_CM_PROPOSE_BALANCER), and waits until it is so.
+func (c *Cluster) MovePrimaries(table string) error {
+	cfg, err := c.Config(table)
+	if err != nil {
+		return err
+	}
+	want := map[base.Gpid]base.RPCAddress{}
+	for i := range cfg.Partitions {
+		p := &cfg.Partitions[i]
+		if len(p.Secondaries) == 0 {
+			return fmt.Errorf("partition %s has no secondary to move its primary to", p.Pid)
+		}
+		to := p.Secondaries[0]
+		want[p.Pid] = to
+		var res metaadmin.ConfigurationBalancerResponse
+		arg := &metaadmin.ConfigurationBalancerRequest{
+			Gpid: p.Pid,
+			ActionList: []metaadmin.ConfigurationProposalAction{
+				{Target: p.Primary, Node: p.Primary, Type: metaadmin.CT_DOWNGRADE_TO_SECONDARY},
+				{Target: to, Node: to, Type: metaadmin.CT_UPGRADE_TO_PRIMARY},
+			},
+			Force:       base.Some(false),
+			BalanceType: base.Some(metaadmin.MovePrimary),
+		}
+		if err := c.MetaCall("RPC_CM_PROPOSE_BALANCER", arg, &res, func() base.ErrorCode { return res.Err }); err != nil {
+			return fmt.Errorf("move the primary of %s: %w", p.Pid, err)
+		}
+		if res.Err != base.ErrOK {
+			return fmt.Errorf("move the primary of %s: %w", p.Pid, res.Err)
+		}
+	}
+	return c.WaitConfig(table, time.Minute, func(p *layer2.PartitionConfiguration) error {
+		if p.Primary != want[p.Pid] {
+			return fmt.Errorf("primary is %s, should move to %s", p.Primary, want[p.Pid])
+		}
+		if len(p.Secondaries)+1 != int(p.MaxReplicaCount) {
+			return fmt.Errorf("only %d secondaries", len(p.Secondaries))
+		}
+		return nil
+	})
+}

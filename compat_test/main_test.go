@@ -1,0 +1,111 @@
+package compat_test
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"pegasus/compat_test/cluster"
+)
+
+func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
+
+// lacking skips a test whose runtime isn't on this machine, naming it. With CI=true nothing
+// may be lacking.
+func lacking(t *testing.T, format string, args ...any) {
+	t.Helper()
+	msg := "LEFT OUT: " + fmt.Sprintf(format, args...)
+	if os.Getenv("CI") == "true" {
+		t.Fatal(msg)
+	}
+	t.Skip(msg)
+}
+
+// golden returns the directory of the recordings of the C++ server.
+func golden(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("PEGASUS_GOLDEN")
+	if dir == "" {
+		root, err := cluster.ModuleRoot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir = filepath.Join(root, "..", "shared", "golden")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
+		lacking(t, "the recordings of the C++ server aren't at %s (PEGASUS_GOLDEN names another place)", dir)
+	}
+	return dir
+}
+
+// control lets a client that runs in another process change the cluster it talks to: it
+// serves POST /kill (the replica server with most primaries of temp, SIGKILL), /restart (the one that
+// was killed; answers when every partition of temp has all replicas again) and /move?table=T
+// (all primaries of T). It returns its URL.
+func control(t *testing.T, c *cluster.Cluster) string {
+	t.Helper()
+	killed := ""
+	do := func(name string, f func(*http.Request) (string, error)) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			start := time.Now()
+			said, err := f(r)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			fmt.Fprintf(w, "%s, in %.1f s\n", said, time.Since(start).Seconds())
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /kill", do("kill", func(*http.Request) (string, error) {
+		n, err := c.PrimariesOf("temp")
+		if err != nil {
+			return "", err
+		}
+		addrs := slices.Sorted(maps.Keys(n))
+		victim := slices.MaxFunc(addrs, func(a, b string) int { return n[a] - n[b] })
+		killed = c.Name(victim)
+		return fmt.Sprintf("%s, primary of %d partitions", killed, n[victim]), c.Kill(killed)
+	}))
+	mux.HandleFunc("POST /restart", do("restart", func(*http.Request) (string, error) {
+		if err := c.Restart(killed); err != nil {
+			return "", err
+		}
+		return killed, c.WaitHealthy("temp", 2*time.Minute)
+	}))
+	mux.HandleFunc("POST /move", do("move", func(r *http.Request) (string, error) {
+		table := r.FormValue("table")
+		return "all primaries of " + table, c.MovePrimaries(table)
+	}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: mux}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return "http://" + l.Addr().String()
+}
+
+// runContext bounds a program that a test runs.
+func runContext(t *testing.T, limit time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// tail returns the end of a long text.
+func tail(b []byte, n int) string {
+	if len(b) > n {
+		return "..." + string(b[len(b)-n:])
+	}
+	return string(b)
+}
