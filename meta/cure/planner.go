@@ -1,0 +1,331 @@
+package cure
+
+import (
+	"slices"
+	"time"
+
+	"pegasus/base"
+	"pegasus/gen/metaadmin"
+	"pegasus/meta/state"
+)
+
+// Addr names a replica server.
+type Addr = base.RPCAddress
+
+// Options configure a Planner.
+type Options struct {
+	// MinMembers says how many members a partition of a table with max replicas needs to
+	// accept writes.
+	MinMembers func(max int32) int
+	// Resend is how long a proposal may go without effect before it is sent again.
+	Resend time.Duration
+	// AssignTries is how often a node is asked to become a first primary before another is.
+	AssignTries int
+	// LearnPatience is how long a node may take to be seen learning before another is
+	// chosen, and AvoidFor how long it is then avoided for that partition.
+	LearnPatience, AvoidFor time.Duration
+	// ReplaceWait is how long a partition that can still be written waits for a lost
+	// member to come back before a new copy is begun elsewhere.
+	ReplaceWait time.Duration
+	// ConfirmWait is how long a restarted primary may take to confirm its role.
+	ConfirmWait time.Duration
+	// StepWait is how long a proposed step may take; then the rest is given up.
+	StepWait time.Duration
+	// MaxAssigns and MaxAdds bound the proposals to one node that are out at a time.
+	MaxAssigns, MaxAdds int
+}
+
+// Defaults returns Options for servers with beacons every second.
+func Defaults() Options {
+	return Options{
+		MinMembers:    func(max int32) int { return MinMembers(max, 0) },
+		Resend:        time.Second,
+		AssignTries:   3,
+		LearnPatience: 15 * time.Second,
+		AvoidFor:      time.Minute,
+		ReplaceWait:   30 * time.Second,
+		ConfirmWait:   3 * time.Second,
+		StepWait:      10 * time.Minute,
+		MaxAssigns:    256,
+		MaxAdds:       32,
+	}
+}
+
+// MinMembers returns how many members a partition needs to accept writes: configured if
+// that isn't 0, else 1 of up to two replicas and a majority of more.
+func MinMembers(max int32, configured int) int {
+	switch {
+	case configured > 0:
+		return configured
+	case max <= 2:
+		return 1
+	}
+	return int(max)/2 + 1
+}
+
+// Node is a replica server in a View.
+type Node struct {
+	Addr  Addr
+	Alive bool
+	// Reported tells that the node said which replicas it stores, since it lives.
+	Reported bool
+}
+
+// Replica is what a node said about a stored replica.
+type Replica struct {
+	Ballot, Committed int64
+}
+
+// View is the cluster as a round sees it.
+type View struct {
+	Now   time.Duration // since some fixed moment
+	State *state.State
+	Nodes []Node // by ascending address
+	// Stored returns what a node said about its replica of a partition; ok is false if it
+	// has none, or one that is of no use.
+	Stored func(a Addr, g base.Gpid) (r Replica, ok bool)
+}
+
+// Action is one thing to do: a change to persist if Change is set, else a proposal to
+// send.
+type Action struct {
+	Gpid base.Gpid
+
+	// A proposal: Target is told Type about Node, with the partition's configuration.
+	Type         metaadmin.ConfigType
+	Target, Node Addr
+
+	// A change that rests on the Dead being dead. Done must be called when its outcome is
+	// known.
+	Change *state.Change
+	Dead   []Addr
+}
+
+// Planner remembers what was proposed. Make it with New.
+type Planner struct {
+	opts  Options
+	parts map[base.Gpid]*memory
+}
+
+// memory is what a Planner knows of a partition that isn't in order.
+type memory struct {
+	changing   bool
+	assign     *try
+	prefer     Addr // whom an administrator wants as first primary
+	adds       []*try
+	remove     *try
+	avoid      []avoided
+	short      bool
+	shortSince time.Duration
+	// The primary was restarted while the ballot was that.
+	unconfirmed       bool
+	unconfirmedBallot int64
+	unconfirmedSince  time.Duration
+	steps             []Step
+	step              *try // of steps[0], if it is a proposal
+}
+
+// try is a proposal that is out.
+type try struct {
+	node    Addr
+	first   time.Duration
+	last    time.Duration
+	count   int
+	learnAt time.Duration // when it was last seen learning, or first
+}
+
+type avoided struct {
+	node  Addr
+	until time.Duration
+}
+
+// New returns a Planner without memory.
+func New(opts Options) *Planner { return &Planner{opts: opts, parts: map[base.Gpid]*memory{}} }
+
+func (p *Planner) memory(g base.Gpid) *memory {
+	m := p.parts[g]
+	if m == nil {
+		m = &memory{}
+		p.parts[g] = m
+	}
+	return m
+}
+
+// Done tells that a change of g was carried out or has failed for good.
+func (p *Planner) Done(g base.Gpid) {
+	if m := p.parts[g]; m != nil {
+		m.changing = false
+	}
+}
+
+// Learning tells that a node says it is learning g.
+func (p *Planner) Learning(now time.Duration, g base.Gpid, a Addr) {
+	m := p.parts[g]
+	if m == nil {
+		return
+	}
+	for _, t := range m.adds {
+		if t.node == a {
+			t.learnAt = now
+		}
+	}
+	if m.step != nil && m.step.node == a {
+		m.step.learnAt = now
+	}
+}
+
+// Restarted tells that the process of g's primary was replaced, while the configuration
+// had that ballot.
+func (p *Planner) Restarted(now time.Duration, g base.Gpid, ballot int64) {
+	m := p.memory(g)
+	m.unconfirmed, m.unconfirmedBallot, m.unconfirmedSince = true, ballot, now
+}
+
+// Round looks at some partitions, in that order. It returns what to do, and which of them
+// need not be looked at again until something happens to them.
+func (p *Planner) Round(v *View, look []base.Gpid) (actions []Action, fine []base.Gpid) {
+	r := newRound(p, v)
+	for _, g := range look {
+		t, cfg, ok := v.State.Config(g)
+		if !ok {
+			delete(p.parts, g)
+			fine = append(fine, g)
+			continue
+		}
+		if r.look(g, t, &cfg) {
+			delete(p.parts, g)
+			fine = append(fine, g)
+		}
+	}
+	return r.actions, fine
+}
+
+// round is the state of one call of Round.
+type round struct {
+	p       *Planner
+	v       *View
+	nodes   map[Addr]*Node
+	pending map[Addr]*pending
+	actions []Action
+}
+
+// pending is what a node will serve beyond what the state says.
+type pending struct {
+	primaries, replicas int
+	assigns, adds       int
+	tables              map[int32]*state.Load
+}
+
+func newRound(p *Planner, v *View) *round {
+	r := &round{p: p, v: v, nodes: make(map[Addr]*Node, len(v.Nodes)), pending: make(map[Addr]*pending, len(v.Nodes))}
+	for i := range v.Nodes {
+		r.nodes[v.Nodes[i].Addr] = &v.Nodes[i]
+	}
+	for g, m := range p.parts {
+		if m.assign != nil {
+			r.count(g, m.assign.node, 1, 1).assigns++
+		}
+		for _, t := range m.adds {
+			r.count(g, t.node, 0, 1).adds++
+		}
+	}
+	return r
+}
+
+func (r *round) alive(a Addr) bool {
+	n := r.nodes[a]
+	return n != nil && n.Alive
+}
+
+// count adds to what a will serve.
+func (r *round) count(g base.Gpid, a Addr, primaries, replicas int) *pending {
+	n := r.pending[a]
+	if n == nil {
+		n = &pending{tables: map[int32]*state.Load{}}
+		r.pending[a] = n
+	}
+	t := n.tables[g.AppID]
+	if t == nil {
+		t = &state.Load{}
+		n.tables[g.AppID] = t
+	}
+	n.primaries += primaries
+	n.replicas += replicas
+	t.Primaries += primaries
+	t.Replicas += replicas
+	return n
+}
+
+// look deals with one partition. It returns true if the partition is in order.
+func (r *round) look(g base.Gpid, t *state.Table, cfg *state.Config) (fine bool) {
+	m := r.p.memory(g)
+	if m.changing {
+		return false
+	}
+	if cfg.Members() == 0 {
+		r.assignFirst(g, m)
+		return false
+	}
+	m.assign = nil
+	if m.unconfirmed && m.unconfirmedBallot != cfg.Ballot {
+		m.unconfirmed = false
+	}
+	if !r.alive(cfg.Primary) {
+		r.replacePrimary(g, m, cfg)
+		return false
+	}
+	if m.unconfirmed && r.v.Now-m.unconfirmedSince >= r.p.opts.ConfirmWait && r.movePrimary(g, m, cfg, 0) {
+		return false
+	}
+	if r.dropDead(g, m, cfg) {
+		return false
+	}
+	r.settle(m, cfg)
+	if len(m.steps) > 0 && r.doSteps(g, m, cfg) {
+		return false
+	}
+	switch n := cfg.Members(); {
+	case n > int(t.MaxReplicas):
+		r.removeOne(g, m, cfg)
+		return false
+	case n < int(t.MaxReplicas):
+		r.addMissing(g, m, t, cfg)
+		return false
+	}
+	return !m.unconfirmed && len(m.steps) == 0
+}
+
+// settle forgets proposals that have had their effect or can't have it any more.
+func (r *round) settle(m *memory, cfg *state.Config) {
+	m.adds = slices.DeleteFunc(m.adds, func(t *try) bool { return cfg.Has(t.node) || !r.alive(t.node) })
+	if m.remove != nil && !slices.Contains(cfg.Secondaries, m.remove.node) {
+		m.remove = nil
+	}
+	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
+}
+
+func (r *round) propose(g base.Gpid, typ metaadmin.ConfigType, target, node Addr) {
+	r.actions = append(r.actions, Action{Gpid: g, Type: typ, Target: target, Node: node})
+}
+
+// change asks for a new configuration with the next ballot.
+func (r *round) change(g base.Gpid, m *memory, cfg state.Config, dead []Addr) {
+	cfg.Ballot++
+	m.changing = true
+	m.step = nil
+	r.actions = append(r.actions, Action{Gpid: g, Change: &state.Change{Gpid: g, Config: cfg}, Dead: dead})
+}
+
+// due tells whether a proposal is to be sent (again), and notes that it is.
+func (r *round) due(t *try) bool {
+	if t.count > 0 && r.v.Now-t.last < r.p.opts.Resend {
+		return false
+	}
+	t.last = r.v.Now
+	t.count++
+	return true
+}
+
+func (r *round) newTry(a Addr) *try {
+	return &try{node: a, first: r.v.Now, last: r.v.Now, learnAt: r.v.Now}
+}

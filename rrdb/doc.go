@@ -1,0 +1,29 @@
+// Package rrdb is the storage application: the data semantics of Pegasus on one Pebble
+// instance a replica.
+//
+// A Store turns reads into answers (Read), turns client writes into plain puts and
+// removes (Evaluate), and executes committed mutations (Apply). A mutation's payload is a
+// sequence of ops in a format of our own (AppendOp, OpReader); nothing else knows it.
+// A Shared holds what all stores of a server have in common: block cache, file cache,
+// compaction slots, memtable budget, scan sessions.
+//
+// On disk a row is upstream's key (u16 length of the hash key, hash key, sort key)
+// unchanged, and upstream's value of version 1 (expiry, timetag, data). One more key, in a
+// range that no row key can have, holds the decree that was applied last; it is written in
+// the batch of each mutation. There is no write-ahead log in here: the replication log is
+// the only one, and what a crash loses is replayed from it.
+//
+// Invariants:
+//   - decrees are applied one by one, without gaps; a batch and its decree are atomic;
+//   - LastFlushed never names a decree whose content a crash could lose. It is read back
+//     from what is in table files, never computed from events;
+//   - Apply depends on the payload and the mutation's timestamp alone, never on a clock or
+//     an environment, so that all replicas of a partition hold the same bytes;
+//   - a read never returns a record that expired before the time it was asked for;
+//   - nothing panics on any input, file or request; a store whose engine failed in a way
+//     that may not be continued (its manifest could not be written) refuses everything from
+//     then on and stops deleting files, and the process lives.
+//
+// The package must not know of RPC framing, replication roles, ballots, or the log; the
+// caller decides whether a request may be served and which decree a write gets.
+package rrdb

@@ -1,0 +1,194 @@
+package rrdb
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// metaKey holds what a store knows of itself. Every mutation's batch overwrites it, so
+// that rows and decree are in the same memtable, and with it in the same flush.
+var metaKey = append(metaPrefix[:len(metaPrefix):len(metaPrefix)], "meta"...)
+
+// meta is the value at metaKey: version of this record (1), version of the row values,
+// u64 BE decree, u64 BE timestamp in microseconds.
+type meta struct {
+	decree      int64
+	timestampUS int64
+}
+
+const (
+	metaVersion = 1
+	metaLen     = 18
+)
+
+func (m meta) append(b []byte) []byte {
+	b = append(b, metaVersion, dataVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(m.decree))
+	return binary.BigEndian.AppendUint64(b, uint64(m.timestampUS))
+}
+
+func parseMeta(b []byte) (meta, error) {
+	if len(b) != metaLen {
+		return meta{}, fmt.Errorf("record of the last decree has %d bytes, not %d: %w", len(b), metaLen, ErrCorrupt)
+	}
+	if b[0] != metaVersion || b[1] != dataVersion {
+		return meta{}, fmt.Errorf("record version %d, row version %d; this program knows %d and %d: %w",
+			b[0], b[1], metaVersion, dataVersion, ErrCorrupt)
+	}
+	m := meta{int64(binary.BigEndian.Uint64(b[2:])), int64(binary.BigEndian.Uint64(b[10:]))}
+	if m.decree < 0 {
+		return meta{}, fmt.Errorf("last decree is %d: %w", m.decree, ErrCorrupt)
+	}
+	return m, nil
+}
+
+// durability remembers which decree is in table files.
+//
+// The figure isn't derived from what was applied when a flush began: it is read back, by
+// an iterator that sees table files only. Pebble shows a flush's tables to it when they
+// and the manifest that names them are synced, and flushes memtables whole and in order,
+// so the decree found there is the last of a prefix that a crash can't lose.
+type durability struct {
+	stale  atomic.Bool // a flush ended since
+	mu     sync.Mutex
+	decree atomic.Int64
+}
+
+// LastFlushed returns the decree up to which everything is in table files and survives a
+// crash: log entries up to it are not needed for this store. It never goes down, and stays
+// where it is when the store fails.
+func (s *Store) LastFlushed() int64 {
+	d := &s.durable
+	if d.stale.Load() {
+		s.refreshDurable()
+	}
+	return d.decree.Load()
+}
+
+func (s *Store) refreshDurable() {
+	if s.begin() != nil {
+		return
+	}
+	defer s.leave()
+	d := &s.durable
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.stale.Swap(false) {
+		return
+	}
+	m, err := readMeta(s.db, true)
+	if err != nil {
+		d.stale.Store(true)
+		s.report(fmt.Errorf("reading the flushed decree: %w", err))
+		return
+	}
+	// A failure that came while reading may have been one of writing the manifest.
+	if s.failure.get() == nil && m.decree > d.decree.Load() {
+		d.decree.Store(m.decree)
+	}
+}
+
+// readMeta reads the metadata record, the zero meta if there is none.
+func readMeta(db *pebble.DB, durableOnly bool) (m meta, err error) {
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: metaPrefix, OnlyReadGuaranteedDurable: durableOnly})
+	if err != nil {
+		return meta{}, err
+	}
+	if it.SeekPrefixGE(metaKey) {
+		v, err := it.ValueAndErr()
+		if err == nil {
+			m, err = parseMeta(v)
+		}
+		if err != nil {
+			_ = it.Close()
+			return meta{}, err
+		}
+	}
+	return m, it.Close()
+}
+
+// loadMeta sets the decrees of a store that was just opened. Nothing is in memtables
+// then, as there is no write-ahead log to replay, so what it reads is durable.
+func (s *Store) loadMeta() error {
+	m, err := readMeta(s.db, true)
+	if err != nil {
+		return classify(err)
+	}
+	if m.decree == 0 {
+		// A store without a decree must be empty, else something took the record away.
+		it, err := s.db.NewIter(nil)
+		if err != nil {
+			return classify(err)
+		}
+		rows := it.First()
+		if err := it.Close(); err != nil {
+			return classify(err)
+		}
+		if rows {
+			return fmt.Errorf("there are rows, but no record of the last decree: %w", ErrCorrupt)
+		}
+	}
+	s.applied.Store(m.decree)
+	s.timestamp.Store(m.timestampUS)
+	s.durable.decree.Store(m.decree)
+	return nil
+}
+
+// Checkpoint makes a copy of the store, with links where the file system can, in a
+// directory that must not exist, and returns the decree that it contains: exactly the
+// effects of all decrees up to it. Everything applied before the call is in it.
+func (s *Store) Checkpoint(dir string) (decree int64, err error) {
+	if err := s.begin(); err != nil {
+		return 0, fmt.Errorf("checkpoint in %s: %w", dir, err)
+	}
+	defer s.leave()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("checkpoint in %s: %w", dir, err)
+		}
+	}()
+	// Pebble copies its table files as of some moment in the call. If the flushed decree
+	// is the same before and after it, then that is the copy's; if a flush came in
+	// between, try again, and at last keep writers out.
+	for range 3 {
+		if err := s.flushWait(); err != nil {
+			return 0, err
+		}
+		decree, same, err := s.tryCheckpoint(dir)
+		if err != nil || same {
+			return decree, err
+		}
+		if err := s.opts.FS.RemoveAll(dir); err != nil {
+			return 0, err
+		}
+	}
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	if err := s.flushWait(); err != nil {
+		return 0, err
+	}
+	decree, same, err := s.tryCheckpoint(dir)
+	if err == nil && !same {
+		err = fmt.Errorf("a flush came while writes were stopped: %w", ErrFailed)
+	}
+	return decree, err
+}
+
+func (s *Store) tryCheckpoint(dir string) (decree int64, same bool, err error) {
+	before, err := readMeta(s.db, true)
+	if err != nil {
+		return 0, false, err
+	}
+	if err := s.db.Checkpoint(dir); err != nil {
+		return 0, false, err
+	}
+	if err := s.failure.get(); err != nil {
+		return 0, false, err
+	}
+	after, err := readMeta(s.db, true)
+	return before.decree, before.decree == after.decree, err
+}

@@ -1,0 +1,126 @@
+package rrdb
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"pegasus/base"
+)
+
+// Op is one effect of a mutation: a put of a row, or its removal.
+type Op struct {
+	Key      []byte // encoded row key
+	Value    []byte // user data; of a put only
+	ExpireTS uint32 // seconds since base.EpochBegin, 0 is never; of a put only
+	Delete   bool
+}
+
+// The wire form of an op: one byte of flags, uvarint length and key; for a put then u32
+// BE expiry if opExpires is set, uvarint length and value. The format is our own; it
+// stands in the replication log and between replicas, so flags are only ever added.
+const (
+	opDelete  = 1 << 0
+	opExpires = 1 << 1
+)
+
+// AppendOp appends the encoded op.
+func AppendOp(b []byte, op Op) []byte {
+	b = append(b, op.flags())
+	b = binary.AppendUvarint(b, uint64(len(op.Key)))
+	b = append(b, op.Key...)
+	return op.appendTail(b)
+}
+
+// appendRowOp is AppendOp for a key that is still in two parts; op.Key is not looked at.
+func appendRowOp(b, hashKey, sortKey []byte, op Op) []byte {
+	b = append(b, op.flags())
+	b = binary.AppendUvarint(b, uint64(2+len(hashKey)+len(sortKey)))
+	b = base.AppendKey(b, hashKey, sortKey)
+	return op.appendTail(b)
+}
+
+func (op Op) flags() byte {
+	switch {
+	case op.Delete:
+		return opDelete
+	case op.ExpireTS != 0:
+		return opExpires
+	}
+	return 0
+}
+
+// appendTail appends what follows the key.
+func (op Op) appendTail(b []byte) []byte {
+	if op.Delete {
+		return b
+	}
+	if op.ExpireTS != 0 {
+		b = binary.BigEndian.AppendUint32(b, op.ExpireTS)
+	}
+	b = binary.AppendUvarint(b, uint64(len(op.Value)))
+	return append(b, op.Value...)
+}
+
+// OpReader iterates over a payload. It checks every length against the bytes that are
+// left, and allocates nothing: the slices of an Op are slices of the payload.
+type OpReader struct {
+	b   []byte
+	off int
+	err error
+}
+
+// NewOpReader returns a reader at the payload's first op.
+func NewOpReader(payload []byte) OpReader { return OpReader{b: payload} }
+
+// Next reads one op. It returns false at the end and on error; see Err.
+func (r *OpReader) Next(op *Op) bool {
+	if r.err != nil || r.off >= len(r.b) {
+		return false
+	}
+	flags := r.b[r.off]
+	r.off++
+	if flags&^(opDelete|opExpires) != 0 || flags == opDelete|opExpires {
+		r.fail("unknown flags %#x", flags)
+		return false
+	}
+	*op = Op{Key: r.bytes(), Delete: flags&opDelete != 0}
+	if flags&opExpires != 0 {
+		if len(r.b)-r.off < 4 {
+			r.fail("expiry runs past the end")
+			return false
+		}
+		op.ExpireTS = binary.BigEndian.Uint32(r.b[r.off:])
+		r.off += 4
+	}
+	if !op.Delete {
+		op.Value = r.bytes()
+	}
+	return r.err == nil
+}
+
+// Offset returns how many bytes were read: where the next op begins.
+func (r *OpReader) Offset() int { return r.off }
+
+// Err returns nil at the end of a whole payload, else what is wrong; it wraps
+// base.ErrInvalidData.
+func (r *OpReader) Err() error { return r.err }
+
+func (r *OpReader) bytes() []byte {
+	if r.err != nil {
+		return nil
+	}
+	n, size := binary.Uvarint(r.b[r.off:])
+	if size <= 0 || n > uint64(len(r.b)-r.off-size) {
+		r.fail("length runs past the end")
+		return nil
+	}
+	r.off += size
+	v := r.b[r.off : r.off+int(n) : r.off+int(n)]
+	r.off += int(n)
+	return v
+}
+
+func (r *OpReader) fail(format string, args ...any) {
+	r.err = fmt.Errorf("op payload of %d bytes, at offset %d: %s: %w",
+		len(r.b), r.off, fmt.Sprintf(format, args...), base.ErrInvalidData)
+}

@@ -1,0 +1,107 @@
+package rrdb
+
+import (
+	"container/list"
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"time"
+)
+
+// scanSession is a scan between two pages: a position and what the client asked for. It
+// pins nothing of the store.
+type scanSession struct {
+	store *Store
+	next  []byte // first key that wasn't looked at
+	upper []byte // end, exclusive
+	scanOptions
+
+	id    int64
+	since time.Time
+}
+
+// sessionTable holds the scan sessions of all stores of a server, by context id. It is
+// bounded in number and in age; a client whose session is gone is answered "not found"
+// and scans on from the last row it got.
+type sessionTable struct {
+	limit int
+	age   time.Duration
+	now   func() time.Time
+
+	mu    sync.Mutex
+	byID  map[int64]*list.Element
+	order *list.List // of *scanSession, oldest first
+}
+
+func newSessionTable(limit int, age time.Duration, now func() time.Time) *sessionTable {
+	return &sessionTable{limit: limit, age: age, now: now, byID: map[int64]*list.Element{}, order: list.New()}
+}
+
+// put stores a session under a new id: positive, never one in use, and random, so that
+// neither another client nor one from before a restart hits a session of someone else.
+func (t *sessionTable) put(s *scanSession) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.since = t.now()
+	t.expire(s.since)
+	for t.order.Len() >= t.limit {
+		t.remove(t.order.Front())
+	}
+	for {
+		s.id = randomID()
+		if _, used := t.byID[s.id]; !used && s.id > 0 {
+			break
+		}
+	}
+	t.byID[s.id] = t.order.PushBack(s)
+	return s.id
+}
+
+// take removes and returns the store's session of that id, nil if there is none.
+func (t *sessionTable) take(store *Store, id int64) *scanSession {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.expire(t.now())
+	e := t.byID[id]
+	if e == nil || e.Value.(*scanSession).store != store {
+		return nil
+	}
+	return t.remove(e)
+}
+
+// drop removes all sessions of a store.
+func (t *sessionTable) drop(store *Store) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for e := t.order.Front(); e != nil; {
+		next := e.Next()
+		if e.Value.(*scanSession).store == store {
+			t.remove(e)
+		}
+		e = next
+	}
+}
+
+func (t *sessionTable) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.order.Len()
+}
+
+func (t *sessionTable) expire(now time.Time) {
+	for e := t.order.Front(); e != nil && now.Sub(e.Value.(*scanSession).since) > t.age; e = t.order.Front() {
+		t.remove(e)
+	}
+}
+
+func (t *sessionTable) remove(e *list.Element) *scanSession {
+	s := t.order.Remove(e).(*scanSession)
+	delete(t.byID, s.id)
+	return s
+}
+
+func randomID() int64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails, as crypto/rand says
+	return int64(binary.BigEndian.Uint64(b[:]) >> 1)
+}

@@ -1,0 +1,310 @@
+package rrdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/base/config"
+)
+
+// Errors of opening and running a store. They are wrapped with what was tried.
+var (
+	// ErrNotExist: there is no store in the directory, and none was to be created.
+	ErrNotExist = fmt.Errorf("no store here: %w", base.ErrPathNotFound)
+	// ErrCorrupt: the files of a store are damaged, or some are missing.
+	ErrCorrupt = fmt.Errorf("store is damaged: %w", base.ErrRdbCorruption)
+	// ErrFailed: the engine met an error after which it can't go on; see Options.OnError.
+	ErrFailed = fmt.Errorf("store failed: %w", base.ErrInvalidState)
+	// ErrClosed: the store was closed.
+	ErrClosed = fmt.Errorf("store is closed: %w", base.ErrInvalidState)
+)
+
+// Options say what a Store is.
+type Options struct {
+	Dir    string
+	FS     vfs.FS // nil is the operating system's
+	Shared *Shared
+	Gpid   base.Gpid
+	Server string // "host:port" that stands in the answers
+
+	Storage config.Storage
+	Create  bool // make a new store; the directory must not hold one
+	Logger  *logrus.Entry
+	// OnError is told of errors of the engine's background work (a flush or a compaction
+	// that failed, damage that a read met: errors.Is(err, ErrCorrupt)), at most one a
+	// second, and of the one that made the store fail (errors.Is(err, ErrFailed)). It runs
+	// on a goroutine of its own. May be nil.
+	OnError func(error)
+	Now     func() time.Time // nil is time.Now
+}
+
+// Store is one replica's rows. Reads may run concurrently with each other and with all
+// else; Apply, Flush and Checkpoint may be called from any goroutine.
+type Store struct {
+	opts   Options
+	db     *pebble.DB
+	log    *logrus.Entry
+	now    func() time.Time
+	shared *Shared
+	slots  *slotUser
+	mem    memtableUse
+	id     identity
+	env    atomic.Pointer[environment]
+
+	// refs counts calls in progress; closing is added to it once.
+	refs    atomic.Int64
+	drained chan struct{}
+	closed  chan struct{} // closed when Close begins
+
+	applyMu   sync.Mutex
+	applied   atomic.Int64
+	timestamp atomic.Int64
+	metaBuf   []byte // under applyMu
+
+	durable durability
+	failure failure
+
+	partitions atomic.Int32 // of the table; 0 is unknown
+	estimate   countEstimate
+}
+
+// identity is what every answer says of where it comes from.
+type identity struct {
+	appID, partition int32
+	server           string
+}
+
+const closing = math.MinInt64 / 2
+
+// Open opens the store in a directory, or makes one. Errors wrap ErrNotExist, ErrCorrupt,
+// or what the file system said.
+func Open(o Options) (_ *Store, err error) {
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = silent()
+	}
+	s := &Store{
+		opts:    o,
+		log:     o.Logger.WithField("gpid", o.Gpid.String()),
+		now:     o.Now,
+		shared:  o.Shared,
+		slots:   o.Shared.slots.member(),
+		id:      identity{o.Gpid.AppID, o.Gpid.PartitionIndex, o.Server},
+		drained: make(chan struct{}),
+		closed:  make(chan struct{}),
+	}
+	s.failure.init()
+	s.SetEnvs(nil)
+	if o.Create {
+		if err := checkUnused(o.FS, o.Dir); err != nil {
+			return nil, fmt.Errorf("creating a store in %s: %w", o.Dir, err)
+		}
+	}
+	if s.db, err = openPebble(s); err != nil {
+		s.slots.Unregister()
+		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
+	}
+	if err := s.loadMeta(); err != nil {
+		_ = s.db.Close()
+		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
+	}
+	s.shared.memory.join(s)
+	return s, nil
+}
+
+// Close waits for the calls in progress, a few seconds at most for those of a failed
+// store, and closes the files. It doesn't flush: what isn't in table files must come from
+// the log again. Call Flush before to spare that.
+func (s *Store) Close() error {
+	select {
+	case <-s.closed:
+		return ErrClosed
+	default:
+	}
+	close(s.closed)
+	if s.refs.Add(closing) != closing {
+		patience := time.NewTimer(30 * time.Second)
+		defer patience.Stop()
+		select {
+		case <-s.drained:
+		case <-patience.C:
+			// Writes hang in the engine, because its disk does. Leaving it open is
+			// the lesser evil.
+			return fmt.Errorf("closing %s: calls still run: %w", s.opts.Dir, ErrFailed)
+		}
+	}
+	s.shared.sessions.drop(s)
+	s.shared.memory.leave(s)
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("closing %s: %w", s.opts.Dir, err)
+	}
+	return nil
+}
+
+// enter begins a call into the engine; false means that the store is being closed.
+func (s *Store) enter() bool {
+	if s.refs.Add(1) > 0 {
+		return true
+	}
+	s.leave()
+	return false
+}
+
+func (s *Store) leave() {
+	if s.refs.Add(-1) == closing {
+		close(s.drained)
+	}
+}
+
+// begin is enter for calls that a failed store must refuse.
+func (s *Store) begin() error {
+	if err := s.failure.get(); err != nil {
+		return err
+	}
+	if !s.enter() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Gpid returns the partition.
+func (s *Store) Gpid() base.Gpid { return s.opts.Gpid }
+
+// LastApplied returns the decree of the last mutation applied; 0 for none.
+func (s *Store) LastApplied() int64 { return s.applied.Load() }
+
+// LastTimestamp returns the timestamp of that mutation, microseconds since 1970. A new
+// primary gives its mutations later ones.
+func (s *Store) LastTimestamp() int64 { return s.timestamp.Load() }
+
+// Apply executes a committed mutation: all its ops and its decree in one batch. Decrees
+// are consecutive. timestampUS is the mutation's, microseconds since 1970; it becomes the
+// rows' timetag. An empty payload only advances the decree.
+func (s *Store) Apply(decree, timestampUS int64, payload []byte) error {
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("applying decree %d: %w", decree, err)
+	}
+	defer s.leave()
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	if last := s.applied.Load(); decree != last+1 {
+		return fmt.Errorf("applying decree %d: the last one applied is %d: %w", decree, last, base.ErrInvalidState)
+	}
+	b := s.db.NewBatch()
+	defer b.Close()
+	if err := fillBatch(b, makeTimetag(timestampUS, 0, false), payload); err != nil {
+		return fmt.Errorf("applying decree %d: %w", decree, err)
+	}
+	s.metaBuf = meta{decree, timestampUS}.append(s.metaBuf[:0])
+	if err := b.Set(metaKey, s.metaBuf, nil); err != nil {
+		return fmt.Errorf("applying decree %d: %w", decree, err)
+	}
+	size := int64(b.Len()) + int64(b.Count())*rowOverhead
+	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+		return fmt.Errorf("applying decree %d: %w", decree, err)
+	}
+	if err := s.failure.get(); err != nil {
+		return fmt.Errorf("applying decree %d: %w", decree, err)
+	}
+	s.applied.Store(decree)
+	s.timestamp.Store(timestampUS)
+	s.shared.memory.applied(s, size)
+	return nil
+}
+
+func fillBatch(b *pebble.Batch, timetag uint64, payload []byte) error {
+	var op Op
+	r := NewOpReader(payload)
+	for r.Next(&op) {
+		if !validKey(op.Key) {
+			return fmt.Errorf("op with a key that is no row key: %w", base.ErrInvalidData)
+		}
+		if op.Delete {
+			if err := b.Delete(op.Key, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		d := b.SetDeferred(len(op.Key), valueHeader+len(op.Value))
+		copy(d.Key, op.Key)
+		putValueHeader(d.Value, op.ExpireTS, timetag)
+		copy(d.Value[valueHeader:], op.Value)
+		if err := d.Finish(); err != nil {
+			return err
+		}
+	}
+	return r.Err()
+}
+
+// Flush writes everything applied so far into table files. It returns early when ctx ends
+// or the store fails or is closed; the flush then goes on.
+func (s *Store) Flush(ctx context.Context) error {
+	target := s.LastApplied()
+	for s.LastFlushed() < target {
+		if err := s.flushOnce(ctx); err != nil {
+			return fmt.Errorf("flushing %s: %w", s.opts.Dir, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) flushOnce(ctx context.Context) error {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	type started struct {
+		done <-chan struct{}
+		err  error
+	}
+	begun := make(chan started, 1)
+	go func() {
+		// Asking for a flush waits while writes are stalled, maybe for ever.
+		defer s.leave()
+		done, err := s.db.AsyncFlush()
+		begun <- started{done, err}
+	}()
+	var f started
+	for {
+		select {
+		case f = <-begun:
+			if f.err != nil {
+				return f.err
+			}
+			begun = nil
+		case <-f.done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.failure.happened:
+			return s.failure.get()
+		case <-s.closed:
+			return ErrClosed
+		}
+	}
+}
+
+// flushEarly is a flush for the sake of the memory budget.
+func (s *Store) flushEarly() {
+	if s.begin() != nil {
+		return
+	}
+	defer s.leave()
+	if _, err := s.db.AsyncFlush(); err != nil && !errors.Is(err, pebble.ErrClosed) {
+		s.log.WithError(err).Warn("early flush of a memtable failed")
+	}
+}

@@ -1,0 +1,71 @@
+package rrdb
+
+import (
+	"encoding/binary"
+	"time"
+
+	"pegasus/base"
+)
+
+// A stored value is upstream's version 1: u32 BE expiry, u64 BE timetag, user data.
+const (
+	valueHeader = 12
+	dataVersion = 1
+)
+
+// ExpiryTime returns t as rows and requests count it: seconds since base.EpochBegin.
+// Times before it are 0.
+func ExpiryTime(t time.Time) uint32 { return expirySeconds(t.Unix()) }
+
+func expirySeconds(unix int64) uint32 {
+	s := unix - base.EpochBegin
+	if s < 0 {
+		return 0
+	}
+	return uint32(s)
+}
+
+// expired tells whether a record with that expiry is gone at now; expiry 0 is never.
+func expired(expireTS, now uint32) bool { return expireTS > 0 && expireTS <= now }
+
+// makeTimetag packs what duplication orders writes by: microseconds of the mutation, the
+// cluster that accepted it, and whether it was a delete.
+func makeTimetag(timestampUS int64, cluster uint8, deleted bool) uint64 {
+	t := uint64(timestampUS)<<8 | uint64(cluster&0x7f)<<1
+	if deleted {
+		t |= 1
+	}
+	return t
+}
+
+func putValueHeader(b []byte, expireTS uint32, timetag uint64) {
+	binary.BigEndian.PutUint32(b, expireTS)
+	binary.BigEndian.PutUint64(b[4:], timetag)
+}
+
+// splitValue returns the parts of a stored value; data is a slice of v. ok is false when
+// v is too short to be one.
+func splitValue(v []byte) (expireTS uint32, timetag uint64, data []byte, ok bool) {
+	if len(v) < valueHeader {
+		return 0, 0, nil, false
+	}
+	return binary.BigEndian.Uint32(v), binary.BigEndian.Uint64(v[4:]), v[valueHeader:], true
+}
+
+// metaPrefix begins the reserved range: the length 0xffff is used by no hash key. It is
+// the upper bound of every iteration over rows.
+var metaPrefix = []byte{0xff, 0xff}
+
+// validKey tells whether key is an encoded row key.
+func validKey(key []byte) bool {
+	if len(key) < 2 {
+		return false
+	}
+	n := int(binary.BigEndian.Uint16(key))
+	return n <= base.MaxHashKey && len(key) >= 2+n
+}
+
+// inPartition tells whether the row belongs to partition index of count (a power of two).
+func inPartition(key []byte, index, count int32) bool {
+	return base.HashOfKey(key)&uint64(count-1) == uint64(index)
+}
