@@ -1,4 +1,4 @@
-// Package compat_test runs upstream's own published clients, and recorded sessions of the
+// Package compat runs upstream's own published clients, and recorded sessions of the
 // C++ server, against real clusters of real processes.
 //
 //   - cluster/ starts, kills, restarts and stops such clusters (Go package, used by the tests
@@ -14,4 +14,4 @@
 // A client test whose runtime isn't on the machine skips and names what is missing; with CI=true
 // it fails instead. Nothing here knows the inside of a server: the wire, the command line and the
 // files that `pegasus onebox` writes are all it uses.
-package compat_test
+package compat
