@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -144,7 +145,7 @@ func start(cmd *exec.Cmd, log string) (*process, error) {
 	}
 	// A test binary that is killed takes its servers with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := cmd.Start(); err != nil {
+	if err := spawn(cmd); err != nil {
 		return nil, err
 	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
@@ -155,6 +156,28 @@ func start(cmd *exec.Cmd, log string) (*process, error) {
 		}()
 	}
 	return p, nil
+}
+
+var spawner struct {
+	once sync.Once
+	work chan func()
+}
+
+// spawn starts cmd from an operating-system thread that lives as long as this process: a
+// child's parent-death signal comes when the thread that made it ends.
+func spawn(cmd *exec.Cmd) error {
+	spawner.once.Do(func() {
+		spawner.work = make(chan func())
+		go func() {
+			runtime.LockOSThread()
+			for f := range spawner.work {
+				f()
+			}
+		}()
+	})
+	err := make(chan error)
+	spawner.work <- func() { err <- cmd.Start() }
+	return <-err
 }
 
 // Metas returns the addresses of the meta servers, Replicas those of the replica servers.
@@ -223,7 +246,7 @@ func (c *Cluster) Pid(name string) (int, error) {
 		return 0, fmt.Errorf("%s: bad pid file %q", name, b)
 	}
 	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err == nil && len(line) > 0 && !strings.Contains(string(line), c.Dir) {
+	if err == nil && len(line) > 0 && !strings.Contains(string(line), filepath.Join(c.Dir, name)) {
 		return 0, fmt.Errorf("%s: process %d is another one: %q", name, pid, line)
 	}
 	return pid, nil
@@ -284,21 +307,17 @@ func (c *Cluster) Signal(name string, sig syscall.Signal) error {
 	return syscall.Kill(pid, sig)
 }
 
-// Restart runs a dead server's own command line again, as onebox recorded it in the file
-// `cmd`, and returns when it accepts connections.
+// Restart runs a dead server's own command again, the shell script `cmd` that onebox wrote,
+// and returns when it accepts connections.
 func (c *Cluster) Restart(name string) error {
 	if c.Alive(name) {
 		return fmt.Errorf("restart %s: it still runs", name)
 	}
-	b, err := os.ReadFile(filepath.Join(c.Dir, name, "cmd"))
-	if err != nil {
+	file := filepath.Join(c.Dir, name, "cmd")
+	if _, err := os.Stat(file); err != nil {
 		return err
 	}
-	args := strings.Fields(string(b))
-	if len(args) == 0 {
-		return fmt.Errorf("%s: empty cmd file", name)
-	}
-	p, err := start(exec.Command(args[0], args[1:]...), filepath.Join(c.Dir, name, "restarted.log"))
+	p, err := start(exec.Command("sh", file), filepath.Join(c.Dir, "restarted.log"))
 	if err != nil {
 		return fmt.Errorf("restart %s: %w", name, err)
 	}
@@ -411,7 +430,7 @@ func (c *Cluster) terminate() error {
 func (c *Cluster) Logs() string {
 	var sb strings.Builder
 	files, _ := filepath.Glob(filepath.Join(c.Dir, "*.log"))
-	more, _ := filepath.Glob(filepath.Join(c.Dir, "*", "*.log"))
+	more, _ := filepath.Glob(filepath.Join(c.Dir, "*", "log"))
 	for _, f := range append(files, more...) {
 		b, err := os.ReadFile(f)
 		if err != nil {
