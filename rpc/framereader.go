@@ -76,6 +76,18 @@ func (f *frameReader) settle() {
 	}
 }
 
+// slim makes sure that the reader holds no buffer that is charged while it waits for
+// something else than the rest of a frame in a buffer of its own.
+func (f *frameReader) slim(need int) {
+	switch {
+	case f.buf == nil || f.buf.charged == 0:
+	case f.start == f.end:
+		f.drop()
+	case need <= maxSmall:
+		f.moveTo(getBuf(max(f.level, classFor(max(need, f.end-f.start))), f.budget))
+	}
+}
+
 // drop gives the buffer up; requests in it keep it alive.
 func (f *frameReader) drop() {
 	if f.buf != nil {

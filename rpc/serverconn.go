@@ -113,14 +113,15 @@ func (c *serverConn) readLoop() (http bool, err error) {
 	}
 	for {
 		need, err := c.dispatchAll(frameLen, parse)
+		need = max(need, header)
 		if err != nil {
-			c.endBatch()
+			c.endBatch(need)
 			return false, err
 		}
-		if err := c.endBatch(); err != nil {
+		if err := c.endBatch(need); err != nil {
 			return false, err
 		}
-		if err := c.fill(max(need, header)); err != nil {
+		if err := c.fill(need); err != nil {
 			return false, err
 		}
 	}
@@ -181,12 +182,13 @@ func (c *serverConn) call(r *Request) {
 
 // endBatch sends the answers given meanwhile, and waits while the peer doesn't take its
 // answers or has too many requests open.
-func (c *serverConn) endBatch() error {
+func (c *serverConn) endBatch(need int) error {
 	c.current.Store(nil)
+	c.r.settle()
+	c.r.slim(need)
 	c.s.mu.Lock()
 	c.seen = c.dispatched
 	c.s.flush()
-	c.r.settle()
 	for c.s.err == nil && !c.draining &&
 		(c.s.unsent() > c.srv.maxUnsent || c.dispatched-c.answered > c.srv.maxOpen) {
 		c.s.waiting = true
