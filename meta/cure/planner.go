@@ -222,11 +222,23 @@ func newRound(p *Planner, v *View) *round {
 		r.nodes[v.Nodes[i].Addr] = &v.Nodes[i]
 	}
 	for g, m := range p.parts {
-		if m.assign != nil {
+		if m.assign == nil && len(m.adds) == 0 && m.remove == nil {
+			continue
+		}
+		_, cfg, ok := v.State.Config(g)
+		if !ok {
+			continue
+		}
+		if m.assign != nil && cfg.Members() == 0 {
 			r.count(g, m.assign.node, 1, 1).assigns++
 		}
 		for _, t := range m.adds {
-			r.count(g, t.node, 0, 1).adds++
+			if !cfg.Has(t.node) {
+				r.count(g, t.node, 0, 1).adds++
+			}
+		}
+		if m.remove != nil && cfg.Has(m.remove.node) {
+			r.count(g, m.remove.node, 0, -1)
 		}
 	}
 	return r

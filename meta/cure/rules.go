@@ -43,7 +43,7 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 // that are dead. Without a living member everything stays as it is: only a member has the
 // data.
 func (r *round) replacePrimary(g base.Gpid, m *memory, cfg *state.Config) {
-	to := r.bestPrimary(g, m, cfg, cfg.Secondaries)
+	to := r.bestPrimary(g, cfg.Secondaries)
 	if to == 0 {
 		return
 	}
@@ -56,7 +56,7 @@ func (r *round) replacePrimary(g base.Gpid, m *memory, cfg *state.Config) {
 // one stays as a secondary. It reports false if that is impossible.
 func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr) bool {
 	if to == 0 {
-		to = r.bestPrimary(g, m, cfg, cfg.Secondaries)
+		to = r.bestPrimary(g, cfg.Secondaries)
 	}
 	if to == 0 || !r.alive(to) || !slices.Contains(cfg.Secondaries, to) {
 		return false
@@ -67,10 +67,15 @@ func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr) 
 	return true
 }
 
-// bestPrimary returns the living one of the nodes with the fewest primaries.
-func (r *round) bestPrimary(g base.Gpid, m *memory, cfg *state.Config, from []Addr) (best Addr) {
+// bestPrimary returns the living one of the nodes with the fewest primaries. A node that
+// hasn't reported since it came to life may still be busy loading its replicas: it comes
+// last.
+func (r *round) bestPrimary(g base.Gpid, from []Addr) (best Addr) {
+	less := func(x, y Addr) int {
+		return cmp.Or(-cmp.Compare(b2i(r.nodes[x].Reported), b2i(r.nodes[y].Reported)), r.lessPrimaries(g.AppID, x, y))
+	}
 	for _, a := range from {
-		if r.alive(a) && (best == 0 || r.lessPrimaries(g.AppID, a, best) < 0) {
+		if r.alive(a) && (best == 0 || less(a, best) < 0) {
 			best = a
 		}
 	}

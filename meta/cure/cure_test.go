@@ -1,0 +1,296 @@
+package cure
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"pegasus/base"
+	"pegasus/gen/metaadmin"
+	"pegasus/meta/state"
+)
+
+func addr(i int) Addr {
+	a, err := base.ParseAddr(fmt.Sprintf("10.0.%d.%d:34801", i/250, i%250))
+	if err != nil {
+		panic(err)
+	}
+	return a
+}
+
+func name(a Addr) string {
+	if a == 0 {
+		return "-"
+	}
+	q := a.AddrPort().Addr().As4()
+	return "n" + strconv.Itoa(int(q[2])*250+int(q[3]))
+}
+
+func named(s string) Addr {
+	i, err := strconv.Atoi(strings.TrimPrefix(s, "n"))
+	if err != nil {
+		panic("node " + s)
+	}
+	return addr(i)
+}
+
+// world is a cluster that a Planner looks after in a test.
+type world struct {
+	t      testing.TB
+	now    time.Duration
+	st     *state.State
+	p      *Planner
+	nodes  []Node
+	stored map[Addr]map[base.Gpid]Replica
+	look   []base.Gpid
+	last   []Action
+}
+
+func newWorld(t testing.TB) *world {
+	return &world{t: t, st: state.New(), p: New(Defaults()), stored: map[Addr]map[base.Gpid]Replica{}}
+}
+
+func (w *world) apply(c state.Command) state.Result {
+	w.t.Helper()
+	res, err := w.st.Apply(state.Encode(c))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return res
+}
+
+func (w *world) node(a Addr) *Node {
+	i, ok := slices.BinarySearchFunc(w.nodes, a, func(n Node, a Addr) int { return int(int64(n.Addr) - int64(a)) })
+	if !ok {
+		w.nodes = slices.Insert(w.nodes, i, Node{Addr: a})
+	}
+	return &w.nodes[i]
+}
+
+func (w *world) create(partitions, replicas int) int32 {
+	w.t.Helper()
+	res := w.apply(&state.CreateTable{Name: fmt.Sprintf("t%d", len(w.look)), Partitions: int32(partitions), MaxReplicas: int32(replicas)})
+	if res.Err != base.ErrOK {
+		w.t.Fatal(res.Err)
+	}
+	for i := range partitions {
+		w.look = append(w.look, base.Gpid{AppID: res.TableID, PartitionIndex: int32(i)})
+	}
+	return res.TableID
+}
+
+func (w *world) view() *View {
+	return &View{Now: w.now, State: w.st, Nodes: w.nodes, Stored: func(a Addr, g base.Gpid) (Replica, bool) {
+		r, ok := w.stored[a][g]
+		return r, ok
+	}}
+}
+
+// round runs one round over all partitions, carries out the changes, and checks each
+// action against what must never happen.
+func (w *world) round() (out []string, fine []base.Gpid) {
+	w.t.Helper()
+	w.last, fine = w.p.Round(w.view(), w.look)
+	for _, a := range w.last {
+		_, cfg, ok := w.st.Config(a.Gpid)
+		if !ok {
+			w.t.Fatalf("action for %v, which is no partition", a.Gpid)
+		}
+		if a.Change == nil {
+			if !w.node(a.Target).Alive || a.Type != metaadmin.CT_ASSIGN_PRIMARY && a.Target != cfg.Primary {
+				w.t.Fatalf("proposal %v to %s, primary is %s", a.Type, name(a.Target), name(cfg.Primary))
+			}
+			out = append(out, fmt.Sprintf("%v %s -> %s: %s", a.Gpid, strings.TrimPrefix(a.Type.String(), "CT_"), name(a.Target), name(a.Node)))
+			continue
+		}
+		n := &a.Change.Config
+		for _, d := range cfg.AppendMembers(nil) {
+			if !n.Has(d) && (w.node(d).Alive || !slices.Contains(a.Dead, d)) {
+				w.t.Fatalf("%v: living or unlisted member %s is dropped", a.Gpid, name(d))
+			}
+		}
+		if !w.node(n.Primary).Alive {
+			w.t.Fatalf("%v: dead %s becomes primary", a.Gpid, name(n.Primary))
+		}
+		res := w.apply(&state.ChangeConfigs{Changes: []state.Change{*a.Change}})
+		if res.Changes[0].Err != base.ErrOK {
+			w.t.Fatalf("%v: change refused: %v", a.Gpid, res.Changes[0].Err)
+		}
+		w.p.Done(a.Gpid)
+		s := fmt.Sprintf("%v becomes %s", a.Gpid, show(n))
+		if len(a.Dead) > 0 {
+			s += " because dead are" + list(a.Dead)
+		}
+		out = append(out, s)
+	}
+	return out, fine
+}
+
+// obey does with one proposal what a replica server would do, at once.
+func (w *world) obey(a Action) {
+	w.t.Helper()
+	if a.Change != nil || !w.node(a.Target).Alive || !w.node(a.Node).Alive {
+		return
+	}
+	_, cfg, _ := w.st.Config(a.Gpid)
+	c := state.Change{Gpid: a.Gpid, Config: cfg}
+	c.Config.Ballot++
+	switch a.Type {
+	case metaadmin.CT_ASSIGN_PRIMARY:
+		c.Config.Primary = a.Node
+	case metaadmin.CT_ADD_SECONDARY, metaadmin.CT_ADD_SECONDARY_FOR_LB:
+		if cfg.Primary != a.Target || cfg.Has(a.Node) {
+			return
+		}
+		c.Adds = a.Node
+		c.Config.Secondaries = append(slices.Clone(cfg.Secondaries), a.Node)
+	case metaadmin.CT_REMOVE, metaadmin.CT_DOWNGRADE_TO_INACTIVE:
+		if cfg.Primary != a.Target {
+			return
+		}
+		c.Config = c.Config.Without(func(x Addr) bool { return x == a.Node })
+	default:
+		w.t.Fatalf("proposal %v", a.Type)
+	}
+	w.apply(&state.ChangeConfigs{Changes: []state.Change{c}})
+	w.hold(c.Config.AppendMembers(nil), a.Gpid, c.Config.Ballot)
+}
+
+func (w *world) hold(members []Addr, g base.Gpid, ballot int64) {
+	for _, m := range members {
+		if w.stored[m] == nil {
+			w.stored[m] = map[base.Gpid]Replica{}
+		}
+		w.stored[m][g] = Replica{Ballot: ballot}
+	}
+}
+
+func list(l []Addr) (s string) {
+	for _, a := range l {
+		s += " " + name(a)
+	}
+	return s
+}
+
+func show(c *state.Config) string {
+	return fmt.Sprintf("b%d %s%s", c.Ballot, name(c.Primary), list(c.Secondaries))
+}
+
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		w := newWorld(t)
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			w.t = t
+			return w.command(d)
+		})
+	})
+}
+
+func (w *world) command(d *datadriven.TestData) string {
+	var out []string
+	gpid := func(i int) base.Gpid {
+		g, err := base.ParseGpid(d.CmdArgs[i].Key)
+		if err != nil {
+			w.t.Fatalf("%s: %v", d.Pos, err)
+		}
+		return g
+	}
+	number := func(key string) (n int) {
+		d.MaybeScanArgs(w.t, key, &n)
+		return n
+	}
+	switch d.Cmd {
+	case "alive", "dead", "unreported":
+		for _, a := range d.CmdArgs {
+			n := w.node(named(a.Key))
+			n.Alive, n.Reported = d.Cmd != "dead", d.Cmd == "alive"
+		}
+	case "table":
+		w.create(number("partitions"), number("replicas"))
+	case "replicas":
+		w.apply(&state.SetReplicas{ID: int32(number("id")), Count: int32(number("count"))})
+	case "drop":
+		w.apply(&state.DropTable{ID: int32(number("id"))})
+	case "after":
+		dur, err := time.ParseDuration(d.CmdArgs[0].Key)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.now += dur
+	case "round":
+		var fine []base.Gpid
+		out, fine = w.round()
+		if len(fine) > 0 {
+			out = append(out, fmt.Sprint("fine: ", fine))
+		}
+	case "obey":
+		for _, a := range w.last {
+			w.obey(a)
+		}
+		return w.show()
+	case "settle":
+		for i := 0; ; i++ {
+			if i > 1000 {
+				return "never settles\n" + w.show()
+			}
+			w.now += 500 * time.Millisecond
+			_, fine := w.round()
+			if len(fine) == len(w.look) {
+				return w.show()
+			}
+			for _, a := range w.last {
+				w.obey(a)
+			}
+		}
+	case "stored":
+		a := named(d.CmdArgs[0].Key)
+		w.hold([]Addr{a}, gpid(1), int64(number("ballot")))
+	case "forget":
+		w.stored[named(d.CmdArgs[0].Key)] = nil
+	case "learning":
+		w.p.Learning(w.now, gpid(0), named(d.CmdArgs[1].Key))
+	case "restarted":
+		_, cfg, _ := w.st.Config(gpid(0))
+		w.p.Restarted(w.now, gpid(0), cfg.Ballot)
+	case "steps":
+		var steps []Step
+		for _, a := range d.CmdArgs[1:] {
+			typ, node, _ := strings.Cut(a.Key, ":")
+			steps = append(steps, Step{configType(w.t, typ), named(node)})
+		}
+		return fmt.Sprintln(w.p.Propose(gpid(0), steps))
+	case "show":
+		return w.show()
+	default:
+		w.t.Fatalf("%s: unknown command %s", d.Pos, d.Cmd)
+	}
+	if len(out) == 0 {
+		return "nothing\n"
+	}
+	return strings.Join(out, "\n") + "\n"
+}
+
+func configType(t testing.TB, s string) metaadmin.ConfigType {
+	for c := metaadmin.CT_INVALID; c <= metaadmin.CT_REGISTER_CHILD; c++ {
+		if c.String() == "CT_"+s {
+			return c
+		}
+	}
+	t.Fatalf("config type %q", s)
+	return 0
+}
+
+func (w *world) show() string {
+	var b strings.Builder
+	for _, g := range w.look {
+		if _, cfg, ok := w.st.Config(g); ok {
+			fmt.Fprintf(&b, "%v %s\n", g, show(&cfg))
+		}
+	}
+	return b.String()
+}
