@@ -1,0 +1,271 @@
+package clienttest
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/base/tbin"
+	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
+	"pegasus/rpc"
+)
+
+// Hook sees a request before the fake server does; true means that it has dealt with it.
+// server is the index of a replica server, -1 for the meta.
+type Hook func(server int, r *rpc.Request) bool
+
+// Cluster is the fake. Its methods may be called while it serves.
+type Cluster struct {
+	Meta  string   // address of the meta server
+	Nodes []string // addresses of the replica servers
+
+	mu     sync.Mutex
+	hook   Hook
+	tables map[string]*table
+	nextID int32
+	seen   map[string]int
+	now    func() time.Time
+}
+
+type table struct {
+	info  layer2.AppInfo
+	parts []*partition
+}
+
+// Start runs a cluster until the test ends.
+func Start(t testing.TB, nodes int) *Cluster {
+	t.Helper()
+	k := &Cluster{tables: map[string]*table{}, nextID: 1, seen: map[string]int{}, now: time.Now}
+	k.Meta = k.serve(t, -1)
+	for i := range nodes {
+		k.Nodes = append(k.Nodes, k.serve(t, i))
+	}
+	return k
+}
+
+func (k *Cluster) serve(t testing.TB, index int) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := rpc.NewServer(config.Default().RPC, rpc.HandlerFunc(func(r *rpc.Request) { k.answer(index, r) }), nil, nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		srv.Serve(l)
+	}()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		srv.Shutdown(ctx)
+		<-done
+	})
+	return l.Addr().String()
+}
+
+// SetHook installs h; nil removes it.
+func (k *Cluster) SetHook(h Hook) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hook = h
+}
+
+// Seen returns how often requests of that name came, hooked ones included.
+func (k *Cluster) Seen(code string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.seen[code]
+}
+
+// SetNow replaces the clock that rows expire by.
+func (k *Cluster) SetNow(now func() time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.now = now
+}
+
+// CreateTable makes a table whose partitions' primaries are dealt out in turn.
+func (k *Cluster) CreateTable(name string, partitions, replicas int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.create(name, partitions, replicas)
+}
+
+func (k *Cluster) create(name string, partitions, replicas int) *table {
+	tb := &table{info: layer2.NewAppInfo()}
+	tb.info.Status, tb.info.AppType, tb.info.AppName, tb.info.AppId = layer2.AS_AVAILABLE, "pegasus", name, k.nextID
+	tb.info.PartitionCount, tb.info.InitPartitionCount, tb.info.MaxReplicaCount = int32(partitions), int32(partitions), int32(replicas)
+	tb.info.IsStateful, tb.info.CreateSecond = true, 1700000000
+	k.nextID++
+	for i := range partitions {
+		p := newPartition(base.Gpid{AppID: tb.info.AppId, PartitionIndex: int32(i)})
+		for j := range replicas {
+			p.members = append(p.members, (i+j)%len(k.Nodes))
+		}
+		tb.parts = append(tb.parts, p)
+	}
+	k.tables[name] = tb
+	return tb
+}
+
+// MovePrimary makes the server the primary of a partition; -1 leaves it without one.
+func (k *Cluster) MovePrimary(name string, partition, server int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := k.tables[name].parts[partition]
+	p.ballot++
+	if server < 0 {
+		p.members = nil
+		return
+	}
+	p.members = append([]int{server}, slices.DeleteFunc(p.members, func(m int) bool { return m == server })...)
+}
+
+// LoseSessions forgets all open scans, as restarting servers do.
+func (k *Cluster) LoseSessions() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, tb := range k.tables {
+		for _, p := range tb.parts {
+			clear(p.scans)
+		}
+	}
+}
+
+func (k *Cluster) addr(server int) base.RPCAddress {
+	return base.MakeRPCAddress(netip.MustParseAddrPort(k.Nodes[server]))
+}
+
+func (k *Cluster) answer(server int, r *rpc.Request) {
+	k.mu.Lock()
+	k.seen[r.Code]++
+	hook := k.hook
+	k.mu.Unlock()
+	if hook != nil && hook(server, r) {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if server < 0 {
+		k.answerMeta(r)
+		return
+	}
+	for _, tb := range k.tables {
+		if tb.info.AppId == r.Gpid.AppID && int(r.Gpid.PartitionIndex) < len(tb.parts) {
+			p := tb.parts[r.Gpid.PartitionIndex]
+			switch {
+			case !slices.Contains(p.members, server):
+				r.ReplyError(base.ErrObjectNotFound)
+			case p.members[0] != server:
+				r.ReplyError(base.ErrInvalidState)
+			default:
+				p.now = uint32(k.now().Unix() - base.EpochBegin)
+				p.answer(r)
+			}
+			return
+		}
+	}
+	r.ReplyError(base.ErrObjectNotFound)
+}
+
+// partitionConfig describes a partition.
+func (k *Cluster) partitionConfig(tb *table, p *partition) layer2.PartitionConfiguration {
+	pc := layer2.PartitionConfiguration{Pid: p.gpid, Ballot: p.ballot, MaxReplicaCount: tb.info.MaxReplicaCount, LastCommittedDecree: p.decree}
+	for i, m := range p.members {
+		if i == 0 {
+			pc.Primary = k.addr(m)
+		} else {
+			pc.Secondaries = append(pc.Secondaries, k.addr(m))
+		}
+	}
+	return pc
+}
+
+func (k *Cluster) answerMeta(r *rpc.Request) {
+	switch r.Code {
+	case "RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX":
+		var q layer2.QueryCfgRequest
+		if !decode(r, &q) {
+			return
+		}
+		res := &layer2.QueryCfgResponse{Err: base.ErrObjectNotFound}
+		if tb := k.tables[q.AppName]; tb != nil && tb.info.Status == layer2.AS_AVAILABLE {
+			res.Err, res.AppId, res.PartitionCount, res.IsStateful = base.ErrOK, tb.info.AppId, tb.info.PartitionCount, true
+			for _, p := range tb.parts {
+				res.Partitions = append(res.Partitions, k.partitionConfig(tb, p))
+			}
+		}
+		r.Reply(res)
+	case "RPC_CM_CREATE_APP":
+		var q metaadmin.ConfigurationCreateAppRequest
+		if !decode(r, &q) {
+			return
+		}
+		res := &metaadmin.ConfigurationCreateAppResponse{Err: base.ErrOK}
+		tb := k.tables[q.AppName]
+		switch {
+		case q.Options.PartitionCount < 1 || int(q.Options.ReplicaCount) > len(k.Nodes):
+			res.Err = base.ErrInvalidParameters
+		case tb != nil && tb.info.Status == layer2.AS_AVAILABLE && !q.Options.SuccessIfExist:
+			res.Err = base.ErrAppExist
+		case tb != nil && tb.info.Status == layer2.AS_AVAILABLE:
+			res.Appid = tb.info.AppId
+		default:
+			tb = k.create(q.AppName, int(q.Options.PartitionCount), int(q.Options.ReplicaCount))
+			tb.info.Envs = q.Options.Envs
+			res.Appid = tb.info.AppId
+		}
+		r.Reply(res)
+	case "RPC_CM_DROP_APP":
+		var q metaadmin.ConfigurationDropAppRequest
+		if !decode(r, &q) {
+			return
+		}
+		res := &metaadmin.ConfigurationDropAppResponse{Err: base.ErrOK}
+		switch tb := k.tables[q.AppName]; {
+		case tb != nil && tb.info.Status == layer2.AS_AVAILABLE:
+			tb.info.Status, tb.info.DropSecond = layer2.AS_DROPPED, 1700000100
+		case !q.Options.SuccessIfNotExist:
+			res.Err = base.ErrAppNotExist
+		}
+		r.Reply(res)
+	case "RPC_CM_LIST_APPS":
+		var q metaadmin.ConfigurationListAppsRequest
+		if !decode(r, &q) {
+			return
+		}
+		res := &metaadmin.ConfigurationListAppsResponse{Err: base.ErrOK}
+		for _, tb := range k.tables {
+			if q.Status == layer2.AS_INVALID || q.Status == tb.info.Status {
+				res.Infos = append(res.Infos, tb.info)
+			}
+		}
+		r.Reply(res)
+	case "RPC_CM_LIST_NODES":
+		res := &metaadmin.ConfigurationListNodesResponse{Err: base.ErrOK}
+		for i := range k.Nodes {
+			res.Infos = append(res.Infos, metaadmin.NodeInfo{Status: metaadmin.NS_ALIVE, Node: k.addr(i)})
+		}
+		r.Reply(res)
+	case "RPC_CM_CLUSTER_INFO":
+		r.Reply(&metaadmin.ConfigurationClusterInfoResponse{Err: base.ErrOK, Keys: []string{"cluster_name"}, Values: []string{"fake"}})
+	default:
+		r.ReplyError(base.ErrHandlerNotFound)
+	}
+}
+
+func decode(r *rpc.Request, v tbin.Decoder) bool {
+	if err := r.DecodeArg(v); err != nil {
+		r.ReplyError(base.ErrInvalidData)
+		return false
+	}
+	return true
+}
