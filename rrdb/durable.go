@@ -1,7 +1,9 @@
 package rrdb
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -64,32 +66,37 @@ type durability struct {
 func (s *Store) LastFlushed() int64 {
 	d := &s.durable
 	if d.stale.Load() {
-		s.refreshDurable()
+		if err := s.refreshDurable(); err != nil && s.Failed() == nil && !errors.Is(err, ErrClosed) {
+			s.report(fmt.Errorf("reading the flushed decree: %w", err))
+		}
 	}
 	return d.decree.Load()
 }
 
-func (s *Store) refreshDurable() {
-	if s.begin() != nil {
-		return
+func (s *Store) refreshDurable() error {
+	if err := s.begin(); err != nil {
+		return err
 	}
 	defer s.leave()
 	d := &s.durable
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.stale.Swap(false) {
-		return
+		return nil
 	}
 	m, err := readMeta(s.db, true)
 	if err != nil {
 		d.stale.Store(true)
-		s.report(fmt.Errorf("reading the flushed decree: %w", err))
-		return
+		return err
 	}
-	// A failure that came while reading may have been one of writing the manifest.
-	if s.failure.get() == nil && m.decree > d.decree.Load() {
+	// The read may have been of a version whose manifest could not be synced.
+	if err := s.failure.get(); err != nil {
+		return err
+	}
+	if m.decree > d.decree.Load() {
 		d.decree.Store(m.decree)
 	}
+	return nil
 }
 
 // readMeta reads the metadata record, the zero meta if there is none.
@@ -155,22 +162,13 @@ func (s *Store) Checkpoint(dir string) (decree int64, err error) {
 	// is the same before and after it, then that is the copy's; if a flush came in
 	// between, try again, and at last keep writers out.
 	for range 3 {
-		if err := s.flushWait(); err != nil {
-			return 0, err
-		}
 		decree, same, err := s.tryCheckpoint(dir)
 		if err != nil || same {
 			return decree, err
 		}
-		if err := s.opts.FS.RemoveAll(dir); err != nil {
-			return 0, err
-		}
 	}
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	if err := s.flushWait(); err != nil {
-		return 0, err
-	}
 	decree, same, err := s.tryCheckpoint(dir)
 	if err == nil && !same {
 		err = fmt.Errorf("a flush came while writes were stopped: %w", ErrFailed)
@@ -178,7 +176,11 @@ func (s *Store) Checkpoint(dir string) (decree int64, err error) {
 	return decree, err
 }
 
+// tryCheckpoint makes a copy; unless its decree is certain, the copy is removed again.
 func (s *Store) tryCheckpoint(dir string) (decree int64, same bool, err error) {
+	if err := s.Flush(context.Background()); err != nil {
+		return 0, false, err
+	}
 	before, err := readMeta(s.db, true)
 	if err != nil {
 		return 0, false, err
@@ -186,9 +188,13 @@ func (s *Store) tryCheckpoint(dir string) (decree int64, same bool, err error) {
 	if err := s.db.Checkpoint(dir); err != nil {
 		return 0, false, err
 	}
-	if err := s.failure.get(); err != nil {
+	after, err := readMeta(s.db, true)
+	if err == nil {
+		err = s.failure.get()
+	}
+	if err != nil || before != after {
+		err = errors.Join(err, s.opts.FS.RemoveAll(dir))
 		return 0, false, err
 	}
-	after, err := readMeta(s.db, true)
-	return before.decree, before.decree == after.decree, err
+	return before.decree, true, nil
 }

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-
 )
 
 // failure is the error that ended a store's life, if one did.
@@ -106,44 +106,107 @@ func (s *Store) readFailed(err error) int32 {
 
 // openPebble opens the engine. It doesn't panic, whatever the files hold.
 func openPebble(s *Store) (db *pebble.DB, err error) {
+	fsys, dir := s.opts.FS, s.opts.Dir
+	remains, err := remainsOf(fsys, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !s.opts.Create:
+		return nil, fmt.Errorf("%w: %w", ErrNotExist, err)
+	case errors.Is(err, fs.ErrNotExist):
+		if err := makeDir(fsys, dir); err != nil {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case remains != "" && s.opts.Create:
+		// The engine would delete them.
+		return nil, fmt.Errorf("making a store where %s is: %w", remains, fs.ErrExist)
+	}
+	if s.lock, err = pebble.LockDirectory(dir, fsys); err != nil {
+		return nil, fmt.Errorf("locking: %w", err)
+	}
 	defer func() {
 		if r := recover(); r != nil {
 			db, err = nil, fmt.Errorf("%w: the engine gave up: %v", ErrCorrupt, r)
 		}
+		if err != nil {
+			s.slots.Unregister()
+			_ = s.lock.Close()
+		}
 	}()
-	db, err = pebble.Open(s.opts.Dir, pebbleOptions(s))
+	if err := removeLogs(fsys, dir); err != nil {
+		return nil, err
+	}
+	db, err = pebble.Open(dir, pebbleOptions(s, s.lock))
 	switch {
 	case err == nil && s.failure.get() != nil:
 		_ = db.Close()
 		return nil, s.failure.get()
 	case err == nil:
 		return db, nil
-	case errors.Is(err, pebble.ErrDBDoesNotExist), missing(s.opts.FS, s.opts.Dir):
+	case errors.Is(err, pebble.ErrDBDoesNotExist) && remains == "":
 		return nil, fmt.Errorf("%w: %w", ErrNotExist, err)
 	}
-	return nil, classify(err)
+	var system syscall.Errno
+	if errors.As(err, &system) && system != syscall.ENOENT {
+		return nil, err
+	}
+	// What the system doesn't answer for is what the files say.
+	return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 }
 
-func missing(fsys vfs.FS, dir string) bool {
-	_, err := fsys.Stat(dir)
-	return errors.Is(err, fs.ErrNotExist)
-}
-
-// checkUnused refuses to make a store where the remains of one are: the engine would
-// delete them.
-func checkUnused(fsys vfs.FS, dir string) error {
+// remainsOf returns the name of a file that belongs to a store, "" if there is none.
+func remainsOf(fsys vfs.FS, dir string) (string, error) {
 	names, err := fsys.List(dir)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+		return "", err
+	}
+	for _, n := range names {
+		if ext := filepath.Ext(n); ext == ".sst" || ext == ".blob" || strings.HasPrefix(n, "MANIFEST-") {
+			return n, nil
 		}
+	}
+	return "", nil
+}
+
+// removeLogs deletes the engine's write-ahead logs. It makes an empty one at each open,
+// though told not to write any, and finds no occasion to delete it.
+func removeLogs(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
+	if err != nil {
 		return err
 	}
 	for _, n := range names {
-		if filepath.Ext(n) == ".sst" || filepath.Ext(n) == ".blob" || strings.HasPrefix(n, "MANIFEST-") {
-			return fmt.Errorf("the directory holds %s already: %w", n, ErrCorrupt)
+		if filepath.Ext(n) == ".log" {
+			if err := fsys.Remove(fsys.PathJoin(dir, n)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+// makeDir makes a directory and those above it, durably.
+func makeDir(fsys vfs.FS, dir string) error {
+	var parents []string
+	for d := dir; ; {
+		up := fsys.PathDir(d)
+		parents = append(parents, up)
+		if _, err := fsys.Stat(up); err == nil || up == d {
+			break
+		}
+		d = up
+	}
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, p := range parents {
+		f, err := fsys.OpenDir(p)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}

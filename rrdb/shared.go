@@ -23,7 +23,6 @@ type SharedOptions struct {
 
 // Shared is what all stores of a server have in common. Close it after the stores.
 type Shared struct {
-	cfg      config.Storage
 	cache    *pebble.Cache
 	files    *pebble.FileCache
 	slots    *compactionSlots
@@ -50,7 +49,6 @@ func NewShared(o SharedOptions) *Shared {
 		o.Logger = silent()
 	}
 	s := &Shared{
-		cfg:      o.Storage,
 		cache:    pebble.NewCache(max(o.Storage.BlockCacheBytes, 1<<20)),
 		files:    pebble.NewFileCache(runtime.GOMAXPROCS(0), max(o.Storage.OpenFiles, 64)),
 		slots:    newCompactionSlots(o.Storage.Compactions),

@@ -53,6 +53,7 @@ type Options struct {
 type Store struct {
 	opts   Options
 	db     *pebble.DB
+	lock   *pebble.Lock
 	log    *logrus.Entry
 	now    func() time.Time
 	shared *Shared
@@ -62,9 +63,11 @@ type Store struct {
 	env    atomic.Pointer[environment]
 
 	// refs counts calls in progress; closing is added to it once.
-	refs    atomic.Int64
-	drained chan struct{}
-	closed  chan struct{} // closed when Close begins
+	refs        atomic.Int64
+	closeCalled atomic.Bool
+	closed      chan struct{} // closed when Close begins
+	drained     chan struct{} // closed when no call is in progress after that
+	drainOnce   sync.Once
 
 	applyMu   sync.Mutex
 	applied   atomic.Int64
@@ -110,17 +113,11 @@ func Open(o Options) (_ *Store, err error) {
 	}
 	s.failure.init()
 	s.SetEnvs(nil)
-	if o.Create {
-		if err := checkUnused(o.FS, o.Dir); err != nil {
-			return nil, fmt.Errorf("creating a store in %s: %w", o.Dir, err)
-		}
-	}
 	if s.db, err = openPebble(s); err != nil {
-		s.slots.Unregister()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
 	if err := s.loadMeta(); err != nil {
-		_ = s.db.Close()
+		_ = s.closeFiles()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
 	s.shared.memory.join(s)
@@ -131,10 +128,8 @@ func Open(o Options) (_ *Store, err error) {
 // store, and closes the files. It doesn't flush: what isn't in table files must come from
 // the log again. Call Flush before to spare that.
 func (s *Store) Close() error {
-	select {
-	case <-s.closed:
+	if s.closeCalled.Swap(true) {
 		return ErrClosed
-	default:
 	}
 	close(s.closed)
 	if s.refs.Add(closing) != closing {
@@ -150,10 +145,14 @@ func (s *Store) Close() error {
 	}
 	s.shared.sessions.drop(s)
 	s.shared.memory.leave(s)
-	if err := s.db.Close(); err != nil {
+	if err := s.closeFiles(); err != nil {
 		return fmt.Errorf("closing %s: %w", s.opts.Dir, err)
 	}
 	return nil
+}
+
+func (s *Store) closeFiles() error {
+	return errors.Join(s.db.Close(), s.lock.Close())
 }
 
 // enter begins a call into the engine; false means that the store is being closed.
@@ -167,7 +166,7 @@ func (s *Store) enter() bool {
 
 func (s *Store) leave() {
 	if s.refs.Add(-1) == closing {
-		close(s.drained)
+		s.drainOnce.Do(func() { close(s.drained) })
 	}
 }
 
@@ -255,10 +254,19 @@ func fillBatch(b *pebble.Batch, timetag uint64, payload []byte) error {
 // or the store fails or is closed; the flush then goes on.
 func (s *Store) Flush(ctx context.Context) error {
 	target := s.LastApplied()
-	for s.LastFlushed() < target {
-		if err := s.flushOnce(ctx); err != nil {
-			return fmt.Errorf("flushing %s: %w", s.opts.Dir, err)
-		}
+	if s.LastFlushed() >= target {
+		return nil
+	}
+	err := s.flushOnce(ctx)
+	if err == nil {
+		s.durable.stale.Store(true)
+		err = s.refreshDurable()
+	}
+	if err == nil && s.durable.decree.Load() < target {
+		err = fmt.Errorf("decree %d isn't in table files after its flush: %w", target, ErrFailed)
+	}
+	if err != nil {
+		return fmt.Errorf("flushing %s: %w", s.opts.Dir, err)
 	}
 	return nil
 }

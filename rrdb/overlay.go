@@ -1,0 +1,201 @@
+package rrdb
+
+import (
+	"bytes"
+	"hash/maphash"
+)
+
+// Overlay holds the writes of a primary that are on their way and not applied yet: an
+// atomic write is evaluated on the store as these will leave it. They are the mutations
+// that were proposed (Add), and the one being filled, which Evaluate knows from the
+// payload it is given.
+//
+// The order of calls is: Evaluate with a growing payload; Add(decree, payload) when it is
+// proposed, or Discard if it never will be; Remove(decree) after Apply(decree). Payloads
+// must stay unchanged until then. A primary starts with the mutations that it has
+// prepared and not applied.
+//
+// Most tables see puts and removes only, which look nothing up. So rows are indexed when
+// the first lookup comes, and Add and Remove cost next to nothing for the others.
+//
+// An Overlay isn't safe for concurrent use: the caller evaluates under a lock anyway.
+type Overlay struct {
+	seed      maphash.Seed
+	mutations []flight // oldest first
+	pending   []byte   // the payload being filled, as far as it was seen
+	next      int64    // sequence number of pending; those of mutations are below
+
+	index   map[uint64]place // by hash of the key; the newest op only
+	indexed int              // how many of mutations are in index
+	scanned int              // how many bytes of pending are
+}
+
+type flight struct {
+	seq     int64
+	decree  int64
+	payload []byte
+	scanned int // how many bytes are in the index
+}
+
+// place is where an op begins.
+type place struct {
+	seq    int64
+	offset int
+}
+
+// NewOverlay returns an empty overlay.
+func NewOverlay() *Overlay {
+	return &Overlay{seed: maphash.MakeSeed(), index: map[uint64]place{}}
+}
+
+// Add takes the mutation that the payload filled last was proposed as. Decrees grow.
+func (o *Overlay) Add(decree int64, payload []byte) {
+	o.sync(payload)
+	m := flight{o.next, decree, payload, o.scanned}
+	if o.scanned == len(payload) && o.indexed == len(o.mutations) {
+		o.indexed++
+	}
+	o.mutations = append(o.mutations, m)
+	o.next++
+	o.pending, o.scanned = nil, 0
+}
+
+// Discard forgets the payload being filled.
+func (o *Overlay) Discard() {
+	if o.scanned > 0 {
+		// Entries of older ops on the same keys were replaced: build the index anew.
+		clear(o.index)
+		o.indexed = 0
+		for i := range o.mutations {
+			o.mutations[i].scanned = 0
+		}
+	}
+	o.pending, o.scanned = nil, 0
+}
+
+// Remove forgets the mutations up to decree, which the store has applied.
+func (o *Overlay) Remove(decree int64) {
+	n := 0
+	for n < len(o.mutations) && o.mutations[n].decree <= decree {
+		m := &o.mutations[n]
+		o.unindex(m.seq, m.payload[:m.scanned])
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	left := copy(o.mutations, o.mutations[n:])
+	clear(o.mutations[left:])
+	o.mutations = o.mutations[:left]
+	o.indexed = max(o.indexed-n, 0)
+}
+
+// Reset forgets everything.
+func (o *Overlay) Reset() {
+	clear(o.mutations)
+	clear(o.index)
+	o.mutations, o.indexed = o.mutations[:0], 0
+	o.pending, o.scanned = nil, 0
+}
+
+// Len returns how many mutations were added and not removed.
+func (o *Overlay) Len() int { return len(o.mutations) }
+
+// Lookup returns the newest op on a key that is on its way, payload being the mutation
+// that is filled. The op's slices are slices of payloads.
+func (o *Overlay) Lookup(key, payload []byte) (Op, bool) {
+	o.sync(payload)
+	o.reindex()
+	p, ok := o.index[maphash.Bytes(o.seed, key)]
+	if !ok {
+		return Op{}, false
+	}
+	if op, ok := opAt(o.payload(p.seq), p.offset); ok && bytes.Equal(op.Key, key) {
+		return op, true
+	}
+	return o.search(key) // another key has the same hash
+}
+
+// sync takes note of the payload being filled. A shorter one than before is a new one.
+func (o *Overlay) sync(payload []byte) {
+	if len(payload) < len(o.pending) {
+		o.Discard()
+	}
+	o.pending = payload
+}
+
+// reindex brings what isn't in the index into it, oldest first.
+func (o *Overlay) reindex() {
+	for ; o.indexed < len(o.mutations); o.indexed++ {
+		m := &o.mutations[o.indexed]
+		o.enter(m.seq, m.payload, m.scanned)
+		m.scanned = len(m.payload)
+	}
+	o.enter(o.next, o.pending, o.scanned)
+	o.scanned = len(o.pending)
+}
+
+func (o *Overlay) enter(seq int64, payload []byte, from int) {
+	var op Op
+	r := OpReader{b: payload, off: from}
+	for at := from; r.Next(&op); at = r.Offset() {
+		o.index[maphash.Bytes(o.seed, op.Key)] = place{seq, at}
+	}
+}
+
+// unindex removes the entries that lead to ops of a payload.
+func (o *Overlay) unindex(seq int64, payload []byte) {
+	var op Op
+	r := NewOpReader(payload)
+	for r.Next(&op) {
+		h := maphash.Bytes(o.seed, op.Key)
+		if p, ok := o.index[h]; ok && p.seq == seq {
+			delete(o.index, h)
+		}
+	}
+}
+
+func (o *Overlay) payload(seq int64) []byte {
+	if seq == o.next {
+		return o.pending
+	}
+	// Sequence numbers of mutations are consecutive.
+	if len(o.mutations) == 0 {
+		return nil
+	}
+	i := seq - o.mutations[0].seq
+	if i < 0 || i >= int64(len(o.mutations)) {
+		return nil
+	}
+	return o.mutations[i].payload
+}
+
+func (o *Overlay) search(key []byte) (Op, bool) {
+	if op, ok := lastOp(o.pending, key); ok {
+		return op, true
+	}
+	for i := len(o.mutations) - 1; i >= 0; i-- {
+		if op, ok := lastOp(o.mutations[i].payload, key); ok {
+			return op, true
+		}
+	}
+	return Op{}, false
+}
+
+func opAt(payload []byte, offset int) (Op, bool) {
+	var op Op
+	r := OpReader{b: payload, off: offset}
+	return op, offset <= len(payload) && r.Next(&op)
+}
+
+// lastOp finds the last op on a key in one payload.
+func lastOp(payload, key []byte) (found Op, ok bool) {
+	var op Op
+	r := NewOpReader(payload)
+	for r.Next(&op) {
+		if bytes.Equal(op.Key, key) {
+			found, ok = op, true
+		}
+	}
+	return found, ok
+}

@@ -1,0 +1,182 @@
+package rrdb
+
+import (
+	"bytes"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pegasus/base"
+	idl "pegasus/gen/rrdb"
+)
+
+// scanCompleted is the context id that says that there is nothing more. Others than
+// positive ones must not be given to a session: clients fall back to 0 after an error.
+const scanCompleted = -1
+
+// emptyPageFactor is how many times the usual number of rows a page may look at while it
+// is still empty. Clients that lose their session after an empty page begin the partition
+// anew.
+const emptyPageFactor = 64
+
+// unorderedStop is the stop key of every scan over a whole partition.
+var unorderedStop = []byte{0xff, 0xff}
+
+// scanOptions are what a client asked for when it began a scan. They outlive the request.
+type scanOptions struct {
+	prefix     bool // all rows have the hash key of the first
+	batch      int  // rows a page
+	noValue    bool
+	validate   bool // hide rows of other partitions, if the table is set so
+	expiry     bool // answer the rows' expiry
+	onlyCount  bool
+	hashFilter filter
+	sortFilter filter
+}
+
+// getScanner begins a scan and answers its first page.
+//
+// A scan whose start has a hash key stays within it, whatever the stop key says: clients
+// rely on that. The exceptions are a full scan, and a stop key FF FF, which scans of a
+// whole partition have: these may begin at any row when a client resumes one.
+func (s *Store) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result) error {
+	res.kind = kindScan
+	o := scanOptions{
+		batch:      s.opts.Storage.MaxIterations,
+		noValue:    arg.NoValue,
+		validate:   arg.ValidatePartitionHash.Or(true),
+		expiry:     arg.ReturnExpireTs.Or(false),
+		onlyCount:  arg.OnlyReturnCount.Or(false),
+		hashFilter: filter{arg.HashKeyFilterType, arg.HashKeyFilterPattern},
+		sortFilter: filter{arg.SortKeyFilterType, arg.SortKeyFilterPattern},
+	}
+	if n := int(arg.BatchSize); n > 0 && n < o.batch {
+		o.batch = n
+	}
+	hashKey, _, ok := base.SplitKey(arg.StartKey)
+	if !o.hashFilter.supported() || !o.sortFilter.supported() || !ok && len(arg.StartKey) > 0 {
+		res.code = codeInvalidArgument
+		return nil
+	}
+	lower := lowerBound(nil, arg.StartKey, arg.StartInclusive)
+	upper := upperBound(nil, arg.StopKey, arg.StopInclusive)
+	if bytes.Compare(upper, metaPrefix) > 0 {
+		upper = metaPrefix
+	}
+	o.prefix = len(hashKey) > 0 && !arg.FullScan.Or(false) && !bytes.Equal(arg.StopKey, unorderedStop)
+	if o.prefix {
+		if end := base.NextKey(nil, arg.StartKey[:2+len(hashKey)]); bytes.Compare(end, upper) < 0 {
+			upper = end
+		}
+	}
+	if p := o.hashFilter.prefix(); p != nil {
+		if err := base.CheckHashKey(p); err != nil {
+			return err
+		}
+		// Longer hash keys sort behind shorter ones, so a prefix bounds the start only.
+		if first := base.AppendKey(nil, p, nil); bytes.Compare(first, lower) > 0 {
+			lower = first
+		}
+	}
+	res.counted = o.onlyCount
+	if bytes.Compare(lower, upper) >= 0 {
+		res.number = scanCompleted
+		return nil
+	}
+	c := &scanSession{store: s, next: lower, upper: upper, scanOptions: o}
+	s.page(c, max(s.opts.Storage.MaxIterations, 1), now, res, func() {
+		c.hashFilter, c.sortFilter = c.hashFilter.clone(), c.sortFilter.clone()
+	})
+	return nil
+}
+
+// scan answers the next page of a session.
+func (s *Store) scan(id int64, now uint32, res *Result) {
+	res.kind = kindScan
+	c := s.shared.sessions.take(s, id)
+	if c == nil {
+		res.code = codeNotFound
+		return
+	}
+	res.counted = c.onlyCount
+	s.page(c, c.batch, now, res, func() {})
+}
+
+// page reads rows from c.next on, at most rows of them unless all were hidden. If there is
+// more it calls keep, which makes c independent of the request, and stores the session
+// under a new id. Time running out ends a page, not the scan.
+func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep func()) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: c.next, UpperBound: c.upper})
+	if err != nil {
+		res.fail(s.readFailed(err))
+		return
+	}
+	var valid bool
+	if c.prefix {
+		valid = it.SeekPrefixGE(c.next)
+	} else {
+		valid = it.First()
+	}
+	env := s.env.Load()
+	b := s.newBudget(rows)
+	for ; valid; valid = it.Next() {
+		if c.pageFull(&b, res, s.rangeBytes()) {
+			break
+		}
+		b.seen++
+		key := it.Key()
+		expireTS, data, err := rowValue(it)
+		if err != nil {
+			_ = it.Close()
+			res.fail(s.readFailed(err))
+			return
+		}
+		if expired(expireTS, now) || c.validate && s.foreign(env, key) || !c.matches(key) {
+			continue
+		}
+		res.count++
+		res.size += len(key) + len(data)
+		switch {
+		case c.onlyCount:
+			continue
+		case c.noValue:
+			data = nil
+		}
+		if c.expiry {
+			res.addRowExpiry(key, data, expireTS)
+		} else {
+			res.addRow(key, data)
+		}
+	}
+	if valid {
+		c.next = append([]byte(nil), it.Key()...)
+	}
+	if err := it.Close(); err != nil {
+		res.fail(s.readFailed(err))
+		return
+	}
+	if !valid {
+		res.number = scanCompleted
+		return
+	}
+	keep()
+	res.number = s.shared.sessions.put(c)
+}
+
+func (c *scanSession) pageFull(b *budget, res *Result, maxBytes int) bool {
+	if res.count >= c.batch || len(res.rows) >= maxBytes || b.seen > 0 && b.late() {
+		return true
+	}
+	limit := b.rows
+	if res.count == 0 {
+		limit *= emptyPageFactor
+	}
+	return b.seen >= limit
+}
+
+func (c *scanSession) matches(key []byte) bool {
+	if len(c.hashFilter.pattern) == 0 && len(c.sortFilter.pattern) == 0 {
+		return true
+	}
+	h, k, ok := base.SplitKey(key)
+	return ok && c.hashFilter.match(h) && c.sortFilter.match(k)
+}
