@@ -29,7 +29,7 @@ func (c *Core) check() {
 			bad("committed what is not durable here")
 		}
 		for _, p := range c.peers {
-			if (!p.learner || p.joining) && c.committed > max(p.match, c.base) {
+			if (!p.learner || p.asked) && c.committed > max(p.match, c.base) {
 				bad("committed what a member doesn't hold")
 			}
 		}

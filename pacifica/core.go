@@ -62,10 +62,18 @@ type peer struct {
 	learner   bool
 	joining   bool
 	signature int64
-	match     int64
-	next      int64
-	snapshot  bool
-	down      bool
+	// match: it acknowledged everything up to here; held: what its latest acknowledgement
+	// said, less than match after a restart; next: what it is sent next.
+	match, held, next int64
+	// rewound: next was set back to what follows this decree since the last tick.
+	rewound int64
+	// snapshot: it was told to fetch a checkpoint, when snapFrom was committed.
+	snapshot bool
+	snapFrom int64
+	down     bool
+	// asked: the meta was asked under this ballot to make it a member, so perhaps it is.
+	// refused: the meta said no, to one of the requests.
+	asked, refused bool
 	// stalled counts ticks without progress while there is something to acknowledge,
 	// quiet ticks without any answer, unsent ticks since the last message.
 	stalled, quiet, unsent int
@@ -79,6 +87,15 @@ type sentRange struct{ last, bytes int64 }
 // New returns a replica that restarts Inactive with everything up to applied in its
 // store, prepared entries after it (consecutive; the driver took them from the log and
 // they are durable), and the highest ballot it made durable.
+//
+// An entry in the log voids those above it that were logged before under an older ballot,
+// also when it is itself among the applied ones. The driver must not hand out void entries
+// as prepared: the one at applied+1 is void if the log's entry at applied has a higher
+// ballot. Among prepared itself New sees to it.
+//
+// A replica that is made anew (learner of a node that has, or has no longer, any data) must
+// not be on the meta's list, and begins with the ballot of which the meta said so: it may
+// have made promises before it lost its data.
 func New(opt Options, ballot, applied int64, prepared []Entry) *Core {
 	c := &Core{opt: opt, ballot: ballot}
 	c.reset(applied)
@@ -137,7 +154,9 @@ func (c *Core) Room() int64 { return c.opt.MaxInFlight - (c.last() - c.committed
 func (c *Core) Retain() int64 {
 	d := c.committed + 1
 	for _, p := range c.peers {
-		if !p.snapshot {
+		if p.snapshot {
+			d = min(d, p.snapFrom+1)
+		} else {
 			d = min(d, p.match+1)
 		}
 	}
@@ -176,6 +195,10 @@ func (c *Core) Propose(nowUS int64, payload []byte) (Entry, error) {
 	return e, nil
 }
 
+// Witness tells of a mutation's timestamp that this replica knows otherwise than as an entry:
+// from its store, or from what the driver applied before New. Later ones will be larger.
+func (c *Core) Witness(timestampUS int64) { c.lastTS = max(c.lastTS, timestampUS) }
+
 // Persisted reports that the entry (ballot, decree), and all that was handed out before it,
 // is durable.
 func (c *Core) Persisted(ballot, decree int64) {
@@ -188,11 +211,13 @@ func (c *Core) Persisted(ballot, decree int64) {
 		c.advance()
 	case Secondary, Learner:
 		c.owedAck = true
+		c.trim()
 	}
 }
 
-// Installed reports the end of a Fetch: the store now holds everything up to decree, or,
-// if ok is false, it was not changed.
+// Installed reports the end of a Fetch: the store now holds everything up to decree, durably,
+// and before that everything in the log was made void, durably; or, if ok is false, nothing
+// was changed.
 func (c *Core) Installed(decree int64, ok bool) {
 	if !c.fetching {
 		return
@@ -235,14 +260,35 @@ func (c *Core) Configure(cfg Config) {
 }
 
 // Refused reports that the meta will not make the change that is asked for.
+//
+// An earlier or repeated request for a learner may yet be granted. So commits go on waiting
+// for it until another change has taken the ballot that it was asked for.
 func (c *Core) Refused() {
 	if c.change == nil {
 		return
 	}
-	if c.change.Kind == ChangeAdd {
-		c.dropPeer(c.change.Node)
+	for _, p := range c.peers {
+		if p.id == c.change.Node && c.change.Kind == ChangeAdd {
+			p.refused = true
+		}
 	}
 	c.change = nil
+	c.withdraw()
+}
+
+// withdraw takes back a refused request to add a learner.
+func (c *Core) withdraw() {
+	if c.status != Primary || c.change != nil {
+		return
+	}
+	for _, p := range c.peers {
+		if p.refused {
+			next := c.cfg
+			next.Ballot++
+			c.ask(Change{Kind: ChangeForceBallot, Node: c.opt.Self, Config: next})
+			return
+		}
+	}
 }
 
 // Pending returns the change that the meta was asked for and has not answered, nil if none.
@@ -277,26 +323,30 @@ func (c *Core) lead(cfg Config) {
 		c.serveAfter = c.last()
 		c.nextSig = cfg.Ballot << 32
 	}
-	// What is prepared and not committed is prepared again under this ballot.
-	for d := c.committed + 1; d <= c.last(); d++ {
-		e := c.at(d)
-		e.Ballot = c.ballot
-		c.ready.Append = append(c.ready.Append, *e)
-	}
-	c.persisted = c.committed
+	// What is prepared and not committed is sent again under this ballot. The own log keeps
+	// it as it is: to write it again would void, with the first entry, those that follow it
+	// until they are written too.
 	c.peers = nil
 	for _, s := range cfg.Secondaries {
-		if s != c.opt.Self && s != 0 {
-			c.peers = append(c.peers, &peer{id: s, match: min(c.base, matchOf(old, s)), next: c.base + 1})
+		if s == c.opt.Self || s == 0 {
+			continue
 		}
+		p := &peer{id: s, held: c.base, next: c.base + 1, rewound: -1}
+		for _, was := range old {
+			if was.id == s {
+				// That it is slow or gone does not change with the ballot.
+				p.match, p.down, p.stalled, p.quiet = min(c.base, was.match), was.down, was.stalled, was.quiet
+			}
+		}
+		c.peers = append(c.peers, p)
 	}
 	if again {
 		for _, p := range old {
-			if p.learner && !cfg.Has(p.id) {
-				p.joining = false
+			if p.learner && !cfg.Has(p.id) && !p.refused {
+				p.joining, p.asked = false, false
 				p.sent, p.sentBytes = nil, 0
 				p.match = min(p.match, c.base)
-				p.next = p.match + 1
+				p.held, p.next = p.match, p.match+1
 				c.peers = append(c.peers, p)
 			}
 		}
@@ -305,15 +355,6 @@ func (c *Core) lead(cfg Config) {
 		c.send(p)
 	}
 	c.advance()
-}
-
-func matchOf(peers []*peer, id NodeID) int64 {
-	for _, p := range peers {
-		if p.id == id {
-			return p.match
-		}
-	}
-	return 0
 }
 
 // Tick passes one unit of time.
@@ -358,10 +399,10 @@ func (c *Core) commitTo(d int64) {
 	c.trim()
 }
 
-// trim lets go of entries that are committed, keeping the last so that State and the
-// ballot rule of New see the same.
+// trim lets go of entries that are committed, and durable: a learner commits what its
+// primary did before it is durable here, and Persisted must still find it.
 func (c *Core) trim() {
-	n := c.committed - c.first + 1
+	n := min(c.committed, c.persisted) - c.first + 1
 	if n <= 0 {
 		return
 	}

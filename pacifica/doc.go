@@ -19,24 +19,33 @@
 // committed when the primary and every secondary of the configuration hold it.
 //
 // A new primary starts from its own commit point, the base of its ballot. What it has
-// prepared beyond is prepared again under the new ballot, and it serves nothing before
-// all of that is committed. A secondary that meets a new ballot trusts its own entries up
-// to the base (committed decrees are the same on every member) and lets the primary
-// replace the rest; replacing a decree drops what followed it under an older ballot. So the
-// ballots in a member's log never decrease, and after a restart the prepared mutations are
-// those that follow the applied ones without a gap and without a falling ballot.
+// prepared beyond it sends again under the new ballot, and it serves nothing before all of
+// that is committed. A secondary that meets a new ballot trusts its own entries up to the
+// primary's commit point (committed decrees are the same on every member) and lets the
+// primary confirm or replace the rest, in decree order. An entry of the same content is
+// confirmed and stays as it is; one of other content is replaced, which drops what followed
+// it: that was built on something the group doesn't have. What follows a confirmed entry
+// stays until it is confirmed or replaced itself, because it may be committed.
+//
+// An entry is logged with the ballot under which this replica got it. Thus the ballots in a
+// member's log never decrease, and an entry voids what was logged before it, above it, under
+// an older ballot. After a restart the prepared mutations are those that follow the applied
+// ones without a gap and without a falling ballot.
 //
 // A learner is a member whose acknowledgement isn't asked for. It is sent what it lacks,
 // from the window or the log; when the log no longer reaches back far enough it fetches a
 // checkpoint. Close to the tip it becomes joining: from then on commits wait for it too, and
 // once it holds everything committed the meta is asked to make it a secondary. So whatever
-// the meta answers, and whenever, a member holds all that may be committed.
+// the meta answers, and whenever, a member holds all that may be committed. For the same
+// reason a learner that the meta was asked for can't be dropped before the ballot changes,
+// and a learner never lets go of what it acknowledged under the current ballot: not for a
+// late message, not in a restart.
 //
 // # Invariants
 //
 // Asserted under the build tag invariants, and by the simulator on every step:
 //   - one primary a ballot; a ballot only grows;
-//   - applied <= committed <= verified <= last on a follower, committed <= persisted on a primary;
+//   - committed <= verified <= last on a follower, committed <= persisted <= last on a primary;
 //   - committed on the primary means held by every member of its configuration;
 //   - commit order is decree order, without a gap;
 //   - a primary serves only after it committed all that it held when it was promoted.

@@ -1,5 +1,7 @@
 package pacifica
 
+import "bytes"
+
 // Step takes a message from another replica of the partition.
 func (c *Core) Step(m Message) {
 	if m.To != c.opt.Self || m.From == c.opt.Self {
@@ -17,18 +19,16 @@ func (c *Core) Step(m Message) {
 			c.stepAck(&m)
 		}
 	case MsgPrepare, MsgSnapshot:
+		news := m.Ballot > c.ballot
 		if !c.follow(&m) {
 			return
 		}
 		c.silent = 0
 		if m.Type == MsgSnapshot {
-			if c.status == Learner && !c.fetching {
-				c.fetching = true
-				c.ready.Fetch = &Fetch{From: m.From, Ballot: c.ballot, Signature: c.signature}
-			}
+			c.stepSnapshot(&m)
 			return
 		}
-		c.stepPrepare(&m)
+		c.stepPrepare(&m, news)
 	}
 }
 
@@ -55,37 +55,61 @@ func (c *Core) follow(m *Message) bool {
 		// anything; the primary repeats itself.
 		return false
 	}
-	wasLearner := c.status == Learner && c.signature == m.Signature
 	c.setBallot(m.Ballot)
 	c.peers, c.change = nil, nil
 	c.status, c.leader, c.signature = m.Role, m.From, m.Signature
 	c.cfg.Ballot, c.cfg.Primary = m.Ballot, m.From
-	switch {
-	case m.Role == Secondary:
-		// Committed decrees are the same on every member, so what is held up to the base is
-		// right. Beyond it the primary decides.
-		c.verified = max(c.committed, min(c.last(), m.Base))
-	case !wasLearner:
-		// What a learner prepared under other ballots is nobody's business any more.
-		c.entries = c.entries[:max(0, c.committed-c.first+1)]
-		c.persisted = min(c.persisted, c.last())
-		c.verified = c.committed
-	default:
-		c.verified = c.committed
+	// What lies beyond verified stays: the primary confirms or replaces it. It may be the
+	// only copy of a committed decree until every member has its replacement.
+	c.verified = c.committed
+	switch m.Role {
+	case Secondary:
+		// Nothing is committed that a member doesn't hold, and committed decrees are the
+		// same everywhere, so what is held up to the commit point is right.
+		c.verified = max(c.committed, min(c.last(), max(m.Base, m.Commit)))
+	case Learner:
+		// An entry of this very ballot came from this primary, after all that precedes it.
+		// It was perhaps acknowledged, before a restart, and the group counts on it.
+		for d := c.last(); d > c.committed; d-- {
+			if c.at(d).Ballot == m.Ballot {
+				c.verified = d
+				break
+			}
+		}
 	}
 	return true
 }
 
-func (c *Core) stepPrepare(m *Message) {
+// stepSnapshot starts a fetch if the learner still lacks what the message says it does.
+func (c *Core) stepSnapshot(m *Message) {
+	switch {
+	case c.status != Learner || c.fetching:
+	case c.verified > m.Prev:
+		// A late one. What was acknowledged since must not be dropped for a checkpoint.
+		c.owedAck = true
+	default:
+		c.fetch(m.From, false)
+	}
+}
+
+func (c *Core) fetch(from NodeID, divergent bool) {
+	c.fetching, c.divergent = true, divergent
+	c.ready.Fetch = &Fetch{From: from, Ballot: c.ballot, Signature: c.signature, Divergent: divergent}
+}
+
+// stepPrepare takes entries and the commit point. news says that m is the first message of
+// its ballot.
+func (c *Core) stepPrepare(m *Message, news bool) {
 	if c.fetching {
 		c.sendAck(true)
 		return
 	}
 	if c.committed > m.Last {
-		// The group lost what this replica has committed: it was rebuilt from older data.
-		if c.status == Learner {
-			c.fetching, c.divergent = true, true
-			c.ready.Fetch = &Fetch{From: m.From, Ballot: c.ballot, Signature: c.signature, Divergent: true}
+		// Either a late message, or the group lost what this replica has committed: it was
+		// rebuilt from older data. The first message of a ballot can tell: a new primary
+		// holds all that was committed before.
+		if c.status == Learner && news {
+			c.fetch(m.From, true)
 			c.sendAck(true)
 		} else {
 			c.refresh()
@@ -105,7 +129,7 @@ func (c *Core) stepPrepare(m *Message) {
 		case e.Decree != c.verified+1:
 			c.sendAck(true)
 			return
-		case e.Decree <= c.last() && c.at(e.Decree).Ballot == e.Ballot:
+		case e.Decree <= c.last() && c.confirms(&e):
 			c.verified++
 			continue
 		}
@@ -123,6 +147,17 @@ func (c *Core) stepPrepare(m *Message) {
 	if !appended {
 		c.owedAck = true
 	}
+}
+
+// confirms tells whether the entry held for e's decree is what the primary has there.
+//
+// A secondary must not replace an entry by its own copy under a newer ballot: that would
+// void the entries after it, which may be committed and which the primary has yet to send.
+// A learner must: after a restart it knows by the ballot what it acknowledged.
+func (c *Core) confirms(e *Entry) bool {
+	own := c.at(e.Decree)
+	return own.Ballot == e.Ballot ||
+		c.status == Secondary && own.Timestamp == e.Timestamp && bytes.Equal(own.Payload, e.Payload)
 }
 
 // sendAck tells the primary how far this follower holds everything durably.

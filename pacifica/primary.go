@@ -14,7 +14,7 @@ func (c *Core) AddLearner(node NodeID) error {
 		}
 	}
 	c.nextSig++
-	p := &peer{id: node, learner: true, signature: c.nextSig, next: c.committed + 1}
+	p := &peer{id: node, learner: true, signature: c.nextSig, held: c.committed, next: c.committed + 1, rewound: -1}
 	c.peers = append(c.peers, p)
 	c.send(p)
 	return nil
@@ -30,7 +30,7 @@ func (c *Core) RemoveMember(node NodeID) error {
 			continue
 		}
 		if p.learner {
-			if c.change == nil || c.change.Node != node {
+			if !p.asked {
 				c.dropPeer(node)
 			}
 			return nil
@@ -93,7 +93,8 @@ func (c *Core) advance() {
 		if !p.joining && !p.snapshot && !p.down && p.match >= c.base && p.match+joinDistance >= c.last() && c.change == nil && !c.anyJoining() {
 			p.joining = true
 		}
-		if p.joining && p.match >= c.committed && c.change == nil {
+		if p.joining && !p.asked && p.match >= c.committed && c.change == nil {
+			p.asked = true
 			next := Config{Ballot: c.ballot + 1, Primary: c.cfg.Primary}
 			next.Secondaries = append(append(next.Secondaries, c.cfg.Secondaries...), p.id)
 			c.ask(Change{Kind: ChangeAdd, Node: p.id, Config: next})
@@ -151,9 +152,9 @@ func (c *Core) send(p *peer) bool {
 // lacking deals with a follower that needs entries which the log no longer has.
 func (c *Core) lacking(p *peer) {
 	if p.learner {
-		p.snapshot = true
+		p.snapshot, p.snapFrom = true, c.committed
 		c.ready.Messages = append(c.ready.Messages, Message{Type: MsgSnapshot, From: c.opt.Self, To: p.id, Ballot: c.ballot,
-			Role: Learner, Signature: p.signature, Commit: c.committed})
+			Role: Learner, Signature: p.signature, Prev: p.next - 1, Commit: c.committed, Last: c.last()})
 		return
 	}
 	if c.change == nil {
@@ -196,48 +197,58 @@ func (c *Core) stepAck(m *Message) {
 	if p == nil || (p.learner && p.signature != m.Signature) {
 		return
 	}
+	if m.Prepared > c.last() {
+		// It has what this group lost, so what it holds says nothing. It is left to time out.
+		return
+	}
 	p.quiet, p.down = 0, false
+	if m.Busy {
+		// Its store is being replaced: what it holds now doesn't count.
+		if p.learner && !p.snapshot {
+			p.snapshot, p.snapFrom = true, c.committed
+		}
+		return
+	}
+	p.held = m.Prepared
 	if m.Prepared > p.match {
-		p.match = min(m.Prepared, c.last())
+		p.match = m.Prepared
 		p.stalled = 0
 	}
 	for len(p.sent) > 0 && p.sent[0].last <= m.Prepared {
 		p.sentBytes -= p.sent[0].bytes
 		p.sent = p.sent[1:]
 	}
-	if p.snapshot && !m.Busy {
-		p.snapshot = false
-		p.next, p.sent, p.sentBytes = m.Prepared+1, nil, 0
-	} else if m.Gap && !m.Busy {
+	if p.snapshot || m.Gap && m.Prepared != p.rewound {
+		// Each message that overtook another asks for the same: once a tick is enough.
+		p.snapshot, p.rewound = false, m.Prepared
 		p.next, p.sent, p.sentBytes = m.Prepared+1, nil, 0
 	}
-	p.next = max(p.next, p.match+1)
+	p.next = max(p.next, m.Prepared+1)
 	c.fill(p)
 	c.advance()
 }
 
 func (c *Core) tickPrimary() {
+	c.withdraw()
 	for _, p := range append([]*peer(nil), c.peers...) {
 		p.quiet++
 		p.unsent++
+		p.rewound = -1
 		if p.match < c.last() {
 			p.stalled++
 		} else {
 			p.stalled = 0
 		}
 		switch {
-		case p.learner && p.quiet >= c.opt.LearnTicks && (c.change == nil || c.change.Node != p.id):
-			c.dropPeer(p.id)
-			continue
-		case p.learner && p.joining && p.stalled >= c.opt.EjectTicks && c.change == nil:
-			// The meta was not asked yet, so commits need not wait for it any longer.
+		case p.learner && !p.asked && (p.quiet >= c.opt.LearnTicks || p.joining && p.stalled >= c.opt.EjectTicks):
+			// The meta was not asked, so commits need not wait for it any longer.
 			c.dropPeer(p.id)
 			continue
 		case !p.learner && c.change == nil && p.expired(c.opt.EjectTicks):
 			c.askRemove(p)
 		}
 		if p.stalled > 0 && p.stalled%c.opt.ResendTicks == 0 && !p.snapshot {
-			p.next, p.sent, p.sentBytes = p.match+1, nil, 0
+			p.next, p.sent, p.sentBytes = p.held+1, nil, 0
 			c.send(p)
 		} else if p.unsent >= c.opt.HeartbeatTicks || (p.sentCommit < c.committed && p.unsent*2 >= c.opt.HeartbeatTicks) {
 			if p.next <= c.last() {

@@ -101,11 +101,12 @@ type Message struct {
 	Signature int64
 	// Base is the primary's commit point when its ballot began (MsgPrepare).
 	Base int64
-	// Prev is the decree before Entries[0] (MsgPrepare).
+	// Prev is the decree before Entries[0] (MsgPrepare), or after which the log has nothing
+	// for the learner (MsgSnapshot).
 	Prev int64
 	// Commit is the primary's commit point (MsgPrepare); the follower's own in MsgAck.
 	Commit int64
-	// Last is the highest decree that the primary has prepared (MsgPrepare).
+	// Last is the highest decree that the primary has prepared (MsgPrepare, MsgSnapshot).
 	Last    int64
 	Entries []Entry
 
@@ -157,7 +158,8 @@ type Change struct {
 }
 
 // Fetch tells the driver of a learner to fetch a checkpoint from From and install it, and
-// to report with Installed.
+// to report with Installed. A checkpoint that is not beyond what the store holds is a
+// failure, unless Divergent.
 type Fetch struct {
 	From      NodeID
 	Ballot    int64
@@ -193,7 +195,7 @@ func (r *Ready) Empty() bool {
 type LogReader interface {
 	// Entries returns entries from decree from on, consecutive, at most about maxBytes of
 	// payload but at least one, none above to. An error means that the log doesn't reach
-	// back to from.
+	// back to from. The slice is the caller's, the payloads are not.
 	Entries(from, to, maxBytes int64) ([]Entry, error)
 }
 
