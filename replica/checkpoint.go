@@ -179,13 +179,7 @@ func (c *checkpoints) make(r *replica) (*checkpoint, error) {
 	c.mu.Lock()
 	c.open[cp.ID] = cp
 	c.mu.Unlock()
-	r.storeMu.RLock()
-	var decree int64
-	err := errors.New("the store is closed")
-	if r.store != nil {
-		decree, err = r.store.Checkpoint(cp.dir)
-	}
-	r.storeMu.RUnlock()
+	decree, err := r.store.Load().Checkpoint(cp.dir)
 	var files []manifestFile
 	if err == nil {
 		files, err = listFiles(cp.dir)

@@ -29,13 +29,7 @@ func (s *Server) read(req *rpc.Request) {
 		req.ReplyError(code)
 		return
 	}
-	r.storeMu.RLock()
-	if r.store == nil {
-		r.storeMu.RUnlock()
-		req.ReplyError(base.ErrInvalidState)
-		return
-	}
-	res, err := r.store.Read(rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash})
+	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader()})
 	switch {
 	case err != nil:
 		req.ReplyError(base.CodeOf(err))
@@ -50,7 +44,6 @@ func (s *Server) read(req *rpc.Request) {
 		req.Reply(res)
 		res.Release()
 	}
-	r.storeMu.RUnlock()
 }
 
 // mayRead is the gate of reads.
@@ -139,29 +132,31 @@ func (r *replica) propose() {
 		return
 	}
 	most := int(r.srv.cfg.Replica.MaxBatchBytes)
+	store := r.store.Load()
+	var w rrdb.WriteRequest
 	next := 0
 	for next < len(r.queue) && r.core.Room() > 0 {
 		now := time.Now()
 		payload := make([]byte, 0, r.guess(r.queue[next:], most))
 		var fl flight
+		effect := false
 		for next < len(r.queue) && (len(payload) == 0 || len(payload) < most) {
 			req := r.queue[next]
 			r.queue[next] = nil
 			next++
-			p, reply, err := r.store.Evaluate(rrdb.WriteRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Now: now},
-				&r.overlay, payload)
-			switch {
-			case err != nil:
+			w.Code, w.Arg, w.PartitionHash, w.Now = req.Code, req.ArgReader(), req.PartitionHash, rrdb.ExpiryTime(now)
+			p, reply, err := store.Evaluate(&w, r.overlay, payload)
+			if err != nil {
 				r.log.Warnf("refused %s from %v: %v", req.Code, req.Remote, err)
 				req.ReplyError(base.CodeOf(err))
-			case reply.Refused():
-				reply.Answer(req, -1)
-			default:
-				payload = p
-				fl.waiting = append(fl.waiting, waiter{req, reply})
+				continue
 			}
+			payload = p
+			fl.waiting = append(fl.waiting, waiter{req, reply})
+			effect = effect || !reply.Refused()
 		}
-		if len(fl.waiting) == 0 {
+		if !effect {
+			r.refused(fl.waiting)
 			continue
 		}
 		e, err := r.core.Propose(now.UnixMicro(), payload)
@@ -176,6 +171,23 @@ func (r *replica) propose() {
 		r.flights.add(fl)
 	}
 	r.queue = append(r.queue[:0], r.queue[next:]...)
+}
+
+// refused answers writes that have no effect. What they found may be a write that is still
+// in flight and could be lost with this primary; the answer waits for that one.
+func (r *replica) refused(ws []waiter) {
+	if n := len(r.flights.list); n > 0 {
+		last := &r.flights.list[n-1]
+		last.waiting = append(last.waiting, ws...)
+		return
+	}
+	for i := range ws {
+		if r.srv.lease.valid() {
+			ws[i].req.Reply(&ws[i].reply)
+		} else {
+			ws[i].req.ReplyError(base.ErrInvalidState)
+		}
+	}
 }
 
 // guess estimates the payload of the next mutation, so that its buffer rarely grows.
@@ -213,8 +225,12 @@ func (f *flights) commit(decree int64) {
 	if len(f.list) == 0 || f.list[0].decree != decree {
 		return
 	}
-	for _, w := range f.list[0].waiting {
-		w.reply.Answer(w.req, decree)
+	ws := f.list[0].waiting
+	for i := range ws {
+		if !ws[i].reply.Refused() {
+			ws[i].reply.SetDecree(decree)
+		}
+		ws[i].req.Reply(&ws[i].reply)
 	}
 	f.list[0] = flight{}
 	f.list = f.list[1:]
@@ -222,10 +238,13 @@ func (f *flights) commit(decree int64) {
 
 func (f *flights) abandon() {
 	for _, fl := range f.list {
-		for _, w := range fl.waiting {
-			if repeatable(w.req.Code) {
+		for i := range fl.waiting {
+			switch w := &fl.waiting[i]; {
+			case w.reply.Refused():
+				w.req.ReplyError(base.ErrInvalidState)
+			case repeatable(w.req.Code):
 				w.req.ReplyError(base.ErrTimeout)
-			} else {
+			default:
 				w.req.Drop()
 			}
 		}

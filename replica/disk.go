@@ -82,11 +82,17 @@ func openDataDir(tag, path, cluster, node string, cfg config.WAL, onPressure fun
 	if err := emptyDir(filepath.Join(path, "tmp")); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
-	l, err := wal.Open(wal.Options{FS: vfs.Default, Dir: filepath.Join(path, "wal"), Config: cfg, Logger: log.WithField("dir", tag), OnPressure: onPressure})
+	d := &dataDir{tag: tag, path: path}
+	here, err := d.replicas()
+	if err != nil {
+		return nil, err
+	}
+	d.log, err = wal.Open(wal.Options{FS: vfs.Default, Dir: filepath.Join(path, "wal"), Config: cfg, Logger: log.WithField("dir", tag),
+		Replicas: here, OnPressure: onPressure})
 	if err != nil {
 		return nil, fmt.Errorf("log of data directory %s: %w", path, err)
 	}
-	return &dataDir{tag: tag, path: path, log: l}, nil
+	return d, nil
 }
 
 // replicaInfo is what a replica knows of itself besides its data.

@@ -153,7 +153,7 @@ func httpDo(ctx context.Context, method, u string, from int64, use func(*http.Re
 // install makes the downloaded store n, which holds everything up to decree, the replica's.
 // Called by the loop.
 func (r *replica) install(n, decree int64) error {
-	next, err := r.openStore(n)
+	next, err := r.openStore(n, false)
 	if err != nil {
 		return err
 	}
@@ -162,7 +162,7 @@ func (r *replica) install(n, decree int64) error {
 	}
 	// First the log forgets, then the store changes: a crash between leaves an older store
 	// without a log, which is a learner that has further to go.
-	if err := r.dir.log.Reset(r.gpid, decree); err != nil {
+	if err := wait(func(done func(error)) { r.dir.log.Reset(r.gpid, decree, done) }); err != nil {
 		return errors.Join(err, next.Close())
 	}
 	info := r.info
@@ -171,18 +171,13 @@ func (r *replica) install(n, decree int64) error {
 		return errors.Join(err, next.Close())
 	}
 	r.info = info
-	r.storeMu.Lock()
-	old := r.store
-	r.store = next
-	r.storeMu.Unlock()
+	old := r.store.Swap(next)
 	r.applied = decree
-	if old != nil {
-		if err := old.Close(); err != nil {
-			r.log.Warnf("close the replaced store: %v", err)
-		}
-		if err := os.RemoveAll(r.storePath(n - 1)); err != nil {
-			r.log.Warnf("remove the replaced store: %v", err)
-		}
+	if err := old.Close(); err != nil {
+		r.log.Warnf("close the replaced store: %v", err)
+	}
+	if err := os.RemoveAll(r.storePath(n - 1)); err != nil {
+		r.log.Warnf("remove the replaced store: %v", err)
 	}
 	return nil
 }

@@ -160,7 +160,8 @@ func (s *Server) onProposal(req *rpc.Request) {
 		return
 	}
 	r.post(func() {
-		if r.failed != nil {
+		if r.failed != nil || r.suspect {
+			s.syncSoon()
 			return
 		}
 		r.update(&p.Info)
@@ -339,12 +340,12 @@ func (s *Server) configSync(ctx context.Context) error {
 		listed[g] = true
 		r := s.replica(g)
 		if r == nil {
-			s.reportMissing(p)
+			s.reportMissing(p, nil)
 			continue
 		}
 		r.post(func() {
-			if r.failed != nil {
-				s.reportMissing(p)
+			if r.failed != nil || r.suspect {
+				r.report(p)
 				return
 			}
 			r.update(&p.Info)
@@ -385,8 +386,25 @@ func wireStatus(v *view) metadata.PartitionStatus {
 	return metadata.PS_INACTIVE
 }
 
+// report tells the meta that this replica can't be the member that it is listed as. The
+// last member is kept: a replica that lost some of its log then goes on with what it has.
+func (r *replica) report(p *metaadmin.ConfigurationUpdateRequest) {
+	r.srv.reportMissing(p, func(err error) {
+		if errors.Is(err, base.ErrInvalidState) && len(p.Config.Secondaries) == 0 && p.Config.Primary == r.srv.addr {
+			r.post(func() {
+				if r.suspect {
+					r.log.Error("the log lost entries, and this is the last replica: it goes on without them")
+					r.suspect = false
+					r.srv.syncSoon()
+				}
+			})
+		}
+	})
+}
+
 // reportMissing tells the meta that this node doesn't hold a replica that it lists.
-func (s *Server) reportMissing(p *metaadmin.ConfigurationUpdateRequest) {
+// refused, if not nil, is told why the meta won't do without it.
+func (s *Server) reportMissing(p *metaadmin.ConfigurationUpdateRequest, refused func(error)) {
 	g := p.Config.Pid
 	s.mu.RLock()
 	busy := s.opening[g]
@@ -410,8 +428,11 @@ func (s *Server) reportMissing(p *metaadmin.ConfigurationUpdateRequest) {
 	}
 	s.log.Warnf("replica %v is a member at ballot %d and not usable here: asks the meta to do without it", g, p.Config.Ballot)
 	s.spawn(func() {
-		if _, _, err := s.askUpdate(s.ctx, &req); err != nil {
+		if _, settled, err := s.askUpdate(s.ctx, &req); err != nil {
 			s.log.Warnf("replica %v: %v", g, err)
+			if settled && refused != nil {
+				refused(err)
+			}
 		}
 	})
 }
@@ -438,7 +459,7 @@ func (s *Server) discard(g base.Gpid, listed bool) {
 	s.spawn(func() {
 		defer s.endOpening(g, nil)
 		err := r.close()
-		err = errors.Join(err, r.dir.log.Drop(g), r.dir.trash(g))
+		err = errors.Join(err, wait(func(done func(error)) { r.dir.log.Drop(g, done) }), r.dir.trash(g))
 		if err != nil {
 			s.log.Warnf("remove replica %v: %v", g, err)
 		}

@@ -37,9 +37,8 @@ type replica struct {
 	view     atomic.Pointer[view]
 	flushing atomic.Bool
 
-	// storeMu guards store against being replaced or closed while it is read.
-	storeMu sync.RWMutex
-	store   *rrdb.Store
+	// store is replaced when a checkpoint is installed. A closed one answers that it is.
+	store atomic.Pointer[rrdb.Store]
 
 	inbox inbox
 	wake  chan struct{}
@@ -48,13 +47,14 @@ type replica struct {
 	// The loop's own.
 	core     *pacifica.Core
 	info     replicaInfo
-	overlay  rrdb.Overlay
+	overlay  *rrdb.Overlay
 	flights  flights
 	queue    []*rpc.Request
 	failed   error
 	changing *pacifica.Change
 	applied  int64
-	syncTail bool
+	// suspect: the log lost entries; only learning makes this a member again.
+	suspect bool
 }
 
 // view is a snapshot of a replica for other goroutines.
@@ -65,6 +65,7 @@ type view struct {
 	failed  error
 	// members is how many replicas would hold a write now; least is how many must.
 	members, least int
+	suspect        bool
 }
 
 // inbox gathers what the loop has to do.
@@ -100,7 +101,7 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 		}
 		fresh.Store = 1
 		// The log may remember an earlier life of this replica here.
-		if err := d.log.Reset(g, 0); err != nil {
+		if err := wait(func(done func(error)) { d.log.Reset(g, 0, done) }); err != nil {
 			return nil, fmt.Errorf("replica %v: %w", g, err)
 		}
 		if err := writeJSON(r.infoName(), fresh); err != nil {
@@ -119,11 +120,11 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 	if err := r.dropOldStores(); err != nil {
 		return nil, err
 	}
-	store, err := r.openStore(r.info.Store)
+	store, err := r.openStore(r.info.Store, fresh != nil)
 	if err != nil {
 		return nil, err
 	}
-	r.store = store
+	r.store.Store(store)
 	prepared, err := r.replay()
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
@@ -146,15 +147,31 @@ func (r *replica) storePath(n int64) string {
 	return filepath.Join(r.path, "store."+strconv.FormatInt(n, 10))
 }
 
-func (r *replica) openStore(n int64) (*rrdb.Store, error) {
-	st, err := rrdb.Open(rrdb.Options{Dir: r.storePath(n), Shared: r.srv.shared, Gpid: r.gpid, Server: r.srv.name, Log: r.log,
-		OnError: func(err error) { r.post(func() { r.fail(err) }) }})
+func (r *replica) openStore(n int64, create bool) (*rrdb.Store, error) {
+	st, err := rrdb.Open(rrdb.Options{Dir: r.storePath(n), Shared: r.srv.shared, Gpid: r.gpid, Server: r.srv.name, Logger: r.log,
+		Storage: r.srv.cfg.Storage, Create: create, OnError: r.storeError})
 	if err != nil {
 		return nil, fmt.Errorf("replica %v: store %d: %w", r.gpid, n, err)
 	}
 	st.SetPartitionCount(r.info.Partitions)
 	st.SetEnvs(r.info.Envs)
 	return st, nil
+}
+
+// storeError is told of trouble in the store's background.
+func (r *replica) storeError(err error) {
+	if errors.Is(err, rrdb.ErrFailed) || errors.Is(err, rrdb.ErrCorrupt) {
+		r.post(func() { r.fail(err) })
+		return
+	}
+	r.log.Warn(err)
+}
+
+// wait calls f and waits for its callback.
+func wait(f func(done func(error))) error {
+	c := make(chan error, 1)
+	f(func(err error) { c <- err })
+	return <-c
 }
 
 // dropOldStores removes the stores that info doesn't name: what a checkpoint replaced, or
@@ -176,12 +193,17 @@ func (r *replica) dropOldStores() error {
 
 // replay applies what the log knows to be committed and returns what is prepared beyond.
 func (r *replica) replay() ([]pacifica.Entry, error) {
-	st, ok := r.dir.log.State(r.gpid)
-	if !ok {
-		return nil, nil
+	st, store := r.dir.log.State(r.gpid), r.store.Load()
+	at := store.LastApplied()
+	if d, ok := r.dir.log.DamageOf(r.gpid); ok {
+		if at < d.From-1 {
+			r.log.Errorf("the log lost entries of this replica (%s): it can only be a learner", d.Reason)
+			r.suspect = true
+			return nil, nil
+		}
+		r.dir.log.SetRetention(r.gpid, d.From-1)
 	}
 	var prepared []pacifica.Entry
-	at := r.store.LastApplied()
 	ballot := int64(0)
 	for from := at + 1; from <= st.Last; {
 		es, err := r.dir.log.Read(r.gpid, from, 8<<20)
@@ -196,7 +218,7 @@ func (r *replica) replay() ([]pacifica.Entry, error) {
 			}
 			ballot = e.Ballot
 			if e.Decree <= st.Committed && len(prepared) == 0 {
-				if err := r.store.Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
+				if err := store.Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
 					return nil, fmt.Errorf("replica %v: replay of decree %d: %w", r.gpid, e.Decree, err)
 				}
 				continue
@@ -302,7 +324,7 @@ func (r *replica) round(w *work, ticked bool) {
 		return
 	}
 	for i := range w.messages {
-		r.core.Step(w.messages[i])
+		r.step(&w.messages[i])
 	}
 	for _, p := range w.persisted {
 		r.core.Persisted(p.ballot, p.decree)
@@ -323,6 +345,22 @@ func (r *replica) round(w *work, ticked bool) {
 		}
 	}
 	r.publish()
+}
+
+// step gives a message to the core. A replica that may have forgotten what it acknowledged
+// is nobody's secondary; as a learner it begins from what its store holds.
+func (r *replica) step(m *pacifica.Message) {
+	if r.suspect {
+		if m.Role != pacifica.Learner {
+			return
+		}
+		if err := wait(func(done func(error)) { r.dir.log.Reset(r.gpid, r.applied, done) }); err != nil {
+			r.fail(fmt.Errorf("log: %w", err))
+			return
+		}
+		r.suspect = false
+	}
+	r.core.Step(*m)
 }
 
 // handle carries out a Ready.
@@ -374,7 +412,7 @@ func (r *replica) logged(p placed, err error) {
 
 // apply gives a committed mutation to the store and answers who waits for it.
 func (r *replica) apply(e *pacifica.Entry) error {
-	if err := r.store.Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
+	if err := r.store.Load().Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
 		return fmt.Errorf("apply decree %d: %w", e.Decree, err)
 	}
 	r.applied = e.Decree
@@ -405,7 +443,7 @@ func (r *replica) abandon() {
 	clear(r.queue)
 	r.queue = r.queue[:0]
 	r.flights.abandon()
-	r.overlay.Clear()
+	r.overlay.Reset()
 }
 
 func (r *replica) refuse(reqs []*rpc.Request, code base.ErrorCode) {
@@ -421,7 +459,7 @@ func (r *replica) publish() {
 		r.abandon()
 	}
 	old := r.view.Load()
-	v := &view{State: st, info: r.info, applied: r.applied, failed: r.failed}
+	v := &view{State: st, info: r.info, applied: r.applied, failed: r.failed, suspect: r.suspect}
 	if st.Status == pacifica.Primary {
 		v.members = 1 + len(st.Config.Secondaries)
 	}
@@ -468,8 +506,8 @@ func (r *replica) update(a *layer2.AppInfo) {
 		r.fail(fmt.Errorf("store table properties: %w", err))
 		return
 	}
-	r.store.SetPartitionCount(r.info.Partitions)
-	r.store.SetEnvs(envs)
+	r.store.Load().SetPartitionCount(r.info.Partitions)
+	r.store.Load().SetEnvs(envs)
 }
 
 // retain tells the log what this replica still needs.
@@ -478,19 +516,12 @@ func (r *replica) retain() {
 		if r.failed != nil {
 			return
 		}
-		need := min(r.store.LastFlushed(), r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
+		need := min(r.store.Load().LastFlushed(), r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
 		r.dir.log.SetRetention(r.gpid, need)
 	})
 }
 
-func (r *replica) flush(ctx context.Context) error {
-	r.storeMu.RLock()
-	defer r.storeMu.RUnlock()
-	if r.store == nil {
-		return nil
-	}
-	return r.store.Flush(ctx)
-}
+func (r *replica) flush(ctx context.Context) error { return r.store.Load().Flush(ctx) }
 
 // close ends the loop and closes the store.
 func (r *replica) close() error {
@@ -499,14 +530,7 @@ func (r *replica) close() error {
 	r.inbox.mu.Unlock()
 	r.ring()
 	<-r.done
-	r.storeMu.Lock()
-	defer r.storeMu.Unlock()
-	if r.store == nil {
-		return nil
-	}
-	err := r.store.Close()
-	r.store = nil
-	if err != nil {
+	if err := r.store.Load().Close(); err != nil {
 		return fmt.Errorf("replica %v: %w", r.gpid, err)
 	}
 	return nil

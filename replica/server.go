@@ -97,10 +97,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.meta = newMetaLink(s.pool, cfg.Cluster.MetaServers, s.addr, log)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.send = newCheckpoints(s)
-	if s.shared, err = rrdb.NewShared(cfg.Storage, cfg.Replica.MaxScanSessions); err != nil {
-		s.stop()
-		return nil, err
-	}
+	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log})
 	if err := s.openDirs(); err != nil {
 		s.stop()
 		s.closeDirs()

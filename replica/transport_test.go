@@ -80,4 +80,3 @@ func TestParseDataDir(t *testing.T) {
 		}
 	}
 }
-

@@ -319,15 +319,14 @@ type tableEntry struct {
 	damage *Damage
 }
 
-// table encodes the entries that each yields.
-func (e *encoder) table(count int, each func(yield func(tableEntry))) {
+func (e *encoder) table(ts []tableEntry) {
 	at := e.open(kindTable)
-	e.buf = binary.AppendUvarint(e.buf, uint64(count))
-	each(func(t tableEntry) {
-		b := appendGpid(e.buf, t.gpid)
+	b := binary.AppendUvarint(e.buf, uint64(len(ts)))
+	for _, t := range ts {
+		b = appendGpid(b, t.gpid)
 		b = binary.AppendUvarint(b, t.serial)
-		for _, v := range [...]int64{t.state.Base, t.state.Last, t.state.Ballot, t.state.MaxBallot, t.state.Committed, t.state.Retention} {
-			b = binary.AppendVarint(b, v)
+		for _, p := range t.state.stored() {
+			b = binary.AppendVarint(b, *p)
 		}
 		var flags byte
 		if t.needed {
@@ -342,9 +341,14 @@ func (e *encoder) table(count int, each func(yield func(tableEntry))) {
 			b = binary.AppendUvarint(b, uint64(len(t.damage.Reason)))
 			b = append(b, t.damage.Reason...)
 		}
-		e.buf = b
-	})
+	}
+	e.buf = b
 	e.close(at)
+}
+
+// stored are the fields that a Table carries, in its order.
+func (s *State) stored() [6]*int64 {
+	return [...]*int64{&s.Base, &s.Last, &s.Ballot, &s.MaxBallot, &s.Committed, &s.Retention}
 }
 
 func parseTable(body []byte) ([]tableEntry, error) {
@@ -357,7 +361,7 @@ func parseTable(body []byte) ([]tableEntry, error) {
 	ts := make([]tableEntry, 0, n)
 	for range n {
 		t := tableEntry{gpid: c.gpid(), serial: c.uvarint()}
-		for _, p := range [...]*int64{&t.state.Base, &t.state.Last, &t.state.Ballot, &t.state.MaxBallot, &t.state.Committed, &t.state.Retention} {
+		for _, p := range t.state.stored() {
 			*p = c.varint()
 		}
 		if !validDecree(t.state.Base) || !validDecree(t.state.Last) {

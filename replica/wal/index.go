@@ -42,14 +42,16 @@ func (r *run) split(i int) (head, tail run) {
 	return head, tail
 }
 
-// replica is what the log knows of one replica. serial belongs to the writer goroutine;
-// the rest is guarded by Log.ix.
+// replica is what the log knows of one replica. serial and tail belong to the writer
+// goroutine; the rest is guarded by Log.ix.
 type replica struct {
 	gpid base.Gpid
 	// runs are in the order of decrees and don't overlap.
 	runs []run
-	// serial of the newest record.
+	// serial of the newest record, and the last decree as that record leaves it: ahead of
+	// state.Last while a batch is on its way.
 	serial uint64
+	tail   int64
 	// state's First and Ballot are not kept up: see Log.State.
 	state  State
 	damage *Damage
@@ -218,6 +220,24 @@ func (r *replica) apply(k kind, decree, ballot, committed int64, seg *segment, l
 	case kindDrop:
 		r.runs, r.damage, r.state = nil, nil, State{}
 	}
+}
+
+// next counts a record that is being encoded and returns its serial and the last decree
+// before it.
+func (r *replica) next(k kind, decree int64) (serial uint64, last int64) {
+	last = r.tail
+	r.serial++
+	switch k {
+	case kindMutation:
+		r.tail = max(last, decree)
+	case kindTruncate:
+		r.tail = min(last, decree)
+	case kindReset:
+		r.tail = decree
+	case kindDrop:
+		r.tail = 0
+	}
+	return r.serial, last
 }
 
 // settle forgets the damage if nothing that was lost is needed.
