@@ -1,0 +1,11 @@
+// Package raftrpc lets hashicorp/raft talk over our own RPC, so that a meta server needs
+// one port. It is a raft.Transport: each raft message is one RPC in RDSN framing whose
+// body is a Thrift struct with the name of the cluster and the message in msgpack, as
+// raft's own transport writes it. A snapshot travels in chunks.
+//
+// A message of another cluster, or of a server that is none of the peers, is refused: raft
+// would take it for one of its own, and a wrong line in a configuration file would mix two
+// quorums.
+//
+// The package must not know what raft replicates.
+package raftrpc
