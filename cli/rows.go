@@ -1,0 +1,274 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"pegasus/base"
+	"pegasus/client"
+	"pegasus/gen/rrdb"
+)
+
+type rowJSON struct {
+	HashKey string  `json:"hash_key"`
+	SortKey string  `json:"sort_key"`
+	Value   *string `json:"value,omitempty"`
+	Expires string  `json:"expires,omitempty"`
+}
+
+// rowArgs looks the table up and reads the keys of a row.
+func (e *Env) rowArgs(ctx context.Context, table string, args ...string) (*client.Table, [][]byte, error) {
+	b, err := e.manyBytes(args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := e.Client.Table(ctx, table)
+	return t, b, err
+}
+
+func missing(table string, hashKey, sortKey []byte) error {
+	return &NotFoundError{table, Quote(hashKey), Quote(sortKey)}
+}
+
+// Get prints a row's value. A row that doesn't exist is a *NotFoundError.
+func (e *Env) Get(ctx context.Context, table, hashKey, sortKey string) error {
+	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	if err != nil {
+		return err
+	}
+	v, found, err := t.Get(ctx, k[0], k[1])
+	if err != nil {
+		return err
+	}
+	if !found {
+		return missing(table, k[0], k[1])
+	}
+	text := Escape(v)
+	return e.print(rowJSON{HashKey: Escape(k[0]), SortKey: Escape(k[1]), Value: &text}, "%s", text)
+}
+
+// Set writes a row; ttl is in seconds, 0 for "never expires".
+func (e *Env) Set(ctx context.Context, table, hashKey, sortKey, value string, ttl int) error {
+	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey, value)
+	if err != nil {
+		return err
+	}
+	if ttl < 0 {
+		return fmt.Errorf("--ttl %d: give seconds, or 0 for a row that doesn't expire", ttl)
+	}
+	if err := t.Set(ctx, k[0], k[1], k[2], ttl); err != nil {
+		return err
+	}
+	return e.ok()
+}
+
+// Del removes a row.
+func (e *Env) Del(ctx context.Context, table, hashKey, sortKey string) error {
+	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	if err != nil {
+		return err
+	}
+	if err := t.Del(ctx, k[0], k[1]); err != nil {
+		return err
+	}
+	return e.ok()
+}
+
+func (e *Env) ok() error { return e.print(map[string]bool{"ok": true}, "OK") }
+
+// TTL prints how many seconds a row will live on.
+func (e *Env) TTL(ctx context.Context, table, hashKey, sortKey string) error {
+	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	if err != nil {
+		return err
+	}
+	ttl, found, err := t.TTL(ctx, k[0], k[1])
+	if err != nil {
+		return err
+	}
+	if !found {
+		return missing(table, k[0], k[1])
+	}
+	text := "doesn't expire"
+	if ttl >= 0 {
+		text = fmt.Sprintf("%d seconds", ttl)
+	}
+	return e.print(map[string]int{"ttl_seconds": ttl}, "%s", text)
+}
+
+// Incr adds to a row and prints the sum.
+func (e *Env) Incr(ctx context.Context, table, hashKey, sortKey string, by int64, ttl int) error {
+	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	if err != nil {
+		return err
+	}
+	n, err := t.Incr(ctx, k[0], k[1], by, ttl)
+	if err != nil {
+		return err
+	}
+	return e.print(map[string]int64{"value": n}, "%d", n)
+}
+
+// ParseFilter reads "prefix:TEXT", "postfix:TEXT" or "anywhere:TEXT"; empty is no filter.
+func (e *Env) ParseFilter(s string) (client.Filter, error) {
+	if s == "" {
+		return client.Filter{}, nil
+	}
+	how, text, ok := strings.Cut(s, ":")
+	types := map[string]rrdb.FilterType{"prefix": rrdb.FT_MATCH_PREFIX, "postfix": rrdb.FT_MATCH_POSTFIX, "anywhere": rrdb.FT_MATCH_ANYWHERE}
+	if !ok || types[how] == 0 {
+		return client.Filter{}, fmt.Errorf("filter %q: write prefix:TEXT, postfix:TEXT or anywhere:TEXT", s)
+	}
+	b, err := e.bytes(text)
+	return client.Filter{Type: types[how], Pattern: b}, err
+}
+
+// Range are the flags that choose rows of a hash key.
+type Range struct {
+	From, To, Filter string // sort keys; Filter as ParseFilter has it
+	ToInclusive      bool
+	NoValue          bool
+	Max              int // rows; 0 is all
+}
+
+// MultiGet prints rows of a hash key: those named, or those of the range.
+func (e *Env) MultiGet(ctx context.Context, table, hashKey string, sortKeys []string, r Range, reverse bool) error {
+	t, k, err := e.rowArgs(ctx, table, append([]string{hashKey, r.From, r.To}, sortKeys...)...)
+	if err != nil {
+		return err
+	}
+	f, err := e.ParseFilter(r.Filter)
+	if err != nil {
+		return err
+	}
+	rows, all, err := t.MultiGet(ctx, k[0], client.MultiGetOptions{SortKeys: k[3:], From: k[1], To: k[2], ToBeside: r.ToInclusive,
+		Filter: f, Reverse: reverse, NoValue: r.NoValue, MaxCount: r.Max})
+	if err != nil {
+		return err
+	}
+	if e.JSON {
+		list := make([]rowJSON, len(rows))
+		for i, row := range rows {
+			list[i] = rowJSON{HashKey: Escape(k[0]), SortKey: Escape(row.SortKey)}
+			if !r.NoValue {
+				v := Escape(row.Value)
+				list[i].Value = &v
+			}
+		}
+		return e.json(map[string]any{"rows": list, "all": all})
+	}
+	for _, row := range rows {
+		if err := e.row(client.Row{HashKey: k[0], SortKey: row.SortKey, Value: row.Value}, r.NoValue); err != nil {
+			return err
+		}
+	}
+	if !all {
+		_, err = fmt.Fprintf(e.Out, "(%d rows, there are more)\n", len(rows))
+	}
+	return err
+}
+
+// row prints one row of many.
+func (e *Env) row(r client.Row, noValue bool) error {
+	if e.JSON {
+		j := rowJSON{HashKey: Escape(r.HashKey), SortKey: Escape(r.SortKey)}
+		if !noValue {
+			v := Escape(r.Value)
+			j.Value = &v
+		}
+		if r.ExpireTS > 0 {
+			j.Expires = moment(int64(r.ExpireTS) + base.EpochBegin)
+		}
+		return e.json(j)
+	}
+	s := Quote(r.HashKey) + " : " + Quote(r.SortKey)
+	if !noValue {
+		s += " => " + Quote(r.Value)
+	}
+	if r.ExpireTS > 0 {
+		s += " (until " + moment(int64(r.ExpireTS)+base.EpochBegin) + ")"
+	}
+	_, err := io.WriteString(e.Out, s+"\n")
+	return err
+}
+
+// Scan are the arguments of `scan` and `count`.
+type Scan struct {
+	Range
+	HashKey    *string // nil: all hash keys
+	HashFilter string
+	Batch      int
+	Expires    bool
+	Partition  int // -1: all
+}
+
+func (e *Env) scanner(ctx context.Context, table string, a Scan) (*client.Scanner, *client.Table, error) {
+	t, k, err := e.rowArgs(ctx, table, a.From, a.To)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := client.ScanOptions{Batch: a.Batch, NoValue: a.NoValue, From: k[0], To: k[1], ToBeside: a.ToInclusive, ExpireTS: a.Expires}
+	if o.SortFilter, err = e.ParseFilter(a.Filter); err != nil {
+		return nil, nil, err
+	}
+	if o.HashFilter, err = e.ParseFilter(a.HashFilter); err != nil {
+		return nil, nil, err
+	}
+	if a.HashKey != nil {
+		h, err := e.bytes(*a.HashKey)
+		if err != nil {
+			return nil, nil, err
+		}
+		s, err := t.ScanHash(h, o)
+		return s, t, err
+	}
+	if a.From != "" || a.To != "" {
+		return nil, nil, fmt.Errorf("--from and --to are sort keys: they need a hash key")
+	}
+	if a.Partition >= t.Partitions() {
+		return nil, nil, fmt.Errorf("--partition %d: table %s has partitions 0 to %d", a.Partition, table, t.Partitions()-1)
+	}
+	var parts []int
+	if a.Partition >= 0 {
+		parts = []int{a.Partition}
+	}
+	return t.ScanAll(o, parts...), t, nil
+}
+
+// Scan prints rows: of one hash key in the order of sort keys, or of the whole table,
+// partition by partition.
+func (e *Env) Scan(ctx context.Context, table string, a Scan) error {
+	s, _, err := e.scanner(ctx, table, a)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	n := 0
+	for s.Next(ctx) {
+		if err := e.row(s.Row(), a.NoValue); err != nil {
+			return err
+		}
+		if n++; a.Max > 0 && n >= a.Max {
+			return nil
+		}
+	}
+	return s.Err()
+}
+
+// Count prints the number of rows.
+func (e *Env) Count(ctx context.Context, table string, a Scan) error {
+	start := time.Now()
+	s, _, err := e.scanner(ctx, table, a)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	n, err := s.Count(ctx)
+	if err != nil {
+		return err
+	}
+	return e.print(map[string]any{"rows": n, "seconds": time.Since(start).Seconds()}, "%d", n)
+}
