@@ -43,7 +43,8 @@ type budget struct {
 	until time.Time
 	now   func() time.Time
 
-	seen int
+	seen   int
+	hidden int // of a scan's page: rows seen before the first that is answered
 }
 
 // timeCheckRows is after how many rows the clock is read.
@@ -57,9 +58,10 @@ func (s *Store) newBudget(rows int) budget {
 	return b
 }
 
-// late tells whether the time is over; it looks at the clock now and then.
+// late tells whether the time is over; it looks at the clock now and then, and never before
+// the first row: each request gets ahead.
 func (b *budget) late() bool {
-	return b.seen%timeCheckRows == 0 && !b.until.IsZero() && b.now().After(b.until)
+	return b.seen > 0 && b.seen%timeCheckRows == 0 && !b.until.IsZero() && b.now().After(b.until)
 }
 
 // rowValue returns the value that an iterator is at; data is the engine's memory, valid

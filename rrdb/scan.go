@@ -133,6 +133,9 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 		if expired(expireTS, now) || c.validate && s.foreign(env, key) || !c.matches(key) {
 			continue
 		}
+		if res.count == 0 {
+			b.hidden = b.seen - 1
+		}
 		res.count++
 		res.size += len(key) + len(data)
 		switch {
@@ -163,14 +166,13 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 }
 
 func (c *scanSession) pageFull(b *budget, res *Result, maxBytes int) bool {
-	if res.count >= c.batch || len(res.rows) >= maxBytes || b.seen > 0 && b.late() {
+	if res.count >= c.batch || len(res.rows) >= maxBytes || b.late() {
 		return true
 	}
-	limit := b.rows
 	if res.count == 0 {
-		limit *= emptyPageFactor
+		return b.seen >= b.rows*emptyPageFactor
 	}
-	return b.seen >= limit
+	return b.seen-b.hidden >= b.rows
 }
 
 func (c *scanSession) matches(key []byte) bool {
