@@ -255,7 +255,7 @@ func TestNoLeaseNoService(t *testing.T) {
 }
 
 func TestGates(t *testing.T) {
-	g := newGroup(t, 1)
+	g := newGroup(t, 2)
 	if err := g.put(0, "big", string(make([]byte, 2<<20))); base.CodeOf(err) != base.ErrInvalidData {
 		t.Errorf("put of 2 MiB: %v", err)
 	}

@@ -135,6 +135,7 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log, g}, MaxInFlight: int64(max(1, c.MaxMutations)),
 		MaxSendBytes: 1 << 20, HeartbeatTicks: ticks(c.CommitInterval.D()), ResendTicks: 5, EjectTicks: ticks(c.PrepareTimeout.D()),
 		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
+	r.core.Witness(store.LastTimestamp())
 	r.overlay = rrdb.NewOverlay()
 	r.publish()
 	s.spawn(r.run)
@@ -204,7 +205,12 @@ func (r *replica) replay() ([]pacifica.Entry, error) {
 		r.dir.log.SetRetention(r.gpid, d.From-1)
 	}
 	var prepared []pacifica.Entry
+	// An entry voids those that were logged before it, above it, under an older ballot; so
+	// does the last one applied.
 	ballot := int64(0)
+	if es, err := r.dir.log.Read(r.gpid, at, 1); err == nil && len(es) > 0 && es[0].Decree == at {
+		ballot = es[0].Ballot
+	}
 	for from := at + 1; from <= st.Last; {
 		es, err := r.dir.log.Read(r.gpid, from, 8<<20)
 		if err != nil || len(es) == 0 {

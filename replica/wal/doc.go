@@ -22,8 +22,8 @@
 //	         bytes 0..39, zeros up to 64
 //	record   u32 crc, u32 length of the body, u32 low half of seq, u8 kind, body
 //
-// A record's crc starts from the log id, the seq and the record's offset, and covers the
-// record behind the crc: a record is valid only in its own place, so bytes left over from
+// A record's crc starts from mix(id ^ mix(seq)) ^ mix(offset), where mix is the finalizer of
+// splitmix64, and covers the record behind the crc: a record is valid only in its own place, so bytes left over from
 // a recycled file, or a log file stored as a user's value, are never taken for records.
 //
 // Kinds and bodies (v: zigzag varint, u: varint):

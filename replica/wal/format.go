@@ -125,27 +125,28 @@ func parseHeader(b []byte) (header, error) {
 		seq:     binary.LittleEndian.Uint64(b[24:]),
 		prevEnd: int64(binary.LittleEndian.Uint64(b[32:])),
 	}
-	if h.prevEnd < 0 || h.prevEnd > math.MaxUint32 {
+	if h.id == 0 || h.prevEnd < 0 || h.prevEnd > math.MaxUint32 {
 		return header{}, errBadHeader
 	}
 	return h, nil
 }
 
-// seed is the start of the checksums of one segment.
+// seed is what the checksums of one segment start from.
 type seed uint32
 
-func seedOf(id, seq uint64) seed {
-	var b [16]byte
-	binary.LittleEndian.PutUint64(b[:], id)
-	binary.LittleEndian.PutUint64(b[8:], seq)
-	return seed(crc32.Checksum(b[:], castagnoli))
+func seedOf(id, seq uint64) seed { return seed(mix(id ^ mix(seq))) }
+
+// mix is the finalizer of splitmix64.
+func mix(x uint64) uint64 {
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
 }
 
-// sum is the checksum of a record at off; b is the record behind its crc.
+// sum is the checksum of a record at off; b is the record behind its crc. The place goes
+// into the start value, as a buffer for it would be an allocation a record.
 func (s seed) sum(off int64, b []byte) uint32 {
-	var o [8]byte
-	binary.LittleEndian.PutUint64(o[:], uint64(off))
-	return crc32.Update(crc32.Update(uint32(s), castagnoli, o[:]), castagnoli, b)
+	return crc32.Update(uint32(s)^uint32(mix(uint64(off))), castagnoli, b)
 }
 
 // encoder appends records to buf, which will be written at offset start of segment seq.

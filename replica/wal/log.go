@@ -78,10 +78,12 @@ type Damage struct {
 
 // Options of Open.
 type Options struct {
+	// FS is vfs.Default if nil.
 	FS  vfs.FS
 	Dir string
 	// Config: Sync must be "always" or "os"; sizes are in bytes.
 	Config config.WAL
+	// Logger is logrus's standard one if nil.
 	Logger *logrus.Entry
 	// Replicas that live on this disk: those that may have lost entries although the log
 	// holds nothing of them any more, if it is damaged.
@@ -162,9 +164,9 @@ type Log struct {
 	dirMu sync.Mutex
 	// condemned are segments below low whose files are still there (background goroutine).
 	condemned []*segment
-	// pressedSeq and pressedAt tell when OnPressure was called last: the oldest and the
-	// newest segment then (background goroutine).
-	pressedSeq, pressedAt uint64
+	// lookedAt is the newest segment when the needs of all replicas were looked at last,
+	// pressedSeq the oldest when OnPressure was called last (background goroutine).
+	lookedAt, pressedSeq uint64
 
 	kick                       chan struct{}
 	stop                       chan struct{}
@@ -176,7 +178,7 @@ type Log struct {
 // Append adds entries, all or none. done is called when they are durable (with sync
 // "always": on the disk; with "os": handed to the operating system) and readable, or with
 // an error; calls come in the order of the Appends, on the log's writer goroutine: done
-// must not block and may call Append. After an error the entries may or may not be in the
+// must not block and may call Append; it may be nil. After an error the entries may or may not be in the
 // log when it is opened again. entries and their payloads must stay unchanged until then.
 // No entries at all make a barrier.
 //
@@ -202,6 +204,9 @@ func (l *Log) Drop(g base.Gpid, done func(error)) {
 }
 
 func (l *Log) enqueue(it item) {
+	if it.done == nil {
+		it.done = func(error) {}
+	}
 	l.mu.Lock()
 	if l.closing {
 		l.mu.Unlock()
@@ -302,7 +307,7 @@ func (l *Log) SetRetention(g base.Gpid, decree int64) {
 	}
 	r.state.Retention = decree
 	r.settle()
-	wake := len(l.segs) > 1 && (l.hint == nil || l.hint == r)
+	wake := l.hint == r
 	l.ix.Unlock()
 	if wake {
 		l.wakeBackground()

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -100,13 +101,17 @@ type needs struct {
 // collect does one step of making the log smaller, and tells whether to go on.
 func (l *Log) collect() bool {
 	l.reap()
+	l.mu.Lock()
+	sealed := len(l.unsealed) == 0
+	l.mu.Unlock()
 	l.ix.RLock()
-	if len(l.segs) < 2 {
+	if !sealed || len(l.segs) < 2 {
+		// What isn't sealed yet has woken this goroutine once more.
 		l.ix.RUnlock()
 		return false
 	}
 	oldest, newest := l.segs[0], l.segs[len(l.segs)-1].seq
-	if h := l.hint; h != nil && h.needs(oldest) > 0 && newest == l.pressedAt {
+	if h := l.hint; h != nil && h.needs(oldest) > 0 && newest == l.lookedAt {
 		l.ix.RUnlock()
 		return false
 	}
@@ -137,7 +142,7 @@ func (l *Log) collect() bool {
 		if over || crowded || spare+oldest.end-need > c.KeepBytes {
 			return l.move(oldest, n.oldest)
 		}
-	case over && l.opts.OnPressure != nil && (l.pressedSeq != oldest.seq || l.pressedAt != newest):
+	case over && l.opts.OnPressure != nil && (l.pressedSeq != oldest.seq || l.lookedAt != newest):
 		l.stats.pressures.Add(1)
 		l.pressedSeq = oldest.seq
 		gs := make([]base.Gpid, len(n.oldest))
@@ -156,7 +161,7 @@ func (l *Log) collect() bool {
 func (l *Log) setHint(pins []*replica, newest uint64) {
 	l.ix.Lock()
 	defer l.ix.Unlock()
-	l.pressedAt = newest
+	l.lookedAt = newest
 	l.hint = nil
 	if len(pins) > 0 {
 		l.hint = pins[0]
@@ -265,10 +270,17 @@ func (l *Log) remove(s *segment) error {
 	if !reading && s.end >= l.opts.Config.SegmentBytes {
 		if _, err := l.fs.Stat(l.path(spareName)); err != nil {
 			l.stats.recycled.Add(1)
-			return l.fs.Rename(l.path(s.name), l.path(spareName))
+			return ignoreAbsent(l.fs.Rename(l.path(s.name), l.path(spareName)))
 		}
 	}
-	return l.fs.Remove(l.path(s.name))
+	return ignoreAbsent(l.fs.Remove(l.path(s.name)))
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // move writes needed entries of the oldest segment again, at the end of the log.

@@ -1,0 +1,84 @@
+package wal
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/base/config"
+)
+
+func quiet() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}
+
+func benchConfig(sync string) config.WAL {
+	return config.WAL{Sync: sync, SegmentBytes: 64 << 20, MaxBytes: 1 << 30, KeepBytes: 128 << 20}
+}
+
+// BenchmarkAppend measures writers that each wait for their entry before the next one.
+func BenchmarkAppend(b *testing.B) {
+	for _, sync := range []string{syncAlways, syncOS} {
+		for _, writers := range []int{1, 64} {
+			for _, size := range []int{200, 4096} {
+				b.Run(fmt.Sprintf("sync=%s/writers=%d/payload=%d", sync, writers, size), func(b *testing.B) {
+					benchmarkAppend(b, sync, writers, size)
+				})
+			}
+		}
+	}
+}
+
+func benchmarkAppend(b *testing.B, mode string, writers, size int) {
+	l, err := Open(Options{Dir: b.TempDir(), Config: benchConfig(mode), Logger: quiet()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	payload := make([]byte, size)
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			g := base.Gpid{AppID: 1, PartitionIndex: int32(w)}
+			done := make(chan error, 1)
+			cb := func(err error) { done <- err }
+			es := make([]Entry, 1)
+			n := b.N / writers
+			if w < b.N%writers {
+				n++
+			}
+			for d := int64(1); d <= int64(n); d++ {
+				es[0] = Entry{Gpid: g, Ballot: 3, Decree: d, Committed: d - 1, Timestamp: 1, Payload: payload}
+				l.Append(es, cb)
+				if err := <-done; err != nil {
+					b.Error(err)
+					return
+				}
+				if d%1024 == 0 {
+					// As a replica that flushes: segments are recycled.
+					l.SetRetention(g, d)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	s := l.Stats()
+	b.ReportMetric(float64(s.Syncs)/float64(b.N), "syncs/op")
+	b.ReportMetric(float64(s.Bytes)/float64(b.N), "logbytes/op")
+	b.ReportMetric(float64(s.Recycled), "recycled")
+	if s.Syncs > 0 {
+		b.ReportMetric(float64(s.SyncTime.Microseconds())/float64(s.Syncs), "us/sync")
+	}
+	if mode == syncAlways && writers == 64 && b.N > 1000 && float64(s.Syncs)/float64(b.N) >= 0.2 {
+		b.Errorf("%d fdatasyncs for %d entries", s.Syncs, b.N)
+	}
+}
