@@ -6,9 +6,10 @@ import (
 	"pegasus/base"
 )
 
-// Handler answers requests. ServeRPC runs on the connection's reader goroutine: requests
-// behind this one wait until it returns, so it answers cheap things at once and hands
-// others on, to be answered later from any goroutine. After the answer it must not touch r.
+// Handler answers requests. ServeRPC runs on the connection's reader goroutine: the requests
+// behind this one, and the answers already given to those that were read with it, wait until
+// it returns. So it answers cheap things at once and hands others (scans, whatever waits) on,
+// to be answered later from any goroutine. After the answer it must not touch r.
 type Handler interface {
 	ServeRPC(r *Request)
 }

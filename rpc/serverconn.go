@@ -66,7 +66,7 @@ func (c *serverConn) init(s *Server, nc net.Conn, remote netip.AddrPort) {
 // serve reads until the connection ends. It reports false if it gave the connection to
 // HTTP, which then owns it.
 func (c *serverConn) serve() bool {
-	http, err := c.readLoop()
+	http, err := c.read()
 	c.r.close()
 	if http {
 		return false
@@ -89,6 +89,17 @@ func (c *serverConn) serve() bool {
 		c.srv.log.warnf("closing connection from %v: %v", c.remote, err)
 	}
 	return true
+}
+
+// read is readLoop, but that a bug in reading costs this connection and not the process.
+func (c *serverConn) read() (http bool, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.srv.panics.Add(1)
+			http, err = false, badFrame("reading panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return c.readLoop()
 }
 
 // readLoop reads and dispatches until an error, or until it turns out that the peer speaks
@@ -258,7 +269,7 @@ func (c *serverConn) reply(r *Request, a *answer) {
 		w := c.s.buffer()
 		w.b, problem = appendAnswer(w.b, r, a, c.local, c.srv.maxFrame)
 		c.s.appended()
-		if c.current.Load() != r {
+		if c.current.Load() != r || len(w.b) >= freeOutput {
 			c.s.wake()
 		}
 	}
