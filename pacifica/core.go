@@ -126,7 +126,7 @@ func (c *Core) State() State {
 	s := State{Status: c.status, Ballot: c.ballot, Config: c.cfg, Committed: c.committed, Last: c.last(), Serving: c.Serving()}
 	for _, p := range c.peers {
 		if p.learner {
-			s.Learners = append(s.Learners, LearnerState{p.id, p.match, p.joining, p.snapshot})
+			s.Learners = append(s.Learners, LearnerState{p.id, p.match, p.joining, p.snapshot, p.asked})
 		}
 	}
 	return s

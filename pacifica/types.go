@@ -237,4 +237,6 @@ type LearnerState struct {
 	Match    int64
 	Joining  bool
 	Snapshot bool
+	// Asked: the meta was asked to make it a secondary, and commits wait for it.
+	Asked bool
 }

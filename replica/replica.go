@@ -394,6 +394,10 @@ func (r *replica) handle(rd *pacifica.Ready) {
 			return
 		}
 	}
+	if len(rd.Changes) > 0 {
+		// Who learns from the meta of a change must find this replica aware of it.
+		r.publish()
+	}
 	for i := range rd.Changes {
 		r.change(rd.Changes[i])
 	}
@@ -467,7 +471,14 @@ func (r *replica) publish() {
 	old := r.view.Load()
 	v := &view{State: st, info: r.info, applied: r.applied, failed: r.failed, suspect: r.suspect}
 	if st.Status == pacifica.Primary {
+		// A learner that the meta was asked for holds each write before it is acknowledged,
+		// as a member does.
 		v.members = 1 + len(st.Config.Secondaries)
+		for _, l := range st.Learners {
+			if l.Asked {
+				v.members++
+			}
+		}
 	}
 	v.least = r.least()
 	if old != nil && old.Status != v.Status {
