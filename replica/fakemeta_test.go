@@ -22,7 +22,7 @@ import (
 // fakeMeta is the least meta that a replica server can live with: configurations with
 // compare-and-set, beacons, and what the test tells it to do.
 type fakeMeta struct {
-	t    *testing.T
+	t    testing.TB
 	addr string
 	pool *rpc.Pool
 
@@ -32,7 +32,7 @@ type fakeMeta struct {
 	mute  bool // beacons and everything else go unanswered
 }
 
-func newFakeMeta(t *testing.T, partitions int32) *fakeMeta {
+func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 	t.Helper()
 	m := &fakeMeta{t: t, pool: rpc.NewPool(rpc.PoolOptions{}), parts: map[base.Gpid]*layer2.PartitionConfiguration{}}
 	m.app = layer2.NewAppInfo()
@@ -152,7 +152,7 @@ func quiet() *logrus.Entry {
 }
 
 // testConfig has short times.
-func testConfig(t *testing.T) config.Config {
+func testConfig(t testing.TB) config.Config {
 	t.Helper()
 	c := config.Default()
 	c.FD.BeaconInterval = config.Duration(50 * time.Millisecond)
@@ -168,13 +168,13 @@ func testConfig(t *testing.T) config.Config {
 
 // node is a replica server in this process that can be stopped and started again.
 type node struct {
-	t   *testing.T
+	t   testing.TB
 	cfg config.Config
 	srv *Server
 	end chan error
 }
 
-func startNode(t *testing.T, m *fakeMeta) *node {
+func startNode(t testing.TB, m *fakeMeta) *node {
 	t.Helper()
 	n := &node{t: t, cfg: testConfig(t)}
 	n.cfg.Cluster.MetaServers = []string{m.addr}
@@ -216,7 +216,7 @@ func (n *node) stop() {
 }
 
 // until waits for a condition.
-func until(t *testing.T, what string, ok func() bool) {
+func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -19,14 +19,14 @@ import (
 
 // group is one partition on some nodes, driven by a fake meta.
 type group struct {
-	t     *testing.T
+	t     testing.TB
 	meta  *fakeMeta
 	nodes []*node
 	gpid  base.Gpid
 	pool  *rpc.Pool
 }
 
-func newGroup(t *testing.T, nodes int) *group {
+func newGroup(t testing.TB, nodes int) *group {
 	t.Helper()
 	g := &group{t: t, meta: newFakeMeta(t, 1), gpid: base.Gpid{AppID: 1}, pool: rpc.NewPool(rpc.PoolOptions{})}
 	t.Cleanup(g.pool.Close)

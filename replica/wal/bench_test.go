@@ -2,21 +2,12 @@ package wal
 
 import (
 	"fmt"
-	"io"
 	"sync"
 	"testing"
-
-	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
 	"pegasus/base/config"
 )
-
-func quiet() *logrus.Entry {
-	l := logrus.New()
-	l.SetOutput(io.Discard)
-	return logrus.NewEntry(l)
-}
 
 func benchConfig(sync string) config.WAL {
 	return config.WAL{Sync: sync, SegmentBytes: 64 << 20, MaxBytes: 1 << 30, KeepBytes: 128 << 20}

@@ -117,6 +117,7 @@ func (l *Log) collect() bool {
 	}
 	n := l.needs()
 	var total, spare int64
+	segments := int64(len(l.segs))
 	for i, s := range l.segs {
 		total += s.end
 		if n.bytes[i] == 0 && i < len(l.segs)-1 {
@@ -127,7 +128,7 @@ func (l *Log) collect() bool {
 
 	c := &l.opts.Config
 	over := total > c.MaxBytes
-	crowded := int64(len(l.segs)) > manySegments+c.MaxBytes/c.SegmentBytes
+	crowded := segments > manySegments+c.MaxBytes/c.SegmentBytes
 	need := n.bytes[0]
 	portion := int64(lightly)
 	if over {
