@@ -23,6 +23,11 @@ func TestBadConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
 	dir := t.TempDir()
 	for _, c := range []struct {
 		name, role, file string
@@ -36,7 +41,7 @@ func TestBadConfig(t *testing.T) {
 		{"lease longer than grace", "meta", "[failure_detector]\nlease = \"10s\"\ngrace = \"5s\"\n", nil, []string{"c.toml", "grace"}},
 		{"no TOML", "replica", "this is = = nothing\n", nil, []string{"c.toml:1"}},
 		{"missing file", "meta", "", []string{"--config", filepath.Join(dir, "nowhere.toml")}, []string{"nowhere.toml"}},
-		{"missing directory", "replica", "[replica]\nlisten = \"127.0.0.1:0\"\ndata_dirs = [\"" + filepath.Join(dir, "no", "such", "dir") + "\"]\n", nil, []string{filepath.Join(dir, "no")}},
+		{"missing directory", "replica", "[replica]\nlisten = \"" + free.Addr().String() + "\"\ndata_dirs = [\"" + filepath.Join(dir, "no", "such", "dir") + "\"]\n", nil, []string{filepath.Join(dir, "no")}},
 		{"port in use, replica", "replica", "[replica]\nlisten = \"" + taken.Addr().String() + "\"\ndata_dirs = [\"" + dir + "\"]\n", nil, []string{taken.Addr().String(), "in use"}},
 		{"port in use, meta", "meta", "[cluster]\nmeta_servers = [\"" + taken.Addr().String() + "\"]\n[meta]\nlisten = \"" + taken.Addr().String() + "\"\ndata_dir = \"" + dir + "\"\n", nil, []string{taken.Addr().String(), "in use"}},
 		{"bad address", "replica", "[replica]\nlisten = \"nowhere\"\n", nil, []string{"c.toml:2", "replica.listen"}},
