@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -62,6 +64,7 @@ func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
 	}
 	errs := make(chan error, 1)
 	go func() { errs <- s.Serve(l) }()
+	limitMemory(cfg)
 	log.Infof("replica server %s of cluster %q listens", s.name, cfg.Cluster.Name)
 	select {
 	case <-ctx.Done():
@@ -73,6 +76,18 @@ func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return errors.Join(err, s.Close(c))
+	}
+}
+
+// workingMemory is what a server needs besides its caches: requests, windows, the log's
+// index, connections, and garbage not yet collected.
+const workingMemory = 200 << 20
+
+// limitMemory has the collector work harder before the process outgrows what its caches
+// were allowed, unless the environment says otherwise.
+func limitMemory(cfg config.Config) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(cfg.Storage.BlockCacheBytes + cfg.Storage.MemtablesBytes + workingMemory)
 	}
 }
 

@@ -25,7 +25,7 @@ func quiet() *logrus.Entry {
 // testOptions are for a log of small segments that keeps nothing beyond need.
 func testOptions(fs vfs.FS) Options {
 	return Options{
-		FS: fs, Dir: testDir, Logger: quiet(), noTick: true,
+		FS: fs, Dir: testDir, Logger: quiet(), tick: -1,
 		Config: config.WAL{Sync: syncAlways, SegmentBytes: 2048, MaxBytes: 1 << 20, KeepBytes: 0},
 	}
 }

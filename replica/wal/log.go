@@ -93,8 +93,9 @@ type Options struct {
 	// May be nil.
 	OnPressure func([]base.Gpid)
 
-	// noTick switches the idle mark off, so that tests see the same writes each time.
-	noTick bool
+	// tick is idleTick if 0; without idle marks if negative, so that tests see the same
+	// writes each time.
+	tick time.Duration
 }
 
 // segment is one file. f, dead and end are guarded by Log.ix; refs grows under it.

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -26,8 +27,8 @@ const (
 func (l *Log) background() {
 	defer close(l.backgroundDone)
 	var tick <-chan time.Time
-	if !l.opts.noTick {
-		t := time.NewTicker(idleTick)
+	if l.opts.tick >= 0 {
+		t := time.NewTicker(cmp.Or(l.opts.tick, idleTick))
 		defer t.Stop()
 		tick = t.C
 	}
