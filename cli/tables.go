@@ -45,16 +45,18 @@ func (e *Env) TableCreate(ctx context.Context, a CreateTable) error {
 	if err != nil {
 		return err
 	}
+	made := tableJSON{ID: id, Name: a.Name, Status: "available", Partitions: int32(a.Partitions), Replicas: int32(a.Replicas)}
 	if a.Wait > 0 {
-		if err := e.awaitWhole(ctx, a.Name, a.Wait); err != nil {
+		q, err := e.awaitWhole(ctx, a.Name, a.Wait)
+		if err != nil {
 			return err
 		}
+		made.Partitions, made.Replicas = q.PartitionCount, q.Partitions[0].MaxReplicaCount
 	}
-	return e.print(tableJSON{ID: id, Name: a.Name, Status: "available", Partitions: int32(a.Partitions), Replicas: int32(a.Replicas)},
-		"table %s: id %d, %d partitions of %d replicas", a.Name, id, a.Partitions, a.Replicas)
+	return e.print(made, "table %s: id %d, %d partitions of %d replicas", Escape([]byte(a.Name)), id, made.Partitions, made.Replicas)
 }
 
-func (e *Env) awaitWhole(ctx context.Context, name string, wait time.Duration) error {
+func (e *Env) awaitWhole(ctx context.Context, name string, wait time.Duration) (*layer2.QueryCfgResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
@@ -67,15 +69,15 @@ func (e *Env) awaitWhole(ctx context.Context, name string, wait time.Duration) e
 				}
 			}
 			if lacking == 0 {
-				return nil
+				return q, nil
 			}
 		}
 		select {
 		case <-ctx.Done():
 			if err != nil {
-				return err
+				return nil, err
 			}
-			return fmt.Errorf("table %q is made, but after %v %d of its %d partitions still lack replicas; see `pegasus nodes` and `pegasus table show %s`",
+			return nil, fmt.Errorf("table %q is made, but after %v %d of its %d partitions still lack replicas; see `pegasus nodes` and `pegasus table show %s`",
 				name, wait, lacking, len(q.Partitions), name)
 		case <-time.After(50 * time.Millisecond):
 		}

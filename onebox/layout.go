@@ -75,8 +75,8 @@ func (o *Options) members() []member {
 	return out
 }
 
-// metaAddrs lists the meta servers' addresses.
-func (o *Options) metaAddrs() []string {
+// MetaAddrs lists the meta servers' addresses.
+func (o *Options) MetaAddrs() []string {
 	var out []string
 	for _, m := range o.members() {
 		if m.role == "meta" {
@@ -212,7 +212,7 @@ func (o *Options) prepare(m member, base config.Config) error {
 		return fmt.Errorf("make the directory of %s: %w", m.name, err)
 	}
 	c := base
-	c.Cluster.MetaServers = o.metaAddrs()
+	c.Cluster.MetaServers = o.MetaAddrs()
 	if m.role == "meta" {
 		c.Meta.Listen, c.Meta.DataDir = m.addr, data
 	} else {

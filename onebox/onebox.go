@@ -131,7 +131,7 @@ func (s *supervisor) run(ctx context.Context, members []member) error {
 				return err
 			}
 			isReady, ready = true, nil
-			fmt.Fprintf(s.o.Out, "ready meta=%s\n", strings.Join(s.o.metaAddrs(), ","))
+			fmt.Fprintf(s.o.Out, "ready meta=%s\n", strings.Join(s.o.MetaAddrs(), ","))
 		case p := <-s.died:
 			p.dropPid()
 			last := lastLine(p.file("log"))

@@ -43,19 +43,29 @@ type table struct {
 func Start(t testing.TB, nodes int) *Cluster {
 	t.Helper()
 	k := &Cluster{tables: map[string]*table{}, nextID: 1, seen: map[string]int{}, now: time.Now}
-	k.Meta = k.serve(t, -1)
-	for i := range nodes {
-		k.Nodes = append(k.Nodes, k.serve(t, i))
+	var ls []net.Listener
+	for range nodes + 1 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ls = append(ls, l)
+	}
+	// In the order of their ports, so that lists come out the same each time.
+	slices.SortFunc(ls, func(a, b net.Listener) int { return a.Addr().(*net.TCPAddr).Port - b.Addr().(*net.TCPAddr).Port })
+	for i, l := range ls {
+		if i == 0 {
+			k.Meta = l.Addr().String()
+		} else {
+			k.Nodes = append(k.Nodes, l.Addr().String())
+		}
+		k.serve(t, i-1, l)
 	}
 	return k
 }
 
-func (k *Cluster) serve(t testing.TB, index int) string {
+func (k *Cluster) serve(t testing.TB, index int, l net.Listener) {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	srv := rpc.NewServer(config.Default().RPC, rpc.HandlerFunc(func(r *rpc.Request) { k.answer(index, r) }), nil, nil)
 	done := make(chan struct{})
 	go func() {
@@ -68,7 +78,6 @@ func (k *Cluster) serve(t testing.TB, index int) string {
 		srv.Shutdown(ctx)
 		<-done
 	})
-	return l.Addr().String()
 }
 
 // SetHook installs h; nil removes it.

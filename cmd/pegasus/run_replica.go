@@ -1,0 +1,5 @@
+package main
+
+import "pegasus/replica"
+
+var runReplica serverRun = replica.Run
