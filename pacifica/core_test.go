@@ -446,6 +446,38 @@ func TestLateMessageIsNoDivergence(t *testing.T) {
 	e.wantChange(ChangeAdd, 4)
 }
 
+// What a new primary holds beyond its own commit point may be committed: a learner that
+// lacks it is not asked for.
+func TestLearnerWaitsForReconciliation(t *testing.T) {
+	a, b, c := group(t)
+	a.propose("x")
+	settle(a, b, c)
+	a.wantApplied("x")
+	b.Configure(config(2, 2, 3))
+	d := newNode(t, 4)
+	if err := b.AddLearner(4); err != nil {
+		t.Fatal(err)
+	}
+	b.work(true)
+	for _, m := range b.take(4) {
+		if len(m.Entries) == 0 {
+			d.Step(m)
+		}
+	}
+	d.work(true)
+	for _, m := range d.take(2) {
+		m.Gap = false
+		b.Step(m)
+	}
+	if b.Pending() != nil {
+		t.Fatalf("asks for a learner that has nothing: %+v", b.Pending())
+	}
+	settle(b, c, d)
+	tick(3, b, c, d)
+	b.wantChange(ChangeAdd, 4)
+	b.wantApplied("x")
+}
+
 func TestLearnerFetchesWhatTheLogLacks(t *testing.T) {
 	a, b, c := group(t)
 	a.propose("x", "y", "z")

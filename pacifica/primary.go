@@ -93,7 +93,9 @@ func (c *Core) advance() {
 		if !p.joining && !p.snapshot && !p.down && p.match >= c.base && p.match+joinDistance >= c.last() && c.change == nil && !c.anyJoining() {
 			p.joining = true
 		}
-		if p.joining && !p.asked && p.match >= c.committed && c.change == nil {
+		// Before it serves, a primary doesn't know how much is committed: all that it held when
+		// it was promoted may be.
+		if p.joining && !p.asked && c.Serving() && p.match >= c.committed && c.change == nil {
 			p.asked = true
 			next := Config{Ballot: c.ballot + 1, Primary: c.cfg.Primary}
 			next.Secondaries = append(append(next.Secondaries, c.cfg.Secondaries...), p.id)

@@ -1,0 +1,26 @@
+package sim
+
+// Bug is a bug that can be planted, to show that the checks notice.
+type Bug struct {
+	Name string
+	// Breaks says what the rule is that it breaks.
+	Breaks string
+}
+
+// Bugs lists the bugs that can be planted in this build: those in the model's server and
+// meta, and under the build tag plantedbugs those in the core.
+func Bugs() []Bug {
+	return append([]Bug{
+		{"ballot-not-durable", "a ballot is durable before anything is said under it"},
+		{"log-keeps-void", "an entry in the log voids older ones above it"},
+		{"store-before-log", "the log is void before a checkpoint takes the store's place"},
+		{"lease-resumes", "a primary whose lease ran out asks the meta before it serves again"},
+		{"lease-before-read", "the lease is looked at after the read"},
+		{"new-replica-forgets-ballot", "a new replica begins with the ballot the meta told"},
+		{"stale-discard", "a replica is discarded only if it is as it was when the meta said so"},
+		{"grace-below-lease", "the lease ends before the grace"},
+		{"meta-without-cas", "a change is made only to the configuration it was meant for"},
+		{"meta-promotes-anyone", "only a member can become the primary"},
+		{"meta-drops-unaware", "a deposed primary stays a member until it knows"},
+	}, coreBugs()...)
+}

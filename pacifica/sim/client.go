@@ -1,0 +1,116 @@
+package sim
+
+import "pegasus/pacifica"
+
+// client writes and reads through whoever it takes for the primary, over and over.
+func (w *world) client() {
+	if w.done {
+		return
+	}
+	s := w.servers[1+w.rand(int64(len(w.servers)-1))]
+	if w.chance(800) && w.meta.cfg.Ballot > 0 {
+		s = w.servers[w.meta.cfg.Primary]
+	}
+	key := int(w.rand(keys))
+	if w.chance(700) {
+		n := 1 + w.rand(w.prof.burst)
+		s.arrive(-1, func() {
+			for range n {
+				s.write(key)
+			}
+		})
+	} else {
+		s.read(key)
+	}
+	w.at(1+w.rand(w.prof.clientTime), w.client)
+}
+
+// write proposes a mutation, as the gate of a primary lets it through. It returns its id, 0
+// if it was refused.
+func (s *server) write(key int) uint64 {
+	w := s.w
+	if !s.up || s.disk.broken || !s.serving() || !s.leased() || s.core.Room() <= 0 {
+		return 0
+	}
+	members := 1 + len(s.core.State().Config.Secondaries)
+	if members < w.prof.least {
+		return 0
+	}
+	w.nextID++
+	id := w.nextID
+	before := uint64(0)
+	if last := s.core.Last(); last > 0 {
+		if last <= s.applied {
+			before = w.hist.canon[last-1].id
+		} else if e := s.disk.now.at(last); e != nil {
+			before = idOf(e.Payload)
+		}
+	}
+	f := flight{id: id, key: key, after: w.hist.acked, started: w.now}
+	// The wall clock of a server may be anything.
+	e, err := s.core.Propose(w.now*1000+w.rand(5000)*int64(s.id), payload(id, before, key, w.rand(w.prof.padding)))
+	if err != nil {
+		w.fail("propose", "server %d: %v", s.id, err)
+	}
+	w.stats.Proposed++
+	f.decree = e.Decree
+	w.tracef("propose  %d: %d#%d on %d", s.id, e.Decree, id, before)
+	s.flights = append(s.flights, f)
+	s.drain()
+	return id
+}
+
+// read answers from the store, and only then looks whether this server may answer.
+func (s *server) read(key int) {
+	w := s.w
+	floor := w.hist.floor[key]
+	s.arrive(-1, func() {
+		if !s.serving() {
+			return
+		}
+		early := w.bug("lease-before-read")
+		if early && !s.leased() {
+			return
+		}
+		version, tenure := w.hist.version(key, s.applied), s.tenure
+		s.later(w.rand(w.prof.readTime), func() {
+			if early {
+				version = w.hist.version(key, s.applied)
+			} else if !s.leased() || s.tenure != tenure {
+				return
+			}
+			w.readDone(s, key, version, floor)
+		})
+	})
+}
+
+// flushes does the housekeeping of a server: flush, and drop what the log has beyond need.
+func (s *server) housekeep() {
+	if s.up && s.core != nil {
+		if s.w.chance(s.w.prof.flushes) {
+			s.flush()
+		}
+		if s.w.chance(s.w.prof.cuts) {
+			s.cutLog()
+		}
+	}
+	s.w.at(20+s.w.rand(200), s.housekeep)
+}
+
+// well tells whether the group is complete and everyone has applied everything.
+func (w *world) well() bool {
+	if !w.meta.full() || w.hist.acked < int64(len(w.hist.canon)) {
+		return false
+	}
+	for _, n := range append([]pacifica.NodeID{w.meta.cfg.Primary}, w.meta.cfg.Secondaries...) {
+		s := w.servers[n]
+		want := pacifica.Secondary
+		if n == w.meta.cfg.Primary {
+			want = pacifica.Primary
+		}
+		if s.status() != want || s.core.Ballot() != w.meta.cfg.Ballot || s.applied != int64(len(w.hist.canon)) {
+			return false
+		}
+	}
+	return w.servers[w.meta.cfg.Primary].serving()
+}

@@ -1,0 +1,200 @@
+package sim
+
+import "pegasus/pacifica"
+
+// The server's side of the talk with the meta.
+
+// beacon tells the meta that this server lives; the answer extends the lease, counted from
+// when the beacon was sent.
+func (s *server) beacon() {
+	w, inc, sent := s.w, s.incarnation, s.local()
+	w.send("beacon", s.id, 0, func() {
+		if !w.meta.onBeacon(s.id, inc) {
+			return
+		}
+		w.send("beacon-ack", 0, s.id, func() {
+			s.arrive(inc, func() {
+				s.renew(sent + leaseTime)
+			})
+		})
+	})
+	s.later(s.clock.real(beaconTime), s.beacon)
+}
+
+// renew extends the lease. When it had run out, others may have been promoted meanwhile: a
+// primary must not go on as if nothing had been, nor a read that began before.
+func (s *server) renew(until int64) {
+	lapsed := !s.leased()
+	if lapsed && !s.w.bug("lease-resumes") {
+		s.tenure++
+		if s.status() == pacifica.Primary {
+			s.w.tracef("retire   %d: had no lease", s.id)
+			s.core.Retire()
+			s.drain()
+		}
+	}
+	s.leaseUntil = max(s.leaseUntil, until)
+	if lapsed {
+		s.syncNow()
+	}
+}
+
+// sync compares the configuration with the meta's, regularly.
+func (s *server) sync() {
+	s.syncNow()
+	s.later(s.clock.real(syncTime), s.sync)
+}
+
+// listing is the meta's answer to a sync.
+type listing struct {
+	listed  bool
+	config  pacifica.Config
+	discard bool
+}
+
+func (s *server) syncNow() {
+	w, inc := s.w, s.incarnation
+	r := report{has: s.core != nil && !s.disk.broken}
+	if r.has {
+		r.ballot, r.status, r.committed = s.core.Ballot(), s.core.Status(), s.core.Committed()
+	}
+	w.send("sync", s.id, 0, func() {
+		a := w.meta.onSync(s.id, inc, r)
+		if a == nil {
+			return
+		}
+		w.send("sync-answer", 0, s.id, func() { s.arrive(inc, func() { s.synced(r, a) }) })
+	})
+}
+
+func (s *server) synced(r report, a *listing) {
+	switch {
+	case s.core == nil && a.listed:
+		s.mayCreate = false
+		s.leave(a.config)
+	case s.disk.broken:
+		if a.listed {
+			s.leave(a.config)
+		}
+	case s.core == nil:
+		// A server that hears that it isn't a member may begin anew, but not below the ballot
+		// of that: it may have made promises before it lost its data.
+		s.mayCreate = true
+		if !s.w.bug("new-replica-forgets-ballot") {
+			s.createBallot = max(s.createBallot, a.config.Ballot)
+		}
+	case a.listed:
+		s.configure(a.config, "sync")
+	case a.discard && (s.status() == pacifica.Inactive && s.core.Ballot() == r.ballot || s.w.bug("stale-discard") && s.status() != pacifica.Primary):
+		s.w.tracef("discard  %d: %v", s.id, s.core)
+		s.forget()
+		s.mayCreate, s.createBallot = true, a.config.Ballot
+	case (s.status() == pacifica.Primary || s.status() == pacifica.Secondary) && s.core.Ballot() == r.ballot:
+		s.w.tracef("retire   %d: not listed", s.id)
+		s.core.Retire()
+		s.drain()
+	}
+}
+
+func (s *server) configure(cfg pacifica.Config, how string) {
+	if s.core == nil || s.disk.broken {
+		return
+	}
+	s.w.tracef("config   %d: %s %s", s.id, how, configText(cfg))
+	s.core.Configure(cfg)
+	s.drain()
+}
+
+// change asks the meta for what the core wants, until it is settled.
+func (s *server) change(ch pacifica.Change) {
+	if ch.Kind == pacifica.ChangeRefresh {
+		s.syncNow()
+		return
+	}
+	s.w.tracef("ask      %d: %v %d %s", s.id, ch.Kind, ch.Node, configText(ch.Config))
+	s.requests++
+	n := s.requests
+	var again func()
+	again = func() {
+		if s.core == nil || s.requests != n || s.core.Pending() == nil || s.core.Pending().Config.Ballot != ch.Config.Ballot {
+			return
+		}
+		s.request(ch)
+		s.later(s.clock.real(resendTime), again)
+	}
+	again()
+}
+
+func (s *server) request(ch pacifica.Change) {
+	w, inc := s.w, s.incarnation
+	ch.Config.Secondaries = append([]pacifica.NodeID(nil), ch.Config.Secondaries...)
+	w.send("change", s.id, 0, func() {
+		cfg, refused, answered := w.meta.onChange(s.id, ch)
+		if !answered {
+			return
+		}
+		w.send("answer", 0, s.id, func() {
+			s.arrive(inc, func() {
+				s.configure(cfg, "answer")
+				// The worst driver there could be: it takes any refusal for that of what it
+				// asks for now.
+				if refused && s.core != nil && s.core.Pending() != nil {
+					w.tracef("refused  %d: %v %d", s.id, s.core.Pending().Kind, s.core.Pending().Node)
+					s.core.Refused()
+					s.drain()
+				}
+			})
+		})
+	})
+}
+
+// leave asks the meta to do without this server, whose data is lost.
+func (s *server) leave(cfg pacifica.Config) {
+	w := s.w
+	w.tracef("leave    %d: %s", s.id, configText(cfg))
+	w.send("leave", s.id, 0, func() { w.meta.onLeave(s.id, cfg.Ballot) })
+}
+
+// assigned takes the meta's order to be the first replica.
+func (s *server) assigned() {
+	if s.core == nil {
+		if !s.mayCreate {
+			return
+		}
+		s.createBallot = 0
+		s.create()
+	}
+	if s.core.Ballot() != 0 || s.core.Last() != 0 || s.status() != pacifica.Inactive {
+		return
+	}
+	w, inc := s.w, s.incarnation
+	w.send("assign", s.id, 0, func() {
+		cfg := w.meta.onAssign(s.id)
+		w.send("answer", 0, s.id, func() { s.arrive(inc, func() { s.configure(cfg, "assigned") }) })
+	})
+}
+
+// proposal is what the meta wants of a primary.
+func (s *server) proposal(kind string, node int) {
+	if s.core == nil || s.disk.broken {
+		return
+	}
+	var err error
+	if kind == "add" {
+		err = s.core.AddLearner(pacifica.NodeID(node))
+	} else {
+		err = s.core.RemoveMember(pacifica.NodeID(node))
+	}
+	s.w.tracef("proposal %d: %s %d: %v", s.id, kind, node, err)
+	s.drain()
+}
+
+// breakDisk makes every sync fail from now on: the replica goes out of service.
+func (s *server) breakDisk() {
+	s.w.tracef("disk     %d: broken", s.id)
+	s.disk.broken = true
+	if s.core != nil {
+		s.core.Retire()
+	}
+	s.flights = nil
+}

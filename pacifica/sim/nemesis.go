@@ -1,0 +1,292 @@
+package sim
+
+import "pegasus/pacifica"
+
+// profile is what a run is like. Probabilities are in thousandths.
+type profile struct {
+	servers, replicas int
+	duration          int64
+
+	drop, double, late int
+	delay, lateBy      int64
+	syncDelay          int64
+	fetchTime          int64
+	readTime           int64
+	clientTime, burst  int64
+	padding            int64
+	inFlight           int64
+	sendBytes          int64
+	nemesisTime        int64
+	// least is how few members take no write.
+	least int
+	// retires: a primary whose lease ran out retires, besides not serving.
+	retires bool
+
+	dieInReady        int
+	flushes, cuts     int
+	refuses           int
+	discards          int
+	moves, drops      int
+	extra             int
+	replacesRestarted int
+	// weights of the faults
+	weights [faults]int64
+}
+
+const (
+	faultCrash = iota
+	faultPower
+	faultCrashAll
+	faultCut
+	faultCutMeta
+	faultSplit
+	faultPause
+	faultSlowDisk
+	faultClock
+	faultMeta
+	faultWipe
+	faultFailover
+	faultMendNet
+	faults
+)
+
+// randomProfile draws what the run is like: each run has some of all faults, few have all.
+func randomProfile(w *world) profile {
+	one := func(xs ...int64) int64 { return xs[w.rng.IntN(len(xs))] }
+	p := profile{
+		servers:   3 + w.rng.IntN(3),
+		duration:  3000 + w.rng.Int64N(5000),
+		drop:      int(one(0, 0, 10, 50, 200)),
+		double:    int(one(0, 0, 20, 200)),
+		late:      int(one(0, 5, 50)),
+		delay:     one(2, 5, 20),
+		lateBy:    one(100, 1000, 3000),
+		syncDelay: one(1, 5, 30),
+		fetchTime: one(10, 100, 600),
+		readTime:  one(1, 10, 300),
+
+		clientTime:  one(5, 20, 80),
+		burst:       one(1, 2, 5),
+		padding:     one(1, 100),
+		inFlight:    one(4, 16, 64),
+		sendBytes:   one(150, 300, 600, 100000),
+		nemesisTime: one(60, 200, 600, 1500),
+		least:       1,
+		retires:     w.rng.IntN(2) == 0,
+
+		dieInReady:        int(one(0, 0, 1, 5)),
+		flushes:           int(one(50, 300, 800)),
+		cuts:              int(one(0, 100, 500, 900)),
+		refuses:           int(one(0, 0, 100, 500)),
+		discards:          int(one(0, 300)),
+		moves:             int(one(0, 0, 20, 150)),
+		drops:             int(one(0, 0, 20, 100)),
+		extra:             int(one(0, 0, 50)),
+		replacesRestarted: int(one(0, 100, 900)),
+	}
+	p.replicas = min(p.servers, 2+w.rng.IntN(3))
+	if w.opt.Servers > 0 {
+		p.servers = w.opt.Servers
+		p.replicas = min(p.replicas, p.servers)
+	}
+	if w.opt.Replicas > 0 {
+		p.replicas = min(w.opt.Replicas, p.servers)
+	}
+	if w.opt.Duration > 0 {
+		p.duration = w.opt.Duration
+	}
+	for i := range p.weights {
+		p.weights[i] = one(0, 1, 1, 3, 10)
+	}
+	return p
+}
+
+// nemesis does something bad, and comes again.
+func (w *world) nemesis() {
+	if w.healed {
+		return
+	}
+	total := int64(0)
+	for _, x := range w.prof.weights {
+		total += x
+	}
+	k := w.rand(total)
+	for i, x := range w.prof.weights {
+		if k < x {
+			w.fault(i)
+			break
+		}
+		k -= x
+	}
+	w.at(1+w.rand(2*w.prof.nemesisTime), w.nemesis)
+}
+
+func (w *world) anyServer() *server { return w.servers[1+w.rand(int64(w.prof.servers))] }
+
+func (w *world) fault(kind int) {
+	if w.fragile() && kind != faultSlowDisk && kind != faultMendNet {
+		return
+	}
+	s := w.anyServer()
+	away := 20 + w.rand(300)
+	if w.chance(200) {
+		away += w.rand(2000)
+	}
+	switch kind {
+	case faultCrash, faultPower:
+		w.crash(s, kind == faultPower, away)
+	case faultFailover:
+		if w.meta.cfg.Ballot > 0 {
+			w.crash(w.servers[w.meta.cfg.Primary], w.chance(500), away)
+		}
+	case faultCrashAll:
+		power := w.chance(500)
+		for _, t := range w.servers[1:] {
+			w.crash(t, power, w.rand(away))
+		}
+	case faultCut:
+		w.cutFor(s.id, w.anyServer().id, away)
+	case faultCutMeta:
+		if w.chance(500) {
+			w.cutFor(s.id, 0, 2*away)
+		}
+		if w.chance(500) {
+			w.cutFor(0, s.id, 2*away)
+		}
+	case faultSplit:
+		side := w.rng.Uint64()
+		for i := range w.net.cut {
+			for j := range w.net.cut {
+				if side>>i&1 != side>>j&1 {
+					w.cutFor(i, j, 2*away)
+				}
+			}
+		}
+	case faultPause:
+		s.pause(w.rand(1500))
+	case faultSlowDisk:
+		s.disk.slowUntil = w.now + 2*away
+	case faultClock:
+		s.clock.set(w.now, w.rand(2*maxRateShift+1)-maxRateShift)
+		if w.chance(200) {
+			w.meta.clock.set(w.now, w.rand(2*maxRateShift+1)-maxRateShift)
+		}
+	case faultMeta:
+		w.meta.move()
+	case faultWipe:
+		if w.mayWipe(s) {
+			if s.up {
+				s.crash(true)
+			}
+			s.wipe()
+			w.at(away, s.restart)
+		}
+	case faultMendNet:
+		w.mendNet()
+	}
+}
+
+func (w *world) crash(s *server, power bool, away int64) {
+	if s.up {
+		s.crash(power)
+		w.checkMembers()
+		w.at(away, s.restart)
+	}
+}
+
+func (w *world) cutFor(from, to int, d int64) {
+	if from == to || w.net.cut[from][to] {
+		return
+	}
+	w.tracef("cut      %d->%d for %d", from, to, d)
+	w.net.cut[from][to] = true
+	w.at(d, func() { w.net.cut[from][to] = false })
+}
+
+func (w *world) mendNet() {
+	for i := range w.net.cut {
+		clear(w.net.cut[i])
+	}
+}
+
+// mayWipe: a disk may be lost while all other members are well. (Two faults at once can be
+// more than two members survive: the meta promotes the one that lost its disk and hasn't
+// said so yet, and takes out the one that is away.)
+func (w *world) mayWipe(s *server) bool {
+	cfg := w.meta.cfg
+	if cfg.Ballot == 0 || w.fragile() {
+		return false
+	}
+	if !cfg.Has(s.node()) {
+		return true
+	}
+	for _, n := range append([]pacifica.NodeID{cfg.Primary}, cfg.Secondaries...) {
+		t := w.servers[n]
+		if t != s && (!t.up || t.pausedUntil > w.now || !w.meta.holds(t.id) || w.meta.local()-w.meta.nodes[n].beacon > 2*beaconTime) {
+			return false
+		}
+	}
+	w.mendNet()
+	return len(cfg.Secondaries) > 0
+}
+
+// fragile tells that the meta lists a server that has lost its disk.
+func (w *world) fragile() bool {
+	for _, s := range w.servers[1:] {
+		if s.wiped && w.meta.cfg.Has(s.node()) {
+			return true
+		}
+	}
+	return false
+}
+
+// heal ends the faults. Within settleTime the group must be complete and take writes.
+func (w *world) heal() {
+	w.tracef("heal")
+	w.healed = true
+	w.mendNet()
+	p := &w.prof
+	p.drop, p.double, p.late, p.dieInReady, p.refuses, p.discards, p.delay, p.syncDelay = 0, 0, 0, 0, 0, 0, 5, 5
+	// A learner that gets one entry a message must be able to catch up with the clients.
+	p.fetchTime, p.clientTime, p.burst = min(p.fetchTime, 100), 80, 1
+	w.meta.still = true
+	for _, s := range w.servers[1:] {
+		s.pausedUntil, s.disk.slowUntil = w.now, 0
+		w.at(w.rand(100), s.restart)
+	}
+	deadline := w.now + settleTime
+	var look func()
+	target := int64(-1)
+	look = func() {
+		switch {
+		case w.now >= deadline:
+			w.fail("liveness", "%d after the last fault: %s", settleTime, w.describe())
+		case target >= 0 && w.hist.acked > target && w.well():
+			w.done = true
+			return
+		case target < 0 && w.meta.full():
+			target = w.hist.acked
+		}
+		w.at(37, look)
+	}
+	look()
+}
+
+func (w *world) describe() string {
+	t := ""
+	for _, s := range w.servers[1:] {
+		t += "\n  "
+		if s.core == nil {
+			t += "no replica"
+		} else {
+			t += s.core.String()
+			for _, l := range s.core.State().Learners {
+				t += " learner " + l.Node.String()
+			}
+			if p := s.core.Pending(); p != nil {
+				t += " asks to " + p.Kind.String()
+			}
+		}
+	}
+	return t
+}
