@@ -19,6 +19,9 @@ import (
 type failure struct {
 	err      atomic.Pointer[error]
 	happened chan struct{}
+	// opened is set when Open is done: from then on the engine waits for Close once the
+	// store has failed.
+	opened atomic.Bool
 
 	mu       sync.Mutex
 	reported time.Time // when OnError was told last
@@ -37,7 +40,7 @@ func (f *failure) get() error {
 // would need knowledge that it doesn't have, above all whether a record of the manifest
 // was written. The usual answer is to end the process and learn it at the next open; here
 // other replicas live in it, so instead the store refuses all work, counts nothing as
-// flushed that wasn't before, and deletes no file, since the manifest may name any.
+// flushed that wasn't before, and lets the engine change no file any more; see guardedFS.
 func (s *Store) fail(cause error) {
 	err := fmt.Errorf("%w: %w", ErrFailed, cause)
 	if !s.failure.err.CompareAndSwap(nil, &err) {

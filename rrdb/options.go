@@ -6,7 +6,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // filterBitsPerKey costs 1.25 bytes a hash key and lets about 1 % of the tables without
@@ -19,7 +18,7 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		Cache:              s.shared.cache,
 		FileCache:          s.shared.files,
 		Comparer:           comparer,
-		FS:                 keepFiles{s.opts.FS, s},
+		FS:                 guardedFS{s.opts.FS, s},
 		Lock:               lock,
 		ErrorIfNotExists:   !s.opts.Create,
 		FormatMajorVersion: pebble.FormatNewest,
@@ -77,21 +76,21 @@ type engineLog struct{ s *Store }
 
 func (l engineLog) Infof(format string, args ...any)  { l.s.log.Debugf(format, args...) }
 func (l engineLog) Errorf(format string, args ...any) { l.s.log.Warnf(format, args...) }
-func (l engineLog) Fatalf(format string, args ...any) { l.s.fail(fmt.Errorf(format, args...)) }
-
-// keepFiles is a file system that no longer deletes files once the store has failed.
-type keepFiles struct {
-	vfs.FS
-	s *Store
-}
-
-// Remove implements vfs.FS.
-func (k keepFiles) Remove(name string) error {
-	if k.s.failure.get() != nil {
-		return nil
+func (l engineLog) Fatalf(format string, args ...any) {
+	f := fatalError{text: fmt.Sprintf(format, args...)}
+	for _, a := range args {
+		if err, ok := a.(error); ok {
+			f.cause = err
+		}
 	}
-	return k.FS.Remove(name)
+	l.s.fail(f)
 }
 
-// Unwrap implements vfs.FS.
-func (k keepFiles) Unwrap() vfs.FS { return k.FS }
+// fatalError is a message with the error that it tells of, if it was told in full.
+type fatalError struct {
+	text  string
+	cause error
+}
+
+func (f fatalError) Error() string { return f.text }
+func (f fatalError) Unwrap() error { return f.cause }

@@ -121,6 +121,7 @@ func Open(o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
 	s.shared.memory.join(s)
+	s.failure.opened.Store(true)
 	return s, nil
 }
 
@@ -151,8 +152,12 @@ func (s *Store) Close() error {
 	return nil
 }
 
-func (s *Store) closeFiles() error {
-	return errors.Join(s.db.Close(), s.lock.Close())
+func (s *Store) closeFiles() (err error) {
+	err = s.db.Close()
+	if s.failure.get() != nil {
+		err = nil // it could not write the ends of its files
+	}
+	return errors.Join(err, s.lock.Close())
 }
 
 // enter begins a call into the engine; false means that the store is being closed.
