@@ -472,7 +472,8 @@ func (r *recovery) suspect() {
 		return
 	}
 	for _, g := range r.l.opts.Replicas {
-		r.replica(g)
+		// It is there: if it was dropped, it came back since.
+		r.replica(g).dropped = false
 	}
 	for _, p := range r.l.replicas {
 		if p.epoch < r.epoch && !p.dropped {
