@@ -67,15 +67,15 @@ func versionCmd() *cobra.Command {
 		Short: "Print the version of this binary",
 		Args:  wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			commit := "unknown commit"
+			commit := ""
 			if bi, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range bi.Settings {
 					if s.Key == "vcs.revision" {
-						commit = s.Value[:min(12, len(s.Value))]
+						commit = s.Value[:min(12, len(s.Value))] + ", "
 					}
 				}
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "pegasus %s (%s, %s %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(c.OutOrStdout(), "pegasus %s (%s%s %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}

@@ -1,0 +1,46 @@
+# Everything is done with the Go toolchain that go.mod names; tools are pinned in go.mod.
+# `make test` also runs the published clients whose runtimes it finds (see compat_test/).
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+
+.PHONY: all build gen test bench onebox fmt lint clean
+
+all: build
+
+# One static binary. A profile in cmd/pegasus/default.pgo is used if it is there.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pegasus ./cmd/pegasus
+
+# gen/ from idl/, config.toml.example from the struct tags of base/config.
+gen:
+	$(GO) run ./cmd/idlgen
+	$(GO) run ./cmd/pegasus config example > config.toml.example.new
+	mv config.toml.example.new config.toml.example
+
+# Bounded: unit tests, simulator, crash tests, then clusters of processes with the
+# published clients.
+test:
+	$(GO) test -timeout 10m $$($(GO) list ./... | grep -v /compat_test)
+	./compat_test/run
+
+# A cluster of three replica servers on this machine under load.
+bench: build
+	./bench/run
+
+# The quick start: one meta and three replica servers, table temp of 8 partitions, until
+# Ctrl-C. The data is in onebox-data/.
+onebox: build
+	./bin/pegasus onebox
+
+fmt:
+	gofmt -w $$(git ls-files '*.go')
+
+lint:
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "run make fmt, not formatted: $$bad"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+clean:
+	rm -rf bin
