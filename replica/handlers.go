@@ -21,6 +21,6 @@ func (s *Server) handlers() rpc.Handler {
 	}
 	m.HandleFunc(codePacifica, s.onMessage)
 	m.HandleFunc(codeProposal, s.onProposal)
-	remotecmd.New(s.started).Register(m)
+	remotecmd.New(s.started, s.commands()...).Register(m)
 	return m
 }
