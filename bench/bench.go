@@ -14,17 +14,17 @@ import (
 
 // run is what all clients of a run share.
 type run struct {
-	o     Options
-	w     workload
-	rows  rows
-	start time.Time
-	end   time.Time // no operation is begun after it; zero: none
-	seq   atomic.Int64
-	last  atomic.Int64 // highest row there is
-	halt  atomic.Bool
-	acked *acked
-	todo  []int64 // rows to read, for verify
-	errs  firstErrors
+	o       Options
+	w       workload
+	rows    rows
+	start   time.Time
+	end     time.Time // no operation is begun after it; zero: none
+	seq     atomic.Int64
+	last    atomic.Int64 // highest row there is
+	halt    atomic.Bool
+	acked   *acked
+	pending []int64 // rows to read, for verify
+	errs    firstErrors
 
 	mu     sync.Mutex
 	wrongs int64
@@ -106,13 +106,13 @@ func (r *run) prepare() error {
 	r.rows = rows{a.head.Seed, int64(a.head.PerHash), int(a.head.ValueSize)}
 	for i := range int64(a.head.Keys) {
 		if a.has(i) {
-			r.todo = append(r.todo, i)
+			r.pending = append(r.pending, i)
 		}
 	}
-	o.Check, o.Count, o.Duration, o.Dist = true, int64(len(r.todo)), 0, "sequential"
+	o.Check, o.Count, o.Duration, o.Dist = true, int64(len(r.pending)), 0, "sequential"
 	o.Keys = max(o.Count, 1)
 	r.w = workload{mix: []share{{kindGet, 100}}}
-	if len(r.todo) == 0 {
+	if len(r.pending) == 0 {
 		return fmt.Errorf("%s records no acknowledged row", o.Acked)
 	}
 	return nil
@@ -297,7 +297,7 @@ func (r *run) watch(ctx context.Context, loaders []*loader) (*sum, error) {
 func (r *run) verdict(total *sum) error {
 	switch {
 	case r.wrongs > 0 && r.o.Op == Verify:
-		return fmt.Errorf("%d of %d acknowledged rows are lost or wrong, the first: %s", r.wrongs, len(r.todo), r.lost[0])
+		return fmt.Errorf("%d of %d acknowledged rows are lost or wrong, the first: %s", r.wrongs, len(r.pending), r.lost[0])
 	case r.wrongs > 0:
 		return fmt.Errorf("%d rows are missing or wrong, the first: %s", r.wrongs, r.lost[0])
 	case total.nErrs > 0:

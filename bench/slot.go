@@ -103,8 +103,8 @@ func (s *slot) begin(seq int64, due time.Time) {
 	s.due, s.rmwRead = due, false
 	s.kind = l.kindFor(s.pick.rng.Float64() * 100)
 	switch {
-	case l.todo != nil:
-		s.row = l.todo[seq]
+	case l.pending != nil:
+		s.row = l.pending[seq]
 	case s.kind == kindInsert:
 		s.row = l.last.Add(1)
 	default:
