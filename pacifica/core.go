@@ -157,7 +157,7 @@ func (c *Core) Retain() int64 {
 		if p.snapshot {
 			d = min(d, p.snapFrom+1)
 		} else {
-			d = min(d, p.match+1)
+			d = min(d, max(p.match, p.held)+1)
 		}
 	}
 	return d
@@ -345,8 +345,9 @@ func (c *Core) lead(cfg Config) {
 			if p.learner && !cfg.Has(p.id) && !p.refused {
 				p.joining, p.asked = false, false
 				p.sent, p.sentBytes = nil, 0
-				p.match = min(p.match, c.base)
-				p.held, p.next = p.match, p.match+1
+				// It lets go of what it acknowledged before, to log it under this ballot.
+				p.held = min(p.match, c.base)
+				p.match, p.next = 0, p.held+1
 				c.peers = append(c.peers, p)
 			}
 		}

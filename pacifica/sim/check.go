@@ -163,8 +163,8 @@ func (w *world) checkHeld(cfg pacifica.Config, decree int64, why string, who int
 	}
 	for _, n := range append([]pacifica.NodeID{cfg.Primary}, cfg.Secondaries...) {
 		m := w.servers[n]
-		if m.wiped {
-			continue
+		if m.wiped || cfg.Ballot < m.createBallot {
+			continue // it lost what it held then
 		}
 		e, ok := m.disk.holds(decree)
 		if !ok || e != nil && idOf(e.Payload) != w.hist.canon[decree-1].id {
@@ -182,11 +182,6 @@ func (w *world) checkConfig(old, cfg pacifica.Config) {
 	}
 	h.configs = append(h.configs, cfg)
 	h.primaries = append(h.primaries, 0)
-	for _, s := range w.servers[1:] {
-		if s.wiped && !cfg.Has(s.node()) {
-			s.wiped = false
-		}
-	}
 	w.checkMembers()
 }
 

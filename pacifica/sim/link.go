@@ -85,7 +85,7 @@ func (s *server) synced(r report, a *listing) {
 		}
 	case a.listed:
 		s.configure(a.config, "sync")
-	case a.discard && (s.status() == pacifica.Inactive && s.core.Ballot() == r.ballot || s.w.bug("stale-discard") && s.status() != pacifica.Primary):
+	case a.discard && (s.idle() && s.core.Ballot() == r.ballot || s.w.bug("stale-discard") && s.status() == pacifica.Inactive):
 		s.w.tracef("discard  %d: %v", s.id, s.core)
 		s.forget()
 		s.mayCreate, s.createBallot = true, a.config.Ballot
@@ -94,6 +94,12 @@ func (s *server) synced(r report, a *listing) {
 		s.core.Retire()
 		s.drain()
 	}
+}
+
+// idle tells whether the replica has been of no use for so long that nobody can be about to
+// make it a member: a learner is asked for at once or not at all.
+func (s *server) idle() bool {
+	return s.status() == pacifica.Inactive && s.w.now-s.learnedAt > leaseTime+resendTime+s.w.prof.lateBy
 }
 
 func (s *server) configure(cfg pacifica.Config, how string) {

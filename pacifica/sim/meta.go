@@ -162,6 +162,10 @@ func (m *meta) onChange(from int, ch pacifica.Change) (cfg pacifica.Config, refu
 		}
 		m.w.stats.Joins++
 	case pacifica.ChangeRemove:
+		if m.w.fragile() && n != int(m.cfg.Primary) && !m.w.servers[n].wiped {
+			// The sound copy would be removed for one that is lost: two faults at once.
+			return m.cfg, false, false
+		}
 		if m.unaware[n] > 0 && !m.dead(n) && !m.w.bug("meta-drops-unaware") {
 			m.w.tracef("meta     %d may not know yet that it isn't the primary: not removed", n)
 			return m.cfg, false, false
@@ -243,7 +247,11 @@ func (m *meta) promote(why string, gone func(int) bool) {
 		return
 	}
 	m.w.stats.Promotions++
-	m.persist(m.without(able[m.w.rand(int64(len(able)))], gone), why)
+	next := m.without(able[m.w.rand(int64(len(able)))], gone)
+	if old := int(m.cfg.Primary); !gone(old) {
+		m.unaware[old] = next.Ballot
+	}
+	m.persist(next, why)
 }
 
 func (m *meta) tick() {
@@ -271,7 +279,9 @@ func (m *meta) tick() {
 		m.primaryProcess = m.nodes[p].incarnation
 	}
 	if m.nodes[p].incarnation != m.primaryProcess && m.w.chance(m.w.prof.replacesRestarted) {
-		// The process that was the primary is dead; its successor is a member like any.
+		// The process that was the primary is dead. Its successor may be the primary already:
+		// by a ballot that it asked for, or by one that its predecessor did not hear of. So it
+		// stays a member until it knows better.
 		m.promote("primary restarted", func(n int) bool { return n != p && m.dead(n) })
 		return
 	}

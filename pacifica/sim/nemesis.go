@@ -218,7 +218,9 @@ func (w *world) mayWipe(s *server) bool {
 		return false
 	}
 	if !cfg.Has(s.node()) {
-		return true
+		// Not a learner that a primary may have asked for: it would become a member without
+		// anybody's knowing that it has nothing.
+		return s.core == nil || w.now-s.learnedAt > leaseTime+resendTime+w.prof.lateBy
 	}
 	for _, n := range append([]pacifica.NodeID{cfg.Primary}, cfg.Secondaries...) {
 		t := w.servers[n]

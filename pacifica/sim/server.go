@@ -36,6 +36,10 @@ type server struct {
 	// promised is the highest ballot that left in a message.
 	promised int64
 	requests int
+	// writes changes when a sync under way has become void.
+	writes int
+	// learnedAt is when it was last seen to be anything but Inactive.
+	learnedAt int64
 }
 
 // flight is a write whose client waits.
@@ -99,6 +103,7 @@ func (s *server) arrive(inc int, f func()) {
 func (s *server) start() {
 	s.up = true
 	s.incarnation++
+	s.learnedAt = s.w.now
 	s.leaseUntil, s.pausedUntil, s.pin = 0, 0, 0
 	s.core, s.fetch, s.flights, s.applied = nil, nil, nil, 0
 	if s.incarnation > 1 {
@@ -156,6 +161,7 @@ func (s *server) forget() {
 	s.disk = disk{slowUntil: s.disk.slowUntil}
 	s.disk.now.first, s.disk.durable.first = 1, 1
 	s.disk.now.keepVoid, s.disk.durable.keepVoid = keep, keep
+	s.writes++
 	s.core, s.fetch, s.flights, s.applied, s.promised = nil, nil, nil, 0, 0
 }
 
@@ -259,9 +265,9 @@ func (s *server) syncLog() {
 	if s.disk.slowUntil > s.w.now {
 		delay += s.w.rand(200)
 	}
-	inc := s.incarnation
+	inc, writes := s.incarnation, s.writes
 	s.w.at(delay, func() {
-		if inc != s.incarnation || !s.up {
+		if inc != s.incarnation || writes != s.writes || !s.up {
 			return
 		}
 		rs := s.disk.synced(n)
@@ -318,6 +324,9 @@ func (s *server) receive(m pacifica.Message) {
 	}
 	s.core.Step(m)
 	s.drain()
+	if s.status() != pacifica.Inactive {
+		s.learnedAt = s.w.now
+	}
 }
 
 // create makes an empty replica.
@@ -386,6 +395,8 @@ func (s *server) install(g *fetching, decree int64) {
 	voidLog := func() {
 		s.disk.append([]record{{entry: pacifica.Entry{Decree: decree}, reset: true}})
 		s.disk.synced(len(s.disk.pending))
+		s.disk.syncing = false
+		s.writes++
 	}
 	swap := func() {
 		s.w.stats.Installs++

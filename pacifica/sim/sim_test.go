@@ -8,7 +8,7 @@ import (
 
 func TestSeeds(t *testing.T) {
 	var all Stats
-	for seed := uint64(1); seed <= 1000; seed++ {
+	for seed := uint64(1); seed <= 4000; seed++ {
 		stats, v := Run(Options{Seed: seed})
 		all.Add(stats)
 		if v != nil {

@@ -152,6 +152,7 @@ func (w *world) tracef(format string, args ...any) {
 func (w *world) run() {
 	for i := 1; i < len(w.servers); i++ {
 		w.servers[i].start()
+		w.at(w.rand(100), w.servers[i].housekeep)
 	}
 	w.meta.start()
 	w.at(w.rand(50), w.client)
