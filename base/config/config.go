@@ -47,6 +47,7 @@ type Meta struct {
 	DataDir           string   `toml:"data_dir" def:"\"data/meta\"" doc:"Directory of the meta's raft log and snapshots."`
 	CureInterval      Duration `toml:"cure_interval" min:"10ms" def:"\"500ms\"" doc:"How often missing replicas are looked for, besides at every event that may cause one."`
 	CreateWait        Duration `toml:"create_wait" def:"\"10s\"" doc:"How long an answer to create table waits for every partition to become writable."`
+	ReplaceWait       Duration `toml:"replace_wait" def:"\"30s\"" doc:"How long a partition that lost a member, and can still be written, waits for it to come back before a copy is begun on another server. Longer than a restart takes."`
 	ReserveTime       Duration `toml:"reserve_time" def:"\"168h\"" doc:"How long a dropped table can be recalled, when the drop doesn't say."`
 	MinReplicaCount   int      `toml:"min_replica_count" min:"1" def:"1" doc:"Least replica count of a table."`
 	MaxReplicaCount   int      `toml:"max_replica_count" min:"1" max:"100" def:"5" doc:"Largest replica count of a table."`
@@ -57,6 +58,7 @@ type Meta struct {
 // FD configures failure detection, on both sides.
 type FD struct {
 	BeaconInterval Duration `toml:"beacon_interval" min:"10ms" def:"\"1s\"" doc:"How often a replica server tells the meta that it lives."`
+	TrustRefusal   bool     `toml:"trust_refusal" def:"true" doc:"A replica server that is silent for two beacons, and whose host refuses connections to its port, is dead at once, without waiting for the grace. Switch it off where a firewall or proxy refuses connections to a server that lives: then two servers could answer for one partition."`
 	Lease          Duration `toml:"lease" def:"\"8s\"" doc:"A replica server that had no acknowledged beacon for this long stops serving, counted from when the beacon was sent."`
 	Grace          Duration `toml:"grace" def:"\"9s\"" doc:"The meta declares a replica server dead after this long without a beacon, counted from when the last one was received."`
 }

@@ -125,3 +125,10 @@ func (r *round) doStep(g base.Gpid, m *memory, cfg *state.Config, s Step) bool {
 	}
 	return true
 }
+
+// ClearStepsOf forgets all steps of one partition.
+func (p *Planner) ClearStepsOf(g base.Gpid) {
+	if m := p.parts[g]; m != nil {
+		m.steps, m.step = nil, nil
+	}
+}

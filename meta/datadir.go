@@ -1,0 +1,69 @@
+package meta
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// ownerFile says whose a data directory is. It is written before anything else.
+const ownerFile = "owner.json"
+
+type owner struct {
+	Cluster string `json:"cluster"`
+	Server  string `json:"server"`
+}
+
+// claimDir makes dir the data directory of a server, or checks that it is.
+func claimDir(dir, cluster, server string) error {
+	path := filepath.Join(dir, ownerFile)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Stat(dir); err != nil {
+			return mkdirError(dir, err)
+		}
+		return writeOwner(dir, path, owner{cluster, server})
+	}
+	if err != nil {
+		return fmt.Errorf("meta.data_dir: %w", err)
+	}
+	var o owner
+	if err := json.Unmarshal(b, &o); err != nil {
+		return fmt.Errorf("meta.data_dir: %s is damaged: %w", path, err)
+	}
+	switch {
+	case o.Cluster != cluster:
+		return fmt.Errorf("meta.data_dir %q holds the data of cluster %q, but cluster.name is %q: use another directory, or correct the name", dir, o.Cluster, cluster)
+	case o.Server != server:
+		return fmt.Errorf("meta.data_dir %q holds the data of meta server %s, but meta.listen is %s: a meta server keeps its address for life", dir, o.Server, server)
+	}
+	return nil
+}
+
+// writeOwner makes the file durable before it returns.
+func writeOwner(dir, path string, o owner) error {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ownerFile+".*")
+	if err != nil {
+		return fmt.Errorf("meta.data_dir: %w", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return fmt.Errorf("meta.data_dir: %w", err)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("meta.data_dir: %w", err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,532 @@
+package meta
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/base/tbin"
+	"pegasus/gen/fd"
+	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
+	"pegasus/gen/metadata"
+	"pegasus/rpc"
+)
+
+// waitMost is how long tests wait for something before they fail.
+const waitMost = 20 * time.Second
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	end := time.Now().Add(waitMost)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", waitMost, what)
+		}
+		<-tick.C
+	}
+}
+
+func testLog() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	if os.Getenv("META_TEST_LOG") != "" {
+		l.SetOutput(os.Stderr)
+		l.SetLevel(logrus.DebugLevel)
+		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: "05.000"})
+	}
+	return logrus.NewEntry(l)
+}
+
+func listen(t testing.TB, addr string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp4", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// cluster is some metas and fake replica servers in this process.
+type cluster struct {
+	t     testing.TB
+	cfg   config.Config
+	metas []*metaProc
+	reps  []*fakeReplica
+	pool  *rpc.Pool
+}
+
+type metaProc struct {
+	name string
+	cfg  config.Config
+	srv  *Server // nil: stopped
+}
+
+func testConfig() config.Config {
+	c := config.Default()
+	c.FD.BeaconInterval = config.Duration(100 * time.Millisecond)
+	c.FD.Lease = config.Duration(2 * time.Second)
+	c.FD.Grace = config.Duration(3 * time.Second)
+	c.Meta.CureInterval = config.Duration(50 * time.Millisecond)
+	c.Meta.ReplaceWait = config.Duration(time.Second)
+	c.Meta.RaftHeartbeat = config.Duration(200 * time.Millisecond)
+	return c
+}
+
+// newCluster starts metas and replica servers.
+func newCluster(t testing.TB, metas, replicas int, change func(*config.Config)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, cfg: testConfig(), pool: rpc.NewPool(rpc.PoolOptions{})}
+	t.Cleanup(c.pool.Close)
+	if change != nil {
+		change(&c.cfg)
+	}
+	var lis []net.Listener
+	c.cfg.Cluster.MetaServers = nil
+	for range metas {
+		l := listen(t, "127.0.0.1:0")
+		lis = append(lis, l)
+		c.cfg.Cluster.MetaServers = append(c.cfg.Cluster.MetaServers, l.Addr().String())
+	}
+	for _, l := range lis {
+		m := &metaProc{name: l.Addr().String(), cfg: c.cfg}
+		m.cfg.Meta.DataDir = t.TempDir()
+		c.metas = append(c.metas, m)
+		c.startMeta(m, l)
+	}
+	t.Cleanup(func() {
+		for _, m := range c.metas {
+			c.stopMeta(m)
+		}
+	})
+	for range replicas {
+		c.addReplica()
+	}
+	c.leader()
+	return c
+}
+
+func (c *cluster) startMeta(m *metaProc, l net.Listener) {
+	c.t.Helper()
+	if l == nil {
+		l = listen(c.t, m.name)
+	}
+	srv, err := New(Options{Config: m.cfg, Listener: l, Log: testLog()})
+	if err == nil {
+		err = srv.Start()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m.srv = srv
+}
+
+func (c *cluster) stopMeta(m *metaProc) {
+	c.t.Helper()
+	if m.srv == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	select {
+	case err := <-m.srv.Failed():
+		c.t.Errorf("meta %s: %v", m.name, err)
+	default:
+	}
+	if err := m.srv.Stop(ctx); err != nil {
+		c.t.Errorf("stop meta %s: %v", m.name, err)
+	}
+	m.srv = nil
+}
+
+// leader waits for a meta that leads.
+func (c *cluster) leader() (found *metaProc) {
+	c.t.Helper()
+	until(c.t, "a meta leads", func() bool {
+		i := slices.IndexFunc(c.metas, func(m *metaProc) bool { return m.srv != nil && m.srv.Leading() })
+		if i >= 0 {
+			found = c.metas[i]
+		}
+		return i >= 0
+	})
+	return found
+}
+
+func (c *cluster) follower() *metaProc {
+	c.t.Helper()
+	l := c.leader()
+	i := slices.IndexFunc(c.metas, func(m *metaProc) bool { return m.srv != nil && m != l })
+	return c.metas[i]
+}
+
+// call asks one meta. The framing is THFT unless out says otherwise.
+func (c *cluster) call(to string, code string, f rpc.Framing, q tbin.Encoder, r tbin.Decoder) error {
+	ctx, cancel := context.WithTimeout(context.Background(), waitMost)
+	defer cancel()
+	return c.pool.Call(ctx, to, rpc.Outgoing{Code: code, Arg: q, Framing: f}, r)
+}
+
+// ask asks the leader over THFT and wants an answer.
+func (c *cluster) ask(code string, q tbin.Encoder, r tbin.Decoder) {
+	c.t.Helper()
+	if err := c.call(c.leader().name, code, rpc.THFT0, q, r); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *cluster) create(name string, partitions, replicas int32) *metaadmin.ConfigurationCreateAppResponse {
+	c.t.Helper()
+	q := &metaadmin.ConfigurationCreateAppRequest{AppName: name, Options: metaadmin.CreateAppOptions{
+		PartitionCount: partitions, ReplicaCount: replicas, AppType: "pegasus", IsStateful: true,
+	}}
+	r := &metaadmin.ConfigurationCreateAppResponse{}
+	c.ask("RPC_CM_CREATE_APP", q, r)
+	return r
+}
+
+func (c *cluster) mustCreate(name string, partitions, replicas int32) int32 {
+	c.t.Helper()
+	r := c.create(name, partitions, replicas)
+	if r.Err != base.ErrOK {
+		c.t.Fatalf("create %s: %v", name, r.Err)
+	}
+	return r.Appid
+}
+
+func (c *cluster) query(name string) *layer2.QueryCfgResponse {
+	c.t.Helper()
+	r := &layer2.QueryCfgResponse{}
+	c.ask("RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX", &layer2.QueryCfgRequest{AppName: name}, r)
+	return r
+}
+
+// whole waits until every partition of a table has n members, all of them up.
+func (c *cluster) whole(name string, n int) *layer2.QueryCfgResponse {
+	c.t.Helper()
+	var r *layer2.QueryCfgResponse
+	until(c.t, fmt.Sprintf("table %s has %d members everywhere", name, n), func() bool {
+		r = c.query(name)
+		if r.Err != base.ErrOK {
+			return false
+		}
+		for _, p := range r.Partitions {
+			if p.Primary == 0 || len(p.Secondaries) != n-1 {
+				return false
+			}
+			for _, a := range append([]base.RPCAddress{p.Primary}, p.Secondaries...) {
+				if f := c.replica(a); f == nil || !f.isUp() {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	return r
+}
+
+func (c *cluster) replica(a base.RPCAddress) *fakeReplica {
+	i := slices.IndexFunc(c.reps, func(f *fakeReplica) bool { return f.addr == a })
+	if i < 0 {
+		return nil
+	}
+	return c.reps[i]
+}
+
+// fakeReplica does what the meta tells it, at once, without any data.
+type fakeReplica struct {
+	c     *cluster
+	name  string
+	addr  base.RPCAddress
+	pool  *rpc.Pool
+	srv   *rpc.Server
+	stop  context.CancelFunc
+	ctx   context.Context
+	wg    sync.WaitGroup
+	start int64
+
+	mu        sync.Mutex
+	up        bool
+	mute      bool // sends no beacon
+	lazy      bool // ignores proposals, and doesn't confirm its roles
+	leader    string
+	acked     time.Time
+	confs     map[base.Gpid]layer2.PartitionConfiguration
+	stored    map[base.Gpid]metadata.ReplicaInfo
+	gc        []base.Gpid
+	proposals []metaadmin.ConfigurationUpdateRequest
+	updates   chan metaadmin.ConfigurationUpdateRequest
+}
+
+func (c *cluster) addReplica() *fakeReplica {
+	c.t.Helper()
+	l := listen(c.t, "127.0.0.1:0")
+	f := &fakeReplica{c: c, name: l.Addr().String(), confs: map[base.Gpid]layer2.PartitionConfiguration{}, stored: map[base.Gpid]metadata.ReplicaInfo{}, start: 1}
+	f.addr, _ = base.ParseAddr(f.name)
+	c.reps = append(c.reps, f)
+	f.begin(l)
+	c.t.Cleanup(f.kill)
+	return f
+}
+
+// begin starts the process; its configurations of before are only what it stored.
+func (f *fakeReplica) begin(l net.Listener) {
+	if l == nil {
+		l = listen(f.c.t, f.name)
+	}
+	mux := rpc.NewMux(nil)
+	mux.HandleFunc(codeProposal, f.onProposal)
+	f.srv = rpc.NewServer(config.RPC{}, mux, nil, nil)
+	f.pool = rpc.NewPool(rpc.PoolOptions{StallTimeout: time.Second})
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.mu.Lock()
+	f.start++
+	f.up = true
+	f.leader = f.c.cfg.Cluster.MetaServers[0]
+	f.confs = map[base.Gpid]layer2.PartitionConfiguration{}
+	f.updates = make(chan metaadmin.ConfigurationUpdateRequest, 1024)
+	f.mu.Unlock()
+	srv, updates := f.srv, f.updates
+	f.wg.Go(func() { srv.Serve(l) })
+	f.wg.Go(f.beat)
+	for range 8 {
+		f.wg.Go(func() { f.update(updates) })
+	}
+}
+
+// kill ends the process; its port refuses connections from then on.
+func (f *fakeReplica) kill() {
+	f.mu.Lock()
+	was := f.up
+	f.up = false
+	f.mu.Unlock()
+	if !was {
+		return
+	}
+	f.stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	f.srv.Shutdown(ctx)
+	f.pool.Close()
+	f.wg.Wait()
+}
+
+func (f *fakeReplica) isUp() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.up && !f.mute
+}
+
+func (f *fakeReplica) set(mute, lazy bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mute, f.lazy = mute, lazy
+}
+
+func (f *fakeReplica) call(code string, q tbin.Encoder, r tbin.Decoder) error {
+	f.mu.Lock()
+	to := f.leader
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+	defer cancel()
+	return f.pool.Call(ctx, to, rpc.Outgoing{Code: code, Arg: q, From: f.addr}, r)
+}
+
+func (f *fakeReplica) beat() {
+	t := time.NewTicker(f.c.cfg.FD.BeaconInterval.D())
+	defer t.Stop()
+	synced := time.Time{}
+	for {
+		f.mu.Lock()
+		mute := f.mute
+		f.mu.Unlock()
+		if !mute && f.beacon() && time.Since(synced) > 200*time.Millisecond {
+			synced = time.Now()
+			f.sync()
+		}
+		select {
+		case <-f.ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (f *fakeReplica) beacon() bool {
+	f.mu.Lock()
+	b := &fd.BeaconMsg{Time: time.Now().UnixMilli(), FromNode: f.addr, StartTime: base.Some(f.start)}
+	f.mu.Unlock()
+	var ack fd.BeaconAck
+	err := f.call("RPC_FD_FAILURE_DETECTOR_PING", b, &ack)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil && ack.IsMaster:
+		if ack.Time != b.Time || !ack.Allowed {
+			f.c.t.Errorf("ack: %+v", ack)
+		}
+		f.acked = time.Now()
+		return true
+	case err == nil && ack.PrimaryNode != 0 && ack.PrimaryNode.String() != f.leader:
+		f.leader = ack.PrimaryNode.String()
+	default:
+		metas := f.c.cfg.Cluster.MetaServers
+		f.leader = metas[(slices.Index(metas, f.leader)+1)%len(metas)]
+	}
+	return false
+}
+
+func (f *fakeReplica) sync() {
+	f.mu.Lock()
+	q := &metaadmin.ConfigurationQueryByNodeRequest{Node: f.addr}
+	q.StoredReplicas.Set = true
+	for _, r := range f.stored {
+		q.StoredReplicas.V = append(q.StoredReplicas.V, r)
+	}
+	lazy := f.lazy
+	f.mu.Unlock()
+	var r metaadmin.ConfigurationQueryByNodeResponse
+	if err := f.call("RPC_CM_CONFIG_SYNC", q, &r); err != nil || r.Err != base.ErrOK {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, g := range r.GcReplicas.V {
+		f.gc = append(f.gc, g.Pid)
+		delete(f.stored, g.Pid)
+	}
+	for _, p := range r.Partitions {
+		g := p.Config.Pid
+		old, known := f.confs[g]
+		if !lazy && !known && p.Config.Primary == f.addr && p.Config.Ballot > f.stored[g].Ballot-1 {
+			// The first that this process hears of it: the role must be confirmed.
+			p.Type, p.Node = metaadmin.CT_PRIMARY_FORCE_UPDATE_BALLOT, f.addr
+			p.Config.Ballot++
+			f.want(p)
+		} else if p.Config.Ballot > old.Ballot {
+			f.adopt(p.Config)
+		}
+	}
+}
+
+// adopt takes a configuration. The caller holds mu.
+func (f *fakeReplica) adopt(p layer2.PartitionConfiguration) {
+	if p.Ballot < f.confs[p.Pid].Ballot {
+		return
+	}
+	f.confs[p.Pid] = p
+	f.stored[p.Pid] = metadata.ReplicaInfo{Pid: p.Pid, Ballot: p.Ballot, Status: metadata.PS_INACTIVE}
+}
+
+func (f *fakeReplica) want(q metaadmin.ConfigurationUpdateRequest) {
+	select {
+	case f.updates <- q:
+	default:
+	}
+}
+
+// update sends what the replica wants of the meta. Calls of one partition may overtake
+// each other, as they may in a network.
+func (f *fakeReplica) update(ch chan metaadmin.ConfigurationUpdateRequest) {
+	for {
+		select {
+		case <-f.ctx.Done():
+			return
+		case q := <-ch:
+			var r metaadmin.ConfigurationUpdateResponse
+			if err := f.call("RPC_CM_UPDATE_PARTITION_CONFIGURATION", &q, &r); err != nil {
+				continue
+			}
+			if r.Err == base.ErrOK || r.Err == base.ErrInvalidVersion {
+				f.mu.Lock()
+				f.adopt(r.Config)
+				f.mu.Unlock()
+			}
+			// Another change came first: what is still wanted is asked for again.
+			cur := &r.Config
+			if r.Err == base.ErrInvalidVersion && cur.Primary == f.addr && q.Type == metaadmin.CT_UPGRADE_TO_SECONDARY && !slices.Contains(cur.Secondaries, q.Node) {
+				q.Config = *cur
+				q.Config.Ballot++
+				q.Config.Secondaries = append(slices.Clone(cur.Secondaries), q.Node)
+				f.want(q)
+			}
+		}
+	}
+}
+
+func (f *fakeReplica) onProposal(req *rpc.Request) {
+	var p metaadmin.ConfigurationUpdateRequest
+	err := req.DecodeArg(&p)
+	req.Drop()
+	if err != nil {
+		f.c.t.Errorf("proposal: %v", err)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.proposals = append(f.proposals, p)
+	if f.lazy {
+		return
+	}
+	q := p
+	q.Config.Ballot++
+	switch p.Type {
+	case metaadmin.CT_ASSIGN_PRIMARY:
+		q.Config.Primary, q.Node = f.addr, f.addr
+	case metaadmin.CT_ADD_SECONDARY, metaadmin.CT_ADD_SECONDARY_FOR_LB:
+		q.Type = metaadmin.CT_UPGRADE_TO_SECONDARY
+		if peer := f.c.replica(p.Node); peer == nil || !peer.learns() {
+			return
+		}
+		q.Config.Secondaries = append(slices.Clone(p.Config.Secondaries), p.Node)
+	case metaadmin.CT_REMOVE, metaadmin.CT_DOWNGRADE_TO_INACTIVE:
+		q.Config.Secondaries = slices.DeleteFunc(slices.Clone(p.Config.Secondaries), func(a base.RPCAddress) bool { return a == p.Node })
+	case metaadmin.CT_UPGRADE_TO_PRIMARY:
+		if p.Config.Primary != f.addr {
+			f.c.t.Errorf("%s is told to be primary of %v, which has %v", f.name, p.Config.Pid, p.Config.Primary)
+		}
+		f.adopt(p.Config)
+		return
+	case metaadmin.CT_INVALID:
+		f.adopt(p.Config)
+		return
+	case metaadmin.CT_DROP_PARTITION:
+		delete(f.confs, p.Config.Pid)
+		return
+	default:
+		f.c.t.Errorf("proposal %v", p.Type)
+		return
+	}
+	f.want(q)
+}
+
+// learns tells whether the node would take a copy.
+func (f *fakeReplica) learns() bool {
+	if !f.mu.TryLock() {
+		return true // busy, so it is there
+	}
+	defer f.mu.Unlock()
+	return f.up && !f.lazy
+}
+
+func (f *fakeReplica) told(typ metaadmin.ConfigType) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.proposals {
+		if p.Type == typ {
+			n++
+		}
+	}
+	return n
+}
