@@ -45,14 +45,13 @@ type replica struct {
 	done  chan struct{}
 
 	// The loop's own.
-	core     *pacifica.Core
-	info     replicaInfo
-	overlay  *rrdb.Overlay
-	flights  flights
-	queue    []*rpc.Request
-	failed   error
-	changing *pacifica.Change
-	applied  int64
+	core    *pacifica.Core
+	info    replicaInfo
+	overlay *rrdb.Overlay
+	flights flights
+	queue   []*rpc.Request
+	failed  error
+	applied int64
 	// suspect: the log lost entries; only learning makes this a member again.
 	suspect bool
 }
@@ -83,10 +82,6 @@ type work struct {
 }
 
 type placed struct{ ballot, decree int64 }
-
-func (w *work) empty() bool {
-	return len(w.writes) == 0 && len(w.messages) == 0 && len(w.persisted) == 0 && len(w.calls) == 0
-}
 
 // openReplica opens what is on the disk, or, given fresh, makes a new replica of it.
 func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*replica, error) {
