@@ -220,10 +220,17 @@ func TestRefusals(t *testing.T) {
 	if err := os.WriteFile(junk, bytes.Repeat([]byte("x"), 100), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	inUse := filepath.Join(dir, "in use")
+	other, err := createAcked(inUse, &Options{Keys: 8, RowsPerHash: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
 	for _, tc := range []struct {
 		change func(*Options)
 		want   string
 	}{
+		{func(o *Options) { o.Acked = inUse }, "is in use by another run"},
 		{func(o *Options) { o.Op = "sett" }, `--op "sett" is no operation: give one of del, get`},
 		{func(o *Options) { o.Table = "" }, "--table is missing"},
 		{func(o *Options) { o.Table = "none" }, `"none"`},

@@ -126,9 +126,27 @@ const (
 	ackedSize  = 8 + 5*8
 )
 
-func createAcked(path string, o *Options) (*acked, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o644)
+// openLocked opens the file for this process alone: another one that made it anew would
+// take the mapped memory away.
+func openLocked(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, flag, 0o644)
 	if err != nil {
+		return nil, fmt.Errorf("--record-acked: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("--record-acked: %s is in use by another run: wait for its end, or give another file", path)
+	}
+	return f, nil
+}
+
+func createAcked(path string, o *Options) (*acked, error) {
+	f, err := openLocked(path, os.O_CREATE|os.O_RDWR)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Truncate(0); err != nil {
+		f.Close()
 		return nil, fmt.Errorf("--record-acked: %w", err)
 	}
 	a := &acked{f: f, head: ackedHead{o.Seed, uint64(o.Keys), uint64(o.RowsPerHash), uint64(o.ValueSize), 0}}
@@ -147,9 +165,9 @@ func createAcked(path string, o *Options) (*acked, error) {
 }
 
 func openAcked(path string) (*acked, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	f, err := openLocked(path, os.O_RDWR)
 	if err != nil {
-		return nil, fmt.Errorf("--record-acked: %w", err)
+		return nil, err
 	}
 	a := &acked{f: f}
 	head := make([]byte, ackedSize)

@@ -1,14 +1,5 @@
 package main
 
-import (
-	"context"
-	"errors"
+import "pegasus/meta"
 
-	"github.com/sirupsen/logrus"
-
-	"pegasus/base/config"
-)
-
-var runMeta serverRun = func(context.Context, config.Config, *logrus.Entry) error {
-	return errors.New("this build has no meta server")
-}
+var runMeta serverRun = meta.Run
