@@ -107,6 +107,11 @@ func (m *memory) balance(stop <-chan struct{}) {
 		}
 	}
 	over := m.active.Load() - m.limit
+	for _, s := range stores {
+		if s.mem.requested.Load() {
+			over -= s.mem.active.Load() // about to be flushed
+		}
+	}
 	for over > 0 {
 		var largest *Store
 		for _, s := range stores {

@@ -29,6 +29,9 @@ type Reply struct {
 // sake, and that the reply can be sent as it is, with decree -1.
 func (r *Reply) Refused() bool { return r.refused }
 
+// BadArgument tells whether the write was refused because what it asked can't be.
+func (r *Reply) BadArgument() bool { return r.code == codeInvalidArgument }
+
 // Code returns the answer's error field, one of RocksDB's codes: 0 is success, 4 invalid
 // argument, 13 check failed.
 func (r *Reply) Code() int32 { return r.code }
