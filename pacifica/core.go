@@ -233,11 +233,15 @@ func (c *Core) Installed(decree int64, ok bool) {
 // Configure takes a configuration that the meta has persisted.
 func (c *Core) Configure(cfg Config) {
 	switch {
-	case cfg.Ballot < c.ballot, c.fetching && cfg.Has(c.opt.Self):
+	case cfg.Ballot < c.ballot && !planted("old-config"), c.fetching && cfg.Has(c.opt.Self):
 		return // a member is never in the middle of a fetch
 	case cfg.Ballot == c.ballot:
 		// A restarted primary must not go on under a ballot in which its former self may
 		// have prepared what it no longer knows.
+		if planted("no-force-ballot") && c.status == Inactive && cfg.Primary == c.opt.Self {
+			c.lead(cfg)
+			return
+		}
 		if c.status == Inactive && cfg.Primary == c.opt.Self && c.change == nil {
 			c.cfg = cfg
 			next := cfg
@@ -271,6 +275,9 @@ func (c *Core) Refused() {
 		if p.id == c.change.Node && c.change.Kind == ChangeAdd {
 			p.refused = true
 		}
+	}
+	if planted("refusal-releases") && c.change.Kind == ChangeAdd {
+		c.dropPeer(c.change.Node)
 	}
 	c.change = nil
 	c.withdraw()
@@ -319,8 +326,15 @@ func (c *Core) lead(cfg Config) {
 	c.status, c.cfg, c.change = Primary, cfg, nil
 	c.leader, c.signature, c.fetching = 0, 0, false
 	c.base, c.verified = c.committed, c.committed
+	if planted("promotion-drops") && !again {
+		c.entries = c.entries[:max(0, c.committed-c.first+1)]
+		c.persisted = min(c.persisted, c.last())
+	}
 	if !again {
 		c.serveAfter = c.last()
+		if planted("serve-at-once") {
+			c.serveAfter = 0
+		}
 		c.nextSig = cfg.Ballot << 32
 	}
 	// What is prepared and not committed is sent again under this ballot. The own log keeps
@@ -348,6 +362,9 @@ func (c *Core) lead(cfg Config) {
 				// It lets go of what it acknowledged before, to log it under this ballot.
 				p.held = min(p.match, c.base)
 				p.match, p.next = 0, p.held+1
+				if planted("match-outlives-ballot") {
+					p.match = p.held
+				}
 				c.peers = append(c.peers, p)
 			}
 		}
@@ -404,6 +421,9 @@ func (c *Core) commitTo(d int64) {
 // primary did before it is durable here, and Persisted must still find it.
 func (c *Core) trim() {
 	n := min(c.committed, c.persisted) - c.first + 1
+	if planted("trims-undurable") {
+		n = c.committed - c.first + 1
+	}
 	if n <= 0 {
 		return
 	}

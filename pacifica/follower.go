@@ -38,6 +38,8 @@ func (c *Core) follow(m *Message) bool {
 	switch {
 	case m.Role != Secondary && m.Role != Learner:
 		return false
+	case m.Ballot < c.ballot && planted("no-fence"):
+		c.ballot, c.status = m.Ballot, Inactive
 	case m.Ballot < c.ballot:
 		c.ready.Messages = append(c.ready.Messages, Message{Type: MsgAck, From: c.opt.Self, To: m.From, Ballot: c.ballot, Reject: true})
 		return false
@@ -70,7 +72,7 @@ func (c *Core) follow(m *Message) bool {
 	case Learner:
 		// An entry of this very ballot came from this primary, after all that precedes it.
 		// It was perhaps acknowledged, before a restart, and the group counts on it.
-		for d := c.last(); d > c.committed; d-- {
+		for d := c.last(); d > c.committed && !planted("restart-forgets"); d-- {
 			if c.at(d).Ballot == m.Ballot {
 				c.verified = d
 				break
@@ -84,7 +86,7 @@ func (c *Core) follow(m *Message) bool {
 func (c *Core) stepSnapshot(m *Message) {
 	switch {
 	case c.status != Learner || c.fetching:
-	case c.verified > m.Prev:
+	case c.verified > m.Prev && !planted("late-snapshot"):
 		// A late one. What was acknowledged since must not be dropped for a checkpoint.
 		c.owedAck = true
 	default:
@@ -108,7 +110,7 @@ func (c *Core) stepPrepare(m *Message, news bool) {
 		// Either a late message, or the group lost what this replica has committed: it was
 		// rebuilt from older data. The first message of a ballot can tell: a new primary
 		// holds all that was committed before.
-		if c.status == Learner && news {
+		if c.status == Learner && (news || planted("late-divergence")) {
 			c.fetch(m.From, true)
 			c.sendAck(true)
 		} else {
@@ -141,7 +143,12 @@ func (c *Core) stepPrepare(m *Message, news bool) {
 		c.ready.Append = append(c.ready.Append, e)
 		appended = true
 	}
-	if d := min(m.Commit, c.verified); d > c.committed {
+	d := min(m.Commit, c.verified)
+	if planted("commit-unverified") {
+		d = min(m.Commit, c.last())
+		c.verified = max(c.verified, d)
+	}
+	if d > c.committed {
 		c.commitTo(d)
 	}
 	if !appended {
@@ -157,12 +164,16 @@ func (c *Core) stepPrepare(m *Message, news bool) {
 func (c *Core) confirms(e *Entry) bool {
 	own := c.at(e.Decree)
 	return own.Ballot == e.Ballot ||
-		c.status == Secondary && own.Timestamp == e.Timestamp && bytes.Equal(own.Payload, e.Payload)
+		c.status == Secondary && !planted("replace-confirmed") && own.Timestamp == e.Timestamp && bytes.Equal(own.Payload, e.Payload)
 }
 
 // sendAck tells the primary how far this follower holds everything durably.
 func (c *Core) sendAck(gap bool) {
 	c.owedAck = false
+	prepared := min(c.verified, c.persisted)
+	if planted("ack-before-durable") {
+		prepared = c.verified
+	}
 	c.ready.Messages = append(c.ready.Messages, Message{Type: MsgAck, From: c.opt.Self, To: c.leader, Ballot: c.ballot, Role: c.status,
-		Signature: c.signature, Prepared: min(c.verified, c.persisted), Commit: c.committed, Gap: gap, Busy: c.fetching})
+		Signature: c.signature, Prepared: prepared, Commit: c.committed, Gap: gap, Busy: c.fetching})
 }

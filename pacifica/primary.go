@@ -78,7 +78,13 @@ func (c *Core) advance() {
 		return
 	}
 	d := c.persisted
-	for _, p := range c.peers {
+	if planted("commit-before-durable") {
+		d = c.last()
+	}
+	for i, p := range c.peers {
+		if planted("commit-without-one") && i == 0 && len(c.peers) > 1 || planted("join-unwaited") && p.learner {
+			continue
+		}
 		if !p.learner || p.joining {
 			d = min(d, p.match)
 		}
@@ -95,7 +101,8 @@ func (c *Core) advance() {
 		}
 		// Before it serves, a primary doesn't know how much is committed: all that it held when
 		// it was promoted may be.
-		if p.joining && !p.asked && c.Serving() && p.match >= c.committed && c.change == nil {
+		knows, has := c.Serving() || planted("join-before-serving"), p.match >= c.committed || planted("join-early")
+		if p.joining && !p.asked && knows && has && c.change == nil {
 			p.asked = true
 			next := Config{Ballot: c.ballot + 1, Primary: c.cfg.Primary}
 			next.Secondaries = append(append(next.Secondaries, c.cfg.Secondaries...), p.id)
@@ -199,12 +206,12 @@ func (c *Core) stepAck(m *Message) {
 	if p == nil || (p.learner && p.signature != m.Signature) {
 		return
 	}
-	if m.Prepared > c.last() {
+	if m.Prepared > c.last() && !planted("busy-counts") {
 		// It has what this group lost, so what it holds says nothing. It is left to time out.
 		return
 	}
 	p.quiet, p.down = 0, false
-	if m.Busy {
+	if m.Busy && !planted("busy-counts") {
 		// Its store is being replaced: what it holds now doesn't count.
 		if p.learner && !p.snapshot {
 			p.snapshot, p.snapFrom = true, c.committed
@@ -219,6 +226,10 @@ func (c *Core) stepAck(m *Message) {
 	for len(p.sent) > 0 && p.sent[0].last <= m.Prepared {
 		p.sentBytes -= p.sent[0].bytes
 		p.sent = p.sent[1:]
+	}
+	if planted("never-goes-back") {
+		p.held = p.match
+		m.Prepared = max(m.Prepared, p.match)
 	}
 	if p.snapshot || m.Gap && m.Prepared != p.rewound {
 		// Each message that overtook another asks for the same: once a tick is enough.
@@ -248,6 +259,10 @@ func (c *Core) tickPrimary() {
 			continue
 		case !p.learner && c.change == nil && p.expired(c.opt.EjectTicks):
 			c.askRemove(p)
+		}
+		if planted("never-resends") {
+			p.rewound = p.match
+			continue
 		}
 		if p.stalled > 0 && p.stalled%c.opt.ResendTicks == 0 && !p.snapshot {
 			p.next, p.sent, p.sentBytes = p.held+1, nil, 0

@@ -136,7 +136,7 @@ func (w *world) check() {
 		} else if *p != s.id*1000+s.incarnation {
 			w.fail("one primary a ballot", "incarnation %d of server %d is the primary of ballot %d, after %d of %d", s.incarnation, s.id, b, *p%1000, *p/1000)
 		}
-		if s.core.Serving() && s.leased() && s.applied < h.acked {
+		if s.serving() && s.leased() && s.applied < h.acked {
 			w.fail("stale primary", "server %d (%v) serves under its lease with %d applied, when %d is acknowledged", s.id, s.core, s.applied, h.acked)
 		}
 	}
@@ -163,8 +163,8 @@ func (w *world) checkHeld(cfg pacifica.Config, decree int64, why string, who int
 	}
 	for _, n := range append([]pacifica.NodeID{cfg.Primary}, cfg.Secondaries...) {
 		m := w.servers[n]
-		if m.wiped || cfg.Ballot < m.createBallot {
-			continue // it lost what it held then
+		if m.wiped || cfg.Ballot < m.disk.ballot {
+			continue // it lost its disk; or it is past this configuration, and perhaps no member
 		}
 		e, ok := m.disk.holds(decree)
 		if !ok || e != nil && idOf(e.Payload) != w.hist.canon[decree-1].id {

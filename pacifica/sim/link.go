@@ -21,21 +21,26 @@ func (s *server) beacon() {
 	s.later(s.clock.real(beaconTime), s.beacon)
 }
 
-// renew extends the lease. When it had run out, others may have been promoted meanwhile: a
-// primary must not go on as if nothing had been, nor a read that began before.
+// renew extends the lease. When it had run out, the meta may have promoted another server
+// meanwhile: what was confirmed before counts no more.
 func (s *server) renew(until int64) {
 	lapsed := !s.leased()
 	if lapsed && !s.w.bug("lease-resumes") {
 		s.tenure++
-		if s.status() == pacifica.Primary {
-			s.w.tracef("retire   %d: had no lease", s.id)
-			s.core.Retire()
-			s.drain()
-		}
 	}
 	s.leaseUntil = max(s.leaseUntil, until)
 	if lapsed {
 		s.syncNow()
+	}
+}
+
+// confirm notes that the meta, asked in tenure, said that cfg is the configuration. A primary
+// answers reads only if that happened in the tenure of its lease that goes on: since then the
+// meta has not taken it for dead. A configuration that comes by itself may be an old one, of
+// before this server was taken for dead.
+func (s *server) confirm(cfg pacifica.Config, tenure int) {
+	if s.leased() && s.tenure == tenure && s.status() == pacifica.Primary && cfg.Primary == s.node() && cfg.Ballot == s.core.Ballot() {
+		s.confirmed = tenure
 	}
 }
 
@@ -53,7 +58,7 @@ type listing struct {
 }
 
 func (s *server) syncNow() {
-	w, inc := s.w, s.incarnation
+	w, inc, tenure := s.w, s.incarnation, s.tenure
 	r := report{has: s.core != nil && !s.disk.broken}
 	if r.has {
 		r.ballot, r.status, r.committed = s.core.Ballot(), s.core.Status(), s.core.Committed()
@@ -63,7 +68,12 @@ func (s *server) syncNow() {
 		if a == nil {
 			return
 		}
-		w.send("sync-answer", 0, s.id, func() { s.arrive(inc, func() { s.synced(r, a) }) })
+		w.send("sync-answer", 0, s.id, func() {
+			s.arrive(inc, func() {
+				s.synced(r, a)
+				s.confirm(a.config, tenure)
+			})
+		})
 	})
 }
 
@@ -109,6 +119,12 @@ func (s *server) configure(cfg pacifica.Config, how string) {
 	s.w.tracef("config   %d: %s %s", s.id, how, configText(cfg))
 	s.core.Configure(cfg)
 	s.drain()
+	if s.status() == pacifica.Primary && s.confirmed != s.tenure && how != "sync" {
+		if s.w.bug("push-confirms") {
+			s.confirmed = s.tenure
+		}
+		s.syncNow()
+	}
 }
 
 // change asks the meta for what the core wants, until it is settled.
@@ -132,7 +148,7 @@ func (s *server) change(ch pacifica.Change) {
 }
 
 func (s *server) request(ch pacifica.Change) {
-	w, inc := s.w, s.incarnation
+	w, inc, tenure := s.w, s.incarnation, s.tenure
 	ch.Config.Secondaries = append([]pacifica.NodeID(nil), ch.Config.Secondaries...)
 	w.send("change", s.id, 0, func() {
 		cfg, refused, answered := w.meta.onChange(s.id, ch)
@@ -142,6 +158,7 @@ func (s *server) request(ch pacifica.Change) {
 		w.send("answer", 0, s.id, func() {
 			s.arrive(inc, func() {
 				s.configure(cfg, "answer")
+				s.confirm(cfg, tenure)
 				// The worst driver there could be: it takes any refusal for that of what it
 				// asks for now.
 				if refused && s.core != nil && s.core.Pending() != nil {

@@ -18,6 +18,8 @@ type server struct {
 	leaseUntil  int64 // of clock
 	// tenure counts leases that began when there was none.
 	tenure int
+	// confirmed is the tenure in which the meta confirmed that this is the primary.
+	confirmed int
 
 	disk    disk
 	core    *pacifica.Core
@@ -72,7 +74,10 @@ func (s *server) local() int64 { return s.clock.at(s.w.now) }
 
 func (s *server) leased() bool { return s.up && s.local() < s.leaseUntil }
 
-func (s *server) serving() bool { return s.core != nil && s.core.Serving() }
+// serving tells whether this is a primary that may answer reads, its lease permitting.
+func (s *server) serving() bool {
+	return s.core != nil && s.core.Serving() && s.confirmed == s.tenure
+}
 
 func (s *server) status() pacifica.Status {
 	if s.core == nil {
@@ -104,7 +109,7 @@ func (s *server) start() {
 	s.up = true
 	s.incarnation++
 	s.learnedAt = s.w.now
-	s.leaseUntil, s.pausedUntil, s.pin = 0, 0, 0
+	s.leaseUntil, s.pausedUntil, s.pin, s.tenure, s.confirmed = 0, 0, 0, 1, 0
 	s.core, s.fetch, s.flights, s.applied = nil, nil, nil, 0
 	if s.incarnation > 1 {
 		s.mayCreate = false
@@ -194,7 +199,7 @@ func (s *server) drain() {
 		}
 	}
 	if s.status() != pacifica.Primary {
-		s.flights = nil
+		s.flights, s.confirmed = nil, 0
 	}
 }
 
