@@ -1,6 +1,8 @@
 package meta
 
 import (
+	"errors"
+
 	"pegasus/base"
 	"pegasus/gen/fd"
 	"pegasus/meta/detector"
@@ -13,12 +15,12 @@ import (
 func (s *Server) onBeacon(req *rpc.Request) {
 	var b fd.BeaconMsg
 	if err := req.DecodeArg(&b); err != nil {
-		req.ReplyError(base.ErrInvalidData)
+		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
 	from := resolve(b.FromNode, b.HpFromNode)
 	if from == 0 {
-		req.ReplyError(base.ErrInvalidParameters)
+		req.Refuse(base.ErrInvalidParameters, errors.New("the beacon names no address"))
 		return
 	}
 	names := s.names(req.Framing)

@@ -48,8 +48,7 @@ func onLeader[Q, R any, PQ decoder[Q], PR encoder[R]](s *Server, mux *rpc.Mux, c
 		}
 		q := new(Q)
 		if err := req.DecodeArg(PQ(q)); err != nil {
-			s.log.Debugf("%s from %v: %v", req.Code, req.Remote, err)
-			req.ReplyError(base.ErrInvalidData)
+			req.Refuse(base.ErrInvalidData, err)
 			return
 		}
 		c := &call{leader: l, req: req, names: s.names(req.Framing)}

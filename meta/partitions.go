@@ -93,7 +93,7 @@ func (s *Server) onUpdate(req *rpc.Request) {
 	}
 	q := new(metaadmin.ConfigurationUpdateRequest)
 	if err := req.DecodeArg(q); err != nil {
-		req.ReplyError(base.ErrInvalidData)
+		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
 	g := q.Config.Pid

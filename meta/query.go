@@ -19,7 +19,7 @@ import (
 func (s *Server) onQueryConfig(req *rpc.Request) {
 	var q layer2.QueryCfgRequest
 	if err := req.DecodeArg(&q); err != nil {
-		req.ReplyError(base.ErrInvalidData)
+		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
 	names := s.names(req.Framing)
@@ -34,7 +34,11 @@ func (s *Server) onQueryConfig(req *rpc.Request) {
 		})
 		return
 	}
-	req.Reply(l.queryConfig(&q, names))
+	r := l.queryConfig(&q, names)
+	if r.Err == base.ErrObjectNotFound {
+		req.Complain(fmt.Errorf("there is no table %.*q", maxTableName, q.AppName))
+	}
+	req.Reply(r)
 }
 
 func (l *leader) queryConfig(q *layer2.QueryCfgRequest, names *names) *layer2.QueryCfgResponse {

@@ -76,6 +76,8 @@ func (c *call) createApp(q *metaadmin.ConfigurationCreateAppRequest, r *metaadmi
 		r.Err = base.ErrStateFreezed
 		return
 	case o.PartitionCount <= 0 || int(o.PartitionCount) > c.s.cfg.Meta.MaxPartitionCount || !validName(q.AppName):
+		c.req.Complain(fmt.Errorf("table name %.*q, %d partitions: a name has 1 to %d bytes, a table 1 to %d partitions",
+			maxTableName, q.AppName, o.PartitionCount, maxTableName, c.s.cfg.Meta.MaxPartitionCount))
 		r.Err = base.ErrInvalidParameters
 		return
 	}

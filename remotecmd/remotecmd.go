@@ -56,7 +56,7 @@ func (t *Table) Register(m *rpc.Mux) {
 func (t *Table) call(req *rpc.Request) {
 	var c command.Command
 	if err := req.DecodeArg(&c); err != nil {
-		req.ReplyError(base.ErrInvalidData)
+		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
 	req.ReplyString(t.Run(c.Cmd, c.Arguments))

@@ -1,6 +1,8 @@
 package replica
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"time"
 
@@ -22,7 +24,7 @@ func (s *Server) onLongRead(req *rpc.Request) { go s.read(req) }
 func (s *Server) read(req *rpc.Request) {
 	r := s.replica(req.Gpid)
 	if r == nil {
-		req.ReplyError(base.ErrObjectNotFound)
+		req.Refuse(base.ErrObjectNotFound, errNotHere)
 		return
 	}
 	if code := r.mayRead(req); code != base.ErrOK {
@@ -32,7 +34,7 @@ func (s *Server) read(req *rpc.Request) {
 	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader()})
 	switch {
 	case err != nil:
-		req.ReplyError(base.CodeOf(err))
+		refuse(req, err)
 	case res == nil:
 		req.Drop()
 	case !req.IsBackup && !s.mayAnswer(r):
@@ -43,6 +45,22 @@ func (s *Server) read(req *rpc.Request) {
 	default:
 		req.Reply(res)
 		res.Release()
+	}
+}
+
+var (
+	errNotHere  = errors.New("there is no such replica here")
+	errArgument = errors.New("an argument that can't be")
+)
+
+// refuse answers with an error of the storage application. What a client did wrong is told
+// in the log; an error of ours is where it happened.
+func refuse(req *rpc.Request, err error) {
+	switch code := base.CodeOf(err); code {
+	case base.ErrInvalidData, base.ErrInvalidParameters:
+		req.Refuse(code, err)
+	default:
+		req.ReplyError(code)
 	}
 }
 
@@ -83,10 +101,15 @@ func (v *view) checkHash(hash uint64) base.ErrorCode {
 func (s *Server) onWrite(req *rpc.Request) {
 	r := s.replica(req.Gpid)
 	if r == nil {
-		req.ReplyError(base.ErrObjectNotFound)
+		req.Refuse(base.ErrObjectNotFound, errNotHere)
 		return
 	}
-	if code := r.mayWrite(req); code != base.ErrOK {
+	switch code := r.mayWrite(req); code {
+	case base.ErrOK:
+	case base.ErrInvalidData:
+		req.Refuse(code, fmt.Errorf("%d bytes, replica.max_allowed_write_size is %d", len(req.Body), s.cfg.Replica.MaxWriteBytes))
+		return
+	default:
 		req.ReplyError(code)
 		return
 	}
@@ -110,7 +133,6 @@ func (s *Server) onWrite(req *rpc.Request) {
 func (r *replica) mayWrite(req *rpc.Request) base.ErrorCode {
 	v := r.view.Load()
 	if most := r.srv.cfg.Replica.MaxWriteBytes; most > 0 && int64(len(req.Body)) > most {
-		r.log.Warnf("refused %s of %d bytes from %v: replica.max_allowed_write_size is %d", req.Code, len(req.Body), req.Remote, most)
 		return base.ErrInvalidData
 	}
 	if code := v.checkHash(req.PartitionHash); code != base.ErrOK {
@@ -147,9 +169,11 @@ func (r *replica) propose() {
 			w.Code, w.Arg, w.PartitionHash, w.Now = req.Code, req.ArgReader(), req.PartitionHash, rrdb.ExpiryTime(now)
 			p, reply, err := store.Evaluate(&w, r.overlay, payload)
 			if err != nil {
-				r.log.Warnf("refused %s from %v: %v", req.Code, req.Remote, err)
-				req.ReplyError(base.CodeOf(err))
+				refuse(req, err)
 				continue
+			}
+			if reply.BadArgument() {
+				req.Complain(errArgument)
 			}
 			payload = p
 			fl.waiting = append(fl.waiting, waiter{req, reply})

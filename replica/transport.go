@@ -144,8 +144,7 @@ func (r *replica) send(ms []pacifica.Message) {
 func (s *Server) onMessage(req *rpc.Request) {
 	m, err := decodeMessage(payloadOf(req.Body))
 	if err != nil {
-		s.log.WithField("from", req.Remote).Warnf("dropped: %v", err)
-		req.ReplyError(base.ErrInvalidData)
+		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
 	gpid := req.Gpid

@@ -93,6 +93,19 @@ func (r *Request) ReplyBody(code base.ErrorCode, body []byte) {
 // published client can't decode is replaced (base.ErrorCode.ForClient).
 func (r *Request) ReplyError(code base.ErrorCode) { r.answer(answer{code: code}) }
 
+// Refuse is ReplyError for input that a correct client doesn't send, or hardly ever: why it is
+// refused also goes to the server's log.
+func (r *Request) Refuse(code base.ErrorCode, why error) {
+	r.Complain(why)
+	r.ReplyError(code)
+}
+
+// Complain writes to the server's log, at a limited rate, what is wrong with a request that
+// is not answered yet.
+func (r *Request) Complain(why error) {
+	r.conn.srv.complaints.warnf("refused %s for %v from %v: %v", r.Code, r.Gpid, r.Remote, why)
+}
+
 // ReplyErrorWith is ReplyError with a body behind the header.
 func (r *Request) ReplyErrorWith(code base.ErrorCode, res tbin.Encoder) {
 	r.answer(answer{code: code, typ: tbin.Struct, val: res})

@@ -31,13 +31,15 @@ const (
 
 // Server serves connections of all framings. Make it with NewServer.
 type Server struct {
-	h      Handler
-	http   *httpFront // nil: HTTP is refused
-	log    limitedLog
-	addr   base.RPCAddress
-	budget *budget
-	clock  atomic.Int64 // milliseconds since start plus 1, moved by the sweeper
-	start  time.Time
+	h    Handler
+	http *httpFront // nil: HTTP is refused
+	log  limitedLog
+	// complaints are lines about requests; a flood of them must not hide those in log.
+	complaints limitedLog
+	addr       base.RPCAddress
+	budget     *budget
+	clock      atomic.Int64 // milliseconds since start plus 1, moved by the sweeper
+	start      time.Time
 
 	maxConns, maxPerIP int
 	maxFrame           int64
@@ -65,7 +67,7 @@ type Server struct {
 // connections or idle time.
 func NewServer(cfg config.RPC, h Handler, httpH http.Handler, log *logrus.Entry) *Server {
 	s := &Server{
-		h: h, log: newLimitedLog(log), start: time.Now(),
+		h: h, log: newLimitedLog(log), complaints: newLimitedLog(log), start: time.Now(),
 		maxConns: cfg.MaxConnections, maxPerIP: cfg.MaxConnectionsPerIP,
 		maxFrame: cfg.MaxFrameBytes, idleTimeout: cfg.IdleTimeout.D(),
 		partTimeout: partTimeout, writeTimeout: writeTimeout,
