@@ -108,7 +108,7 @@ func (s *Server) takeOver() (*leader, error) {
 	l := &leader{
 		s: s, log: s.log.WithField("part", "leader"), origin: time.Now(), wake: make(chan struct{}, 1),
 		det: detector.New(detector.Options{
-			Grace: s.cfg.FD.Grace.D(), Suspect: 2 * s.cfg.FD.BeaconInterval.D(),
+			Grace: s.cfg.FD.Grace.D(), Suspect: s.cfg.FD.BeaconInterval.D() * 3 / 2,
 		}),
 		plan:     cure.New(s.cureOpts),
 		todo:     map[base.Gpid]struct{}{},

@@ -58,7 +58,7 @@ type Meta struct {
 // FD configures failure detection, on both sides.
 type FD struct {
 	BeaconInterval Duration `toml:"beacon_interval" min:"10ms" def:"\"1s\"" doc:"How often a replica server tells the meta that it lives."`
-	TrustRefusal   bool     `toml:"trust_refusal" def:"true" doc:"A replica server that is silent for two beacons, and whose host refuses connections to its port, is dead at once, without waiting for the grace. Switch it off where a firewall or proxy refuses connections to a server that lives: then two servers could answer for one partition."`
+	TrustRefusal   bool     `toml:"trust_refusal" def:"true" doc:"A replica server that misses a beacon, and whose host refuses connections to its port, is dead at once, without waiting for the grace. Switch it off where a firewall or proxy refuses connections to a server that lives: then two servers could answer for one partition."`
 	Lease          Duration `toml:"lease" def:"\"8s\"" doc:"A replica server that had no acknowledged beacon for this long stops serving, counted from when the beacon was sent."`
 	Grace          Duration `toml:"grace" def:"\"9s\"" doc:"The meta declares a replica server dead after this long without a beacon, counted from when the last one was received."`
 }
