@@ -49,4 +49,30 @@
 //   - committed on the primary means held by every member of its configuration;
 //   - commit order is decree order, without a gap;
 //   - a primary serves only after it committed all that it held when it was promoted.
+//
+// # What the core can't do alone
+//
+// Each of these was broken on purpose in the simulator, which then found acknowledged writes
+// lost or stale reads (docs/testing.md). The driver of a core:
+//   - makes a ballot durable before it sends what came with it, and keeps it as long as the
+//     replica; a replica made anew begins with the ballot at which the meta said that this
+//     server is no member, and isn't made before the meta said so;
+//   - hands to New only entries that aren't void, see there;
+//   - voids the log, durably, before a checkpoint takes the store's place;
+//   - never removes a replica because of an answer that is older than what the replica has
+//     done since, or that has been of use lately: a learner that was asked for becomes a
+//     member without noticing;
+//   - answers reads only under a lease that has been valid without a break since the meta
+//     last confirmed, asked by the driver, that this server is the primary at this ballot. A
+//     configuration that was sent unasked may be outdated, and a lease that ran out and was
+//     renewed says nothing: another primary may have come and gone in between;
+//   - gives no definite answer for a write that was proposed and not committed.
+//
+// The meta:
+//   - makes a change only to the configuration that it was asked for (ballot+1);
+//   - promotes members only, and only if their present process said that it holds the replica;
+//   - removes a deposed primary only if its lease is over, or if it is known to have heard of
+//     a ballot at which it isn't the primary; also one whose process was restarted, because the
+//     new process can be the primary;
+//   - answers beacons only while it leads, as of after the beacon arrived.
 package pacifica

@@ -72,7 +72,11 @@ func (c *Core) follow(m *Message) bool {
 	case Learner:
 		// An entry of this very ballot came from this primary, after all that precedes it.
 		// It was perhaps acknowledged, before a restart, and the group counts on it.
-		for d := c.last(); d > c.committed && !planted("restart-forgets"); d-- {
+		if planted("restart-forgets") {
+			c.entries = c.entries[:max(0, c.committed-c.first+1)]
+			c.persisted = min(c.persisted, c.last())
+		}
+		for d := c.last(); d > c.committed; d-- {
 			if c.at(d).Ballot == m.Ballot {
 				c.verified = d
 				break

@@ -28,12 +28,10 @@ var PlantedBugs = []PlantedBug{
 	{"join-unwaited", "commits wait for a joining learner"},
 	{"refusal-releases", "a learner that was asked for is waited for until the ballot changes"},
 	{"match-outlives-ballot", "what a learner acknowledged counts under that ballot only"},
-	{"busy-counts", "an acknowledgement doesn't count while the store is being replaced"},
 	{"late-snapshot", "a late offer of a checkpoint is refused"},
 	{"late-divergence", "a late message is no sign that the group lost something"},
 	{"restart-forgets", "a learner keeps what it acknowledged through a restart"},
 	{"never-resends", "what was lost is sent again"},
-	{"never-goes-back", "a follower that restarted is sent what it doesn't know that it holds"},
 	{"trims-undurable", "an entry stays in the window until it is durable"},
 }
 

@@ -206,12 +206,12 @@ func (c *Core) stepAck(m *Message) {
 	if p == nil || (p.learner && p.signature != m.Signature) {
 		return
 	}
-	if m.Prepared > c.last() && !planted("busy-counts") {
+	if m.Prepared > c.last() {
 		// It has what this group lost, so what it holds says nothing. It is left to time out.
 		return
 	}
 	p.quiet, p.down = 0, false
-	if m.Busy && !planted("busy-counts") {
+	if m.Busy {
 		// Its store is being replaced: what it holds now doesn't count.
 		if p.learner && !p.snapshot {
 			p.snapshot, p.snapFrom = true, c.committed
@@ -226,10 +226,6 @@ func (c *Core) stepAck(m *Message) {
 	for len(p.sent) > 0 && p.sent[0].last <= m.Prepared {
 		p.sentBytes -= p.sent[0].bytes
 		p.sent = p.sent[1:]
-	}
-	if planted("never-goes-back") {
-		p.held = p.match
-		m.Prepared = max(m.Prepared, p.match)
 	}
 	if p.snapshot || m.Gap && m.Prepared != p.rewound {
 		// Each message that overtook another asks for the same: once a tick is enough.

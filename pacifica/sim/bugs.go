@@ -16,7 +16,7 @@ func Bugs() []Bug {
 		{"store-before-log", "the log is void before a checkpoint takes the store's place"},
 		{"lease-resumes", "a primary whose lease ran out asks the meta before it serves again"},
 		{"push-confirms", "a configuration that the meta sent unasked may be outdated"},
-		{"lease-before-read", "the lease is looked at after the read"},
+		{"lease-unchecked", "a read is answered only under the lease"},
 		{"new-replica-forgets-ballot", "a new replica begins with the ballot the meta told"},
 		{"stale-discard", "a replica is discarded only if it is as it was when the meta said so"},
 		{"grace-below-lease", "the lease ends before the grace"},

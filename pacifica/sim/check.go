@@ -50,6 +50,8 @@ func idOf(p []byte) uint64 {
 	return binary.LittleEndian.Uint64(p)
 }
 
+func beforeOf(p []byte) uint64 { return binary.LittleEndian.Uint64(p[8:]) }
+
 // apply checks what a store is given against what others were.
 func (h *history) apply(w *world, s *server, e *pacifica.Entry, primary bool) {
 	m := mutation{idOf(e.Payload), e.Timestamp}
@@ -69,7 +71,7 @@ func (h *history) apply(w *world, s *server, e *pacifica.Entry, primary bool) {
 	if n := len(h.canon); n > 0 {
 		before = h.canon[n-1].id
 	}
-	if got := binary.LittleEndian.Uint64(e.Payload[8:]); got != before {
+	if got := beforeOf(e.Payload); got != before {
 		w.fail("basis", "decree %d, mutation %d, was made on top of %d, and is committed on top of %d", e.Decree, m.id, got, before)
 	}
 	h.canon = append(h.canon, m)

@@ -22,7 +22,11 @@ func (w *world) client() {
 	} else {
 		s.read(key)
 	}
-	w.at(1+w.rand(w.prof.clientTime), w.client)
+	pause := 1 + w.rand(w.prof.clientTime)
+	if w.chance(w.prof.quiet) && !w.healed {
+		pause += w.rand(1500) // what nobody writes over stays as it is
+	}
+	w.at(pause, w.client)
 }
 
 // write proposes a mutation, as the gate of a primary lets it through. It returns its id, 0
@@ -68,15 +72,9 @@ func (s *server) read(key int) {
 		if !s.serving() {
 			return
 		}
-		early := w.bug("lease-before-read")
-		if early && !s.leased() {
-			return
-		}
 		version, tenure := w.hist.version(key, s.applied), s.tenure
 		s.later(w.rand(w.prof.readTime), func() {
-			if early {
-				version = w.hist.version(key, s.applied)
-			} else if !s.leased() || s.tenure != tenure {
+			if (!s.leased() || s.tenure != tenure) && !w.bug("lease-unchecked") {
 				return
 			}
 			w.readDone(s, key, version, floor)

@@ -95,7 +95,7 @@ func (s *server) synced(r report, a *listing) {
 		}
 	case a.listed:
 		s.configure(a.config, "sync")
-	case a.discard && (s.idle() && s.core.Ballot() == r.ballot || s.w.bug("stale-discard") && s.status() == pacifica.Inactive):
+	case a.discard && (s.idle() && s.core.Ballot() == r.ballot || s.w.bug("stale-discard") && s.status() != pacifica.Primary):
 		s.w.tracef("discard  %d: %v", s.id, s.core)
 		s.forget()
 		s.mayCreate, s.createBallot = true, a.config.Ballot

@@ -22,7 +22,9 @@ type profile struct {
 	// retires: a primary whose lease ran out retires, besides not serving.
 	retires bool
 
+	quiet             int
 	dieInReady        int
+	dieInInstall      int
 	flushes, cuts     int
 	refuses           int
 	discards          int
@@ -47,6 +49,9 @@ const (
 	faultWipe
 	faultFailover
 	faultMendNet
+	faultIsolate
+	faultHalf
+	faultCrown
 	faults
 )
 
@@ -54,11 +59,11 @@ const (
 func randomProfile(w *world) profile {
 	one := func(xs ...int64) int64 { return xs[w.rng.IntN(len(xs))] }
 	p := profile{
-		servers:   3 + w.rng.IntN(3),
+		servers:   3 + w.rng.IntN(4),
 		duration:  3000 + w.rng.Int64N(5000),
 		drop:      int(one(0, 0, 10, 50, 200)),
 		double:    int(one(0, 0, 20, 200)),
-		late:      int(one(0, 5, 50)),
+		late:      int(one(0, 10, 50, 150)),
 		delay:     one(2, 5, 20),
 		lateBy:    one(100, 1000, 3000),
 		syncDelay: one(1, 5, 30),
@@ -74,7 +79,9 @@ func randomProfile(w *world) profile {
 		least:       1,
 		retires:     w.rng.IntN(2) == 0,
 
+		quiet:             int(one(0, 0, 5, 30)),
 		dieInReady:        int(one(0, 0, 1, 5)),
+		dieInInstall:      int(one(0, 100, 400)),
 		flushes:           int(one(50, 300, 800)),
 		cuts:              int(one(0, 100, 500, 900)),
 		refuses:           int(one(0, 0, 100, 500)),
@@ -84,7 +91,7 @@ func randomProfile(w *world) profile {
 		extra:             int(one(0, 0, 50)),
 		replacesRestarted: int(one(0, 100, 900)),
 	}
-	p.replicas = min(p.servers, 2+w.rng.IntN(3))
+	p.replicas = min(p.servers, 2+w.rng.IntN(4))
 	if w.opt.Servers > 0 {
 		p.servers = w.opt.Servers
 		p.replicas = min(p.replicas, p.servers)
@@ -183,6 +190,39 @@ func (w *world) fault(kind int) {
 		}
 	case faultMendNet:
 		w.mendNet()
+	case faultIsolate:
+		// The primary is taken for dead, and comes back.
+		if p := int(w.meta.cfg.Primary); p > 0 {
+			d := graceTime + w.rand(600)
+			for i := range w.net.cut {
+				w.cutFor(i, p, d)
+				w.cutFor(p, i, d)
+			}
+		}
+	case faultCrown:
+		// One becomes the primary, doesn't hear of it, is taken for dead and replaced, comes
+		// back, and hears of it then.
+		if n := int64(len(w.meta.cfg.Secondaries)); n > 0 {
+			t := int(w.meta.cfg.Secondaries[w.rand(n)])
+			w.net.slowPush = t
+			if w.meta.moveTo(t) {
+				w.cutFor(0, t, graceTime+w.rand(200))
+				w.cutFor(t, 0, graceTime+w.rand(200))
+			}
+			w.net.slowPush = 0
+		}
+	case faultHalf:
+		// The primary dies when one secondary has what the other hasn't.
+		cfg := w.meta.cfg
+		if n := len(cfg.Secondaries); n > 1 {
+			p := w.servers[cfg.Primary]
+			w.cutFor(p.id, int(cfg.Secondaries[w.rand(int64(n))]), graceTime)
+			w.at(10+w.rand(150), func() {
+				if !w.healed && !w.fragile() {
+					w.crash(p, w.chance(500), away+w.rand(2000))
+				}
+			})
+		}
 	}
 }
 

@@ -6,6 +6,8 @@ type network struct {
 	cut   [][]bool
 	rules []*rule
 	held  []func()
+	// slowPush is a server to which the meta's pushes take very long.
+	slowPush int
 }
 
 // rule is what a script does with messages of a kind between two ends.
@@ -35,15 +37,24 @@ func (w *world) send(kind string, from, to int, deliver func()) {
 		w.tracef("lost     %s %d->%d", kind, from, to)
 		return
 	}
-	w.at(w.delay(), deliver)
+	late := w.prof.late
+	switch kind {
+	case "push", "sync-answer", "change", "answer", "snapshot", "add":
+		late *= 4 // few, and those whose lateness may hurt
+	}
+	if kind == "push" && to == w.net.slowPush {
+		w.at(graceTime+w.rand(1500), deliver)
+		return
+	}
+	w.at(w.delay(late), deliver)
 	if w.chance(w.prof.double) {
-		w.at(w.delay(), deliver)
+		w.at(w.delay(late), deliver)
 	}
 }
 
-func (w *world) delay() int64 {
+func (w *world) delay(late int) int64 {
 	d := 1 + w.rand(w.prof.delay)
-	if w.chance(w.prof.late) {
+	if w.chance(late) {
 		d += w.rand(w.prof.lateBy)
 	}
 	return d

@@ -35,7 +35,7 @@ type server struct {
 	// pin: others may still need log entries from here on; 0 is none.
 	pin int64
 
-	// promised is the highest ballot that left in a message.
+	// promised is the highest ballot that left in a message, of this replica or one before.
 	promised int64
 	requests int
 	// writes changes when a sync under way has become void.
@@ -132,6 +132,16 @@ func (s *server) restore() {
 		s.apply(&es[0], false)
 		es = es[1:]
 	}
+	before := uint64(0)
+	if s.applied > 0 {
+		before = s.w.hist.canon[s.applied-1].id
+	}
+	for i := range es {
+		if got := beforeOf(es[i].Payload); got != before {
+			s.w.fail("basis", "server %d restarts with mutation %d, made on top of %d, on top of %d", s.id, idOf(es[i].Payload), got, before)
+		}
+		before = idOf(es[i].Payload)
+	}
 	s.core = pacifica.New(s.options(), d.ballot, s.applied, es)
 }
 
@@ -156,8 +166,8 @@ func (s *server) crash(power bool) {
 func (s *server) wipe() {
 	s.w.stats.Wipes++
 	s.w.tracef("wipe     %d", s.id)
-	s.forget()
 	s.wiped = true
+	s.forget()
 }
 
 // forget removes the replica from the disk.
@@ -167,7 +177,8 @@ func (s *server) forget() {
 	s.disk.now.first, s.disk.durable.first = 1, 1
 	s.disk.now.keepVoid, s.disk.durable.keepVoid = keep, keep
 	s.writes++
-	s.core, s.fetch, s.flights, s.applied, s.promised = nil, nil, nil, 0, 0
+	s.w.checkMembers()
+	s.core, s.fetch, s.flights, s.applied = nil, nil, nil, 0
 }
 
 func (s *server) pause(d int64) {
@@ -373,7 +384,7 @@ func (s *server) startFetch(f pacifica.Fetch) {
 		w.tracef("fetch    %d: failed", s.id)
 		s.installed(g, 0, false)
 	}
-	s.later(w.delay(), func() {
+	s.later(w.delay(w.prof.late), func() {
 		if !src.up || src.pausedUntil > w.now || src.core == nil || w.net.cut[s.id][src.id] || w.net.cut[src.id][s.id] {
 			s.later(w.rand(100), fail)
 			return
@@ -397,6 +408,7 @@ func (s *server) startFetch(f pacifica.Fetch) {
 
 // install first voids the log, then puts the checkpoint in the store's place.
 func (s *server) install(g *fetching, decree int64) {
+	w := s.w
 	voidLog := func() {
 		s.disk.append([]record{{entry: pacifica.Entry{Decree: decree}, reset: true}})
 		s.disk.synced(len(s.disk.pending))
@@ -406,6 +418,7 @@ func (s *server) install(g *fetching, decree int64) {
 	swap := func() {
 		s.w.stats.Installs++
 		s.disk.flushed, s.applied = decree, decree
+		w.checkMembers()
 		s.w.tracef("install  %d: decree %d", s.id, decree)
 	}
 	first, second := voidLog, swap
@@ -413,6 +426,11 @@ func (s *server) install(g *fetching, decree int64) {
 		first, second = swap, voidLog
 	}
 	first()
+	if w.chance(w.prof.dieInInstall) && !w.healed && !w.fragile() {
+		s.crash(true)
+		w.at(50+w.rand(300), s.restart)
+		return
+	}
 	s.later(1+s.w.rand(10), func() {
 		if s.fetch != g {
 			return

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 )
 
 // Times of the model, in units of virtual time.
@@ -44,6 +45,16 @@ type Violation struct {
 }
 
 func (v *Violation) Error() string { return v.Rule + ": " + v.Text }
+
+// Brief is the violated rule, and for a panic what it said.
+func (v *Violation) Brief() string {
+	if v.Rule != "panic" {
+		return v.Rule
+	}
+	text, _, _ := strings.Cut(v.Text, "\n")
+	text, _, _ = strings.Cut(strings.TrimPrefix(text, "pacifica invariant broken: "), ":")
+	return text
+}
 
 // Stats count what happened in a run, to see what runs cover.
 type Stats struct {

@@ -46,7 +46,7 @@ func soak(out io.Writer, first, seeds, bugSeeds uint64, only string, jobs, tail 
 			continue
 		}
 		found++
-		fmt.Fprintf(out, "planted bug %-26s found after %4d seeds: %s\n", b.Name, seed-first+1, v.Rule)
+		fmt.Fprintf(out, "planted bug %-26s found after %4d seeds: %s\n", b.Name, seed-first+1, v.Brief())
 		if only != "" && tail != 0 {
 			printTrace(out, sim.Options{Seed: seed, Bug: b.Name}, tail)
 		}
