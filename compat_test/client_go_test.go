@@ -174,8 +174,9 @@ func goTestBinary(t *testing.T, bin string, args, env []string) {
 			failed++
 		}
 		t.Run(m[3], func(t *testing.T) {
+			t.Logf("%s%s", m[2], m[4])
 			if !ok {
-				t.Errorf("%s%s", m[2], m[4])
+				t.Fail()
 			}
 		})
 	}

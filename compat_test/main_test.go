@@ -56,8 +56,8 @@ func golden(t *testing.T) string {
 
 // control lets a client that runs in another process change the cluster it talks to: it
 // serves POST /kill (the replica server with most primaries of temp, SIGKILL), /restart (the one that
-// was killed; answers when every partition of temp has all replicas again) and /move?table=T
-// (all primaries of T). It returns its URL.
+// was killed; answers when every partition of temp has all replicas again) and
+// /move?table=T&to=first or last (all primaries of T to that secondary). It returns its URL.
 func control(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
 	killed := ""
@@ -91,8 +91,8 @@ func control(t *testing.T, c *cluster.Cluster) string {
 		return killed, c.WaitHealthy("temp", 2*time.Minute)
 	}))
 	mux.HandleFunc("POST /move", do("move", func(r *http.Request) (string, error) {
-		table := r.FormValue("table")
-		return "all primaries of " + table, c.MovePrimaries(table)
+		table, to := r.FormValue("table"), r.FormValue("to")
+		return "all primaries of " + table + " to the " + to + " secondary", c.MovePrimaries(table, to == "last")
 	}))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -83,9 +83,9 @@ func (c *Cluster) PrimariesOf(table string) (map[string]int, error) {
 	return n, nil
 }
 
-// MovePrimaries moves the primary of every partition of a table to the partition's first
-// secondary, as an administrator would (RPC_CM_PROPOSE_BALANCER), and waits until it is so.
-func (c *Cluster) MovePrimaries(table string) error {
+// MovePrimaries moves the primary of every partition of a table to the partition's first or
+// last secondary, as an administrator would (RPC_CM_PROPOSE_BALANCER), and waits until it is so.
+func (c *Cluster) MovePrimaries(table string, last bool) error {
 	cfg, err := c.Config(table)
 	if err != nil {
 		return err
@@ -97,6 +97,9 @@ func (c *Cluster) MovePrimaries(table string) error {
 			return fmt.Errorf("partition %s has no secondary to move its primary to", p.Pid)
 		}
 		to := p.Secondaries[0]
+		if last {
+			to = p.Secondaries[len(p.Secondaries)-1]
+		}
 		want[p.Pid] = to
 		var res metaadmin.ConfigurationBalancerResponse
 		arg := &metaadmin.ConfigurationBalancerRequest{

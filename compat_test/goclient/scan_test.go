@@ -103,9 +103,9 @@ func (w *walk) hashScanOptions(t *testing.T) {
 		}
 	}
 	for ft, want := range map[pegasus.FilterType]int{
-		pegasus.FilterTypeMatchPrefix:   0, // "24" begins no key
-		pegasus.FilterTypeMatchAnywhere: 12,
-		pegasus.FilterTypeMatchPostfix:  2, // s024 s124
+		pegasus.FilterTypeMatchPrefix:   0,  // "24" begins no key
+		pegasus.FilterTypeMatchAnywhere: 13, // s024 s124 s224 s240 to s249
+		pegasus.FilterTypeMatchPostfix:  3,  // s024 s124 s224
 		pegasus.FilterTypeNoFilter:      250,
 	} {
 		o := pegasus.NewScanOptions()

@@ -37,8 +37,9 @@ type walk struct {
 	kept  map[string]string // hash key -> value of what earlier phases wrote and left
 }
 
-// TestWalkThrough runs every operation four times with one client: on a fresh cluster, after a
-// replica server was killed, after it was restarted, and after all primaries moved.
+// TestWalkThrough runs every operation with one client on a fresh cluster, after a replica server
+// was killed, after it was restarted, and after all primaries moved; and once more with another
+// client after they moved again.
 func TestWalkThrough(t *testing.T) {
 	w := newWalk(t)
 	w.run(t, "fresh")
@@ -51,9 +52,16 @@ func TestWalkThrough(t *testing.T) {
 	w.settle(t)
 	w.run(t, "restarted")
 
-	t.Logf("moved: %s", w.do(t, "move", url.Values{"table": {table}}))
+	t.Logf("moved: %s", w.do(t, "move", url.Values{"table": {table}, "to": {"first"}}))
 	w.settle(t)
 	w.run(t, "moved")
+
+	// Now to the server that was restarted. This client dials one again only a minute after
+	// it lost it, so that takes a new client.
+	t.Logf("moved: %s", w.do(t, "move", url.Values{"table": {table}, "to": {"last"}}))
+	w.connect(t)
+	w.settle(t)
+	w.run(t, "moved-again")
 }
 
 func newWalk(t *testing.T) *walk {
@@ -68,23 +76,27 @@ func newWalk(t *testing.T) *walk {
 		control:  control,
 		kept:     map[string]string{},
 	}
-	w.client = pegasus.NewClient(pegasus.Config{MetaServers: w.metas})
-	w.meta = session.NewMetaManager(w.metas, session.NewNodeSession)
-	w.nodes = session.NewReplicaManager(session.NewNodeSession)
+	w.connect(t)
+	return w
+}
+
+// connect makes a new client.
+func (w *walk) connect(t *testing.T) {
+	client := pegasus.NewClient(pegasus.Config{MetaServers: w.metas})
+	meta := session.NewMetaManager(w.metas, session.NewNodeSession)
+	nodes := session.NewReplicaManager(session.NewNodeSession)
 	t.Cleanup(func() {
-		if err := w.client.Close(); err != nil {
+		if err := client.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
-		w.meta.Close()
-		w.nodes.Close()
+		meta.Close()
+		nodes.Close()
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
-	defer cancel()
-	var err error
-	if w.tb, err = w.client.OpenTable(ctx, table); err != nil {
+	tb, err := client.OpenTable(ctx(t), table)
+	if err != nil {
 		t.Fatalf("open table: %v", err)
 	}
-	return w
+	w.client, w.tb, w.meta, w.nodes = client, tb, meta, nodes
 }
 
 // run is the walk-through proper.

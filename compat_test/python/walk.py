@@ -93,10 +93,11 @@ class Walk(object):
         print('INFO restarted: ' + r)
         yield self.settle()
         yield self.run('restarted')
-        r = yield self.do('move', table='temp')
-        print('INFO moved: ' + r)
-        yield self.settle()
-        yield self.run('moved')
+        for to in 'first', 'last':
+            r = yield self.do('move', table='temp', to=to)
+            print('INFO moved: ' + r)
+            yield self.settle()
+            yield self.run('moved-' + to)
 
     @inlineCallbacks
     def run(self, phase):
