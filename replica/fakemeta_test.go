@@ -29,12 +29,13 @@ type fakeMeta struct {
 	mu    sync.Mutex
 	app   layer2.AppInfo
 	parts map[base.Gpid]*layer2.PartitionConfiguration
-	mute  bool // beacons and everything else go unanswered
+	mute  map[base.RPCAddress]bool // whose beacons go unanswered
 }
 
 func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 	t.Helper()
-	m := &fakeMeta{t: t, pool: rpc.NewPool(rpc.PoolOptions{}), parts: map[base.Gpid]*layer2.PartitionConfiguration{}}
+	m := &fakeMeta{t: t, pool: rpc.NewPool(rpc.PoolOptions{}), parts: map[base.Gpid]*layer2.PartitionConfiguration{},
+		mute: map[base.RPCAddress]bool{}}
 	m.app = layer2.NewAppInfo()
 	m.app.Status, m.app.AppType, m.app.AppName, m.app.AppId = layer2.AS_AVAILABLE, "pegasus", "temp", 1
 	m.app.PartitionCount, m.app.MaxReplicaCount, m.app.IsStateful = partitions, 3, true
@@ -72,13 +73,19 @@ func (m *fakeMeta) ping(req *rpc.Request) {
 		m.t.Errorf("beacon: %v", err)
 	}
 	m.mu.Lock()
-	mute := m.mute
+	mute := m.mute[b.FromNode]
 	m.mu.Unlock()
 	if mute {
 		req.Drop()
 		return
 	}
 	req.Reply(&fd.BeaconAck{Time: b.Time, ThisNode: b.ToNode, PrimaryNode: b.ToNode, IsMaster: true, Allowed: true})
+}
+
+func (m *fakeMeta) setMute(n base.RPCAddress, on bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mute[n] = on
 }
 
 func (m *fakeMeta) configSync(req *rpc.Request) {

@@ -237,9 +237,7 @@ func TestPromotion(t *testing.T) {
 
 func TestNoLeaseNoService(t *testing.T) {
 	g := newGroup(t, 1)
-	g.meta.mu.Lock()
-	g.meta.mute = true
-	g.meta.mu.Unlock()
+	g.meta.setMute(g.nodes[0].srv.Addr(), true)
 	until(t, "the lease runs out", func() bool { return !g.nodes[0].srv.lease.valid() })
 	if err := g.put(0, "a", "1"); base.CodeOf(err) != base.ErrInvalidState {
 		t.Errorf("put without a lease: %v", err)
@@ -248,10 +246,37 @@ func TestNoLeaseNoService(t *testing.T) {
 	if err := g.call(0, rrdb.CodeGet, &arg, new(idl.ReadResponse)); base.CodeOf(err) != base.ErrInvalidState {
 		t.Errorf("get without a lease: %v", err)
 	}
-	g.meta.mu.Lock()
-	g.meta.mute = false
-	g.meta.mu.Unlock()
+	g.meta.setMute(g.nodes[0].srv.Addr(), false)
 	until(t, "the node serves again", func() bool { return g.serving(0) })
+}
+
+// A primary whose lease ran out, and that was replaced meanwhile, must not serve for a
+// moment when the meta hears of it again.
+func TestReplacedPrimaryDoesNotServeAgain(t *testing.T) {
+	g := newGroup(t, 3)
+	g.mustPut(0, "k", "old")
+	old, next, third := g.nodes[0].srv.Addr(), g.nodes[1].srv.Addr(), g.nodes[2].srv.Addr()
+	g.meta.setMute(old, true)
+	until(t, "the lease runs out", func() bool { return !g.nodes[0].srv.lease.valid() })
+	g.meta.mu.Lock()
+	p := g.meta.parts[g.gpid]
+	p.Ballot, p.Primary, p.Secondaries = p.Ballot+1, next, []base.RPCAddress{third}
+	g.meta.mu.Unlock()
+	g.meta.propose(g.gpid, metaadmin.CT_UPGRADE_TO_PRIMARY, next, next)
+	until(t, "the new primary serves", func() bool { return g.serving(1) })
+	g.mustPut(1, "k", "new")
+	g.meta.setMute(old, false)
+	arg := value.Blob(rowKey("k"))
+	until(t, "the old primary is acknowledged again", func() bool {
+		var res idl.ReadResponse
+		if err := g.call(0, rrdb.CodeGet, &arg, &res); err == nil {
+			t.Fatalf("the replaced primary answered %q", res.Value)
+		}
+		return g.nodes[0].srv.lease.valid()
+	})
+	if st := g.view(0).Status; st == pacifica.Primary {
+		t.Error("the replaced primary still believes to be one")
+	}
 }
 
 func TestGates(t *testing.T) {

@@ -18,26 +18,49 @@ const codePing = "RPC_FD_FAILURE_DETECTOR_PING"
 
 // lease is the node's permission to serve, granted by the meta leader's acknowledgement of
 // a beacon and counted from when the beacon was sent, on the monotonic clock.
+//
+// A lease that has run out is not simply renewed. The meta may have declared the node dead
+// meanwhile and given its roles to others; so the node first learns the configuration as it
+// is after the beacon, and only then serves again (resume). While the lease is unbroken the
+// meta can't have done that: it waits for longer than a lease.
 type lease struct {
 	origin time.Time
 	until  atomic.Int64 // nanoseconds after origin
 	length time.Duration
+	lapsed atomic.Bool
 }
 
-func newLease(length time.Duration) *lease { return &lease{origin: time.Now(), length: length} }
+func newLease(length time.Duration) *lease {
+	l := &lease{origin: time.Now(), length: length}
+	l.lapsed.Store(true)
+	return l
+}
 
 // valid tells whether the node may serve at this moment.
 func (l *lease) valid() bool { return int64(time.Since(l.origin)) < l.until.Load() }
 
-// renew extends the lease on account of a beacon sent at sent.
-func (l *lease) renew(sent time.Time) {
-	until := int64(sent.Sub(l.origin) + l.length)
+// renew extends the lease on account of a beacon that was sent at sent and is acknowledged
+// by now. It reports false if the lease had run out before: see resume.
+func (l *lease) renew(sent time.Time) bool {
+	now := int64(time.Since(l.origin))
 	for {
 		old := l.until.Load()
+		if l.lapsed.Load() || now >= old {
+			l.lapsed.Store(true)
+			return false
+		}
+		until := int64(sent.Sub(l.origin) + l.length)
 		if until <= old || l.until.CompareAndSwap(old, until) {
-			return
+			return true
 		}
 	}
+}
+
+// resume begins a lease anew, on account of a beacon that was sent at sent. The node has
+// since taken over the configuration that held after the acknowledgement.
+func (l *lease) resume(sent time.Time) {
+	l.until.Store(int64(sent.Sub(l.origin) + l.length))
+	l.lapsed.Store(false)
 }
 
 // metaLink finds the meta leader and talks to it.
@@ -121,7 +144,6 @@ func (s *Server) beat(ctx context.Context) {
 			was = now
 			if now {
 				s.log.Info("the meta leader acknowledges this node: serving")
-				s.syncSoon()
 			} else {
 				s.log.Warn("no meta leader acknowledged a beacon for the length of the lease: not serving until one does")
 			}
@@ -162,6 +184,16 @@ func (s *Server) beacon(ctx context.Context, timeout time.Duration) bool {
 		s.log.Warnf("the meta at %s does not allow this node to serve (see its white list)", addr)
 		return true
 	}
-	s.lease.renew(sent)
+	if s.lease.renew(sent) {
+		return true
+	}
+	// Not under the beacon's deadline, but within the lease that it may grant.
+	c, done := context.WithTimeout(s.ctx, s.cfg.FD.Lease.D()/2)
+	defer done()
+	if err := s.configSync(c); err != nil {
+		s.log.Debugf("config sync before serving again: %v", err)
+		return false
+	}
+	s.lease.resume(sent)
 	return true
 }

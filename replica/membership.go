@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"pegasus/base"
@@ -312,7 +313,8 @@ func (s *Server) syncLoop(ctx context.Context) {
 	}
 }
 
-// configSync tells the meta what is here and takes what should be.
+// configSync tells the meta what is here and takes what should be. When it returns without
+// an error, every replica has taken it.
 func (s *Server) configSync(ctx context.Context) error {
 	rs := s.all()
 	known := make(map[base.Gpid]*view, len(rs))
@@ -367,6 +369,24 @@ func (s *Server) configSync(ctx context.Context) error {
 	}
 	for _, g := range res.GcReplicas.V {
 		s.discard(g.Pid, listed[g.Pid])
+	}
+	return s.settled(ctx)
+}
+
+// settled waits until every replica has done what it was asked so far, and shows it.
+func (s *Server) settled(ctx context.Context) error {
+	for _, r := range s.all() {
+		done := make(chan struct{})
+		r.post(func() {
+			r.publish()
+			close(done)
+		})
+		select {
+		case <-done:
+		case <-r.done:
+		case <-ctx.Done():
+			return fmt.Errorf("replica %v: %w", r.gpid, ctx.Err())
+		}
 	}
 	return nil
 }
