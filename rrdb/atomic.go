@@ -15,8 +15,8 @@ func (e *evaluation) current(key []byte) (r row, code int32) {
 	op, found := e.inFlight(key)
 	switch {
 	case !found:
-		return e.s.lookup(key, e.w.Now)
-	case op.Delete || expired(op.ExpireTS, e.w.Now):
+		return e.s.lookup(key, e.now)
+	case op.Delete || expired(op.ExpireTS, e.now):
 		return row{}, codeNotFound
 	}
 	return row{data: op.Value, expireTS: op.ExpireTS}, codeOK
@@ -40,7 +40,7 @@ func (e *evaluation) release(r row) error {
 func (e *evaluation) incr() error {
 	e.reply.kind = replyIncr
 	var arg idl.IncrRequest
-	arg.ReadThrift(&e.w.Arg)
+	arg.ReadThrift(&e.arg)
 	if err := e.argErr(); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func incrExpiry(old uint32, asked int32, live bool) uint32 {
 func (e *evaluation) checkAndSet() error {
 	e.reply.kind = replyCheck
 	var arg idl.CheckAndSetRequest
-	arg.ReadThrift(&e.w.Arg)
+	arg.ReadThrift(&e.arg)
 	if err := e.argErr(); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (e *evaluation) checkAndSet() error {
 func (e *evaluation) checkAndMutate() error {
 	e.reply.kind = replyCheck
 	var arg idl.CheckAndMutateRequest
-	arg.ReadThrift(&e.w.Arg)
+	arg.ReadThrift(&e.arg)
 	if err := e.argErr(); err != nil {
 		return err
 	}

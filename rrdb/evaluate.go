@@ -56,10 +56,10 @@ func (s *Store) Evaluate(w *WriteRequest, ov *Overlay, payload []byte) ([]byte, 
 		return payload, Reply{}, err
 	}
 	defer s.leave()
-	if w.Now == 0 {
-		w.Now = ExpiryTime(s.now())
+	e := evaluation{s: s, code: w.Code, arg: w.Arg, hash: w.PartitionHash, now: w.Now, ov: ov, payload: payload, before: len(payload)}
+	if e.now == 0 {
+		e.now = ExpiryTime(s.now())
 	}
-	e := evaluation{s: s, w: w, ov: ov, payload: payload, before: len(payload)}
 	if err := e.run(); err != nil {
 		return payload, Reply{}, err
 	}
@@ -68,10 +68,14 @@ func (s *Store) Evaluate(w *WriteRequest, ov *Overlay, payload []byte) ([]byte, 
 	return e.payload, e.reply, nil
 }
 
-// evaluation is one call of Evaluate.
+// evaluation is one call of Evaluate. It has the request's fields, not a pointer to it:
+// the compiler would think that the request is part of what is returned.
 type evaluation struct {
 	s       *Store
-	w       *WriteRequest
+	code    string
+	arg     tbin.Reader
+	hash    uint64
+	now     uint32
 	ov      *Overlay
 	payload []byte
 	before  int // length of payload at the start
@@ -79,7 +83,7 @@ type evaluation struct {
 }
 
 func (e *evaluation) run() error {
-	switch e.w.Code {
+	switch e.code {
 	case CodePut:
 		return e.put()
 	case CodeRemove:
@@ -95,7 +99,7 @@ func (e *evaluation) run() error {
 	case CodeCheckAndMutate:
 		return e.checkAndMutate()
 	}
-	return fmt.Errorf("%s is no write: %w", e.w.Code, base.ErrHandlerNotFound)
+	return fmt.Errorf("%s is no write: %w", e.code, base.ErrHandlerNotFound)
 }
 
 // refuse makes the answer one without effect.
@@ -108,8 +112,8 @@ func (e *evaluation) refuse(code int32) error {
 
 // arg decodes the argument's end: whether it was whole.
 func (e *evaluation) argErr() error {
-	if err := e.w.Arg.Err(); err != nil {
-		return malformed(e.w.Code, err)
+	if err := e.arg.Err(); err != nil {
+		return malformed(e.code, err)
 	}
 	return nil
 }
@@ -117,25 +121,25 @@ func (e *evaluation) argErr() error {
 // addPut appends the put of a row; the expiry is the client's, so that the table's default
 // applies to none.
 func (e *evaluation) addPut(key, value []byte, expireTS uint32) {
-	e.payload = AppendOp(e.payload, Op{Key: key, Value: value, ExpireTS: e.s.expiry(expireTS, e.w.Now)})
+	e.payload = AppendOp(e.payload, Op{Key: key, Value: value, ExpireTS: e.s.expiry(expireTS, e.now)})
 }
 
 func (e *evaluation) addRowPut(hashKey, sortKey, value []byte, expireTS uint32) {
 	e.payload = appendRowOp(e.payload, hashKey, sortKey,
-		Op{Value: value, ExpireTS: e.s.expiry(expireTS, e.w.Now)})
+		Op{Value: value, ExpireTS: e.s.expiry(expireTS, e.now)})
 }
 
 func (e *evaluation) put() error {
 	e.reply.kind = replyUpdate
 	var arg idl.UpdateRequest
-	arg.ReadThrift(&e.w.Arg)
+	arg.ReadThrift(&e.arg)
 	if err := e.argErr(); err != nil {
 		return err
 	}
 	if !validKey(arg.Key) {
 		return e.refuse(codeInvalidArgument)
 	}
-	if err := CheckKeyHash(arg.Key, e.w.PartitionHash); err != nil {
+	if err := CheckKeyHash(arg.Key, e.hash); err != nil {
 		return err
 	}
 	if arg.Type.Or(idl.UT_PUT) == idl.UT_CHECK_AND_MUTATE_REMOVE {
@@ -150,14 +154,14 @@ func (e *evaluation) put() error {
 
 func (e *evaluation) remove() error {
 	e.reply.kind = replyUpdate
-	key := e.w.Arg.Bytes()
+	key := e.arg.Bytes()
 	if err := e.argErr(); err != nil {
 		return err
 	}
 	if !validKey(key) {
 		return e.refuse(codeInvalidArgument)
 	}
-	if err := CheckKeyHash(key, e.w.PartitionHash); err != nil {
+	if err := CheckKeyHash(key, e.hash); err != nil {
 		return err
 	}
 	e.payload = AppendOp(e.payload, Op{Key: key, Delete: true})
@@ -167,7 +171,7 @@ func (e *evaluation) remove() error {
 func (e *evaluation) multiPut() error {
 	e.reply.kind = replyUpdate
 	var arg idl.MultiPutRequest
-	arg.ReadThrift(&e.w.Arg)
+	arg.ReadThrift(&e.arg)
 	if err := e.argErr(); err != nil {
 		return err
 	}
@@ -186,7 +190,7 @@ func (e *evaluation) multiPut() error {
 func (e *evaluation) multiRemove() error {
 	e.reply.kind = replyMultiRemove
 	var arg idl.MultiRemoveRequest
-	arg.ReadThrift(&e.w.Arg)
+	arg.ReadThrift(&e.arg)
 	if err := e.argErr(); err != nil {
 		return err
 	}

@@ -37,6 +37,12 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, max(cfg.Compactions, 1) },
 	}
 	o.Experimental.CompactionScheduler = s.slots
+	// Pebble takes the split of a key for the one between a key and its version, and would
+	// put the values of all sort keys but a hash key's first into blocks of their own, as
+	// those of old versions.
+	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
+		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
+	}
 	for i := range o.Levels {
 		l := &o.Levels[i]
 		l.FilterPolicy = bloom.FilterPolicy(filterBitsPerKey)

@@ -500,6 +500,17 @@ func TestFigures(t *testing.T) {
 	if m := h.store.Metrics(); m == nil || m.Flush.Count == 0 {
 		t.Error("no flush in the engine's figures")
 	}
+	levels, err := h.store.db.SSTables(pebble.WithProperties())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tables := range levels {
+		for _, f := range tables {
+			if f.Properties.NumValueBlocks != 0 {
+				t.Error("values are stored as those of old versions")
+			}
+		}
+	}
 	if h.store.Gpid() != (base.Gpid{AppID: 1, PartitionIndex: 2}) {
 		t.Errorf("partition is %v", h.store.Gpid())
 	}

@@ -1,0 +1,173 @@
+package rrdb
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/base/tbin"
+	idl "pegasus/gen/rrdb"
+)
+
+// FuzzOps: a payload is refused or read to its end, and what was read encodes to a payload
+// that reads the same.
+func FuzzOps(f *testing.F) {
+	f.Add([]byte(nil))
+	f.Add(AppendOp(AppendOp(nil, Op{Key: rowKey("h", "s"), Value: []byte("v")}), Op{Key: rowKey("", "x"), Delete: true}))
+	f.Add(AppendOp(nil, Op{Key: rowKey("h", "s"), Value: []byte("v"), ExpireTS: 1 << 31}))
+	f.Add([]byte{2, 1, 'k', 0, 0, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		var ops []Op
+		var op Op
+		r := NewOpReader(payload)
+		for r.Next(&op) {
+			ops = append(ops, op)
+		}
+		if err := r.Err(); err != nil {
+			if !errors.Is(err, base.ErrInvalidData) {
+				t.Fatalf("error is %v", err)
+			}
+			return
+		}
+		if r.Offset() != len(payload) {
+			t.Fatalf("read %d of %d bytes", r.Offset(), len(payload))
+		}
+		var again []byte
+		for _, op := range ops {
+			again = AppendOp(again, op)
+		}
+		r = NewOpReader(again)
+		for i := range ops {
+			if !r.Next(&op) || !bytes.Equal(op.Key, ops[i].Key) || !bytes.Equal(op.Value, ops[i].Value) ||
+				op.ExpireTS != ops[i].ExpireTS || op.Delete != ops[i].Delete {
+				t.Fatalf("op %d is %+v, was %+v: %v", i, op, ops[i], r.Err())
+			}
+		}
+		if r.Next(&op) || r.Err() != nil {
+			t.Fatalf("more than %d ops: %v", len(ops), r.Err())
+		}
+	})
+}
+
+func fuzzStore(f *testing.F) *harness {
+	h := newHarness(f, func(c *config.Storage) { c.MaxIterations, c.MultiGetIterations = 4, 4 })
+	for _, k := range walkSortKeys {
+		h.put("", k, "1", 0)
+		h.put("h", k, "22", 5000)
+		h.put("hh", k, "", 1)
+	}
+	h.store.SetPartitionCount(8)
+	return h
+}
+
+var readCodes = []string{CodeGet, CodeTTL, CodeMultiGet, CodeBatchGet, CodeSortkeyCount, CodeGetScanner, CodeScan, CodeClearScanner, "RPC_NO_SUCH"}
+
+// FuzzRead: any argument gets an answer that decodes, or an error of a known kind.
+func FuzzRead(f *testing.F) {
+	h := fuzzStore(f)
+	for code, arg := range map[uint8]tbin.Encoder{
+		0: rowArg("h", "a"), 1: rowArg("", ""), 4: blobArg("h"), 7: bytesArg{0, 0, 0, 0, 0, 0, 0, 1},
+		2: &idl.MultiGetRequest{HashKey: []byte("h"), StartSortkey: []byte("a"), SortKeyFilterType: 2, SortKeyFilterPattern: []byte("a"), Reverse: true},
+		3: &idl.BatchGetRequest{Keys: []idl.FullKey{{HashKey: []byte("h"), SortKey: []byte("a")}}},
+		5: &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 2, FullScan: base.Some(true)},
+		6: &idl.ScanRequest{ContextId: 1},
+	} {
+		f.Add(code, arg.AppendThrift(nil))
+	}
+	f.Add(uint8(2), (&idl.MultiGetRequest{HashKey: []byte("h"), SortKeys: [][]byte{[]byte("a"), nil}}).AppendThrift(nil))
+	f.Add(uint8(5), (&idl.GetScannerRequest{StartKey: rowKey("h", "a"), StopKey: rowKey("h", "b"), HashKeyFilterType: 2,
+		HashKeyFilterPattern: []byte("zz"), OnlyReturnCount: base.Some(true)}).AppendThrift(nil))
+	f.Fuzz(func(t *testing.T, code uint8, arg []byte) {
+		name := readCodes[int(code)%len(readCodes)]
+		for name != "" {
+			res, err := h.store.Read(&ReadRequest{Code: name, Arg: *tbin.NewReader(arg)})
+			name = ""
+			if err != nil {
+				if !errors.Is(err, base.ErrInvalidData) && !errors.Is(err, base.ErrInvalidParameters) && !errors.Is(err, base.ErrHandlerNotFound) {
+					t.Fatalf("error is %v", err)
+				}
+				return
+			}
+			if res == nil {
+				return
+			}
+			answers := map[resultKind]tbin.Decoder{kindGet: &idl.ReadResponse{}, kindTTL: &idl.TtlResponse{}, kindCount: &idl.CountResponse{},
+				kindMultiGet: &idl.MultiGetResponse{}, kindBatchGet: &idl.BatchGetResponse{}, kindScan: &idl.ScanResponse{}}
+			answer := answers[res.kind]
+			rd := tbin.NewReader(res.AppendThrift(nil))
+			res.Release()
+			answer.ReadThrift(rd)
+			if rd.Err() != nil || rd.Len() != 0 {
+				t.Fatalf("answer %T: %v, %d bytes left", answer, rd.Err(), rd.Len())
+			}
+			if s, ok := answer.(*idl.ScanResponse); ok && s.ContextId > 0 {
+				name, arg = CodeScan, (&idl.ScanRequest{ContextId: s.ContextId}).AppendThrift(nil)
+			}
+		}
+		if n := h.store.refs.Load(); n != 0 {
+			t.Fatalf("%d calls are still counted", n)
+		}
+		if h.store.Failed() != nil || len(h.errs) > 0 {
+			t.Fatalf("the store met an error: %v", h.store.Failed())
+		}
+	})
+}
+
+var writeCodes = []string{CodePut, CodeRemove, CodeMultiPut, CodeMultiRemove, CodeIncr, CodeCheckAndSet, CodeCheckAndMutate, "RPC_NO_SUCH"}
+
+// FuzzEvaluate: any argument gets an error of a known kind, a refusal without ops, or ops
+// that can be applied.
+func FuzzEvaluate(f *testing.F) {
+	h := fuzzStore(f)
+	for code, arg := range map[uint8]tbin.Encoder{
+		0: &idl.UpdateRequest{Key: rowKey("h", "a"), Value: []byte("v"), ExpireTsSeconds: -1},
+		1: rowArg("h", "a"),
+		2: &idl.MultiPutRequest{HashKey: []byte("h"), Kvs: []idl.KeyValue{{Key: []byte("a")}}},
+		3: &idl.MultiRemoveRequest{HashKey: []byte("h"), SortKeys: [][]byte{[]byte("a")}},
+		4: &idl.IncrRequest{Key: rowKey("h", "a"), Increment: -1 << 63},
+		5: &idl.CheckAndSetRequest{HashKey: []byte("h"), CheckSortKey: []byte("a"), CheckType: 13, CheckOperand: []byte("0x17"), ReturnCheckValue: true},
+		6: &idl.CheckAndMutateRequest{HashKey: []byte("h"), MutateList: []idl.Mutate{{Operation: 1, SortKey: []byte("a")}, {SortKey: []byte("b")}}},
+	} {
+		f.Add(code, arg.AppendThrift(nil))
+	}
+	f.Fuzz(func(t *testing.T, code uint8, arg []byte) {
+		before := AppendOp(nil, Op{Key: rowKey("h", "a"), Value: []byte("7")})
+		n := len(before)
+		payload, reply, err := h.store.Evaluate(&WriteRequest{Code: writeCodes[int(code)%len(writeCodes)], Arg: *tbin.NewReader(arg)}, nil, before)
+		if err != nil {
+			if !errors.Is(err, base.ErrInvalidData) && !errors.Is(err, base.ErrInvalidParameters) && !errors.Is(err, base.ErrHandlerNotFound) {
+				t.Fatalf("error is %v", err)
+			}
+			if len(payload) != n {
+				t.Fatal("an error, and the payload has grown")
+			}
+			return
+		}
+		if reply.Refused() != (len(payload) == n) || reply.Refused() != (reply.Code() != 0) {
+			t.Fatalf("refused %t, code %d, %d bytes of ops", reply.Refused(), reply.Code(), len(payload)-n)
+		}
+		var answer tbin.Decoder
+		switch reply.kind {
+		case replyUpdate:
+			answer = &idl.UpdateResponse{}
+		case replyMultiRemove:
+			answer = &idl.MultiRemoveResponse{}
+		case replyIncr:
+			answer = &idl.IncrResponse{}
+		default:
+			answer = &idl.CheckAndSetResponse{}
+		}
+		rd := tbin.NewReader(reply.AppendThrift(nil))
+		answer.ReadThrift(rd)
+		if rd.Err() != nil || rd.Len() != 0 {
+			t.Fatalf("answer %T: %v, %d bytes left", answer, rd.Err(), rd.Len())
+		}
+		b := h.store.db.NewBatch()
+		defer b.Close()
+		if err := fillBatch(b, 0, payload); err != nil {
+			t.Fatalf("ops can't be applied: %v", err)
+		}
+	})
+}
