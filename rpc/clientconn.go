@@ -105,7 +105,7 @@ func (c *clientConn) dial() error {
 		nc.Close()
 		return c.s.err
 	}
-	c.s.nc = nc
+	c.s.connected(nc)
 	c.r.init(nc, c.pool.budget, c.ended.Load)
 	c.s.writing = false
 	c.s.wake()
@@ -154,7 +154,9 @@ func (c *clientConn) send(o *Outgoing, cl *call, now, deadline int64) error {
 		}
 		c.pool.arm()
 	}
-	if cl != nil && cl.blocking && len(c.open) == 1 {
+	if o.Burst != nil && len(w.b) < freeOutput {
+		o.Burst.add(&c.s)
+	} else if cl != nil && cl.blocking && len(c.open) == 1 {
 		// Nobody else is about to send: the caller would only wait for a writer.
 		c.s.flush()
 	} else {

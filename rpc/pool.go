@@ -29,6 +29,7 @@ type Outgoing struct {
 	IsBackup      bool            // is_backup_request (not in THFT0)
 	OneWay        bool            // no answer is awaited
 	From          base.RPCAddress // RDSN from_address
+	Burst         *Burst          // with which the request leaves; nil: by itself
 }
 
 // PoolOptions configure a Pool. The zero value is usable.

@@ -134,9 +134,11 @@ func (r *Request) claim() bool {
 	return st&1 == 0 && r.state.CompareAndSwap(st, st|1)
 }
 
-func (r *Request) answer(a answer) {
+func (r *Request) answer(a answer) { r.answerIn(nil, a) }
+
+func (r *Request) answerIn(b *Burst, a answer) {
 	if r.claim() {
-		r.conn.reply(r, &a)
+		r.conn.reply(r, &a, b)
 		r.finish()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 )
 
 const (
@@ -34,12 +35,31 @@ type sender struct {
 	charged int64     // of out, counted by budget
 	writing bool      // somebody writes and will look at out again
 	err     error     // the connection has ended
+	burst   *Burst    // the one that was given this sender last and hasn't flushed it
+
+	// For writing without waiting; of whoever has set writing.
+	raw    syscall.RawConn // nil: nc is no socket
+	tryFn  func(fd uintptr) bool
+	try    []byte
+	tried  int
+	tryErr error
 }
 
 func (s *sender) init(nc net.Conn, clock *atomic.Int64, bud *budget) {
-	s.nc, s.clock, s.budget = nc, clock, bud
+	s.connected(nc)
+	s.clock, s.budget = clock, bud
 	s.cond.L = &s.mu
 	s.loopFn = s.writeLoop
+}
+
+// connected sets the connection, which may come after init.
+func (s *sender) connected(nc net.Conn) {
+	s.nc = nc
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			s.raw = raw
+		}
+	}
 }
 
 // buffer returns where to append a frame. mu is held.
@@ -102,18 +122,26 @@ func (s *sender) flush() {
 
 // writeOut takes the buffer and writes it. mu is held, and given up meanwhile; writing is set.
 func (s *sender) writeOut() {
-	w, charged := s.out, s.charged
+	w, charged := s.take()
+	s.mu.Unlock()
+	s.written(w, charged, s.write(w.b))
+}
+
+// take takes the buffer to write it. mu is held; writing is set.
+func (s *sender) take() (w *writeBuf, charged int64) {
+	w, charged = s.out, s.charged
 	s.out, s.charged = nil, 0
 	s.inWrite = len(w.b)
 	s.hint = len(w.b)
-	s.mu.Unlock()
+	return w, charged
+}
 
-	err := s.write(w.b)
+// written ends a write. It returns with mu held.
+func (s *sender) written(w *writeBuf, charged int64, err error) {
 	putWriteBuf(w)
 	if charged != 0 {
 		s.budget.add(-charged)
 	}
-
 	s.mu.Lock()
 	s.inWrite = 0
 	if err != nil {

@@ -31,6 +31,8 @@ const (
 
 // Server serves connections of all framings. Make it with NewServer.
 type Server struct {
+	afterBatch func(*Batch) // may be nil
+
 	h    Handler
 	http *httpFront // nil: HTTP is refused
 	log  limitedLog

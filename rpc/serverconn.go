@@ -40,6 +40,8 @@ type serverConn struct {
 	draining   bool  // under s.mu
 	ending     atomic.Bool
 
+	batch Batch // reader goroutine only
+
 	seen int64 // dispatched, as of the last batch; under s.mu
 
 	lastRead    atomic.Int64 // when something was last read, in the server's clock
@@ -184,7 +186,7 @@ func (c *serverConn) call(r *Request) {
 		// r may have been answered, and be in use again by then. It isn't recycled, for
 		// whoever got it from the handler may still try to answer it.
 		if r.state.CompareAndSwap(use, use|1) {
-			c.reply(r, &answer{code: base.ErrUnknown})
+			c.reply(r, &answer{code: base.ErrUnknown}, nil)
 			r.buf.release()
 		}
 	}()
@@ -195,6 +197,10 @@ func (c *serverConn) call(r *Request) {
 // answers or has too many requests open.
 func (c *serverConn) endBatch(need int) error {
 	c.current.Store(nil)
+	if f := c.srv.afterBatch; f != nil {
+		f(&c.batch)
+		c.batch.Flush()
+	}
 	c.r.settle()
 	c.r.slim(need)
 	c.s.mu.Lock()
@@ -261,7 +267,7 @@ func (c *serverConn) waitsForMemory(begin bool) {
 }
 
 // reply appends the answer and sees to it that it is sent.
-func (c *serverConn) reply(r *Request, a *answer) {
+func (c *serverConn) reply(r *Request, a *answer, b *Burst) {
 	var problem any
 	c.s.mu.Lock()
 	c.answered++
@@ -269,7 +275,12 @@ func (c *serverConn) reply(r *Request, a *answer) {
 		w := c.s.buffer()
 		w.b, problem = appendAnswer(w.b, r, a, c.local, c.srv.maxFrame)
 		c.s.appended()
-		if c.current.Load() != r || len(w.b) >= freeOutput {
+		switch {
+		case len(w.b) >= freeOutput:
+			c.s.wake()
+		case b != nil:
+			b.add(&c.s)
+		case c.current.Load() != r:
 			c.s.wake()
 		}
 	}
