@@ -48,6 +48,7 @@ type leader struct {
 	stored   map[base.RPCAddress]map[base.Gpid]cure.Replica
 	reported map[base.RPCAddress]bool // nodes that said what they store, since they live
 	probing  map[base.RPCAddress]bool
+	deposed  map[base.Gpid]deposed     // by partition: who may still believe to be its primary
 	waiters  map[int32][]chan struct{} // told when a partition of the table changes
 }
 
@@ -115,6 +116,7 @@ func (s *Server) takeOver() (*leader, error) {
 		stored:   map[base.RPCAddress]map[base.Gpid]cure.Replica{},
 		reported: map[base.RPCAddress]bool{},
 		probing:  map[base.RPCAddress]bool{},
+		deposed:  map[base.Gpid]deposed{},
 		waiters:  map[int32][]chan struct{}{},
 	}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
@@ -369,6 +371,9 @@ func (l *leader) queuePlanned(a *cure.Action, old state.Config) {
 func (l *leader) changed(g base.Gpid, old, now *state.Config, lost base.RPCAddress) {
 	l.mu.Lock()
 	l.todo[g] = struct{}{}
+	if old.Primary != 0 && old.Primary != now.Primary {
+		l.deposed[g] = deposed{old.Primary, now.Ballot}
+	}
 	for _, a := range old.AppendMembers(nil) {
 		// Who left still holds its replica; it will say so itself, but later.
 		if !now.Has(a) && a != lost && l.det.Alive(a) {

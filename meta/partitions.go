@@ -38,6 +38,7 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 	c.reported[node] = true
 	stored := map[base.Gpid]cure.Replica{}
 	c.s.fsm.read(func(st *state.State) {
+		c.believes(st, node, q.StoredReplicas.V)
 		for _, g := range st.PartitionsOf(node) {
 			t, cfg, _ := st.Config(g)
 			r.Partitions = append(r.Partitions, metaadmin.ConfigurationUpdateRequest{
@@ -177,6 +178,8 @@ func (l *leader) decide(t *state.Table, g base.Gpid, cur *state.Config, q *metaa
 			}
 			next = withBallot(cur.WithPrimary(to), next.Ballot)
 			p.push = true
+		case node != from && l.mayLead(g, node):
+			return nil, base.ErrBusy // asked again soon, see deposed
 		}
 		next = next.Without(func(a base.RPCAddress) bool { return a == node })
 		if node == from {
