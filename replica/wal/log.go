@@ -92,10 +92,15 @@ type Options struct {
 	// the log is above Config.MaxBytes. It should have them flushed and return at once.
 	// May be nil.
 	OnPressure func([]base.Gpid)
+	// AfterBatch is called after the callbacks of Appends that were written together, on
+	// the same goroutine, unless that is one in Kick. It must not block. May be nil.
+	AfterBatch func()
 
 	// tick is idleTick if 0; without idle marks if negative, so that tests see the same
 	// writes each time.
 	tick time.Duration
+	// id is the identity of a new log; random if 0.
+	id uint64
 }
 
 // segment is one file. f, dead and end are guarded by Log.ix; refs grows under it.
@@ -141,6 +146,8 @@ type Log struct {
 	mu      sync.Mutex
 	work    sync.Cond
 	queue   []item
+	busy    bool   // somebody writes: the writer goroutine, or one in Kick
+	kicked  []item // an empty slice for the next Kick
 	job     *job
 	idle    bool
 	closing bool
@@ -216,9 +223,9 @@ func (l *Log) enqueue(it item) {
 		return
 	}
 	l.queue = append(l.queue, it)
-	first := len(l.queue) == 1
+	idle := !l.busy // else who is busy looks again
 	l.mu.Unlock()
-	if first {
+	if idle {
 		l.work.Signal()
 	}
 }

@@ -60,9 +60,10 @@ func (l *Log) run() {
 	var items []item
 	for {
 		l.mu.Lock()
-		for len(l.queue) == 0 && l.job == nil && !l.idle && !l.closing {
+		for l.busy || len(l.queue) == 0 && l.job == nil && !l.idle && !l.closing {
 			l.work.Wait()
 		}
+		l.busy = true
 		items, l.queue = l.queue, items[:0]
 		j, idle, closing := l.job, l.idle, l.closing
 		l.job, l.idle = nil, false
@@ -74,21 +75,32 @@ func (l *Log) run() {
 		case idle && len(items) == 0:
 			l.markIdle()
 		}
-		for rest := items; len(rest) > 0; {
-			n, err := l.writeBatch(rest)
-			for i := range rest[:n] {
-				if err == nil {
-					rest[i].done(rest[i].err)
-				} else {
-					rest[i].done(err)
-				}
-			}
-			rest = rest[n:]
-		}
+		l.writeItems(items, true)
+		l.mu.Lock()
+		l.busy = false
+		l.mu.Unlock()
 		if closing && j == nil && len(items) == 0 {
 			return
 		}
 		clear(items)
+	}
+}
+
+// writeItems writes items in batches, and tells who waits for each; tell: also AfterBatch.
+func (l *Log) writeItems(items []item, tell bool) {
+	for len(items) > 0 {
+		n, err := l.writeBatch(items)
+		for i := range items[:n] {
+			if err == nil {
+				items[i].done(items[i].err)
+			} else {
+				items[i].done(err)
+			}
+		}
+		items = items[n:]
+		if f := l.opts.AfterBatch; f != nil && tell {
+			f()
+		}
 	}
 }
 

@@ -1,0 +1,51 @@
+package wal
+
+// Handing a batch to the writer goroutine costs two switches between goroutines. Where
+// nothing waits for a disk (sync "os") a write is only a copy, so a caller may do it itself:
+// it queues by AppendHeld, and then writes by Kick what has gathered.
+
+// AppendHeld is Append, but that the writer goroutine isn't woken: the caller must call
+// Kick soon, without locks that a callback takes.
+func (l *Log) AppendHeld(entries []Entry, done func(error)) {
+	l.mu.Lock()
+	if l.closing {
+		l.mu.Unlock()
+		go done(ErrClosed)
+		return
+	}
+	l.queue = append(l.queue, item{kind: kindMutation, entries: entries, done: done})
+	l.mu.Unlock()
+}
+
+// Kick writes what is queued on the caller's goroutine, callbacks included, if that is
+// only a copy to the operating system; else it leaves it to the writer goroutine.
+func (l *Log) Kick() {
+	l.mu.Lock()
+	if l.busy || len(l.queue) == 0 {
+		// Who is busy looks at the queue afterwards.
+		l.mu.Unlock()
+		return
+	}
+	if l.always || l.job != nil || l.closing || l.failed != nil || l.w.active.end >= l.opts.Config.SegmentBytes {
+		l.mu.Unlock()
+		l.work.Signal()
+		return
+	}
+	l.busy = true
+	var items []item
+	items, l.queue = l.queue, l.kicked[:0]
+	l.kicked = nil
+	l.mu.Unlock()
+
+	l.writeItems(items, false)
+	clear(items)
+
+	l.mu.Lock()
+	l.busy = false
+	l.kicked = items
+	more := len(l.queue) > 0 || l.job != nil || l.idle || l.closing
+	l.mu.Unlock()
+	if more {
+		l.work.Signal()
+	}
+}
