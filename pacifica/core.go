@@ -62,7 +62,7 @@ type peer struct {
 	learner   bool
 	joining   bool
 	signature int64
-	// match: it acknowledged everything up to here; held: what its latest acknowledgement
+	// match: it acknowledged everything up to here, -1 nothing yet; held: what its latest acknowledgement
 	// said, less than match after a restart; next: what it is sent next.
 	match, held, next int64
 	// rewound: next was set back to what follows this decree since the last tick.
@@ -361,7 +361,7 @@ func (c *Core) lead(cfg Config) {
 				p.sent, p.sentBytes = nil, 0
 				// It lets go of what it acknowledged before, to log it under this ballot.
 				p.held = min(p.match, c.base)
-				p.match, p.next = 0, p.held+1
+				p.match, p.next = -1, p.held+1
 				if planted("match-outlives-ballot") {
 					p.match = p.held
 				}

@@ -478,6 +478,20 @@ func TestLearnerWaitsForReconciliation(t *testing.T) {
 	b.wantApplied("x")
 }
 
+// Not even of an empty partition anybody becomes a member who has not been heard of.
+func TestSilentLearnerIsNotAskedFor(t *testing.T) {
+	a := newNode(t, 1)
+	a.Configure(config(1, 1))
+	settle(a)
+	if err := a.AddLearner(2); err != nil {
+		t.Fatal(err)
+	}
+	tick(3, a)
+	if a.Pending() != nil {
+		t.Errorf("%+v", a.Pending())
+	}
+}
+
 func TestLearnerFetchesWhatTheLogLacks(t *testing.T) {
 	a, b, c := group(t)
 	a.propose("x", "y", "z")

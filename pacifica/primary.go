@@ -14,7 +14,7 @@ func (c *Core) AddLearner(node NodeID) error {
 		}
 	}
 	c.nextSig++
-	p := &peer{id: node, learner: true, signature: c.nextSig, held: c.committed, next: c.committed + 1, rewound: -1}
+	p := &peer{id: node, learner: true, signature: c.nextSig, match: -1, held: c.committed, next: c.committed + 1, rewound: -1}
 	c.peers = append(c.peers, p)
 	c.send(p)
 	return nil

@@ -20,6 +20,8 @@ func Bugs() []Bug {
 		{"new-replica-forgets-ballot", "a new replica begins with the ballot the meta told"},
 		{"stale-discard", "a replica is discarded only if it is as it was when the meta said so"},
 		{"grace-below-lease", "the lease ends before the grace"},
+		{"deposed-meta-answers", "only the meta that leads extends a lease"},
+		{"refuses-in-flight", "a write in flight gets no definite refusal"},
 		{"meta-without-cas", "a change is made only to the configuration it was meant for"},
 		{"meta-promotes-anyone", "only a member can become the primary"},
 		{"meta-drops-unaware", "a deposed primary stays a member until it knows"},

@@ -17,6 +17,8 @@ type history struct {
 	// that any later read must see at least.
 	acked int64
 	floor [keys]int64
+	// refused are writes whose client was told that they did not happen.
+	refused map[uint64]bool
 	// configs are those the meta persisted, by ballot; primaries who acted as one.
 	configs   []pacifica.Config
 	primaries []int
@@ -30,6 +32,7 @@ type mutation struct {
 func (h *history) init() {
 	h.configs = make([]pacifica.Config, 1)
 	h.primaries = make([]int, 1)
+	h.refused = make(map[uint64]bool)
 }
 
 // A payload is the mutation's id, the id of the one before it as its proposer saw it, and
@@ -73,6 +76,9 @@ func (h *history) apply(w *world, s *server, e *pacifica.Entry, primary bool) {
 	}
 	if got := beforeOf(e.Payload); got != before {
 		w.fail("basis", "decree %d, mutation %d, was made on top of %d, and is committed on top of %d", e.Decree, m.id, got, before)
+	}
+	if h.refused[m.id] {
+		w.fail("acknowledgement", "mutation %d, refused, is committed as decree %d", m.id, e.Decree)
 	}
 	h.canon = append(h.canon, m)
 	key := e.Payload[16]

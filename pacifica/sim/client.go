@@ -106,7 +106,7 @@ func (w *world) well() bool {
 		if n == w.meta.cfg.Primary {
 			want = pacifica.Primary
 		}
-		if s.status() != want || s.core.Ballot() != w.meta.cfg.Ballot || s.applied != int64(len(w.hist.canon)) {
+		if len(s.flights) > 0 || s.status() != want || s.core.Ballot() != w.meta.cfg.Ballot || s.applied != int64(len(w.hist.canon)) {
 			return false
 		}
 	}

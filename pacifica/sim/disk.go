@@ -99,7 +99,10 @@ type disk struct {
 	syncing bool
 	// slowUntil: syncs take long.
 	slowUntil int64
-	broken    bool
+	// stuck: nothing is synced (a script).
+	stuck bool
+	// broken: syncs fail; the replica is out of service until the process restarts.
+	broken bool
 }
 
 func (d *disk) append(rs []record) {

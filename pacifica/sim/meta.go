@@ -24,6 +24,10 @@ type meta struct {
 	proposed       int64
 	// still: the meta only does what it must (a script, or the end of a run).
 	still bool
+	// idle: it doesn't even do that by itself (a script).
+	idle bool
+	// deposed: until then a leader that was replaced answers beacons (a planted bug).
+	deposed int64
 }
 
 // metaNode is what the meta knows of a server.
@@ -82,6 +86,9 @@ func (m *meta) reset() {
 // move lets another leader take over.
 func (m *meta) move() {
 	m.w.tracef("meta     a new leader")
+	if m.w.bug("deposed-meta-answers") {
+		m.deposed = m.w.now + 2*graceTime
+	}
 	m.clock.set(m.w.now, m.w.rand(2*maxRateShift+1)-maxRateShift)
 	m.reset()
 	m.later(metaTime, m.tick)
@@ -108,6 +115,9 @@ func (m *meta) onBeacon(id, inc int) bool {
 	n := &m.nodes[id]
 	if inc < n.incarnation {
 		return false // of a process that is gone
+	}
+	if m.w.now < m.deposed && id%2 == 0 {
+		return true // the new leader doesn't hear of it
 	}
 	if inc > n.incarnation {
 		n.incarnation = inc
@@ -256,6 +266,9 @@ func (m *meta) promote(why string, gone func(int) bool) {
 
 func (m *meta) tick() {
 	m.later(m.clock.real(metaTime), m.tick)
+	if m.idle {
+		return
+	}
 	if m.cfg.Ballot == 0 {
 		var live []int
 		for i := 1; i < len(m.nodes); i++ {

@@ -114,6 +114,7 @@ func (s *server) start() {
 	if s.incarnation > 1 {
 		s.mayCreate = false
 	}
+	s.disk.broken = false
 	if s.disk.exists {
 		s.restore()
 	}
@@ -210,6 +211,11 @@ func (s *server) drain() {
 		}
 	}
 	if s.status() != pacifica.Primary {
+		if s.w.bug("refuses-in-flight") {
+			for _, f := range s.flights {
+				s.w.hist.refused[f.id] = true
+			}
+		}
 		s.flights, s.confirmed = nil, 0
 	}
 }
@@ -272,7 +278,7 @@ func (s *server) handle(r *pacifica.Ready) bool {
 
 // syncLog makes what is pending durable, a batch at a time.
 func (s *server) syncLog() {
-	if s.disk.syncing || s.disk.broken || len(s.disk.pending) == 0 {
+	if s.disk.syncing || s.disk.stuck || s.disk.broken || len(s.disk.pending) == 0 {
 		return
 	}
 	s.disk.syncing = true
@@ -393,7 +399,11 @@ func (s *server) startFetch(f pacifica.Fetch) {
 		decree := src.applied
 		src.pin = decree + 1
 		w.tracef("fetch    %d: checkpoint of decree %d from %d", s.id, decree, src.id)
-		s.later(5+w.rand(w.prof.fetchTime), func() {
+		copying := 5 + w.rand(w.prof.fetchTime)
+		if w.manual {
+			copying += w.prof.fetchTime
+		}
+		s.later(copying, func() {
 			if src.pin == decree+1 {
 				src.pin = 0
 			}
