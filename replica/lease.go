@@ -28,6 +28,9 @@ type lease struct {
 	until  atomic.Int64 // nanoseconds after origin
 	length time.Duration
 	lapsed atomic.Bool
+	// epoch changes when the lease is found to have run out, and when it begins anew. What
+	// the meta was asked in one epoch says nothing in another.
+	epoch atomic.Int64
 }
 
 func newLease(length time.Duration) *lease {
@@ -46,7 +49,9 @@ func (l *lease) renew(sent time.Time) bool {
 	for {
 		old := l.until.Load()
 		if l.lapsed.Load() || now >= old {
-			l.lapsed.Store(true)
+			if !l.lapsed.Swap(true) {
+				l.epoch.Add(1)
+			}
 			return false
 		}
 		until := int64(sent.Sub(l.origin) + l.length)
@@ -59,6 +64,7 @@ func (l *lease) renew(sent time.Time) bool {
 // resume begins a lease anew, on account of a beacon that was sent at sent. The node has
 // since taken over the configuration that held after the acknowledgement.
 func (l *lease) resume(sent time.Time) {
+	l.epoch.Add(1)
 	l.until.Store(int64(sent.Sub(l.origin) + l.length))
 	l.lapsed.Store(false)
 }
@@ -190,7 +196,7 @@ func (s *Server) beacon(ctx context.Context, timeout time.Duration) bool {
 	// Not under the beacon's deadline, but within the lease that it may grant.
 	c, done := context.WithTimeout(s.ctx, s.cfg.FD.Lease.D()/2)
 	defer done()
-	if err := s.configSync(c); err != nil {
+	if err := s.configSync(c, true); err != nil {
 		s.log.Debugf("config sync before serving again: %v", err)
 		return false
 	}

@@ -42,10 +42,14 @@ func (r *replica) change(ch pacifica.Change) {
 	r.log.Infof("asks the meta to %v %v, ballot %d", ch.Kind, ch.Node, ch.Config.Ballot)
 	r.srv.spawn(func() {
 		for wanted := true; wanted && r.srv.ctx.Err() == nil; {
+			epoch := r.srv.lease.epoch.Load()
 			cfg, settled, err := r.srv.askUpdate(r.srv.ctx, &req)
 			done := make(chan struct{})
 			r.post(func() {
 				defer close(done)
+				if r.srv.lease.epoch.Load() != epoch {
+					settled = false // said before the lease was interrupted: ask again
+				}
 				p := r.core.Pending()
 				if p == nil || p.Config.Ballot != ch.Config.Ballot || p.Kind != ch.Kind {
 					wanted = false
@@ -161,12 +165,11 @@ func (s *Server) onProposal(req *rpc.Request) {
 		return
 	}
 	r.post(func() {
-		if r.failed != nil || r.suspect {
+		if r.failed != nil || r.suspect || p.Config.Ballot > r.core.Ballot() {
+			// What comes unasked may be old. A role is taken only from an answer.
 			s.syncSoon()
 			return
 		}
-		r.update(&p.Info)
-		r.core.Configure(coreConfig(&p.Config))
 		switch p.Type {
 		case metaadmin.CT_ADD_SECONDARY, metaadmin.CT_ADD_SECONDARY_FOR_LB:
 			if st := r.core.State(); st.Status == pacifica.Primary && len(st.Config.Secondaries)+len(st.Learners) < int(r.info.MaxReplica)+1 {
@@ -213,13 +216,18 @@ func (s *Server) assign(p *metaadmin.ConfigurationUpdateRequest) {
 	want.Config.HpSecondaries = base.Opt[[]base.HostPort]{}
 	want.Type, want.Node, want.HpNode = metaadmin.CT_ASSIGN_PRIMARY, s.addr, base.Some(s.hostPort)
 	for try := 0; try < 20 && s.ctx.Err() == nil; try++ {
+		epoch := s.lease.epoch.Load()
 		cfg, settled, err := s.askUpdate(s.ctx, &want)
 		if settled {
 			if err != nil {
 				s.log.Warnf("replica %v: the meta does not make it primary: %v", g, err)
 			}
 			if cfg != nil && cfg.Ballot > 0 {
-				r.post(func() { r.core.Configure(*cfg) })
+				r.post(func() {
+					if s.lease.epoch.Load() == epoch {
+						r.core.Configure(*cfg)
+					}
+				})
 			}
 			return
 		}
@@ -235,13 +243,24 @@ func infoFrom(g base.Gpid, a *layer2.AppInfo) replicaInfo {
 	return replicaInfo{AppName: a.AppName, AppID: g.AppID, Partition: g.PartitionIndex, Partitions: a.PartitionCount, MaxReplica: a.MaxReplicaCount, Envs: envs}
 }
 
-// openLearner makes an empty replica for a primary that wants this node as a learner.
+// openLearner makes an empty replica for a primary that wants this node as a learner, once
+// the meta said that this node is no member: a member that lost its data must not come back
+// empty, and what it promised must hold.
 func (s *Server) openLearner(g base.Gpid, m pacifica.Message) {
 	if !s.beginOpening(g) {
 		return
 	}
 	s.spawn(func() {
-		info := replicaInfo{AppID: g.AppID, Partition: g.PartitionIndex, MaxReplica: 3}
+		cfg, err := s.currentConfig(g)
+		if err != nil || cfg.Has(s.addr) || m.Ballot < cfg.Ballot {
+			if err != nil {
+				s.log.Debugf("replica %v: wanted as a learner: %v", g, err)
+			}
+			s.endOpening(g, nil)
+			s.syncSoon()
+			return
+		}
+		info := replicaInfo{AppID: g.AppID, Partition: g.PartitionIndex, MaxReplica: 3, Ballot: cfg.Ballot}
 		r, err := s.openReplica(g, s.pickDir(g.AppID), &info)
 		if err != nil {
 			s.log.Errorf("new learner: %v", err)
@@ -251,6 +270,17 @@ func (s *Server) openLearner(g base.Gpid, m pacifica.Message) {
 			r.deliver(m)
 		}
 	})
+}
+
+// currentConfig asks the meta for the configuration of a partition: by a change that can't
+// be made, which is answered with it.
+func (s *Server) currentConfig(g base.Gpid) (*pacifica.Config, error) {
+	req := metaadmin.ConfigurationUpdateRequest{Config: layer2.PartitionConfiguration{Pid: g, Ballot: -1}}
+	cfg, _, err := s.askUpdate(s.ctx, &req)
+	if cfg == nil {
+		return nil, err
+	}
+	return cfg, nil
 }
 
 // beginOpening reserves a partition id; false if it is open or being opened.
@@ -305,7 +335,7 @@ func (s *Server) syncLoop(ctx context.Context) {
 			// What asks for a sync often asks for several.
 			pause(ctx, 20*time.Millisecond)
 		}
-		if err := s.configSync(ctx); err != nil && ctx.Err() == nil {
+		if err := s.configSync(ctx, false); err != nil && ctx.Err() == nil {
 			s.log.Debugf("config sync: %v", err)
 			pause(ctx, metaRetry)
 			s.syncSoon()
@@ -314,8 +344,12 @@ func (s *Server) syncLoop(ctx context.Context) {
 }
 
 // configSync tells the meta what is here and takes what should be. When it returns without
-// an error, every replica has taken it.
-func (s *Server) configSync(ctx context.Context) error {
+// an error, every replica has taken it. resuming tells that the lease had run out: then
+// whatever the meta doesn't list is given up, and only the caller makes the node serve.
+func (s *Server) configSync(ctx context.Context, resuming bool) error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	epoch := s.lease.epoch.Load()
 	rs := s.all()
 	known := make(map[base.Gpid]*view, len(rs))
 	stored := make([]metadata.ReplicaInfo, 0, len(rs))
@@ -335,6 +369,9 @@ func (s *Server) configSync(ctx context.Context) error {
 	if res.Err != base.ErrOK {
 		return res.Err
 	}
+	if s.lease.epoch.Load() != epoch {
+		return fmt.Errorf("the lease was interrupted meanwhile: %w", base.ErrTryAgain)
+	}
 	listed := make(map[base.Gpid]bool, len(res.Partitions))
 	for i := range res.Partitions {
 		p := &res.Partitions[i]
@@ -351,7 +388,9 @@ func (s *Server) configSync(ctx context.Context) error {
 				return
 			}
 			r.update(&p.Info)
-			r.core.Configure(coreConfig(&p.Config))
+			if s.lease.epoch.Load() == epoch {
+				r.core.Configure(coreConfig(&p.Config))
+			}
 		})
 	}
 	for _, r := range rs {
@@ -362,13 +401,15 @@ func (s *Server) configSync(ctx context.Context) error {
 		// happened meanwhile, hence the ballot.
 		asked := known[r.gpid].Ballot
 		r.post(func() {
-			if st := r.core.Status(); (st == pacifica.Primary || st == pacifica.Secondary) && r.core.Ballot() == asked {
+			if st := r.core.Status(); (st == pacifica.Primary || st == pacifica.Secondary) && (resuming || r.core.Ballot() == asked) {
 				r.core.Retire()
 			}
 		})
 	}
 	for _, g := range res.GcReplicas.V {
-		s.discard(g.Pid, listed[g.Pid])
+		if v := known[g.Pid]; v != nil && !listed[g.Pid] {
+			s.discard(g.Pid, v)
+		}
 	}
 	return s.settled(ctx)
 }
@@ -392,7 +433,7 @@ func (s *Server) settled(ctx context.Context) error {
 }
 
 func wireStatus(v *view) metadata.PartitionStatus {
-	if v.failed != nil {
+	if v.failed != nil || v.suspect {
 		return metadata.PS_ERROR
 	}
 	switch v.Status {
@@ -457,18 +498,16 @@ func (s *Server) reportMissing(p *metaadmin.ConfigurationUpdateRequest, refused 
 	})
 }
 
-// discard removes a replica that the meta has no use for.
-func (s *Server) discard(g base.Gpid, listed bool) {
-	if listed {
-		return
-	}
+// discard removes a replica that the meta has no use for, unless it has been of use since the
+// meta was told of it as asked.
+func (s *Server) discard(g base.Gpid, asked *view) {
 	s.mu.Lock()
 	r := s.replicas[g]
 	if r == nil {
 		s.mu.Unlock()
 		return
 	}
-	if v := r.view.Load(); v.Status != pacifica.Inactive {
+	if v := r.view.Load(); v.Status != pacifica.Inactive || asked.Status != pacifica.Inactive || v.Ballot != asked.Ballot {
 		s.mu.Unlock()
 		return
 	}

@@ -45,10 +45,11 @@ type Server struct {
 	opening  map[base.Gpid]bool
 	closed   bool
 
-	sync chan struct{}
-	ctx  context.Context
-	wg   sync.WaitGroup
-	stop context.CancelFunc
+	sync    chan struct{}
+	syncing sync.Mutex // one config sync at a time
+	ctx     context.Context
+	wg      sync.WaitGroup
+	stop    context.CancelFunc
 }
 
 // Run runs a replica server until ctx ends, then stops it in order.

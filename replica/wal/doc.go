@@ -62,8 +62,10 @@
 // valid or not, so that every replica keeps a prefix of its history. The next segment's
 // header says where the cut is.
 //
-// Anything invalid before S is damage, and so are a missing segment (below "low", holes,
-// or after a seal), one shorter than its successor says, and a head that isn't whole.
+// Anything invalid before S is damage, and so are a missing segment (from the greatest "low"
+// of any mark on, or after a seal), one shorter than its successor says, and a head that
+// isn't whole. Segments below "low" that are still there are read, as far as they are whole:
+// the mark may be void, and with it the copies of entries that let the segment go.
 // Reading goes on at the next record whose place follows from the damaged one's length,
 // else at the next mark, else in the next segment. Then, for each replica:
 //

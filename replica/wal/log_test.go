@@ -303,10 +303,11 @@ func TestOptionsChecked(t *testing.T) {
 }
 
 // smallLog returns the files of a cleanly closed log with a few segments.
-func smallLog(t testing.TB) map[string][]byte {
+func smallLog(t testing.TB, id uint64) map[string][]byte {
 	t.Helper()
 	fs := vfs.NewMem()
 	o := testOptions(fs)
+	o.id = id
 	l := mustOpen(t, o)
 	for d := int64(1); d <= 60; d++ {
 		mustAppend(t, l, entry(g(1), 1, d, 60))
@@ -316,7 +317,7 @@ func smallLog(t testing.TB) map[string][]byte {
 }
 
 func TestUnknownVersion(t *testing.T) {
-	m := smallLog(t)
+	m := smallLog(t, 0)
 	name := segmentNames(m)[1]
 	b := m[name]
 	binary.LittleEndian.PutUint32(b[8:], 99)
@@ -328,7 +329,7 @@ func TestUnknownVersion(t *testing.T) {
 }
 
 func TestSegmentOfAnotherLog(t *testing.T) {
-	m, other := smallLog(t), smallLog(t)
+	m, other := smallLog(t, 0), smallLog(t, 0)
 	name := segmentNames(m)[1]
 	m[name] = other[name]
 	_, err := Open(testOptions(memFS(t, m)))

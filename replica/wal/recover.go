@@ -115,7 +115,7 @@ func (l *Log) recover() error {
 			return err
 		}
 		seq = l.segs[len(l.segs)-1].seq + 1
-		r.low = max(r.low, l.segs[0].seq)
+		r.low = l.segs[0].seq
 	} else if len(l.opts.Replicas) > 0 && r.epoch == 0 {
 		r.damage("there are replicas, but no log of theirs")
 	}
@@ -190,6 +190,7 @@ func (r *recovery) open() (uint64, error) {
 }
 
 func (r *recovery) newIdentity() error {
+	r.l.id = r.l.opts.id
 	for r.l.id == 0 {
 		var b [8]byte
 		if _, err := rand.Read(b[:]); err != nil {
@@ -261,13 +262,20 @@ func (r *recovery) marks() error {
 			with++
 		}
 	}
+	// What was given up may still be there, and needed: the mark that says so may be void,
+	// with entries that were written again before it. Where something is missing it isn't.
 	n := 0
 	for n < len(r.files)-1 && r.files[n].seq < r.low {
-		r.gone = append(r.gone, r.files[n].name)
-		if err := r.files[n].segment.close(); err != nil {
-			return fmt.Errorf("close log segment %s: %w", r.files[n].name, err)
-		}
 		n++
+	}
+	for n > 0 && r.files[n-1].seq+1 == r.files[n].seq && r.files[n-1].bad == "" {
+		n--
+	}
+	for _, f := range r.files[:n] {
+		r.gone = append(r.gone, f.name)
+		if err := f.segment.close(); err != nil {
+			return fmt.Errorf("close log segment %s: %w", f.name, err)
+		}
 	}
 	r.files, r.l.segs = r.files[n:], r.l.segs[n:]
 	if first := r.files[0].seq; first > r.low {

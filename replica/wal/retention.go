@@ -255,7 +255,8 @@ func (l *Log) reap() {
 	}
 	l.condemned = slices.Delete(l.condemned, 0, n)
 	if err := l.syncDir(); err != nil {
-		l.logger.WithError(err).Warn("removed log segments may appear again after a crash")
+		// A recycled file must not appear again under its old name.
+		_ = l.fail(err)
 	}
 }
 

@@ -59,7 +59,10 @@ func TestRetention(t *testing.T) {
 			}
 			mustClose(t, l)
 			l = mustOpen(t, o)
-			if got := l.State(g(2)); got != state {
+			// Segments that were given up may be back, if no mark on the disk told it.
+			got := l.State(g(2))
+			got.First, state.First = 0, 0
+			if got != state {
 				t.Fatalf("after reopening: %+v, before: %+v", got, state)
 			}
 			if got := decrees(t, l, g(1)); !slices.Equal(got[len(got)-30:], upTo(81, 110)) {
@@ -182,7 +185,10 @@ func TestRewriteWhileWriting(t *testing.T) {
 	l := mustOpen(t, o)
 	const pinned = 8
 	latest := make([]int64, pinned+1)
-	for round := int64(1); round <= 60; round++ {
+	for round := int64(1); round <= 60 || l.Stats().Rewritten < 20; round++ {
+		if round == 5000 {
+			t.Fatalf("entries are not moved: %+v", l.Stats())
+		}
 		// A new primary prepares some of them again.
 		for d := 1 + round%5; d <= pinned; d += 1 + round%3 {
 			latest[d] = round
@@ -197,7 +203,6 @@ func TestRewriteWhileWriting(t *testing.T) {
 		fill(t, l, g(2), 12)
 		l.SetRetention(g(2), l.State(g(2)).Last)
 	}
-	eventually(t, "entries to be moved", func() bool { return l.Stats().Rewritten > 20 })
 	for range 2 {
 		es, err := readAll(l, g(1), 1)
 		if err != nil || len(es) != pinned {
