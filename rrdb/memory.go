@@ -30,6 +30,7 @@ type memtableUse struct {
 	active    atomic.Int64 // bytes applied since the last flush began
 	dirty     atomic.Bool  // memtables came or went since reserved was measured
 	requested atomic.Bool  // a flush was asked for and hasn't ended
+	crowded   atomic.Bool  // flushes or compactions are behind
 
 	// of the goroutine in balance, and of the one that closes the store
 	mu       sync.Mutex
@@ -93,6 +94,12 @@ func (m *memory) poke() {
 	}
 }
 
+// Calm tells that Apply will not have to wait for a flush or a compaction, as far as that
+// can be told without asking the engine: it may be called from where nothing may wait.
+func (s *Store) Calm() bool {
+	return !s.mem.crowded.Load() && s.mem.active.Load() < max(s.opts.Storage.MemtableBytes, 256<<10)*3/2
+}
+
 // balance measures what changed and asks for flushes if the budget is exceeded.
 func (m *memory) balance(stop <-chan struct{}) {
 	m.mu.Lock()
@@ -142,8 +149,10 @@ func (m *memory) measure(s *Store) {
 		return
 	}
 	defer s.leave()
-	t := s.db.Metrics().MemTable
+	all := s.db.Metrics()
+	t := all.MemTable
 	m.setReserved(s, int64(t.Size+t.ZombieSize))
+	s.mem.crowded.Store(t.Count > 2 || all.Levels[0].Sublevels > 20)
 }
 
 // setReserved notes what the store's memtables have allocated, and makes the cache larger

@@ -71,9 +71,14 @@ func (s *Store) events() *pebble.EventListener {
 			s.shared.memory.flushEnded(s)
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
+			s.mem.crowded.Store(true)
 			s.log.WithField("reason", i.Reason).Warn("writes are stalled")
 		},
-		WriteStallEnd: func() { s.log.Info("writes are no longer stalled") },
+		WriteStallEnd: func() {
+			s.mem.dirty.Store(true)
+			s.shared.memory.poke()
+			s.log.Info("writes are no longer stalled")
+		},
 	}
 }
 

@@ -196,23 +196,40 @@ func (s *Store) LastApplied() int64 { return s.applied.Load() }
 // primary gives its mutations later ones.
 func (s *Store) LastTimestamp() int64 { return s.timestamp.Load() }
 
-// Apply executes a committed mutation: all its ops and its decree in one batch. Decrees
-// are consecutive. timestampUS is the mutation's, microseconds since 1970; it becomes the
-// rows' timetag. An empty payload only advances the decree.
+// Mutation is a committed mutation. TimestampUS is in microseconds since 1970; it becomes
+// the rows' timetag. An empty Payload only advances the decree.
+type Mutation struct {
+	Decree, TimestampUS int64
+	Payload             []byte
+}
+
+// Apply executes one committed mutation: all its ops and its decree in one batch. Decrees
+// are consecutive.
 func (s *Store) Apply(decree, timestampUS int64, payload []byte) error {
+	one := [1]Mutation{{decree, timestampUS, payload}}
+	return s.ApplyAll(one[:])
+}
+
+// ApplyAll executes consecutive mutations, at least one, in one batch: after a crash there
+// are the effects of all of them or of none.
+func (s *Store) ApplyAll(ms []Mutation) error {
+	decree, timestampUS := ms[len(ms)-1].Decree, ms[len(ms)-1].TimestampUS
 	if err := s.begin(); err != nil {
 		return fmt.Errorf("applying decree %d: %w", decree, err)
 	}
 	defer s.leave()
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	if last := s.applied.Load(); decree != last+1 {
-		return fmt.Errorf("applying decree %d: the last one applied is %d: %w", decree, last, base.ErrInvalidState)
-	}
 	b := s.db.NewBatch()
 	defer b.Close()
-	if err := fillBatch(b, makeTimetag(timestampUS, 0, false), payload); err != nil {
-		return fmt.Errorf("applying decree %d: %w", decree, err)
+	for i := range ms {
+		m := &ms[i]
+		if next := s.applied.Load() + 1 + int64(i); m.Decree != next {
+			return fmt.Errorf("applying decree %d: the last one applied is %d: %w", m.Decree, next-1, base.ErrInvalidState)
+		}
+		if err := fillBatch(b, makeTimetag(m.TimestampUS, 0, false), m.Payload); err != nil {
+			return fmt.Errorf("applying decree %d: %w", m.Decree, err)
+		}
 	}
 	s.metaBuf = meta{decree, timestampUS}.append(s.metaBuf[:0])
 	if err := b.Set(metaKey, s.metaBuf, nil); err != nil {
