@@ -153,6 +153,11 @@ func (r *replica) propose() {
 	if len(r.queue) == 0 || !r.core.Serving() {
 		return
 	}
+	if r.flights.empty() && r.applied < r.core.Committed() {
+		// What was inherited is committed just now, and not yet in the store. The overlay
+		// has only this primary's own: a write evaluated now would not see it.
+		return
+	}
 	most := int(r.srv.cfg.Replica.MaxBatchBytes)
 	store := r.store.Load()
 	var w rrdb.WriteRequest

@@ -183,7 +183,13 @@ type node struct {
 
 func startNode(t testing.TB, m *fakeMeta) *node {
 	t.Helper()
+	return startNodeWith(t, m, func(*config.Config) {})
+}
+
+func startNodeWith(t testing.TB, m *fakeMeta, change func(*config.Config)) *node {
+	t.Helper()
 	n := &node{t: t, cfg: testConfig(t)}
+	change(&n.cfg)
 	n.cfg.Cluster.MetaServers = []string{m.addr}
 	n.cfg.Replica.Listen = "127.0.0.1:0"
 	n.cfg.Replica.DataDirs = []string{filepath.Join(t.TempDir(), "data")}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/config"
 	"pegasus/gen/metaadmin"
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
@@ -28,10 +29,16 @@ type group struct {
 
 func newGroup(t testing.TB, nodes int) *group {
 	t.Helper()
+	return newGroupWith(t, nodes, func(*config.Config) {})
+}
+
+// newGroupWith is newGroup with a configuration that change has changed.
+func newGroupWith(t testing.TB, nodes int, change func(*config.Config)) *group {
+	t.Helper()
 	g := &group{t: t, meta: newFakeMeta(t, 1), gpid: base.Gpid{AppID: 1}, pool: rpc.NewPool(rpc.PoolOptions{})}
 	t.Cleanup(g.pool.Close)
 	for range nodes {
-		g.nodes = append(g.nodes, startNode(t, g.meta))
+		g.nodes = append(g.nodes, startNodeWith(t, g.meta, change))
 	}
 	first := g.nodes[0].srv.Addr()
 	g.insist("the first node is primary", func() bool { return g.meta.config(g.gpid).Primary == first && g.serving(0) },
