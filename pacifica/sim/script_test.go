@@ -36,6 +36,9 @@ func TestScripts(t *testing.T) {
 				}
 				out.WriteString(got)
 			}
+			if strings.Contains(out.String(), "VIOLATION") {
+				t.Errorf("%s: %s", d.Pos, out.String())
+			}
 			if out.Len() == 0 {
 				return "ok\n"
 			}
