@@ -215,3 +215,47 @@ func rowArg(hashKey, sortKey string) tbin.Encoder { return blobArg(rowKey(hashKe
 type blobArg []byte
 
 func (b blobArg) AppendThrift(to []byte) []byte { return tbin.AppendBytes(to, b) }
+
+// TestCloseWhileStalled: writes hang in the engine for want of space. Close gives up on
+// them, and what they hold stays open.
+func TestCloseWhileStalled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for Close's patience")
+	}
+	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes = 256 << 10 })
+	on := h.faulty(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".sst") {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	on.Store(true)
+	s := h.store
+	h.store = nil
+	written := make(chan error, 1)
+	go func() {
+		p := AppendOp(nil, Op{Key: rowKey("h", "s"), Value: make([]byte, 64<<10)})
+		for d := int64(1); ; d++ {
+			if err := s.Apply(d, d, p); err != nil {
+				written <- err
+				return
+			}
+		}
+	}()
+	waitFor(t, "writes to hang", func() bool {
+		before := s.LastApplied()
+		return before > 10 && s.db.Metrics().MemTable.Count > 3 && before == s.LastApplied()
+	})
+	s.fail(errors.New("told so by the test")) // for Close's patience to be short
+	if err := s.Close(); !errors.Is(err, ErrFailed) {
+		t.Errorf("close: %v", err)
+	}
+	select {
+	case err := <-written:
+		t.Errorf("the write came back: %v", err)
+	default:
+	}
+	if _, err := Open(h.options()); err == nil || errors.Is(err, ErrCorrupt) {
+		t.Errorf("opening it while it is open: %v", err)
+	}
+}

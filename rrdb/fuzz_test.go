@@ -106,9 +106,7 @@ func FuzzRead(f *testing.F) {
 				name, arg = CodeScan, (&idl.ScanRequest{ContextId: s.ContextId}).AppendThrift(nil)
 			}
 		}
-		if n := h.store.refs.Load(); n != 0 {
-			t.Fatalf("%d calls are still counted", n)
-		}
+		waitFor(t, "all calls to have ended", func() bool { return h.store.refs.Load() == 0 })
 		if h.store.Failed() != nil || len(h.errs) > 0 {
 			t.Fatalf("the store met an error: %v", h.store.Failed())
 		}

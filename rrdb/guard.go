@@ -2,6 +2,7 @@ package rrdb
 
 import (
 	"os"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -17,12 +18,30 @@ type guardedFS struct {
 	s *Store
 }
 
-// refuse returns the store's failure. For an engine that is open it waits until the store
-// is being closed: failed work is begun again at once, for ever.
+// retryPause is how long an error waits before the engine is told of it. A flush or
+// compaction that failed is begun again at once, for ever, and would take a core for it.
+const retryPause = 100 * time.Millisecond
+
+// refuse returns the store's failure. For an engine that is open it waits until that is
+// being closed.
 func (g guardedFS) refuse() error {
 	err := g.s.failure.get()
 	if err != nil && g.s.failure.opened.Load() {
-		<-g.s.closed
+		<-g.s.released
+	}
+	return err
+}
+
+// slow passes an error on, after a while.
+func (s *Store) slow(err error) error {
+	if err == nil || !s.failure.opened.Load() || s.failure.get() != nil {
+		return err
+	}
+	pause := time.NewTimer(retryPause)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-s.released:
 	}
 	return err
 }
@@ -32,7 +51,8 @@ func (g guardedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 	if err := g.refuse(); err != nil {
 		return nil, err
 	}
-	return g.guard(g.FS.Create(name, c))
+	f, err := g.FS.Create(name, c)
+	return g.guard(f, g.s.slow(err))
 }
 
 // OpenReadWrite implements vfs.FS.
@@ -111,7 +131,8 @@ func (f guardedFile) Write(p []byte) (int, error) {
 	if err := f.s.failure.get(); err != nil {
 		return 0, err
 	}
-	return f.File.Write(p)
+	n, err := f.File.Write(p)
+	return n, f.s.slow(err)
 }
 
 // WriteAt implements vfs.File.
@@ -127,7 +148,7 @@ func (f guardedFile) Sync() error {
 	if err := f.s.failure.get(); err != nil {
 		return err
 	}
-	return f.File.Sync()
+	return f.s.slow(f.File.Sync())
 }
 
 // SyncData implements vfs.File.
@@ -135,5 +156,5 @@ func (f guardedFile) SyncData() error {
 	if err := f.s.failure.get(); err != nil {
 		return err
 	}
-	return f.File.SyncData()
+	return f.s.slow(f.File.SyncData())
 }

@@ -227,6 +227,9 @@ func (h *harness) flush() {
 // waitFor waits for a condition that comes about by itself.
 func waitFor(t testing.TB, what string, f func() bool) {
 	t.Helper()
+	if f() {
+		return
+	}
 	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)

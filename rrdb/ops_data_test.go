@@ -16,10 +16,10 @@ import (
 	"pegasus/gen/value"
 )
 
-// TestOperations runs the files in testdata: clients' operations and what is answered.
+// TestOperations runs the files in testdata/ops: clients' operations and what is answered.
 // In arguments \xNN stands for a byte and "-" for an empty string.
 func TestOperations(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/ops", func(t *testing.T, path string) {
 		var s *script
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if s == nil {

@@ -68,6 +68,7 @@ type Store struct {
 	closed      chan struct{} // closed when Close begins
 	drained     chan struct{} // closed when no call is in progress after that
 	drainOnce   sync.Once
+	released    chan struct{} // closed when the engine is about to be closed
 
 	applyMu   sync.Mutex
 	applied   atomic.Int64
@@ -110,6 +111,8 @@ func Open(o Options) (_ *Store, err error) {
 		id:      identity{o.Gpid.AppID, o.Gpid.PartitionIndex, o.Server},
 		drained: make(chan struct{}),
 		closed:  make(chan struct{}),
+
+		released: make(chan struct{}),
 	}
 	s.failure.init()
 	s.SetEnvs(nil)
@@ -125,27 +128,43 @@ func Open(o Options) (_ *Store, err error) {
 	return s, nil
 }
 
-// Close waits for the calls in progress, a few seconds at most for those of a failed
-// store, and closes the files. It doesn't flush: what isn't in table files must come from
-// the log again. Call Flush before to spare that.
+// Close waits for the calls in progress and closes the files. It doesn't flush: what isn't
+// in table files must come from the log again. Call Flush before to spare that.
+//
+// Calls may hang in the engine, when its disk hangs or is full and too many writes wait for
+// a flush. After half a minute, or a few seconds if the store has failed, Close gives up
+// waiting and returns an error; the files are closed when the calls come back.
 func (s *Store) Close() error {
 	if s.closeCalled.Swap(true) {
 		return ErrClosed
 	}
 	close(s.closed)
-	if s.refs.Add(closing) != closing {
-		patience := time.NewTimer(30 * time.Second)
-		defer patience.Stop()
-		select {
-		case <-s.drained:
-		case <-patience.C:
-			// Writes hang in the engine, because its disk does. Leaving it open is
-			// the lesser evil.
-			return fmt.Errorf("closing %s: calls still run: %w", s.opts.Dir, ErrFailed)
-		}
-	}
 	s.shared.sessions.drop(s)
+	if s.refs.Add(closing) == closing {
+		return s.finish()
+	}
+	patience := time.NewTimer(30 * time.Second)
+	defer patience.Stop()
+	if s.failure.get() != nil {
+		patience.Reset(3 * time.Second)
+	}
+	select {
+	case <-s.drained:
+		return s.finish()
+	case <-patience.C:
+	}
+	go func() {
+		<-s.drained
+		s.log.WithError(s.finish()).Warn("the store that could not be closed is closed now")
+	}()
+	return fmt.Errorf("closing %s: calls still run: %w", s.opts.Dir, ErrFailed)
+}
+
+// finish closes the files, when no call is in progress any more.
+func (s *Store) finish() error {
+	s.shared.sessions.drop(s) // a scan in progress may have stored one
 	s.shared.memory.leave(s)
+	close(s.released)
 	if err := s.closeFiles(); err != nil {
 		return fmt.Errorf("closing %s: %w", s.opts.Dir, err)
 	}
