@@ -1,0 +1,67 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Entry is one key of a Config with its value, as tools show it.
+type Entry struct {
+	Section, Name string
+	Kind          reflect.Kind // of the value; a duration and a list are strings
+	Doc           string
+	Value         string
+}
+
+// Path returns "section.name".
+func (e *Entry) Path() string { return e.Section + "." + e.Name }
+
+// Entries lists every key in the order of the documentation.
+func (c *Config) Entries() []Entry {
+	ks := keys()
+	out := make([]Entry, len(ks))
+	for i, k := range ks {
+		v := k.field(c)
+		e := Entry{Section: k.section, Name: k.name, Kind: v.Kind(), Doc: strings.TrimSpace(k.doc + " " + k.limits())}
+		switch x := v.Interface().(type) {
+		case Duration:
+			e.Kind, e.Value = reflect.String, x.D().String()
+		case []string:
+			e.Kind, e.Value = reflect.String, strings.Join(x, ",")
+		default:
+			e.Value = fmt.Sprint(x)
+		}
+		out[i] = e
+	}
+	return out
+}
+
+// Set changes the key at path ("section.name") to a value written as in a file, quotes of
+// strings left out, and checks the whole. On an error, an *Error, c is unchanged.
+func (c *Config) Set(path, value string) error {
+	for _, k := range keys() {
+		if k.path() != path {
+			continue
+		}
+		n := *c
+		text := value
+		if k.kind() == "string" || k.kind() == "duration" {
+			text = fmt.Sprintf("%q", value)
+		}
+		if strings.ContainsAny(text, "\r\n") {
+			return &Error{Key: path, Problem: "a value is one line"}
+		}
+		if _, err := toml.Decode("["+k.section+"]\n"+k.name+" = "+text+"\n", &n); err != nil {
+			return &Error{Key: path, Problem: fmt.Sprintf("%q is no %s", value, k.kind()), Fix: "write for example " + strings.Trim(k.def, `"`), cause: err}
+		}
+		if err := n.Validate(); err != nil {
+			return err
+		}
+		*c = n
+		return nil
+	}
+	return &Error{Key: path, Problem: "unknown key", Fix: "/configs lists every key"}
+}
