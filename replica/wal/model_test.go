@@ -197,8 +197,8 @@ func (s *step) do() error {
 // after the process died.
 func TestAgainstModel(t *testing.T) {
 	seeds := uint64(30)
-	if testing.Short() {
-		seeds = 5
+	if raceEnabled || testing.Short() {
+		seeds = 6
 	}
 	for seed := range seeds {
 		rng := rand.New(rand.NewPCG(seed, 2))
