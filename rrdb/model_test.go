@@ -438,7 +438,7 @@ func compareContent(t testing.TB, s *Store, want model) {
 		}
 		e, _, data, _ := splitValue(it.Value())
 		if got := (modelRow{string(data), e}); got != want[string(it.Key())] {
-			t.Fatalf("row %q is %+v, should be %+v", it.Key(), got, want[string(it.Key())])
+			t.Fatalf("row %q is %.50q, %d; should be %.50q, %d", it.Key(), got.value, got.expire, want[string(it.Key())].value, want[string(it.Key())].expire)
 		}
 		n++
 	}
