@@ -42,8 +42,8 @@ func (r *run) split(i int) (head, tail run) {
 	return head, tail
 }
 
-// replica is what the log knows of one replica. serial and tail belong to the writer
-// goroutine; the rest is guarded by Log.ix.
+// replica is what the log knows of one replica. serial and tail belong to who writes; the
+// rest is guarded by Log.ix.
 type replica struct {
 	gpid base.Gpid
 	// runs are in the order of decrees and don't overlap.

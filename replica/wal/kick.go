@@ -7,14 +7,7 @@ package wal
 // AppendHeld is Append, but that the writer goroutine isn't woken: the caller must call
 // Kick soon, without locks that a callback takes.
 func (l *Log) AppendHeld(entries []Entry, done func(error)) {
-	l.mu.Lock()
-	if l.closing {
-		l.mu.Unlock()
-		go done(ErrClosed)
-		return
-	}
-	l.queue = append(l.queue, item{kind: kindMutation, entries: entries, done: done})
-	l.mu.Unlock()
+	l.enqueue(item{kind: kindMutation, entries: entries, done: done}, false)
 }
 
 // Kick writes what is queued on the caller's goroutine, callbacks included, if that is

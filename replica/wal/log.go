@@ -192,26 +192,27 @@ type Log struct {
 //
 // An entry replaces one of the same decree; it leaves those above it.
 func (l *Log) Append(entries []Entry, done func(error)) {
-	l.enqueue(item{kind: kindMutation, entries: entries, done: done})
+	l.enqueue(item{kind: kindMutation, entries: entries, done: done}, true)
 }
 
 // Truncate makes all entries above decree void. For done see Append.
 func (l *Log) Truncate(g base.Gpid, decree int64, done func(error)) {
-	l.enqueue(item{kind: kindTruncate, gpid: g, decree: decree, done: done})
+	l.enqueue(item{kind: kindTruncate, gpid: g, decree: decree, done: done}, true)
 }
 
 // Reset makes all entries void: the replica was learned anew from a checkpoint at decree.
 // It takes the mark of damage away. For done see Append.
 func (l *Log) Reset(g base.Gpid, decree int64, done func(error)) {
-	l.enqueue(item{kind: kindReset, gpid: g, decree: decree, done: done})
+	l.enqueue(item{kind: kindReset, gpid: g, decree: decree, done: done}, true)
 }
 
 // Drop forgets the replica. For done see Append.
 func (l *Log) Drop(g base.Gpid, done func(error)) {
-	l.enqueue(item{kind: kindDrop, gpid: g, done: done})
+	l.enqueue(item{kind: kindDrop, gpid: g, done: done}, true)
 }
 
-func (l *Log) enqueue(it item) {
+// enqueue queues it; wake: and wakes the writer goroutine, unless somebody writes.
+func (l *Log) enqueue(it item, wake bool) {
 	if it.done == nil {
 		it.done = func(error) {}
 	}
@@ -223,9 +224,9 @@ func (l *Log) enqueue(it item) {
 		return
 	}
 	l.queue = append(l.queue, it)
-	idle := !l.busy // else who is busy looks again
+	wake = wake && !l.busy // else who is busy looks again
 	l.mu.Unlock()
-	if idle {
+	if wake {
 		l.work.Signal()
 	}
 }

@@ -17,8 +17,8 @@ const (
 	bigBuffer = 4 * maxBatch
 )
 
-// writer is the state of the writer goroutine. Before it runs Open uses it, and Close
-// when it is gone.
+// writer is the state of writing. It belongs to who has set Log.busy: the writer goroutine
+// or one in Kick; to Open before that, and to Close when the writer goroutine is gone.
 type writer struct {
 	active *segment
 	// allocated is how far blocks are reserved.
@@ -183,8 +183,8 @@ func (l *Log) encodeEntry(r *replica, e *Entry) {
 	l.stats.entries.Add(1)
 }
 
-// replica returns the record of g, new if need be. Only the writer goroutine changes the
-// map, so that it can look things up without the lock.
+// replica returns the record of g, new if need be. Only who is busy changes the map, so
+// that it can look things up without the lock.
 func (l *Log) replica(g base.Gpid) *replica {
 	r := l.replicas[g]
 	if r == nil {
