@@ -59,6 +59,31 @@ func TestApplyOrder(t *testing.T) {
 	}
 }
 
+func TestApplyAll(t *testing.T) {
+	h := newHarness(t, nil)
+	put := func(v string) []byte { return AppendOp(nil, Op{Key: rowKey("h", "s"), Value: []byte(v)}) }
+	gap := []Mutation{{1, 11, put("1")}, {3, 13, put("3")}}
+	if err := h.store.ApplyAll(gap); !errors.Is(err, base.ErrInvalidState) {
+		t.Errorf("a gap: %v", err)
+	}
+	bad := []Mutation{{1, 11, put("1")}, {2, 12, []byte{0xff}}}
+	if err := h.store.ApplyAll(bad); !errors.Is(err, base.ErrInvalidData) {
+		t.Errorf("a bad payload: %v", err)
+	}
+	if h.store.LastApplied() != 0 {
+		t.Errorf("applied %d", h.store.LastApplied())
+	}
+	compareContent(t, h.store, model{})
+	// The same row several times: the last wins, each with its own timestamp.
+	if err := h.store.ApplyAll([]Mutation{{1, 11, put("1")}, {2, 12, nil}, {3, 13, put("3")}}); err != nil {
+		t.Fatal(err)
+	}
+	if h.store.LastApplied() != 3 || h.store.LastTimestamp() != 13 || !h.store.Calm() {
+		t.Errorf("applied %d at %d, calm %t", h.store.LastApplied(), h.store.LastTimestamp(), h.store.Calm())
+	}
+	compareContent(t, h.store, model{string(rowKey("h", "s")): {value: "3"}})
+}
+
 func TestLargeMutation(t *testing.T) {
 	// Larger than a memtable: the engine takes it as one of its own.
 	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes = 256 << 10 })
