@@ -73,3 +73,51 @@ func benchmarkAppend(b *testing.B, mode string, writers, size int) {
 		b.Errorf("%d fdatasyncs for %d entries", s.Syncs, b.N)
 	}
 }
+
+// sharedLog fills a log with n entries of 200 bytes for each of 64 replicas.
+func sharedLog(b *testing.B, o Options, n int64) *Log {
+	b.Helper()
+	l := mustOpen(b, o)
+	payload := make([]byte, 200)
+	for d := int64(1); d <= n; d++ {
+		var es []Entry
+		for w := range 64 {
+			es = append(es, Entry{Gpid: g(w), Ballot: 1, Decree: d, Committed: d - 1, Payload: payload})
+		}
+		mustAppend(b, l, es...)
+	}
+	return l
+}
+
+// BenchmarkOpen measures recovery, by the bytes of the log.
+func BenchmarkOpen(b *testing.B) {
+	o := Options{Dir: b.TempDir(), Config: benchConfig(syncOS), Logger: quiet()}
+	l := sharedLog(b, o, 4000)
+	b.SetBytes(l.Stats().TotalBytes)
+	mustClose(b, l)
+	b.ReportAllocs()
+	for b.Loop() {
+		l := mustOpen(b, o)
+		b.StopTimer()
+		if got := l.State(g(5)).Last; got != 4000 {
+			b.Fatalf("last is %d", got)
+		}
+		mustClose(b, l)
+		b.StartTimer()
+	}
+}
+
+// BenchmarkReplay reads the entries of one replica out of a log that 64 share.
+func BenchmarkReplay(b *testing.B) {
+	o := Options{Dir: b.TempDir(), Config: benchConfig(syncOS), Logger: quiet()}
+	const n = 4000
+	l := sharedLog(b, o, n)
+	defer l.Close()
+	b.SetBytes(n * 200)
+	b.ReportAllocs()
+	for b.Loop() {
+		if es, err := readAll(l, g(5), 1); err != nil || len(es) != n {
+			b.Fatalf("%d entries, %v", len(es), err)
+		}
+	}
+}

@@ -83,6 +83,13 @@
 // than a second after it (an idle log gets one more mark), and a newest segment that was
 // shortened. The log's own fault then is a lost suffix, never wrong entries.
 //
+// # Goroutines
+//
+// One goroutine writes: it takes all that is queued, encodes it into one buffer, writes
+// and syncs it, brings the index up to date, and calls the callbacks. With sync "os" a
+// caller may do that itself (AppendHeld, Kick). A second goroutine seals full segments and
+// lets old ones go. Readers share the index with them and hold the segments that they read.
+//
 // # Failure
 //
 // A failed write or sync is never repeated: pages that a failed fsync left may be marked

@@ -306,7 +306,9 @@ func (l *Log) DamageOf(g base.Gpid) (Damage, bool) {
 }
 
 // SetRetention says that the replica needs no entries up to decree. A smaller decree
-// than before protects what is still there. It isn't durable by itself.
+// than before protects what is still there. It isn't durable by itself, and does nothing
+// for a replica that the log doesn't know. A replica whose retention nobody moves, and
+// that nobody drops, keeps the log from becoming smaller.
 func (l *Log) SetRetention(g base.Gpid, decree int64) {
 	l.ix.Lock()
 	r := l.replicas[g]

@@ -12,7 +12,7 @@ const (
 	// entries of one replica stand among those of others, and reading over small gaps is
 	// cheaper than reading twice.
 	maxRead = 1 << 16
-	maxGap  = 16 << 10
+	maxGap  = 4 << 10
 	maxSpan = 1 << 20
 )
 

@@ -351,7 +351,7 @@ func (r *recovery) readSegment(i int) error {
 		if r.mayCut(i, off) {
 			r.cut = true
 			f.end = off
-			return nil
+			return r.tellCut(i, off)
 		}
 		r.damage(fmt.Sprintf("%s is damaged", position{f.seq, off}))
 		if off, ok, err = r.next(f, off, limit); err != nil || !ok {
@@ -373,6 +373,20 @@ func (r *recovery) mayCut(i int, off int64) bool {
 		}
 	}
 	return true
+}
+
+// tellCut warns if what is cut off was more than the end of one write.
+func (r *recovery) tellCut(i int, off int64) error {
+	f := r.files[i]
+	_, found, err := f.nextMark(r.l.id, off, f.window.size)
+	if err != nil {
+		return err
+	}
+	if later := len(r.files) - 1 - i; found || later > 0 {
+		r.l.logger.WithFields(logrus.Fields{"at": position{f.seq, off}.String(), "later_segments": later}).
+			Warn("the replication log is cut: what follows was never synced, and isn't whole")
+	}
+	return nil
 }
 
 // next finds where to go on after an invalid record at off.

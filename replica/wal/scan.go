@@ -47,6 +47,16 @@ func (w *window) get(off, n int64) ([]byte, error) {
 	return w.buf[off-w.off:][:n], nil
 }
 
+// rest returns what the buffer has from off on, after reading if it has less than least.
+func (w *window) rest(off, least int64) ([]byte, error) {
+	if off < w.off || off+least > w.off+int64(len(w.buf)) {
+		if b, err := w.get(off, least); len(b) == 0 {
+			return nil, err
+		}
+	}
+	return w.buf[off-w.off:], nil
+}
+
 // file is a segment that is being recovered.
 type file struct {
 	*segment
@@ -104,10 +114,11 @@ func (f *file) record(off, limit int64) (rec record, ok bool, err error) {
 func (f *file) nextMark(id uint64, off, limit int64) (mark, bool, error) {
 	limit = min(limit, f.window.size)
 	for at := off + recordHeaderSize; at+markBodySize <= limit; {
-		b, err := f.get(at, min(windowSize, limit-at))
+		b, err := f.rest(at, markBodySize)
 		if err != nil {
 			return mark{}, false, f.readError(at, err)
 		}
+		b = b[:min(int64(len(b)), limit-at)]
 		i := bytes.Index(b, []byte(markMagic))
 		if i < 0 {
 			// The magic may begin in the last bytes of this part.
