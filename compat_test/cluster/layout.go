@@ -33,6 +33,38 @@ func (c *Cluster) MetaCall(code string, arg, res value.Value, err func() base.Er
 	})
 }
 
+// Leader returns the name of the meta that answers for the cluster.
+func (c *Cluster) Leader() (string, error) {
+	name := ""
+	err := Poll(30*time.Second, func() error {
+		for _, m := range c.Metas() {
+			var res metaadmin.ConfigurationListNodesResponse
+			err := wire.Call(m, "RPC_CM_LIST_NODES", base.Gpid{}, 0, &metaadmin.ConfigurationListNodesRequest{}, &res, callTime)
+			if err == nil && res.Err == base.ErrOK {
+				name = c.Name(m)
+				return nil
+			}
+		}
+		return errors.New("no meta leads")
+	})
+	return name, err
+}
+
+// Lead makes a meta the leader, by killing and restarting the one that is until the others
+// elect the right one.
+func (c *Cluster) Lead(meta string) error {
+	for range 20 {
+		now, err := c.Leader()
+		if err != nil || now == meta {
+			return err
+		}
+		if err := errors.Join(c.Kill(now), c.Restart(now)); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%s was never elected", meta)
+}
+
 // Config returns the configuration of a table as its meta tells it to clients.
 func (c *Cluster) Config(table string) (*layer2.QueryCfgResponse, error) {
 	var res layer2.QueryCfgResponse

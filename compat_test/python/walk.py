@@ -263,7 +263,7 @@ class Walk(object):
         eq('values, not asked', set(ret[1].values()), {b''})
         for ft, pattern, n in ((filter_type.FT_MATCH_PREFIX, 's12', 10),
                                (filter_type.FT_MATCH_POSTFIX, '7', 25),
-                               (filter_type.FT_MATCH_ANYWHERE, '24', 12),
+                               (filter_type.FT_MATCH_ANYWHERE, '24', 13),
                                (filter_type.FT_NO_FILTER, '', 250),
                                (filter_type.FT_MATCH_PREFIX, 'none', 0)):
             o = MultiGetOptions()
