@@ -3,6 +3,7 @@ package pacifica
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Errors of Propose.
@@ -130,6 +131,21 @@ func (c *Core) State() State {
 		}
 	}
 	return s
+}
+
+// Unchanged tells whether State still is s, but for the decrees. A primary with learners
+// always says no: their progress is part of it.
+func (c *Core) Unchanged(s *State) bool {
+	if c.status != s.Status || c.ballot != s.Ballot || c.Serving() != s.Serving || len(s.Learners) > 0 ||
+		c.cfg.Ballot != s.Config.Ballot || c.cfg.Primary != s.Config.Primary || !slices.Equal(c.cfg.Secondaries, s.Config.Secondaries) {
+		return false
+	}
+	for _, p := range c.peers {
+		if p.learner {
+			return false
+		}
+	}
+	return true
 }
 
 // Serving tells whether this is a primary that may answer reads, its lease permitting.

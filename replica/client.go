@@ -124,9 +124,10 @@ func (s *Server) onWrite(req *rpc.Request) {
 		req.ReplyError(base.ErrCapacityExceeded)
 		return
 	}
+	w := workerOf(req)
 	r.inbox.writes = append(r.inbox.writes, req)
 	r.inbox.mu.Unlock()
-	r.ring()
+	w.touch(r)
 }
 
 // mayWrite is the gate of writes, in upstream's order.
@@ -212,7 +213,7 @@ func (r *replica) refused(ws []waiter) {
 	}
 	for i := range ws {
 		if r.srv.lease.valid() {
-			ws[i].req.Reply(&ws[i].reply)
+			ws[i].req.ReplyIn(r.worker.burst, &ws[i].reply)
 		} else {
 			ws[i].req.ReplyError(base.ErrInvalidState)
 		}
@@ -250,7 +251,7 @@ func (f *flights) empty() bool { return len(f.list) == 0 }
 func (f *flights) add(fl flight) { f.list = append(f.list, fl) }
 
 // commit answers the clients of decree.
-func (f *flights) commit(decree int64) {
+func (f *flights) commit(decree int64, b *rpc.Burst) {
 	if len(f.list) == 0 || f.list[0].decree != decree {
 		return
 	}
@@ -259,7 +260,7 @@ func (f *flights) commit(decree int64) {
 		if !ws[i].reply.Refused() {
 			ws[i].reply.SetDecree(decree)
 		}
-		ws[i].req.Reply(&ws[i].reply)
+		ws[i].req.ReplyIn(b, &ws[i].reply)
 	}
 	f.list[0] = flight{}
 	f.list = f.list[1:]

@@ -67,7 +67,7 @@ func (s *Server) digest(args []string) (d Digest, err error) {
 	if r == nil {
 		return d, fmt.Errorf("replica %v is not here: %w", g, base.ErrObjectNotFound)
 	}
-	v := r.view.Load()
+	v := r.look()
 	d.Status, d.Ballot = v.Status.String(), v.Ballot
 	if v.failed != nil {
 		return d, fmt.Errorf("replica %v is out of service: %w", g, v.failed)

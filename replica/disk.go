@@ -30,6 +30,17 @@ type dataDir struct {
 	tag  string
 	path string
 	log  *wal.Log
+	// batches: the log's goroutine has written some of written.
+	batches chan struct{}
+	written written
+}
+
+// batch is called by the log's goroutine after the callbacks of a batch.
+func (d *dataDir) batch() {
+	select {
+	case d.batches <- struct{}{}:
+	default:
+	}
 }
 
 // dirFormat is the version of the directory layout.
@@ -82,13 +93,13 @@ func openDataDir(tag, path, cluster, node string, cfg config.WAL, onPressure fun
 	if err := emptyDir(filepath.Join(path, "tmp")); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
-	d := &dataDir{tag: tag, path: path}
+	d := &dataDir{tag: tag, path: path, batches: make(chan struct{}, 1)}
 	here, err := d.replicas()
 	if err != nil {
 		return nil, err
 	}
 	d.log, err = wal.Open(wal.Options{FS: vfs.Default, Dir: filepath.Join(path, "wal"), Config: cfg, Logger: log.WithField("dir", tag),
-		Replicas: here, OnPressure: onPressure})
+		Replicas: here, OnPressure: onPressure, AfterBatch: d.batch})
 	if err != nil {
 		return nil, fmt.Errorf("log of data directory %s: %w", path, err)
 	}

@@ -79,7 +79,7 @@ func (g *group) view(i int) *view {
 		return &view{}
 	}
 	if r := g.nodes[i].srv.replica(g.gpid); r != nil {
-		return r.view.Load()
+		return r.look()
 	}
 	return &view{}
 }

@@ -206,7 +206,7 @@ func (s *Server) assign(p *metaadmin.ConfigurationUpdateRequest) {
 		}
 		s.endOpening(g, r)
 	}
-	v := r.view.Load()
+	v := r.look()
 	if v.Ballot != 0 || v.Last != 0 || v.Status != pacifica.Inactive {
 		return // it has a past; the meta will find out by config sync
 	}
@@ -354,7 +354,7 @@ func (s *Server) configSync(ctx context.Context, resuming bool) error {
 	known := make(map[base.Gpid]*view, len(rs))
 	stored := make([]metadata.ReplicaInfo, 0, len(rs))
 	for _, r := range rs {
-		v := r.view.Load()
+		v := r.look()
 		known[r.gpid] = v
 		stored = append(stored, metadata.ReplicaInfo{Pid: r.gpid, Ballot: v.Ballot, Status: wireStatus(v), LastCommittedDecree: v.Committed,
 			LastPreparedDecree: v.Last, LastDurableDecree: v.Committed, AppType: "pegasus", DiskTag: r.dir.tag})

@@ -33,18 +33,25 @@ type replica struct {
 	path string
 	log  *logrus.Entry
 
-	// view is what the loop publishes for readers and the gate.
-	view     atomic.Pointer[view]
+	// view is what a round publishes for readers and the gate, when it changed; the decrees,
+	// which change with every round, have a place of their own.
+	view                       atomic.Pointer[view]
+	committed, last, appliedAt atomic.Int64
+
 	flushing atomic.Bool
 
 	// store is replaced when a checkpoint is installed. A closed one answers that it is.
 	store atomic.Pointer[rrdb.Store]
 
 	inbox inbox
-	wake  chan struct{}
+	wake  chan struct{} // a token makes the goroutine carry out rounds
 	done  chan struct{}
 
-	// The loop's own.
+	// Of whoever is in a round: see worker.
+	worker  *worker // where the round's messages and appends go
+	taken   work
+	infoGen int // counts changes of the table's properties in info
+	ms      []rrdb.Mutation
 	core    *pacifica.Core
 	info    replicaInfo
 	overlay *rrdb.Overlay
@@ -60,17 +67,21 @@ type replica struct {
 type view struct {
 	pacifica.State
 	info    replicaInfo
-	applied int64
+	infoGen int
+	applied int64 // in a copy that look returns
 	failed  error
 	// members is how many replicas would hold a write now; least is how many must.
 	members, least int
 	suspect        bool
 }
 
-// inbox gathers what the loop has to do.
+// inbox gathers what the next round has to do.
 type inbox struct {
 	mu     sync.Mutex
 	closed bool
+	// running: somebody is in a round, or a token for the goroutine is on its way. Who put
+	// work in and found it set is done.
+	running bool
 	work
 }
 
@@ -79,9 +90,16 @@ type work struct {
 	messages  []pacifica.Message
 	persisted []placed
 	calls     []func()
+	ticked    bool
+	// patient: something of it may have to wait for a disk, so it is for the goroutine.
+	patient bool
 }
 
 type placed struct{ ballot, decree int64 }
+
+func (w *work) empty() bool {
+	return len(w.writes) == 0 && len(w.messages) == 0 && len(w.persisted) == 0 && len(w.calls) == 0 && !w.ticked
+}
 
 // openReplica opens what is on the disk, or, given fresh, makes a new replica of it.
 func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*replica, error) {
@@ -266,56 +284,29 @@ func (r *replica) post(f func()) {
 	r.ring()
 }
 
+// deliver queues a message; the caller sees to it that a round follows.
 func (r *replica) deliver(m pacifica.Message) {
+	v := r.view.Load()
 	r.inbox.mu.Lock()
 	if !r.inbox.closed {
 		r.inbox.messages = append(r.inbox.messages, m)
+		// A new ballot or role has to be written down.
+		r.inbox.patient = r.inbox.patient || m.Ballot != v.Ballot || m.Type == pacifica.MsgSnapshot || v.suspect ||
+			m.Type == pacifica.MsgPrepare && m.Role != v.Status
 	}
 	r.inbox.mu.Unlock()
-	r.ring()
-}
-
-func (r *replica) ring() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (r *replica) run() {
-	t := time.NewTicker(tick)
-	defer t.Stop()
-	defer close(r.done)
-	var w work
-	for {
-		ticked := false
-		select {
-		case <-r.wake:
-		case <-t.C:
-			ticked = true
-		}
-		r.inbox.mu.Lock()
-		closed := r.inbox.closed
-		w, r.inbox.work = r.inbox.work, recycle(w)
-		r.inbox.mu.Unlock()
-		if closed {
-			r.shut(&w)
-			return
-		}
-		r.round(&w, ticked)
-	}
 }
 
 // recycle empties w for its next use.
-func recycle(w work) work {
+func (w *work) recycle() {
 	clear(w.writes)
 	clear(w.messages)
 	clear(w.calls)
-	return work{w.writes[:0], w.messages[:0], w.persisted[:0], w.calls[:0]}
+	*w = work{writes: w.writes[:0], messages: w.messages[:0], persisted: w.persisted[:0], calls: w.calls[:0]}
 }
 
 // round handles everything that gathered since the last one.
-func (r *replica) round(w *work, ticked bool) {
+func (r *replica) round(w *work) {
 	for _, f := range w.calls {
 		f()
 	}
@@ -330,7 +321,7 @@ func (r *replica) round(w *work, ticked bool) {
 	for _, p := range w.persisted {
 		r.core.Persisted(p.ballot, p.decree)
 	}
-	if ticked {
+	if w.ticked {
 		r.core.Tick()
 	}
 	r.queue = append(r.queue, w.writes...)
@@ -374,20 +365,23 @@ func (r *replica) handle(rd *pacifica.Ready) {
 		}
 	}
 	if n := len(rd.Append); n > 0 {
-		es := make([]wal.Entry, n)
+		a := newAppending(r)
 		for i := range rd.Append {
 			e := &rd.Append[i]
-			es[i] = wal.Entry{Gpid: r.gpid, Ballot: e.Ballot, Decree: e.Decree, Committed: rd.Committed, Timestamp: e.Timestamp, Payload: e.Payload}
+			a.entries = append(a.entries, wal.Entry{Gpid: r.gpid, Ballot: e.Ballot, Decree: e.Decree, Committed: rd.Committed, Timestamp: e.Timestamp, Payload: e.Payload})
 		}
-		last := placed{rd.Append[n-1].Ballot, rd.Append[n-1].Decree}
-		r.dir.log.Append(es, func(err error) { r.logged(last, err) })
+		a.last = placed{rd.Append[n-1].Ballot, rd.Append[n-1].Decree}
+		if r.srv.syncs {
+			r.dir.log.Append(a.entries, a.done)
+		} else {
+			r.dir.log.AppendHeld(a.entries, a.done)
+			r.worker.held(r.dir)
+		}
 	}
 	r.send(rd.Messages)
-	for i := range rd.Commit {
-		if err := r.apply(&rd.Commit[i]); err != nil {
-			r.fail(err)
-			return
-		}
+	if err := r.applyAll(rd.Commit); err != nil {
+		r.fail(err)
+		return
 	}
 	if len(rd.Changes) > 0 {
 		// Who learns from the meta of a change must find this replica aware of it.
@@ -401,8 +395,33 @@ func (r *replica) handle(rd *pacifica.Ready) {
 	}
 }
 
-// logged is called by the log once an append is durable.
-func (r *replica) logged(p placed, err error) {
+// appending is one append on its way to the log.
+type appending struct {
+	r       *replica
+	entries []wal.Entry
+	last    placed
+	done    func(error) // the method logged
+}
+
+var appendings sync.Pool
+
+func newAppending(r *replica) *appending {
+	a, _ := appendings.Get().(*appending)
+	if a == nil {
+		a = new(appending)
+		a.done = a.logged
+	}
+	a.r = r
+	return a
+}
+
+// logged is called by the log once an append is durable. What follows from it is done by
+// who takes the directory's written replicas.
+func (a *appending) logged(err error) {
+	r, p := a.r, a.last
+	clear(a.entries)
+	a.r, a.entries = nil, a.entries[:0]
+	appendings.Put(a)
 	if err != nil {
 		r.post(func() { r.fail(fmt.Errorf("log: %w", err)) })
 		return
@@ -412,17 +431,36 @@ func (r *replica) logged(p placed, err error) {
 		r.inbox.persisted = append(r.inbox.persisted, p)
 	}
 	r.inbox.mu.Unlock()
-	r.ring()
+	r.dir.wrote(r)
 }
 
-// apply gives a committed mutation to the store and answers who waits for it.
-func (r *replica) apply(e *pacifica.Entry) error {
-	if err := r.store.Load().Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
-		return fmt.Errorf("apply decree %d: %w", e.Decree, err)
+// maxApply is how many bytes of mutations make one batch of the store.
+const maxApply = 1 << 20
+
+// applyAll gives committed mutations to the store and answers who waits for them.
+func (r *replica) applyAll(es []pacifica.Entry) error {
+	for len(es) > 0 {
+		n, size := 0, 0
+		r.ms = r.ms[:0]
+		for n < len(es) && (n == 0 || size+len(es[n].Payload) <= maxApply) {
+			e := &es[n]
+			r.ms = append(r.ms, rrdb.Mutation{Decree: e.Decree, TimestampUS: e.Timestamp, Payload: e.Payload})
+			size += len(e.Payload)
+			n++
+		}
+		err := r.store.Load().ApplyAll(r.ms)
+		clear(r.ms)
+		if err != nil {
+			return err
+		}
+		last := es[n-1].Decree
+		r.applied = last
+		r.overlay.Remove(last)
+		for i := range es[:n] {
+			r.flights.commit(es[i].Decree, r.worker.burst)
+		}
+		es = es[n:]
 	}
-	r.applied = e.Decree
-	r.overlay.Remove(e.Decree)
-	r.flights.commit(e.Decree)
 	return nil
 }
 
@@ -457,14 +495,21 @@ func (r *replica) refuse(reqs []*rpc.Request, code base.ErrorCode) {
 	}
 }
 
-// publish makes the loop's state visible.
+// publish makes the state visible.
 func (r *replica) publish() {
-	st := r.core.State()
-	if st.Status != pacifica.Primary && (len(r.queue) > 0 || !r.flights.empty()) {
+	r.committed.Store(r.core.Committed())
+	r.last.Store(r.core.Last())
+	r.appliedAt.Store(r.applied)
+	if r.core.Status() != pacifica.Primary && (len(r.queue) > 0 || !r.flights.empty()) {
 		r.abandon()
 	}
 	old := r.view.Load()
-	v := &view{State: st, info: r.info, applied: r.applied, failed: r.failed, suspect: r.suspect}
+	if old != nil && r.core.Unchanged(&old.State) && old.infoGen == r.infoGen && old.info.Ballot == r.info.Ballot &&
+		old.info.Store == r.info.Store && old.failed == r.failed && old.suspect == r.suspect {
+		return
+	}
+	st := r.core.State()
+	v := &view{State: st, info: r.info, infoGen: r.infoGen, failed: r.failed, suspect: r.suspect}
 	if st.Status == pacifica.Primary {
 		// A learner that the meta was asked for holds each write before it is acknowledged,
 		// as a member does.
@@ -482,6 +527,14 @@ func (r *replica) publish() {
 		r.log.Infof("%v at ballot %d (was %v at %d), committed %d, prepared %d", v.Status, v.Ballot, old.Status, old.Ballot, v.Committed, v.Last)
 	}
 	r.view.Store(v)
+}
+
+// look returns the view with the decrees as they are now.
+func (r *replica) look() *view {
+	v := *r.view.Load()
+	v.applied = r.appliedAt.Load()
+	v.Committed, v.Last = r.committed.Load(), r.last.Load()
+	return &v
 }
 
 // least is how many members a partition of this table must have to accept writes.
@@ -514,6 +567,7 @@ func (r *replica) update(a *layer2.AppInfo) {
 		return
 	}
 	r.info.AppName, r.info.Partitions, r.info.MaxReplica, r.info.Envs = a.AppName, a.PartitionCount, a.MaxReplicaCount, envs
+	r.infoGen++
 	if err := writeJSON(r.infoName(), &r.info); err != nil {
 		r.fail(fmt.Errorf("store table properties: %w", err))
 		return
@@ -540,7 +594,7 @@ func (r *replica) close() error {
 	r.inbox.mu.Lock()
 	r.inbox.closed = true
 	r.inbox.mu.Unlock()
-	r.ring()
+	r.ring() // who is in a round will see it, and leave the rest to the goroutine
 	<-r.done
 	if err := r.store.Load().Close(); err != nil {
 		return fmt.Errorf("replica %v: %w", r.gpid, err)

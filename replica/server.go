@@ -45,6 +45,9 @@ type Server struct {
 	opening  map[base.Gpid]bool
 	closed   bool
 
+	syncs bool          // the log syncs each batch
+	halt  chan struct{} // ends what replicas need until they are closed
+
 	sync    chan struct{}
 	syncing sync.Mutex // one config sync at a time
 	ctx     context.Context
@@ -108,6 +111,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s := &Server{cfg: cfg, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
 		pool: rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}), lease: newLease(cfg.FD.Lease.D()),
 		replicas: map[base.Gpid]*replica{}, opening: map[base.Gpid]bool{}, sync: make(chan struct{}, 1),
+		halt: make(chan struct{}), syncs: cfg.WAL.Sync != "os",
 		copies: make(chan struct{}, max(1, cfg.Replica.LearnConcurrency))}
 	s.name = s.hostPort.String()
 	s.meta = newMetaLink(s.pool, cfg.Cluster.MetaServers, s.addr, log)
@@ -121,6 +125,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	}
 	s.rpc = rpc.NewServer(cfg.RPC, s.handlers(), s.http(), log)
 	s.rpc.Advertise(s.addr)
+	s.rpc.AfterBatch(s.afterBatch)
 	return s, nil
 }
 
@@ -133,6 +138,7 @@ func (s *Server) openDirs() error {
 			return err
 		}
 		s.dirs = append(s.dirs, d)
+		s.spawn(func() { s.follow(d) })
 	}
 	if len(s.dirs) == 0 {
 		return errors.New("replica.data_dirs is empty: name at least one directory")
@@ -191,6 +197,7 @@ func (s *Server) Serve(l net.Listener) error {
 	s.spawn(func() { s.beat(s.ctx) })
 	s.spawn(func() { s.syncLoop(s.ctx) })
 	s.spawn(func() { s.housekeep(s.ctx) })
+	s.spawn(s.tickLoop)
 	return s.rpc.Serve(l)
 }
 
@@ -217,6 +224,7 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, r := range rs {
 		err = errors.Join(err, r.close())
 	}
+	close(s.halt)
 	s.wg.Wait()
 	s.pool.Close()
 	s.send.close()

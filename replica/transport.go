@@ -126,7 +126,7 @@ func (r *replica) send(ms []pacifica.Message) {
 	for i := range ms {
 		m := &ms[i]
 		to := m.To
-		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m}, OneWay: true, From: r.srv.addr}
+		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m}, OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
 		if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
 			out.OneWay = false
 			r.srv.pool.Go(r.srv.peerName(to), pingTimeout, out, func(_ []byte, err error) {
@@ -147,7 +147,7 @@ func (s *Server) onMessage(req *rpc.Request) {
 		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
-	gpid := req.Gpid
+	gpid, w := req.Gpid, workerOf(req)
 	if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
 		req.Reply(empty{})
 	} else {
@@ -161,6 +161,7 @@ func (s *Server) onMessage(req *rpc.Request) {
 		return
 	}
 	r.deliver(m)
+	w.touch(r)
 }
 
 // payloadOf strips the pseudo field header and STOP of a body.
