@@ -111,6 +111,15 @@ func (c *cluster) list(status layer2.AppStatus) []layer2.AppInfo {
 func TestReplicaCount(t *testing.T) {
 	c := newCluster(t, 1, 4, nil)
 	c.mustCreate("adm", 4, 3)
+	stored := func() (n int) {
+		for _, f := range c.reps {
+			f.mu.Lock()
+			n += len(f.stored)
+			f.mu.Unlock()
+		}
+		return n
+	}
+	until(t, "all members hold their replicas", func() bool { return stored() == 12 })
 	for _, tc := range []struct {
 		table string
 		count int32
@@ -137,15 +146,7 @@ func TestReplicaCount(t *testing.T) {
 		t.Errorf("get: %+v", g)
 	}
 	// The surplus replicas may go.
-	until(t, "the removed replicas are thrown away", func() bool {
-		gone := 0
-		for _, f := range c.reps {
-			f.mu.Lock()
-			gone += len(f.gc)
-			f.mu.Unlock()
-		}
-		return gone == 8
-	})
+	until(t, "the removed replicas are thrown away", func() bool { return stored() == 4 })
 	var r metaadmin.ConfigurationSetMaxReplicaCountResponse
 	c.ask("RPC_CM_SET_MAX_REPLICA_COUNT", &metaadmin.ConfigurationSetMaxReplicaCountRequest{AppName: "adm", MaxReplicaCount: 4}, &r)
 	c.whole("adm", 4)

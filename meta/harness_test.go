@@ -115,6 +115,13 @@ func newCluster(t testing.TB, metas, replicas int, change func(*config.Config)) 
 		c.addReplica()
 	}
 	c.leader()
+	for _, f := range c.reps {
+		until(t, "every replica server is acknowledged", func() bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return !f.acked.IsZero()
+		})
+	}
 	return c
 }
 

@@ -14,6 +14,7 @@ import (
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"github.com/sirupsen/logrus"
 	"go.etcd.io/bbolt"
+	"golang.org/x/time/rate"
 
 	"pegasus/base"
 	"pegasus/meta/state"
@@ -45,7 +46,9 @@ func serverAddresses(names []string) []raft.ServerAddress {
 
 // openQuorum opens the log and the snapshots of the data directory.
 func openQuorum(s *Server) (*quorum, error) {
-	q := &quorum{dir: s.cfg.Meta.DataDir, notify: make(chan bool, 16), logs: &logWriter{s.log.WithField("part", "raft")}}
+	q := &quorum{dir: s.cfg.Meta.DataDir, notify: make(chan bool, 16), logs: &logWriter{
+		log: s.log.WithField("part", "raft"), failing: rate.Sometimes{First: 2, Interval: 10 * time.Second},
+	}}
 	var err error
 	q.store, err = raftboltdb.New(raftboltdb.Options{
 		Path:        filepath.Join(q.dir, "raft.db"),
@@ -170,7 +173,10 @@ func (q *quorum) close() error {
 }
 
 // logWriter gives raft's log lines to ours.
-type logWriter struct{ log *logrus.Entry }
+type logWriter struct {
+	log     *logrus.Entry
+	failing rate.Sometimes // lines about peers that don't answer come in floods
+}
 
 var _ io.Writer = (*logWriter)(nil)
 
@@ -179,10 +185,13 @@ func (w *logWriter) Write(b []byte) (int, error) {
 	line := strings.TrimSpace(string(b))
 	level, msg, _ := strings.Cut(strings.TrimPrefix(line, "["), "]")
 	msg = strings.TrimSpace(msg)
-	switch level {
-	case "ERROR":
+	switch {
+	case strings.Contains(msg, ": failed to "):
+		w.log.Debug(msg)
+		w.failing.Do(func() { w.log.Warn(msg) })
+	case level == "ERROR":
 		w.log.Error(msg)
-	case "WARN":
+	case level == "WARN":
 		w.log.Warn(msg)
 	default:
 		w.log.Debug(msg)

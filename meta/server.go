@@ -52,10 +52,11 @@ type Server struct {
 
 	leader atomic.Pointer[leader] // nil: this server doesn't lead, or not yet
 
-	stop   context.CancelFunc
-	ctx    context.Context
-	wg     sync.WaitGroup
-	failed chan error // what ends the server
+	stop    context.CancelFunc
+	ctx     context.Context
+	wg      sync.WaitGroup
+	leading sync.WaitGroup // followLeadership
+	failed  chan error     // what ends the server
 }
 
 // New opens the data directory and prepares a server; nothing is served before Start. It
@@ -155,7 +156,7 @@ func (s *Server) Start() error {
 	if err := s.quorum.start(s); err != nil {
 		return err
 	}
-	s.wg.Go(s.followLeadership)
+	s.leading.Go(s.followLeadership)
 	s.log.Infof("meta server of cluster %q listens on %v", s.cfg.Cluster.Name, l.Addr())
 	return nil
 }
@@ -173,6 +174,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // ends. A stopped Server can't be started again.
 func (s *Server) Stop(ctx context.Context) error {
 	s.stop()
+	s.leading.Wait() // while raft still answers what a leader waits for
 	err := s.rpc.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		err = nil // what was cut off is asked again elsewhere
