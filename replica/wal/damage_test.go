@@ -356,3 +356,44 @@ func TestDamageIsAttributed(t *testing.T) {
 		t.Error("the mark stays")
 	}
 }
+
+// TestDamageWhileOpen: an entry that goes bad under an open log is an error of Read,
+// never wrong data; its segment stays, as the entry is needed and can't be moved.
+func TestDamageWhileOpen(t *testing.T) {
+	fs := vfs.NewMem()
+	o := testOptions(fs)
+	l := mustOpen(t, o)
+	mustAppend(t, l, entry(g(1), 1, 1, 40), entry(g(1), 1, 2, 40))
+	_, at, _ := l.replicas[g(1)].lookup(2)
+	f, err := fs.OpenReadWrite(fs.PathJoin(testDir, segmentName(1)), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{0xff, 0xff}, int64(at.off+at.n-2)); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if es, err := l.Read(g(1), 1, 1<<20); base.CodeOf(err) != base.ErrCorruption || len(es) != 0 ||
+		!strings.Contains(err.Error(), "decree 2 of 1.10") {
+		t.Errorf("read: %v, %v", es, err)
+	}
+	if es, err := l.Read(g(1), 1, 0); err != nil || len(es) != 1 {
+		t.Errorf("read of the entry before: %v, %v", es, err)
+	}
+	for range 20 {
+		fill(t, l, g(2), 10)
+		l.SetRetention(g(2), l.State(g(2)).Last)
+	}
+	if s := l.Stats(); s.Removed > 0 || l.State(g(1)).First != 1 {
+		t.Errorf("the segment went: %+v", s)
+	}
+	// Once it isn't needed it is no trouble.
+	l.SetRetention(g(1), 2)
+	segmentsAre(t, l, "the segments to go", func(n int) bool { return n <= 2 })
+	mustClose(t, l)
+	l = mustOpen(t, o)
+	if d := l.Damaged(); len(d) > 0 {
+		t.Errorf("damaged: %v", d)
+	}
+	mustClose(t, l)
+}

@@ -203,7 +203,7 @@ func (l *Log) commit(sync bool) error {
 	end := s.end + int64(len(b))
 	if end > w.allocated {
 		// Reserving is a courtesy to the file system; if it can't, the write will tell.
-		n := max(preallocate, end-w.allocated)
+		n := max(min(preallocate, l.opts.Config.SegmentBytes), end-w.allocated)
 		_ = s.f.Preallocate(w.allocated, n)
 		w.allocated += n
 	}
