@@ -1,0 +1,275 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/client"
+	"pegasus/gen/layer2"
+	"pegasus/rpc"
+)
+
+// Options say what a run does. Flags of cmd/faults set them.
+type Options struct {
+	Mode       string        // run, failover, killall, syncs
+	Bin        string        // the server, built by Build
+	Clock      bool          // Bin's clock can be moved
+	Dir        string        // of the run; made by the caller
+	Namespaces bool          // a namespace for each server; needs a sandbox
+	Seed       uint64        // of everything that is chosen
+	Duration   time.Duration // of the nemeses' time
+	Nemeses    string        // names, separated by commas
+	Lanes      int           // nemeses at the same time
+	Metas      int
+	Replicas   int
+	Partitions int
+	Rate       int // operations a second
+	Workers    int
+	Rounds     int    // killall: rounds; failover: kills
+	How        string // failover: kill, pause, cut, kill-meta
+	Verbose    bool
+	Out        io.Writer
+}
+
+const table = "faults"
+
+// world is a running cluster and what a run knows of it.
+type world struct {
+	opts Options
+	c    *cluster
+	cl   *client.Client
+	ca   *caller
+	bg   *tasks
+
+	out sync.Mutex
+
+	turn sync.RWMutex // held for writing by nemeses that want to be alone
+
+	mu      sync.Mutex
+	claimed map[*server]bool
+	done    map[string]int // nemeses by name
+	wrongs  []string       // what failed besides histories and rows
+}
+
+// newWorld starts a cluster with one table whose partitions have all replicas.
+func newWorld(ctx context.Context, o Options, change func(*config.Config)) (*world, error) {
+	w := &world{opts: o, claimed: map[*server]bool{}, done: map[string]int{}}
+	cfg := config.Default()
+	cfg.Cluster.Name = "faults"
+	change(&cfg)
+	var err error
+	if w.c, err = newCluster(o.Dir, o.Bin, o.Metas, o.Replicas, o.Namespaces, cfg, w.tell); err != nil {
+		return nil, err
+	}
+	for _, s := range w.c.servers {
+		if err := w.c.start(s); err != nil {
+			w.close()
+			return nil, err
+		}
+	}
+	w.cl = newClient(w.c.metaAddrs())
+	sctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = poll(sctx, func() error {
+		if notes := w.c.deathNotes(); len(notes) > 0 {
+			cancel()
+			return errors.New(notes[0])
+		}
+		cctx, cancel := context.WithTimeout(sctx, 15*time.Second)
+		defer cancel()
+		_, err := w.cl.Admin().CreateTable(cctx, table, o.Partitions, min(3, o.Replicas), client.CreateOptions{SuccessIfExists: true})
+		return err
+	})
+	if err != nil {
+		w.close()
+		return nil, fmt.Errorf("create the table: %w", err)
+	}
+	w.ca = newCaller(w.cl, table, 2*time.Second)
+	w.bg = newTasks(context.WithoutCancel(ctx))
+	w.bg.run(w.ca.follow)
+	if err := w.awaitWhole(ctx, time.Minute); err != nil {
+		w.close()
+		return nil, fmt.Errorf("a new cluster: %w", err)
+	}
+	return w, nil
+}
+
+// close ends everything, servers by SIGTERM.
+func (w *world) close() {
+	if w.bg != nil {
+		w.bg.stop()
+	}
+	if late := w.c.terminate(20 * time.Second); len(late) > 0 {
+		w.wrong("%v didn't end within 20 s of SIGTERM", late)
+	}
+	if w.ca != nil {
+		w.ca.close()
+	}
+	if w.cl != nil {
+		w.cl.Close()
+	}
+}
+
+// tell prints a line with the time of the run.
+func (w *world) tell(format string, args ...any) {
+	w.out.Lock()
+	defer w.out.Unlock()
+	fmt.Fprintf(w.opts.Out, "%8.3f  %s\n", seconds(now()), fmt.Sprintf(format, args...))
+}
+
+func (w *world) debug(format string, args ...any) {
+	if w.opts.Verbose {
+		w.tell(format, args...)
+	}
+}
+
+// wrong notes something that makes the run fail.
+func (w *world) wrong(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.tell("WRONG: %s", text)
+	w.mu.Lock()
+	w.wrongs = append(w.wrongs, text)
+	w.mu.Unlock()
+}
+
+// leads asks a meta server whether it leads.
+func (w *world) leads(ctx context.Context, s *server) bool {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	var res layer2.QueryCfgResponse
+	err := w.ca.pool.Call(ctx, s.addr, rpc.Outgoing{Code: "RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX", Arg: &layer2.QueryCfgRequest{AppName: table}}, &res)
+	return err == nil && res.Err == base.ErrOK
+}
+
+// whole returns what the meta says is missing.
+func (w *world) whole(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	cfg, err := w.cl.Admin().QueryConfig(ctx, table)
+	if err != nil {
+		return err
+	}
+	for i := range cfg.Partitions {
+		p := &cfg.Partitions[i]
+		if p.Primary.IsZero() || len(p.Secondaries)+1 < min(3, w.opts.Replicas) {
+			return fmt.Errorf("partition %v at ballot %d has primary %v, secondaries %v", p.Pid, p.Ballot, p.Primary, p.Secondaries)
+		}
+	}
+	return nil
+}
+
+// awaitWhole waits until every partition has all its members, and each of them can read
+// all its data and has the same.
+func (w *world) awaitWhole(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return poll(ctx, func() error {
+		if err := w.whole(ctx); err != nil {
+			return err
+		}
+		for i := range w.opts.Partitions {
+			ds, err := w.digests(ctx, i)
+			if err != nil {
+				return err
+			}
+			for _, d := range ds {
+				if d.Error != "" {
+					return fmt.Errorf("replica %s at %s: %s", d.Replica, d.server, d.Error)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// digest is the answer of the remote command replica.digest.
+type digest struct {
+	Replica string `json:"replica"`
+	Status  string `json:"status"`
+	Ballot  int64  `json:"ballot"`
+	Decree  int64  `json:"decree"`
+	Rows    int64  `json:"rows"`
+	Hash    string `json:"hash"`
+	Error   string `json:"error"`
+
+	server string
+}
+
+// digestNow is a moment for all digests: nothing of a run expires.
+const digestNow = "1000"
+
+// digests asks the members of a partition for their digests.
+func (w *world) digests(ctx context.Context, partition int) ([]digest, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	cfg, err := w.cl.Admin().QueryConfig(ctx, table)
+	if err != nil {
+		return nil, err
+	}
+	p := &cfg.Partitions[partition]
+	var out []digest
+	for _, m := range append([]base.RPCAddress{p.Primary}, p.Secondaries...) {
+		var d digest
+		text, err := w.cl.Admin().RemoteCommand(ctx, m.String(), "replica.digest", p.Pid.String(), digestNow)
+		if err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal([]byte(text), &d); err != nil {
+			return nil, fmt.Errorf("replica.digest of %v at %v answers %q: %w", p.Pid, m, text, err)
+		}
+		d.server = m.String()
+		if s := w.c.at(d.server); s != nil {
+			d.server = s.name
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// compareReplicas waits until all members of each partition applied the same decree and
+// returns what differs then.
+func (w *world) compareReplicas(ctx context.Context) (rows int64, differ []string) {
+	for i := range w.opts.Partitions {
+		var last []digest
+		err := poll(ctx, func() (err error) {
+			if last, err = w.digests(ctx, i); err != nil {
+				return err
+			}
+			for _, d := range last {
+				if d.Error != "" || d.Decree != last[0].Decree {
+					return fmt.Errorf("members of partition %d: %s", i, describe(last))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			differ = append(differ, err.Error())
+			continue
+		}
+		rows += last[0].Rows
+		if slices.ContainsFunc(last, func(d digest) bool { return d.Hash != last[0].Hash || d.Rows != last[0].Rows }) {
+			differ = append(differ, fmt.Sprintf("members of partition %d: %s", i, describe(last)))
+		}
+	}
+	return rows, differ
+}
+
+func describe(ds []digest) string {
+	var b strings.Builder
+	for i, d := range ds {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s (%s) decree %d rows %d hash %s %s", d.server, d.Status, d.Decree, d.Rows, d.Hash, d.Error)
+	}
+	return b.String()
+}
