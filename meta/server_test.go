@@ -22,7 +22,12 @@ func TestCreate(t *testing.T) {
 		t.Fatalf("id %d", id)
 	}
 	// The table is usable at the moment create returns.
-	r := c.query("temp")
+	for i, p := range c.query("temp").Partitions {
+		if p.Primary == 0 || len(p.Secondaries) == 0 {
+			t.Errorf("partition %d after create: %+v", i, p)
+		}
+	}
+	r := c.whole("temp", 3)
 	if r.Err != base.ErrOK || r.AppId != 1 || r.PartitionCount != 8 || !r.IsStateful || len(r.Partitions) != 8 {
 		t.Fatalf("query: %+v", r)
 	}
