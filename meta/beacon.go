@@ -70,7 +70,7 @@ func (l *leader) onRestart(a base.RPCAddress) {
 		for _, g := range st.PartitionsOf(a) {
 			if _, cfg, ok := st.Config(g); ok && cfg.Primary == a {
 				l.plan.Restarted(now, g, cfg.Ballot)
-				l.todo[g] = struct{}{}
+				l.unsure[g] = struct{}{}
 			}
 		}
 	})

@@ -44,7 +44,7 @@ type leader struct {
 	mu       sync.Mutex
 	det      *detector.Detector
 	plan     *cure.Planner
-	todo     map[base.Gpid]struct{} // partitions that may not be in order
+	unsure   map[base.Gpid]struct{} // partitions that may not be in order
 	stored   map[base.RPCAddress]map[base.Gpid]cure.Replica
 	reported map[base.RPCAddress]bool // nodes that said what they store, since they live
 	probing  map[base.RPCAddress]bool
@@ -112,7 +112,7 @@ func (s *Server) takeOver() (*leader, error) {
 			Grace: s.cfg.FD.Grace.D(), Suspect: s.cfg.FD.BeaconInterval.D() * 3 / 2,
 		}),
 		plan:     cure.New(s.cureOpts),
-		todo:     map[base.Gpid]struct{}{},
+		unsure:   map[base.Gpid]struct{}{},
 		stored:   map[base.RPCAddress]map[base.Gpid]cure.Replica{},
 		reported: map[base.RPCAddress]bool{},
 		probing:  map[base.RPCAddress]bool{},
@@ -186,7 +186,7 @@ func (l *leader) lookAtTable(t *state.Table) {
 		return
 	}
 	for i := range t.Parts {
-		l.todo[base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}] = struct{}{}
+		l.unsure[base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}] = struct{}{}
 	}
 }
 
@@ -276,7 +276,7 @@ func (l *leader) onDeath(a base.RPCAddress) {
 	delete(l.stored, a)
 	l.s.fsm.read(func(st *state.State) {
 		for _, g := range st.PartitionsOf(a) {
-			l.todo[g] = struct{}{}
+			l.unsure[g] = struct{}{}
 		}
 	})
 	l.publish()
@@ -299,12 +299,12 @@ func (l *leader) publish() {
 // round lets the planner look at what may not be in order, and starts what it decides.
 func (l *leader) round() {
 	l.mu.Lock()
-	if len(l.todo) == 0 {
+	if len(l.unsure) == 0 {
 		l.mu.Unlock()
 		return
 	}
-	look := make([]base.Gpid, 0, len(l.todo))
-	for g := range l.todo {
+	look := make([]base.Gpid, 0, len(l.unsure))
+	for g := range l.unsure {
 		look = append(look, g)
 	}
 	slices.SortFunc(look, base.Gpid.Compare)
@@ -317,7 +317,7 @@ func (l *leader) round() {
 		var fine []base.Gpid
 		actions, fine = l.plan.Round(l.planView(st), look)
 		for _, g := range fine {
-			delete(l.todo, g)
+			delete(l.unsure, g)
 		}
 		for i := range actions {
 			a := &actions[i]
@@ -370,7 +370,7 @@ func (l *leader) queuePlanned(a *cure.Action, old state.Config) {
 // left has no data.
 func (l *leader) changed(g base.Gpid, old, now *state.Config, lost base.RPCAddress) {
 	l.mu.Lock()
-	l.todo[g] = struct{}{}
+	l.unsure[g] = struct{}{}
 	if old.Primary != 0 && old.Primary != now.Primary {
 		l.deposed[g] = deposed{old.Primary, now.Ballot}
 	}

@@ -263,7 +263,7 @@ func (c *call) proposeBalancer(q *metaadmin.ConfigurationBalancerRequest, r *met
 		r.Err = base.ErrInvalidParameters
 		return
 	}
-	c.todo[q.Gpid] = struct{}{}
+	c.unsure[q.Gpid] = struct{}{}
 	c.kick()
 	r.Err = base.ErrOK
 }
