@@ -81,8 +81,8 @@ func NewRouter() *Router {
 // Page adds a page at a path without a leading slash.
 func (r *Router) Page(path, help string, p Page) { r.pages[path] = page{help, p} }
 
-// Raw has h serve everything whose first segment is name.
-func (r *Router) Raw(name string, h http.Handler) { r.raw[name] = h }
+// Raw has h serve path and everything below it.
+func (r *Router) Raw(path string, h http.Handler) { r.raw[path] = h }
 
 // list shows the paths. The values are empty, as upstream's are in a release build.
 func (r *Router) list(*Request) Response {
@@ -106,8 +106,8 @@ func (r *Router) Help() map[string]string {
 // ServeHTTP answers a request.
 func (r *Router) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	segments := slices.DeleteFunc(strings.Split(q.URL.Path, "/"), func(s string) bool { return s == "" })
-	if len(segments) > 0 {
-		if h := r.raw[segments[0]]; h != nil {
+	for n := len(segments); n > 0; n-- {
+		if h := r.raw[strings.Join(segments[:n], "/")]; h != nil {
 			h.ServeHTTP(w, q)
 			return
 		}

@@ -102,7 +102,14 @@ func New(opts Options) (*Server, error) {
 	})
 	mux := rpc.NewMux(s.log)
 	s.register(mux)
-	remotecmd.New(s.started).Register(mux)
+	remotecmd.New(remotecmd.Options{
+		Started: s.started,
+		Dump: func() (string, error) {
+			b, err := config.Marshal(s.cfg)
+			return string(b), err
+		},
+		Log: s.log.Logger,
+	}).Register(mux)
 	hb := cfg.Meta.RaftHeartbeat.D()
 	s.transport = raftrpc.New(raftrpc.Options{
 		Self: raft.ServerAddress(name), Peers: serverAddresses(s.metas), Cluster: cfg.Cluster.Name, Pool: s.pool,

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"pegasus/base"
 	"pegasus/gen/command"
 	"pegasus/gen/security"
@@ -27,23 +29,47 @@ const Version = "2.6.0-go"
 // Func carries out a command and returns the text that is shown.
 type Func func(args []string) string
 
-// Command is a remote command with its help line.
+// Command is a remote command with its help lines.
 type Command struct {
-	Name, Usage string
-	Run         Func
+	Name string
+	// Aliases are shorter names.
+	Aliases []string
+	// Args is how the arguments are written, Help what the command does.
+	Args, Help string
+	Run        Func
 }
 
-// Table is the commands of one server.
-type Table struct{ list []Command }
+func (c *Command) names() string { return strings.Join(append([]string{c.Name}, c.Aliases...), "|") }
 
-// New returns the common commands, and extra, of a server that started at started.
-func New(started time.Time, extra ...Command) *Table {
-	t := &Table{list: slices.Clone(extra)}
-	t.list = append(t.list,
-		Command{"help", "help [command]: what commands there are", t.help},
-		Command{"server-info", "server-info: version and start time, as JSON", func([]string) string { return Info(started) }},
-		Command{"version", "version: the version of this server", func([]string) string { return Version + " (" + Revision() + ")" }})
+// Table is the commands of one server.
+type Table struct {
+	list []Command // in the order of help
+	by   map[string]*Command
+}
+
+// Options are what the common commands show and change.
+type Options struct {
+	Started time.Time
+	// Dump returns the configuration as a file.
+	Dump func() (string, error)
+	// Log is the logger whose level reset-log-start-level sets.
+	Log *logrus.Logger
+}
+
+// New returns the common commands, and extra.
+func New(o Options, extra ...Command) *Table {
+	t := &Table{by: map[string]*Command{}}
+	t.list = append(extra, t.common(&o)...)
 	slices.SortFunc(t.list, func(a, b Command) int { return strings.Compare(a.Name, b.Name) })
+	// Upstream lists these two first.
+	i := slices.IndexFunc(t.list, func(c Command) bool { return c.Name == "help" })
+	t.list = slices.Concat(t.list[i:i+1], t.list[:i], t.list[i+1:])
+	for i := range t.list {
+		c := &t.list[i]
+		for _, n := range append([]string{c.Name}, c.Aliases...) {
+			t.by[n] = c
+		}
+	}
 	return t
 }
 
@@ -64,25 +90,26 @@ func (t *Table) call(req *rpc.Request) {
 
 // Run carries out a command by name.
 func (t *Table) Run(name string, args []string) string {
-	for _, c := range t.list {
-		if c.Name == name {
-			return c.Run(args)
-		}
+	if c := t.by[name]; c != nil {
+		return c.Run(args)
 	}
 	return fmt.Sprintf("unknown command '%s'", name)
 }
 
 func (t *Table) help(args []string) string {
 	var b strings.Builder
-	for _, c := range t.list {
-		if len(args) == 0 || args[0] == c.Name {
-			b.WriteString(c.Usage + "\n")
+	if len(args) == 0 {
+		for i := range t.list {
+			c := &t.list[i]
+			fmt.Fprintf(&b, "%s - %s\n", c.names(), c.Help)
 		}
+		return b.String()
 	}
-	if b.Len() == 0 {
+	c := t.by[args[0]]
+	if c == nil {
 		return fmt.Sprintf("cannot find command '%s'", args[0])
 	}
-	return b.String()
+	return fmt.Sprintf("%s - %s\n%s %s\n", c.names(), c.Help, c.names(), c.Args)
 }
 
 // Info returns the JSON text of server-info.

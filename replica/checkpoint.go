@@ -71,11 +71,7 @@ type checkpoint struct {
 }
 
 func newCheckpoints(s *Server) *checkpoints {
-	lim := rate.Inf
-	if n := s.cfg.Replica.LearnRate; n > 0 {
-		lim = rate.Limit(n)
-	}
-	return &checkpoints{srv: s, limiter: rate.NewLimiter(lim, 1<<20), open: map[string]*checkpoint{}}
+	return &checkpoints{srv: s, limiter: rate.NewLimiter(learnLimit(s.cfg.Replica.LearnRate), 1<<20), open: map[string]*checkpoint{}}
 }
 
 func (c *checkpoints) register(mux *http.ServeMux) {

@@ -20,10 +20,9 @@ const digestTime = 60 * time.Second
 // commands are the remote commands of a replica server beside the common ones. What they
 // return is JSON; an error is an object with the one field "error".
 func (s *Server) commands() []remotecmd.Command {
-	return []remotecmd.Command{
-		{Name: "replica.digest", Usage: "replica.digest <app>.<partition> [now]: hash over the live records of a replica, as JSON; now is in seconds since 2016", Run: s.digestCommand},
-		{Name: "replica.wal-stats", Usage: "replica.wal-stats: counters of the log of each data directory, as JSON", Run: s.walStatsCommand},
-	}
+	return append(s.upstreamCommands(),
+		remotecmd.Command{Name: "replica.digest", Args: "<app>.<partition> [now]", Help: "Show a hash over the live records of a replica, as JSON; now is in seconds since 2016", Run: s.digestCommand},
+		remotecmd.Command{Name: "replica.wal-stats", Help: "Show counters of the log of each data directory, as JSON", Run: s.walStatsCommand})
 }
 
 // Digest is what the remote command replica.digest answers. Replicas of a partition that

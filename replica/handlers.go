@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"pegasus/base/config"
 	"pegasus/remotecmd"
 	"pegasus/rpc"
 )
@@ -21,6 +22,14 @@ func (s *Server) handlers() rpc.Handler {
 	}
 	m.HandleFunc(codePacifica, s.onMessage)
 	m.HandleFunc(codeProposal, s.onProposal)
-	remotecmd.New(s.started, s.commands()...).Register(m)
+	s.registerAdmin(m)
+	remotecmd.New(remotecmd.Options{
+		Started: s.started,
+		Dump: func() (string, error) {
+			b, err := config.Marshal(s.cfg)
+			return string(b), err
+		},
+		Log: s.log.Logger,
+	}, s.commands()...).Register(m)
 	return m
 }

@@ -42,11 +42,14 @@ func (r *replica) fetch(f pacifica.Fetch) {
 				err = r.install(n, decree)
 			}
 			if err != nil {
+				r.srv.counts.learnFailed.Add(1)
 				r.log.Warnf("checkpoint from %v: %v; the primary will offer it again", f.From, err)
 				if e := os.RemoveAll(r.storePath(n)); e != nil {
 					r.log.Warn(e)
 				}
 			} else {
+				r.srv.counts.learned.Add(1)
+				r.srv.counts.learnBytes.Add(size)
 				r.log.Infof("installed the checkpoint of decree %d, %d bytes in %v", decree, size, time.Since(start).Round(time.Millisecond))
 			}
 			if r.failed == nil {

@@ -175,6 +175,7 @@ func (s *Server) beacon(ctx context.Context, timeout time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := s.meta.call(ctx, rpc.Outgoing{Code: codePing, Arg: &msg}, &ack, nil); err != nil {
+		s.counts.beaconFailed.Add(1)
 		s.log.Debugf("beacon to %s: %v", addr, err)
 		return false
 	}

@@ -16,6 +16,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/gen/layer2"
+	"pegasus/metrics"
 	"pegasus/pacifica"
 	"pegasus/replica/wal"
 	"pegasus/rpc"
@@ -39,6 +40,8 @@ type replica struct {
 	committed, last, appliedAt atomic.Int64
 
 	flushing atomic.Bool
+	ops      metrics.Ops
+	keepLog  atomic.Bool // nothing of the log may go, an administrator says
 
 	// store is replaced when a checkpoint is installed. A closed one answers that it is.
 	store atomic.Pointer[rrdb.Store]
@@ -150,6 +153,7 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
 	r.core.Witness(store.LastTimestamp())
 	r.overlay = rrdb.NewOverlay()
+	r.flights.ops = &r.ops
 	r.publish()
 	s.spawn(r.run)
 	return r, nil
@@ -579,7 +583,7 @@ func (r *replica) update(a *layer2.AppInfo) {
 // retain tells the log what this replica still needs.
 func (r *replica) retain() {
 	r.post(func() {
-		if r.failed != nil {
+		if r.failed != nil || r.keepLog.Load() {
 			return
 		}
 		need := min(r.store.Load().LastFlushed(), r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -39,6 +39,8 @@ type Server struct {
 	dirs   []*dataDir
 	send   *checkpoints
 	copies chan struct{} // tokens: checkpoint copies being received
+	counts counts
+	denied atomic.Bool // clients get no answers, an administrator says
 
 	mu       sync.RWMutex
 	replicas map[base.Gpid]*replica
@@ -318,10 +320,4 @@ func (s *Server) onPressure(gs []base.Gpid) {
 			r.retain()
 		})
 	}
-}
-
-func (s *Server) http() http.Handler {
-	mux := http.NewServeMux()
-	s.send.register(mux)
-	return mux
 }

@@ -1,0 +1,65 @@
+package remotecmd
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+)
+
+// noCounters is what upstream answers to those who ask for the counters that its /metrics
+// replaced: admin-cli of before that still does.
+const noCounters = `{"result":"OK","timestamp":0,"timestamp_str":"1970-01-01 00:00:00","counters":[]}`
+
+// common are the commands of every server.
+func (t *Table) common(o *Options) []Command {
+	nothing := func([]string) string { return noCounters }
+	list := []Command{
+		{Name: "help", Aliases: []string{"h", "H", "Help"}, Args: "[command]", Help: "Display help information", Run: t.help},
+		{Name: "server-info", Help: "Query server information", Run: func([]string) string { return Info(o.Started) }},
+		{Name: "version", Help: "Show the version of this server", Run: func([]string) string { return Version + " (" + Revision() + ")" }},
+		{Name: "flush-log", Help: "Flush log to stderr or file", Run: func([]string) string {
+			return "Flush done." // the log has no buffer
+		}},
+		{Name: "reset-log-start-level", Args: "[DEBUG | INFO | WARNING | ERROR | FATAL]", Help: "Reset the log start level", Run: o.resetLevel},
+		{Name: "perf-counters", Args: "[name]...", Help: "Query perf counters: there are none, see /metrics", Run: nothing},
+	}
+	for _, by := range []string{"postfix", "prefix", "substr"} {
+		list = append(list, Command{Name: "perf-counters-by-" + by, Args: "<text>...", Help: "Query perf counters: there are none, see /metrics", Run: nothing})
+	}
+	if o.Dump != nil {
+		list = append(list, Command{Name: "config-dump", Help: "Show the configuration, but for what has its default", Run: func(args []string) string {
+			if len(args) > 0 {
+				return "ERR: a server doesn't write files by remote command; leave the argument out"
+			}
+			text, err := o.Dump()
+			if err != nil {
+				return "ERR: " + err.Error()
+			}
+			return text
+		}})
+	}
+	return list
+}
+
+// levels are upstream's names of what a log line can be.
+var levels = map[string]logrus.Level{
+	"DEBUG": logrus.DebugLevel, "INFO": logrus.InfoLevel, "WARNING": logrus.WarnLevel, "ERROR": logrus.ErrorLevel, "FATAL": logrus.FatalLevel,
+}
+
+// resetLevel sets the least level that is logged; without an argument upstream goes back to
+// INFO.
+func (o *Options) resetLevel(args []string) string {
+	name := "INFO"
+	if len(args) > 0 {
+		name = strings.TrimPrefix(strings.ToUpper(args[0]), "LOG_LEVEL_")
+	}
+	l, ok := levels[name]
+	if !ok || len(args) > 1 {
+		return fmt.Sprintf("ERROR: invalid level '%s'", strings.Join(args, " "))
+	}
+	if o.Log != nil {
+		o.Log.SetLevel(l)
+	}
+	return "OK, current level is LOG_LEVEL_" + name
+}

@@ -1,0 +1,75 @@
+package remotecmd
+
+import (
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+func table(t *testing.T) (*Table, *logrus.Logger) {
+	t.Helper()
+	var flag atomic.Bool
+	var num atomic.Int64
+	num.Store(65)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	return New(Options{Started: time.Date(2026, 11, 23, 0, 13, 13, 0, time.Local), Log: log, Dump: func() (string, error) { return "[cluster]\n", nil }},
+		Bool("x.flag", "a flag", &flag),
+		Int("meta.live_percentage", "node live percentage threshold for update", &num, func(n int64) bool { return n >= 0 && n <= 100 })), log
+}
+
+// TestAnswers compares with what the C++ server was recorded to answer.
+func TestAnswers(t *testing.T) {
+	tab, log := table(t)
+	for _, c := range []struct{ line, want string }{
+		{"nosuch.command 1 2", "unknown command 'nosuch.command'"},
+		{"help nosuch", "cannot find command 'nosuch'"},
+		{"h meta.live_percentage", "meta.live_percentage - node live percentage threshold for update\nmeta.live_percentage [num | DEFAULT]\n"},
+		{"meta.live_percentage", "{\n  \"error\": \"ok\",\n  \"meta.live_percentage\": \"65\"\n}"},
+		{"meta.live_percentage 70", "{\n  \"error\": \"ok\"\n}"},
+		{"meta.live_percentage", "{\n  \"error\": \"ok\",\n  \"meta.live_percentage\": \"70\"\n}"},
+		{"meta.live_percentage abc", "{\n  \"error\": \"ERR: invalid argument 'abc', the value is not acceptable\"\n}"},
+		{"meta.live_percentage 101", "{\n  \"error\": \"ERR: invalid argument '101', the value is not acceptable\"\n}"},
+		{"meta.live_percentage 1 2", "{\n  \"error\": \"ERR: invalid arguments '1 2', only one argument is acceptable\"\n}"},
+		{"meta.live_percentage DEFAULT", "{\n  \"error\": \"ok\",\n  \"meta.live_percentage\": 65\n}"},
+		{"x.flag", "{\n  \"error\": \"ok\",\n  \"x.flag\": \"false\"\n}"},
+		{"x.flag TRUE", "{\n  \"error\": \"ok\"\n}"},
+		{"x.flag", "{\n  \"error\": \"ok\",\n  \"x.flag\": \"true\"\n}"},
+		{"x.flag off", "{\n  \"error\": \"ERR: invalid arguments, 'off' is not a boolean\"\n}"},
+		{"x.flag true false", "{\n  \"error\": \"ERR: invalid arguments, only one boolean argument is acceptable\"\n}"},
+		{"flush-log", "Flush done."},
+		{"config-dump", "[cluster]\n"},
+		{"config-dump file", "ERR: a server doesn't write files by remote command; leave the argument out"},
+		{"reset-log-start-level nosuch", "ERROR: invalid level 'nosuch'"},
+		{"reset-log-start-level DEBUG", "OK, current level is LOG_LEVEL_DEBUG"},
+		{"perf-counters-by-substr @", noCounters},
+	} {
+		f := strings.Fields(c.line)
+		if got := tab.Run(f[0], f[1:]); got != c.want {
+			t.Errorf("%s: %q, want %q", c.line, got, c.want)
+		}
+	}
+	if log.GetLevel() != logrus.DebugLevel {
+		t.Errorf("the level is %v", log.GetLevel())
+	}
+	if got, want := tab.Run("server-info", nil), `"start_time":"2026-11-23 00:13:13","version":"2.6.0-go"}`; !strings.HasSuffix(got, want) {
+		t.Errorf("server-info: %s, want %s at its end", got, want)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	tab, _ := table(t)
+	lines := strings.Split(tab.Run("help", nil), "\n")
+	if len(lines) != len(tab.list)+1 || lines[0] != "help|h|H|Help - Display help information" {
+		t.Errorf("help: %q", lines)
+	}
+	for _, l := range lines[:len(lines)-1] {
+		if name, help, ok := strings.Cut(l, " - "); !ok || name == "" || help == "" {
+			t.Errorf("line %q", l)
+		}
+	}
+}
