@@ -46,6 +46,10 @@ type Core struct {
 	refreshWait int
 
 	// Followers.
+	//
+	// born is the ballot that this replica restarted with, -1 if it restarted with nothing: it
+	// doesn't know what it acknowledged under it.
+	born      int64
 	leader    NodeID
 	signature int64
 	fetching  bool
@@ -109,6 +113,10 @@ func New(opt Options, ballot, applied int64, prepared []Entry) *Core {
 		c.ballot = max(c.ballot, e.Ballot)
 	}
 	c.persisted = c.last()
+	c.born = -1
+	if c.last() > 0 {
+		c.born = c.ballot
+	}
 	return c
 }
 
@@ -260,9 +268,7 @@ func (c *Core) Configure(cfg Config) {
 		}
 		if c.status == Inactive && cfg.Primary == c.opt.Self && c.change == nil {
 			c.cfg = cfg
-			next := cfg
-			next.Ballot++
-			c.ask(Change{Kind: ChangeForceBallot, Node: c.opt.Self, Config: next})
+			c.newBallot()
 		}
 		return
 	}
@@ -306,12 +312,17 @@ func (c *Core) withdraw() {
 	}
 	for _, p := range c.peers {
 		if p.refused {
-			next := c.cfg
-			next.Ballot++
-			c.ask(Change{Kind: ChangeForceBallot, Node: c.opt.Self, Config: next})
+			c.newBallot()
 			return
 		}
 	}
+}
+
+// newBallot asks for the same configuration under the next ballot.
+func (c *Core) newBallot() {
+	next := c.cfg
+	next.Ballot++
+	c.ask(Change{Kind: ChangeForceBallot, Node: c.opt.Self, Config: next})
 }
 
 // Pending returns the change that the meta was asked for and has not answered, nil if none.

@@ -379,8 +379,8 @@ func TestLearnerJoins(t *testing.T) {
 	}
 }
 
-// A learner that acknowledged all and restarts is perhaps a member by now: a late message of
-// its time as a learner must not make it drop anything.
+// A learner that acknowledged all and restarts is perhaps a member by now: messages of its
+// time as a learner must not make it drop anything.
 func TestRestartedLearnerKeepsWhatItAcknowledged(t *testing.T) {
 	a, b, c := group(t)
 	a.propose("x")
@@ -391,19 +391,46 @@ func TestRestartedLearnerKeepsWhatItAcknowledged(t *testing.T) {
 	settle(a, b, c, d)
 	a.wantApplied("x y")
 	d.restart(0)
-	d.Step(Message{Type: MsgPrepare, From: 1, To: 4, Ballot: 1, Role: Learner, Signature: a.nextSig, Prev: 2, Last: 2})
-	d.work(true)
-	if d.Last() != 2 || d.verified != 2 {
-		t.Errorf("%v verified %d", d.Core, d.verified)
+	for _, m := range []Message{
+		{Type: MsgPrepare, From: 1, To: 4, Ballot: 1, Role: Learner, Signature: a.nextSig, Prev: 2, Last: 2},
+		{Type: MsgPrepare, From: 1, To: 4, Ballot: 1, Role: Learner, Signature: a.nextSig, Prev: 0, Last: 2, Entries: []Entry{{Ballot: 1, Decree: 1}}},
+		{Type: MsgSnapshot, From: 1, To: 4, Ballot: 1, Role: Learner, Signature: a.nextSig, Prev: 0, Last: 2},
+	} {
+		d.Step(m)
+		d.work(true)
+		if got := d.take(1); len(got) != 1 || !got[0].Reject {
+			t.Errorf("%+v", got)
+		}
 	}
-	d.Step(Message{Type: MsgSnapshot, From: 1, To: 4, Ballot: 1, Role: Learner, Signature: a.nextSig, Prev: 0, Last: 2})
-	d.work(true)
-	if d.fetch != nil {
-		t.Errorf("fetches for a late message: %+v", d.fetch)
+	if d.fetch != nil || d.Last() != 2 {
+		t.Errorf("%v, fetches %+v", d.Core, d.fetch)
 	}
 	d.Configure(config(3, 4))
 	settle(d)
 	d.wantApplied("x y")
+}
+
+// One that was not asked for goes on under the next ballot.
+func TestRestartedLearnerNeedsNewBallot(t *testing.T) {
+	a, b, c := group(t)
+	a.propose("x")
+	settle(a, b, c)
+	d := newNode(t, 4)
+	if err := a.AddLearner(4); err != nil {
+		t.Fatal(err)
+	}
+	a.work(true)
+	d.Step(a.take(4)[0])
+	d.work(true)
+	d.out = nil
+	d.Core.entries = []Entry{{Ballot: 1, Decree: 1, Timestamp: 1, Payload: []byte("x")}}
+	d.log, d.synced = d.entries, 1
+	d.restart(0)
+	tick(3, a, b, c, d)
+	ch := a.wantChange(ChangeForceBallot, 1)
+	a.Configure(ch.Config)
+	tick(3, a, b, c, d)
+	a.wantChange(ChangeAdd, 4)
 }
 
 // Late messages have an older end; only the first of a ballot can tell that the group lost

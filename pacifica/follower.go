@@ -15,7 +15,7 @@ func (c *Core) Step(m Message) {
 			c.refresh()
 			return
 		}
-		if c.status == Primary && m.Ballot == c.ballot && !m.Reject {
+		if c.status == Primary && m.Ballot == c.ballot {
 			c.stepAck(&m)
 		}
 	case MsgPrepare, MsgSnapshot:
@@ -52,6 +52,13 @@ func (c *Core) follow(m *Message) bool {
 	case m.Ballot == c.ballot && c.status == Learner && m.Role == Learner && m.Signature < c.signature:
 		return false
 	}
+	if m.Role == Learner && m.Ballot == c.born && !planted("restarted-learner-goes-on") {
+		// It acknowledged it doesn't know what, before it restarted, and may become a member on
+		// account of that. So it lets go of nothing, hence learns nothing, under this ballot.
+		c.ready.Messages = append(c.ready.Messages, Message{Type: MsgAck, From: c.opt.Self, To: m.From, Ballot: c.ballot, Role: Learner,
+			Signature: m.Signature, Reject: true})
+		return false
+	}
 	if c.fetching && !(m.Role == Learner && c.status == Learner) {
 		// The store is being replaced. Until that has ended, the replica is no member of
 		// anything; the primary repeats itself.
@@ -70,12 +77,8 @@ func (c *Core) follow(m *Message) bool {
 		// same everywhere, so what is held up to the commit point is right.
 		c.verified = max(c.committed, min(c.last(), max(m.Base, m.Commit)))
 	case Learner:
-		// An entry of this very ballot came from this primary, after all that precedes it.
-		// It was perhaps acknowledged, before a restart, and the group counts on it.
-		if planted("restart-forgets") {
-			c.entries = c.entries[:max(0, c.committed-c.first+1)]
-			c.persisted = min(c.persisted, c.last())
-		}
+		// An entry of this very ballot came from this primary, after all that precedes it, and
+		// was perhaps acknowledged before this replica retired.
 		for d := c.last(); d > c.committed; d-- {
 			if c.at(d).Ballot == m.Ballot {
 				c.verified = d
@@ -164,7 +167,8 @@ func (c *Core) stepPrepare(m *Message, news bool) {
 //
 // A secondary must not replace an entry by its own copy under a newer ballot: that would
 // void the entries after it, which may be committed and which the primary has yet to send.
-// A learner must: after a restart it knows by the ballot what it acknowledged.
+// A learner must, to have a log without a falling ballot: what it holds was not confirmed by
+// the primaries in between.
 func (c *Core) confirms(e *Entry) bool {
 	own := c.at(e.Decree)
 	return own.Ballot == e.Ballot ||

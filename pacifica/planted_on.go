@@ -30,7 +30,7 @@ var PlantedBugs = []PlantedBug{
 	{"match-outlives-ballot", "what a learner acknowledged counts under that ballot only"},
 	{"late-snapshot", "a late offer of a checkpoint is refused"},
 	{"late-divergence", "a late message is no sign that the group lost something"},
-	{"restart-forgets", "a learner keeps what it acknowledged through a restart"},
+	{"restarted-learner-goes-on", "a learner that restarted doesn't learn under a ballot of before"},
 	{"never-resends", "what was lost is sent again"},
 	{"trims-undurable", "an entry stays in the window until it is durable"},
 }

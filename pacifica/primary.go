@@ -206,6 +206,14 @@ func (c *Core) stepAck(m *Message) {
 	if p == nil || (p.learner && p.signature != m.Signature) {
 		return
 	}
+	if m.Reject {
+		// A learner that restarted, and goes on under the next ballot. If the meta was asked for
+		// it, the answer brings one.
+		if p.learner && !p.asked && c.change == nil {
+			c.newBallot()
+		}
+		return
+	}
 	if m.Prepared > c.last() {
 		// It has what this group lost, so what it holds says nothing. It is left to time out.
 		return

@@ -115,7 +115,8 @@ type Message struct {
 	Prepared int64
 	// Gap asks to continue after Prepared: the sender can't use what it was sent (MsgAck).
 	Gap bool
-	// Reject says that the sender knows a higher ballot, the message's (MsgAck).
+	// Reject says that the sender knows a higher ballot, the message's, or if it is the
+	// receiver's own, that it is a learner which needs a higher one (MsgAck).
 	Reject bool
 	// Busy says that a checkpoint is being fetched (MsgAck).
 	Busy bool

@@ -171,8 +171,8 @@ func (w *world) checkHeld(cfg pacifica.Config, decree int64, why string, who int
 	}
 	for _, n := range append([]pacifica.NodeID{cfg.Primary}, cfg.Secondaries...) {
 		m := w.servers[n]
-		if m.wiped || cfg.Ballot < m.disk.ballot {
-			continue // it lost its disk; or it is past this configuration, and perhaps no member
+		if m.wiped || cfg.Ballot < max(m.disk.ballot, m.createBallot) {
+			continue // it lost its disk; or it is past this configuration, and perhaps not in the next
 		}
 		e, ok := m.disk.holds(decree)
 		if !ok || e != nil && idOf(e.Payload) != w.hist.canon[decree-1].id {

@@ -8,11 +8,17 @@ func (w *world) client() {
 		return
 	}
 	s := w.servers[1+w.rand(int64(len(w.servers)-1))]
-	if w.chance(800) && w.meta.cfg.Ballot > 0 {
+	switch {
+	case w.now < w.quietUntil && !w.healed:
+		w.at(1+w.rand(w.prof.clientTime), w.client)
+		return
+	case w.chance(700) && w.meta.cfg.Ballot > 0:
 		s = w.servers[w.meta.cfg.Primary]
+	case w.chance(500) && w.meta.before > 0:
+		s = w.servers[w.meta.before] // as an outdated client does
 	}
 	key := int(w.rand(keys))
-	if w.chance(700) {
+	if w.chance(600) {
 		n := 1 + w.rand(w.prof.burst)
 		s.arrive(-1, func() {
 			for range n {

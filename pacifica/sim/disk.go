@@ -33,10 +33,10 @@ func (x *logIndex) put(r *record) {
 	switch {
 	case r.reset:
 		x.first, x.entries, x.committed = e.Decree+1, nil, e.Decree
-	case e.Decree > x.last()+1 || e.Decree < x.first && len(x.entries) == 0:
-		// What precedes is in the store.
+	case e.Decree > x.last()+1 || e.Decree < x.first:
+		// What precedes is in the store; what follows is void, also when the log was cut above
+		// this entry before it was written.
 		x.first, x.entries = e.Decree, []pacifica.Entry{e}
-	case e.Decree < x.first:
 	case e.Decree == x.last()+1:
 		x.entries = append(x.entries, e)
 	case x.keepVoid:

@@ -134,6 +134,9 @@ func (s *server) change(ch pacifica.Change) {
 		return
 	}
 	s.w.tracef("ask      %d: %v %d %s", s.id, ch.Kind, ch.Node, configText(ch.Config))
+	if ch.Kind == pacifica.ChangeAdd && s.w.chance(s.w.prof.learnerDies) && !s.w.healed && !s.w.fragile() {
+		s.w.at(s.w.rand(20), func() { s.w.crash(s.w.servers[ch.Node], s.w.chance(500), 1+s.w.rand(30)) })
+	}
 	s.requests++
 	n := s.requests
 	var again func()
@@ -181,10 +184,9 @@ func (s *server) leave(cfg pacifica.Config) {
 // assigned takes the meta's order to be the first replica.
 func (s *server) assigned() {
 	if s.core == nil {
-		if !s.mayCreate {
-			return
+		if !s.mayCreate || s.createBallot > 0 {
+			return // the order is old: there is a group
 		}
-		s.createBallot = 0
 		s.create()
 	}
 	if s.core.Ballot() != 0 || s.core.Last() != 0 || s.status() != pacifica.Inactive {

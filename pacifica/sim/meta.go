@@ -22,6 +22,8 @@ type meta struct {
 	// primaryProcess is the incarnation of the primary's process, 0 if unknown.
 	primaryProcess int
 	proposed       int64
+	// before is who was the primary before.
+	before int
 	// still: the meta only does what it must (a script, or the end of a run).
 	still bool
 	// idle: it doesn't even do that by itself (a script).
@@ -116,8 +118,8 @@ func (m *meta) onBeacon(id, inc int) bool {
 	if inc < n.incarnation {
 		return false // of a process that is gone
 	}
-	if m.w.now < m.deposed && id%2 == 0 {
-		return true // the new leader doesn't hear of it
+	if m.elsewhere(id) {
+		return true
 	}
 	if inc > n.incarnation {
 		n.incarnation = inc
@@ -126,9 +128,12 @@ func (m *meta) onBeacon(id, inc int) bool {
 	return true
 }
 
+// elsewhere: the server talks to a leader that was deposed and goes on answering beacons.
+func (m *meta) elsewhere(id int) bool { return m.w.now < m.deposed && id%2 == 0 }
+
 func (m *meta) onSync(id, inc int, r report) *listing {
 	n := &m.nodes[id]
-	if inc < n.incarnation {
+	if inc < n.incarnation || m.elsewhere(id) {
 		return nil
 	}
 	n.incarnation = inc
@@ -155,6 +160,9 @@ func (m *meta) onAssign(id int) pacifica.Config {
 
 // onChange decides on a request of a primary. A busy meta doesn't answer.
 func (m *meta) onChange(from int, ch pacifica.Change) (cfg pacifica.Config, refused, answered bool) {
+	if m.elsewhere(from) {
+		return m.cfg, false, false
+	}
 	stale := ch.Config.Ballot != m.cfg.Ballot+1 || int(m.cfg.Primary) != from
 	if m.w.bug("meta-without-cas") && m.cfg.Ballot > 0 {
 		stale = false
@@ -204,6 +212,7 @@ func (m *meta) persist(cfg pacifica.Config, why string) {
 	m.w.stats.Configs++
 	m.cfg = cfg
 	if old.Primary != cfg.Primary {
+		m.before = int(old.Primary)
 		m.primaryProcess = m.nodes[cfg.Primary].incarnation
 	}
 	for i := range m.unaware {
@@ -223,6 +232,9 @@ func (m *meta) persist(cfg pacifica.Config, why string) {
 
 // push tells a server the configuration.
 func (m *meta) push(id int) {
+	if m.elsewhere(id) {
+		return
+	}
 	cfg, s := m.cfg, m.w.servers[id]
 	m.w.send("push", 0, id, func() {
 		s.arrive(-1, func() {
@@ -301,7 +313,7 @@ func (m *meta) tick() {
 	if !m.alive(p) || m.local() < m.proposed {
 		return
 	}
-	m.proposed = m.local() + 50
+	m.proposed = m.local() + m.w.prof.cureTime
 	m.cure(p)
 }
 

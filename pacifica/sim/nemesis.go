@@ -31,6 +31,8 @@ type profile struct {
 	moves, drops      int
 	extra             int
 	replacesRestarted int
+	learnerDies       int
+	cureTime          int64
 	// weights of the faults
 	weights [faults]int64
 }
@@ -52,6 +54,7 @@ const (
 	faultIsolate
 	faultHalf
 	faultCrown
+	faultBump
 	faults
 )
 
@@ -85,11 +88,13 @@ func randomProfile(w *world) profile {
 		flushes:           int(one(50, 300, 800)),
 		cuts:              int(one(0, 100, 500, 900)),
 		refuses:           int(one(0, 0, 100, 500)),
-		discards:          int(one(0, 300)),
+		discards:          int(one(0, 300, 900)),
 		moves:             int(one(0, 0, 20, 150)),
 		drops:             int(one(0, 0, 20, 100)),
 		extra:             int(one(0, 0, 50)),
 		replacesRestarted: int(one(0, 100, 900)),
+		learnerDies:       int(one(0, 0, 100, 500)),
+		cureTime:          one(5, 50),
 	}
 	p.replicas = min(p.servers, 2+w.rng.IntN(4))
 	if w.opt.Servers > 0 {
@@ -198,6 +203,9 @@ func (w *world) fault(kind int) {
 				w.cutFor(i, p, d)
 				w.cutFor(p, i, d)
 			}
+			if w.chance(500) {
+				w.leaveTail(p, d)
+			}
 		}
 	case faultCrown:
 		// One becomes the primary, doesn't hear of it, is taken for dead and replaced, comes
@@ -211,6 +219,8 @@ func (w *world) fault(kind int) {
 			}
 			w.net.slowPush = 0
 		}
+	case faultBump:
+		w.bump(60)
 	case faultHalf:
 		// The primary dies when one secondary has what the other hasn't.
 		cfg := w.meta.cfg
@@ -224,6 +234,40 @@ func (w *world) fault(kind int) {
 			})
 		}
 	}
+}
+
+// leaveTail lets the isolated primary p take some writes, and the others none, so that it
+// comes back with more than the group has, and must fetch a checkpoint.
+func (w *world) leaveTail(p int, d int64) {
+	w.at(w.rand(100), func() { w.quietUntil = w.now + d + w.rand(1000) })
+	w.at(d, func() {
+		for _, s := range w.servers[1:] {
+			if s.id != p && s.core != nil {
+				s.flush()
+				s.cutLog()
+			}
+		}
+	})
+}
+
+// bump waits for a learner to catch up, and then has the ballot change for another reason.
+func (w *world) bump(tries int) {
+	cfg := w.meta.cfg
+	if w.healed || w.fragile() || tries == 0 || cfg.Ballot == 0 {
+		return
+	}
+	if p := w.servers[cfg.Primary]; p.status() == pacifica.Primary && len(cfg.Secondaries) > 0 {
+		st := p.core.State()
+		for _, l := range st.Learners {
+			out := int(cfg.Secondaries[w.rand(int64(len(cfg.Secondaries)))])
+			if l.Match >= st.Committed && st.Last > st.Committed && w.meta.unaware[out] == 0 {
+				w.servers[l.Node].disk.slowUntil = w.now + 100
+				w.meta.persist(w.meta.without(cfg.Primary, func(n int) bool { return n == out }), "bump")
+				return
+			}
+		}
+	}
+	w.at(3, func() { w.bump(tries - 1) })
 }
 
 func (w *world) crash(s *server, power bool, away int64) {

@@ -93,7 +93,9 @@ type world struct {
 	hist    history
 	stats   Stats
 	healed  bool
-	done    bool
+	// quietUntil: no client does anything until then.
+	quietUntil int64
+	done       bool
 	// manual: a script decides; nothing is left to chance.
 	manual bool
 	nextID uint64

@@ -28,7 +28,9 @@ func main() {
 
 func soak(out io.Writer, first, seeds, bugSeeds uint64, only string, jobs, tail int) bool {
 	violations := 0
-	if only == "" {
+	if only != "" {
+		seeds = 0
+	} else {
 		start := time.Now()
 		var stats sim.Stats
 		stats, violations = run(out, first, seeds, max(1, jobs), tail)
