@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
 	"pegasus/gen/metaadmin"
-	"pegasus/meta/appenv"
 	"pegasus/meta/cure"
 	"pegasus/meta/state"
 )

@@ -1,18 +1,12 @@
 package rrdb
 
 import (
-	"strconv"
 	"time"
+
+	"pegasus/base/appenv"
 )
 
-// Names of the table environments that change how a store answers.
-const (
-	envDefaultTTL    = "default_ttl"
-	envValidateHash  = "replica.split.validate_partition_hash"
-	envIterationTime = "replica.rocksdb_iteration_threshold_time_ms"
-)
-
-// environment is the parsed form of a table's environments.
+// environment is what of a table's environments changes how a store answers.
 type environment struct {
 	defaultTTL    uint32 // seconds; 0 is none
 	validateHash  bool   // scans skip rows that belong to another partition
@@ -20,15 +14,12 @@ type environment struct {
 }
 
 // SetEnvs replaces the table's environments. Unknown keys are ignored, and so are values
-// that can't be parsed: the meta server checked them before.
+// that package appenv refuses.
 func (s *Store) SetEnvs(envs map[string]string) {
-	e := &environment{iterationTime: s.opts.Storage.IterationTime.D()}
-	if v, err := strconv.ParseUint(envs[envDefaultTTL], 10, 31); err == nil {
-		e.defaultTTL = uint32(v)
-	}
-	e.validateHash = envs[envValidateHash] == "true"
-	if v, err := strconv.ParseInt(envs[envIterationTime], 10, 32); err == nil && v > 0 {
-		e.iterationTime = time.Duration(v) * time.Millisecond
+	v, _ := appenv.Parse(envs)
+	e := &environment{defaultTTL: v.DefaultTTL, validateHash: v.ValidateHash, iterationTime: s.opts.Storage.IterationTime.D()}
+	if v.Iteration != nil {
+		e.iterationTime = *v.Iteration
 	}
 	s.env.Store(e)
 }

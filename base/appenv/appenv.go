@@ -7,12 +7,26 @@ import (
 	"strings"
 )
 
-// Info describes a setting as /envs/list shows it.
+// Info describes a setting.
 type Info struct {
 	Type       string // bool, unsigned int32, unsigned int64 or string
 	Limitation string // "": any value of the type
 	Sample     string
+	Effect     Effect
+	Help       string // what it does, in a sentence or two
 }
+
+// Effect says what becomes of a setting here.
+type Effect string
+
+// The effects.
+const (
+	// AtOnce: replicas act on it as soon as the meta has told them, within seconds.
+	AtOnce Effect = "at once"
+	// Stored: it is accepted and shown, so that tools of upstream go on working, and
+	// changes nothing.
+	Stored Effect = "stored only"
+)
 
 type validator struct {
 	Info
@@ -36,7 +50,7 @@ func Validate(key, value string) (hint string) {
 // looks only at the two that size the storage engine, and accepts any other, known or not.
 func ValidateCreate(key, value string) (hint string) {
 	switch key {
-	case "rocksdb.num_levels", "rocksdb.write_buffer_size":
+	case NumLevels, WriteBufferSize:
 		return Validate(key, value)
 	}
 	return ""
@@ -45,10 +59,22 @@ func ValidateCreate(key, value string) (hint string) {
 // All returns the description of each setting by name.
 func All() map[string]Info {
 	m := make(map[string]Info, len(known))
-	for k, v := range known {
-		m[k] = v.Info
+	for k := range known {
+		m[k], _ = Describe(k)
 	}
 	return m
+}
+
+// Describe returns the description of a setting; ok is false if there is none of that name.
+func Describe(key string) (i Info, ok bool) {
+	v, ok := known[key]
+	if !ok {
+		return Info{}, false
+	}
+	i = v.Info
+	t := texts[key]
+	i.Effect, i.Help = t.effect, t.help
+	return i, true
 }
 
 const (
@@ -59,42 +85,42 @@ const (
 )
 
 var known = map[string]validator{
-	"replica.slow_query_threshold":                integer(64, ">= 20", "1000", atLeast(20)),
-	"replica.write_throttling":                    text(throttleLimit, throttleSample, checkThrottle),
-	"replica.write_throttling_by_size":            text(throttleLimit, throttleSample, checkThrottle),
-	"replica.read_throttling":                     text(throttleLimit, throttleSample, checkThrottle),
-	"replica.read_throttling_by_size":             text("", throttleSample, checkSizeThrottle),
-	"replica.backup_request_throttling":           text(throttleLimit, throttleSample, checkThrottle),
-	"replica.rocksdb_iteration_threshold_time_ms": integer(64, ">= 0", "1000", atLeast(0)),
-	"replica.rocksdb_block_cache_enabled":         boolean(),
-	"replica.split.validate_partition_hash":       boolean(),
-	"replica.deny_client_request": text("timeout*all | timeout*write | timeout*read | reconfig*all | reconfig*write | reconfig*read",
+	SlowQuery:             integer(64, ">= 20", "1000", atLeast(20)),
+	WriteThrottling:       text(throttleLimit, throttleSample, checkThrottle),
+	WriteThrottlingBySize: text(throttleLimit, throttleSample, checkThrottle),
+	ReadThrottling:        text(throttleLimit, throttleSample, checkThrottle),
+	ReadThrottlingBySize:  text("", throttleSample, checkSizeThrottle),
+	BackupThrottling:      text(throttleLimit, throttleSample, checkThrottle),
+	IterationTime:         integer(64, ">= 0", "1000", atLeast(0)),
+	BlockCacheEnabled:     boolean(),
+	ValidateHash:          boolean(),
+	DenyClient: text("timeout*all | timeout*write | timeout*read | reconfig*all | reconfig*write | reconfig*read",
 		"timeout*all", checkDeny),
-	"user_specified_compaction":   text("", "", nil),
-	"business.info":               text("", "", nil),
-	"default_ttl":                 integer(32, ">= 0", "86400", atLeast(0)),
-	"rocksdb.usage_scenario":      oneOf("normal", "bulk_load", "normal", "prefer_write"),
-	"rocksdb.allow_ingest_behind": boolean(),
-	"rocksdb.write_buffer_size": integer(64, fmt.Sprintf("In range [%d, %d]", minWriteBuffer, maxWriteBuffer),
+	UserCompaction:    text("", "", nil),
+	BusinessInfo:      text("", "", nil),
+	DefaultTTL:        integer(32, ">= 0", "86400", atLeast(0)),
+	UsageScenario:     oneOf("normal", "bulk_load", "normal", "prefer_write"),
+	AllowIngestBehind: boolean(),
+	WriteBufferSize: integer(64, fmt.Sprintf("In range [%d, %d]", minWriteBuffer, maxWriteBuffer),
 		strconv.Itoa(minWriteBuffer), within(minWriteBuffer, maxWriteBuffer)),
-	"rocksdb.num_levels":                          integer(64, "In range [1, 10]", "6", within(1, 10)),
-	"rocksdb.checkpoint.reserve_min_count":        integer(32, "> 0", "2", atLeast(1)),
-	"rocksdb.checkpoint.reserve_time_seconds":     integer(32, ">= 0", "3600", atLeast(0)),
-	"manual_compact.disabled":                     boolean(),
-	"manual_compact.max_concurrent_running_count": integer(32, ">= 0", "8", atLeast(0)),
-	"manual_compact.once.trigger_time": integer(64, "> 0, timestamp (in seconds) to trigger the once manual compaction",
+	NumLevels:          integer(64, "In range [1, 10]", "6", within(1, 10)),
+	CheckpointMinCount: integer(32, "> 0", "2", atLeast(1)),
+	CheckpointTime:     integer(32, ">= 0", "3600", atLeast(0)),
+	CompactDisabled:    boolean(),
+	CompactMaxRunning:  integer(32, ">= 0", "8", atLeast(0)),
+	CompactOnceTime: integer(64, "> 0, timestamp (in seconds) to trigger the once manual compaction",
 		"1700000000", atLeast(0)),
-	"manual_compact.once.target_level":                    integer(64, "-1 or >= 1", "6", level),
-	"manual_compact.once.bottommost_level_compaction":     oneOf("skip", "force", "skip"),
-	"manual_compact.periodic.trigger_time":                text("", "", nil),
-	"manual_compact.periodic.target_level":                integer(64, "-1 or >= 1", "6", level),
-	"manual_compact.periodic.bottommost_level_compaction": oneOf("skip", "force", "skip"),
-	"replica_access_controller.allowed_users":             text("", "", nil),
-	"replica_access_controller.ranger_policies":           text("", "", nil),
-	"duplication.master_cluster":                          text("", "", nil),
-	"duplication.master_metas":                            text("", "", nil),
-	"duplication.master_app_name":                         text("", "", nil),
-	"duplication.follower_app_status":                     text("", "", nil),
+	CompactOnceLevel:          integer(64, "-1 or >= 1", "6", level),
+	CompactOnceBottommost:     oneOf("skip", "force", "skip"),
+	CompactPeriodicTime:       text("", "", nil),
+	CompactPeriodicLevel:      integer(64, "-1 or >= 1", "6", level),
+	CompactPeriodicBottommost: oneOf("skip", "force", "skip"),
+	AllowedUsers:              text("", "", nil),
+	RangerPolicies:            text("", "", nil),
+	DupMasterCluster:          text("", "", nil),
+	DupMasterMetas:            text("", "", nil),
+	DupMasterApp:              text("", "", nil),
+	DupFollowerStatus:         text("", "", nil),
 }
 
 func atLeast(lo int64) func(int64) bool { return within(lo, math.MaxInt64) }
@@ -106,7 +132,7 @@ func within(lo, hi int64) func(int64) bool {
 func level(v int64) bool { return v == -1 || v >= 1 }
 
 func boolean() validator {
-	return validator{Info{"bool", "true | false", "true"}, func(s string) string {
+	return validator{Info{Type: "bool", Limitation: "true | false", Sample: "true"}, func(s string) string {
 		if l := strings.ToLower(s); l != "true" && l != "false" {
 			return fmt.Sprintf("invalid value '%s', should be a boolean", s)
 		}
@@ -115,7 +141,7 @@ func boolean() validator {
 }
 
 func integer(bits int, limit, sample string, ok func(int64) bool) validator {
-	return validator{Info{fmt.Sprintf("unsigned int%d", bits), limit, sample}, func(s string) string {
+	return validator{Info{Type: fmt.Sprintf("unsigned int%d", bits), Limitation: limit, Sample: sample}, func(s string) string {
 		v, good := parseInt(s, bits)
 		switch {
 		case !good:
@@ -128,13 +154,13 @@ func integer(bits int, limit, sample string, ok func(int64) bool) validator {
 }
 
 func text(limit, sample string, check func(string) string) validator {
-	return validator{Info{"string", limit, sample}, check}
+	return validator{Info{Type: "string", Limitation: limit, Sample: sample}, check}
 }
 
 // oneOf takes the words in the order in which the refusal names them.
 func oneOf(sample string, words ...string) validator {
 	limit := strings.Join(words, " | ")
-	return validator{Info{"string", limit, sample}, func(s string) string {
+	return validator{Info{Type: "string", Limitation: limit, Sample: sample}, func(s string) string {
 		for _, w := range words {
 			if s == w {
 				return ""

@@ -104,7 +104,7 @@ func TestParseInt(t *testing.T) {
 }
 
 func TestAll(t *testing.T) {
-	if i := All()["default_ttl"]; i != (Info{"unsigned int32", ">= 0", "86400"}) {
+	if i := All()["default_ttl"]; i.Type != "unsigned int32" || i.Limitation != ">= 0" || i.Sample != "86400" {
 		t.Errorf("default_ttl: %+v", i)
 	}
 }

@@ -1,0 +1,84 @@
+package appenv
+
+import (
+	"strings"
+	"time"
+)
+
+// Settings are a table's settings as replicas act on them. The zero value is that of a
+// table without any.
+type Settings struct {
+	DefaultTTL   uint32         // seconds, 0 is none
+	SlowQuery    time.Duration  // 0: the server's default
+	Iteration    *time.Duration // nil: the server's default; 0 is no limit
+	ValidateHash bool
+
+	Deny                                    Deny
+	Write, WriteBytes, Read, BackupRequests Throttle
+	ReadBytes                               uint64 // a second, of the whole table; 0 is no limit
+}
+
+// Deny says which requests of clients are refused, and how.
+type Deny struct {
+	Reads, Writes bool
+	// Reconfigure: they are told that the configuration changed; otherwise nothing.
+	Reconfigure bool
+}
+
+// Parse reads a table's settings. Keys that it doesn't act on are left alone; bad lists
+// those whose value is refused by Validate, which are taken for not set.
+func Parse(envs map[string]string) (s Settings, bad []string) {
+	for key, value := range envs {
+		if _, ok := known[key]; !ok {
+			continue
+		}
+		if Validate(key, value) != "" {
+			bad = append(bad, key)
+			continue
+		}
+		switch key {
+		case DefaultTTL:
+			n, _ := parseInt(value, 32)
+			s.DefaultTTL = uint32(n)
+		case SlowQuery:
+			s.SlowQuery = milliseconds(value)
+		case IterationTime:
+			d := milliseconds(value)
+			s.Iteration = &d
+		case ValidateHash:
+			s.ValidateHash = strings.EqualFold(value, "true")
+		case DenyClient:
+			how, what, _ := strings.Cut(value, "*")
+			what = trim(what)
+			s.Deny = Deny{Reads: what != "write", Writes: what != "read", Reconfigure: trim(how) == "reconfig"}
+		case WriteThrottling:
+			s.Write, _ = ParseThrottle(value)
+		case WriteThrottlingBySize:
+			s.WriteBytes, _ = ParseThrottle(value)
+		case ReadThrottling:
+			s.Read, _ = ParseThrottle(value)
+		case BackupThrottling:
+			s.BackupRequests, _ = ParseThrottle(value)
+		case ReadThrottlingBySize:
+			s.ReadBytes = readBytes(value)
+		}
+	}
+	return s, bad
+}
+
+// milliseconds reads a number of them; above 100 years it is 100 years.
+func milliseconds(value string) time.Duration {
+	n, _ := parseInt(value, 64)
+	const most = 100 * 365 * 24 * time.Hour
+	return time.Duration(min(n, int64(most/time.Millisecond))) * time.Millisecond
+}
+
+// readBytes reads what checkSizeThrottle accepts: a size, or the size above which a throttle
+// refuses.
+func readBytes(value string) uint64 {
+	if n, hint := parseUnits(value); hint == "" {
+		return n
+	}
+	t, _ := ParseThrottle(value)
+	return t.Reject.Units
+}
