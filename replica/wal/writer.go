@@ -2,6 +2,7 @@ package wal
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"time"
 
@@ -59,6 +60,10 @@ func (l *Log) run() {
 	defer close(l.writerDone)
 	var items []item
 	for {
+		if l.always {
+			// Those whom the last batch woke get to append first: a third more in a batch.
+			runtime.Gosched()
+		}
 		l.mu.Lock()
 		for l.busy || len(l.queue) == 0 && l.job == nil && !l.idle && !l.closing {
 			l.work.Wait()
