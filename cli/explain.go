@@ -65,6 +65,9 @@ func advise(err error) string {
 }
 
 func adviseAdmin(e *client.AdminError) string {
+	if advice := adviseSetting(e); advice != "" {
+		return advice
+	}
 	switch e.Code {
 	case base.ErrObjectNotFound, base.ErrAppNotExist:
 		return "there is no such table: `pegasus table ls` lists them, `pegasus table create` makes one"

@@ -174,6 +174,16 @@ func (a Admin) SetEnvs(ctx context.Context, table string, envs []base.Pair[strin
 	return err
 }
 
+// DelEnvs deletes environment keys of a table; those that it doesn't have are left alone.
+func (a Admin) DelEnvs(ctx context.Context, table string, keys []string) error {
+	req := &metaadmin.ConfigurationUpdateAppEnvRequest{AppName: table, Op: metaadmin.APP_ENV_OP_DEL, Keys: base.Some(keys)}
+	_, err := admin(ctx, a.c, fmt.Sprintf("delete envs of table %q", table), "RPC_CM_UPDATE_APP_ENV", req,
+		func(r *metaadmin.ConfigurationUpdateAppEnvResponse) (base.ErrorCode, string) {
+			return r.Err, r.HintMessage
+		})
+	return err
+}
+
 // RemoteCommand runs a command of a server ("ip:port", meta or replica) and returns its
 // text.
 func (a Admin) RemoteCommand(ctx context.Context, addr, cmd string, args ...string) (string, error) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
 	"pegasus/base/config"
 	"pegasus/base/tbin"
 	"pegasus/gen/layer2"
@@ -264,11 +265,39 @@ func (k *Cluster) answerMeta(r *rpc.Request) {
 			res.Infos = append(res.Infos, metaadmin.NodeInfo{Status: metaadmin.NS_ALIVE, Node: k.addr(i)})
 		}
 		r.Reply(res)
+	case "RPC_CM_UPDATE_APP_ENV":
+		var q metaadmin.ConfigurationUpdateAppEnvRequest
+		if !decode(r, &q) {
+			return
+		}
+		r.Reply(k.updateEnvs(&q))
 	case "RPC_CM_CLUSTER_INFO":
 		r.Reply(&metaadmin.ConfigurationClusterInfoResponse{Err: base.ErrOK, Keys: []string{"cluster_name"}, Values: []string{"fake"}})
 	default:
 		r.ReplyError(base.ErrHandlerNotFound)
 	}
+}
+
+func (k *Cluster) updateEnvs(q *metaadmin.ConfigurationUpdateAppEnvRequest) *metaadmin.ConfigurationUpdateAppEnvResponse {
+	res := &metaadmin.ConfigurationUpdateAppEnvResponse{Err: base.ErrOK}
+	tb := k.tables[q.AppName]
+	if tb == nil || tb.info.Status != layer2.AS_AVAILABLE {
+		res.Err, res.HintMessage = base.ErrAppNotExist, "app cannot be found"
+		return res
+	}
+	for i, key := range q.Keys.V {
+		if q.Op == metaadmin.APP_ENV_OP_SET {
+			if res.HintMessage = appenv.Validate(key, q.Values.V[i]); res.HintMessage != "" {
+				res.Err = base.ErrInvalidParameters
+				return res
+			}
+		}
+		tb.info.Envs = slices.DeleteFunc(tb.info.Envs, func(e base.Pair[string, string]) bool { return e.Key == key })
+		if q.Op == metaadmin.APP_ENV_OP_SET {
+			tb.info.Envs = append(tb.info.Envs, base.Pair[string, string]{Key: key, Val: q.Values.V[i]})
+		}
+	}
+	return res
 }
 
 func decode(r *rpc.Request, v tbin.Decoder) bool {

@@ -234,7 +234,7 @@ func tableCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableShow(ctx, args[0]) })
 		}}
-	c.AddCommand(create, drop, ls, show)
+	c.AddCommand(create, drop, ls, show, tableEnvCmd(f))
 	return c
 }
 

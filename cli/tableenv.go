@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"pegasus/base"
+	"pegasus/base/appenv"
+	"pegasus/client"
+	"pegasus/gen/layer2"
+)
+
+type settingJSON struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	Limits  string `json:"limits,omitempty"`
+	Sample  string `json:"sample,omitempty"`
+	Effect  string `json:"effect"`
+	Purpose string `json:"purpose"`
+}
+
+// TableEnvHelp explains the settings whose names begin with a text: "" is all of them.
+func (e *Env) TableEnvHelp(prefix string) error {
+	all := appenv.All()
+	var list []settingJSON
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if i := all[name]; strings.HasPrefix(name, prefix) {
+			list = append(list, settingJSON{name, i.Type, i.Limitation, i.Sample, string(i.Effect), i.Help})
+		}
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("no setting of a table begins with %q; `pegasus table env help` lists them", prefix)
+	}
+	if e.JSON {
+		return e.json(list)
+	}
+	for i, s := range list {
+		if i > 0 {
+			fmt.Fprintln(e.Out)
+		}
+		fmt.Fprintf(e.Out, "%s\n    %s\n    takes %s", s.Name, s.Purpose, s.Type)
+		if s.Limits != "" {
+			fmt.Fprintf(e.Out, ": %s", s.Limits)
+		}
+		if s.Sample != "" {
+			fmt.Fprintf(e.Out, ", for example %s", s.Sample)
+		}
+		if _, err := fmt.Fprintf(e.Out, "\n    effect: %s\n", s.Effect); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TableEnvList shows the settings that a table has.
+func (e *Env) TableEnvList(ctx context.Context, table string) error {
+	infos, err := e.Client.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(infos, func(a layer2.AppInfo) bool { return a.AppName == table })
+	if i < 0 {
+		return fmt.Errorf("there is no table %q: `pegasus table ls` lists them", table)
+	}
+	envs := map[string]string{}
+	for _, kv := range infos[i].Envs {
+		envs[kv.Key] = kv.Val
+	}
+	if e.JSON {
+		return e.json(envs)
+	}
+	g := newGrid("name", "value", "effect")
+	for _, name := range slices.Sorted(maps.Keys(envs)) {
+		effect := "unknown"
+		if d, ok := appenv.Describe(name); ok {
+			effect = string(d.Effect)
+		}
+		g.add(Escape([]byte(name)), Escape([]byte(envs[name])), effect)
+	}
+	return g.print(e.Out)
+}
+
+// TableEnvSet sets settings of a table, each KEY=VALUE.
+func (e *Env) TableEnvSet(ctx context.Context, table string, pairs []string) error {
+	var envs []base.Pair[string, string]
+	for _, kv := range pairs {
+		k, v, ok := strings.Cut(kv, "=")
+		if !ok || k == "" {
+			return fmt.Errorf("%q: write NAME=VALUE", kv)
+		}
+		if err := knownSetting(k); err != nil {
+			return err
+		}
+		envs = append(envs, base.Pair[string, string]{Key: k, Val: v})
+	}
+	if err := e.Client.Admin().SetEnvs(ctx, table, envs); err != nil {
+		return err
+	}
+	return e.print(map[string]any{"name": table, "set": len(envs)}, "table %s: %d settings set", Escape([]byte(table)), len(envs))
+}
+
+// TableEnvDel deletes settings of a table.
+func (e *Env) TableEnvDel(ctx context.Context, table string, keys []string) error {
+	if err := e.Client.Admin().DelEnvs(ctx, table, keys); err != nil {
+		return err
+	}
+	return e.print(map[string]any{"name": table, "deleted": keys}, "table %s: %s deleted", Escape([]byte(table)), strings.Join(keys, ", "))
+}
+
+// knownSetting refuses a name that isn't in the schema, with the one that was meant.
+func knownSetting(name string) error {
+	if _, ok := appenv.Describe(name); ok {
+		return nil
+	}
+	for _, k := range slices.Sorted(maps.Keys(appenv.All())) {
+		if strings.HasSuffix(k, "."+name) || strings.EqualFold(k, name) {
+			return fmt.Errorf("there is no setting %q: is %s meant?", name, k)
+		}
+	}
+	return fmt.Errorf("there is no setting %q: `pegasus table env help` lists them", name)
+}
+
+// adviseSetting is for a setting that the meta refused.
+func adviseSetting(e *client.AdminError) string {
+	if e.Code == base.ErrInvalidParameters && strings.HasPrefix(e.Op, "set envs") {
+		return "`pegasus table env help NAME` tells what a setting takes"
+	}
+	return ""
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"pegasus/cli"
+)
+
+// tableEnvCmd makes `table env`, whose flags are those of `table`.
+func tableEnvCmd(f *clientFlags) *cobra.Command {
+	c := &cobra.Command{Use: "env", Short: "Explain, show, set and delete the settings of a table", RunE: wantSubcommand}
+	sub := func(use, short string, least, most int, do func(context.Context, *cli.Env, []string) error) {
+		c.AddCommand(&cobra.Command{Use: use, Short: short, Args: wantArgs(least, most),
+			RunE: func(c *cobra.Command, args []string) error {
+				return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, args) })
+			}})
+	}
+	sub("help [NAME]", "Explain the settings, or those whose names begin with NAME", 0, 1, func(_ context.Context, e *cli.Env, a []string) error {
+		return e.TableEnvHelp(append(a, "")[0])
+	})
+	sub("ls TABLE", "Show what is set", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+		return e.TableEnvList(ctx, a[0])
+	})
+	sub("set TABLE NAME=VALUE...", "Set settings", 2, -1, func(ctx context.Context, e *cli.Env, a []string) error {
+		return e.TableEnvSet(ctx, a[0], a[1:])
+	})
+	sub("del TABLE NAME...", "Delete settings", 2, -1, func(ctx context.Context, e *cli.Env, a []string) error {
+		return e.TableEnvDel(ctx, a[0], a[1:])
+	})
+	return c
+}
