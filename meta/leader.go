@@ -40,6 +40,7 @@ type leader struct {
 	verified atomic.Int64 // when a majority last confirmed the leadership, since origin
 	view     atomic.Pointer[nodesView]
 	changes  changeQueue
+	deaths   atomic.Int64 // nodes found dead
 
 	mu       sync.Mutex
 	det      *detector.Detector
@@ -272,6 +273,7 @@ func (l *leader) probe(a base.RPCAddress) {
 
 // onDeath has all partitions of a looked at. The caller holds mu.
 func (l *leader) onDeath(a base.RPCAddress) {
+	l.deaths.Add(1)
 	delete(l.reported, a)
 	delete(l.stored, a)
 	l.s.fsm.read(func(st *state.State) {
@@ -315,6 +317,7 @@ func (l *leader) round() {
 			return
 		}
 		var fine []base.Gpid
+		l.s.knobs.tune(l.plan)
 		actions, fine = l.plan.Round(l.planView(st), look)
 		for _, g := range fine {
 			delete(l.unsure, g)

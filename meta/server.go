@@ -49,6 +49,7 @@ type Server struct {
 	fsm       *fsm
 	quorum    *quorum
 	cureOpts  cure.Options
+	knobs     *knobs
 
 	leader atomic.Pointer[leader] // nil: this server doesn't lead, or not yet
 
@@ -96,6 +97,7 @@ func New(opts Options) (*Server, error) {
 	s.cureOpts = cure.Defaults()
 	s.cureOpts.MinMembers = s.minMembers
 	s.cureOpts.ReplaceWait = cfg.Meta.ReplaceWait.D()
+	s.knobs = newKnobs(&s.cureOpts)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.pool = rpc.NewPool(rpc.PoolOptions{
 		DialTimeout: time.Second, StallTimeout: time.Second, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Log: s.log,
@@ -109,7 +111,7 @@ func New(opts Options) (*Server, error) {
 			return string(b), err
 		},
 		Log: s.log.Logger,
-	}).Register(mux)
+	}, s.commands()...).Register(mux)
 	hb := cfg.Meta.RaftHeartbeat.D()
 	s.transport = raftrpc.New(raftrpc.Options{
 		Self: raft.ServerAddress(name), Peers: serverAddresses(s.metas), Cluster: cfg.Cluster.Name, Pool: s.pool,

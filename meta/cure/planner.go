@@ -51,6 +51,12 @@ func Defaults() Options {
 	}
 }
 
+// Tune changes what an administrator may change while the planner works: ReplaceWait,
+// MaxAdds, and which nodes get no new replicas (banned, not to be changed afterwards).
+func (p *Planner) Tune(replaceWait time.Duration, maxAdds int, banned []Addr) {
+	p.opts.ReplaceWait, p.opts.MaxAdds, p.banned = replaceWait, maxAdds, banned
+}
+
 // MinMembers returns how many members a partition needs to accept writes: configured if
 // that isn't 0, else 1 of up to two replicas and a majority of more.
 func MinMembers(max int32, configured int) int {
@@ -103,8 +109,9 @@ type Action struct {
 
 // Planner remembers what was proposed. Make it with New.
 type Planner struct {
-	opts  Options
-	parts map[base.Gpid]*memory
+	opts   Options
+	parts  map[base.Gpid]*memory
+	banned []Addr // get no new replicas
 }
 
 // memory is what a Planner knows of a partition that isn't in order.

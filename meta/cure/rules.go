@@ -155,7 +155,7 @@ func (r *round) addMissing(g base.Gpid, m *memory, t *state.Table, cfg *state.Co
 func (r *round) pickNew(g base.Gpid, m *memory, t *state.Table, cfg *state.Config) Addr {
 	possible := func(a Addr) bool {
 		return !cfg.Has(a) && !slices.ContainsFunc(m.adds, func(t *try) bool { return t.node == a }) &&
-			r.room(a).adds < r.p.opts.MaxAdds
+			r.room(a).adds < r.p.opts.MaxAdds && !slices.Contains(r.p.banned, a)
 	}
 	holds := func(a Addr) bool {
 		_, ok := r.v.Stored(a, g)
