@@ -31,6 +31,8 @@ type lease struct {
 	// epoch changes when the lease is found to have run out, and when it begins anew. What
 	// the meta was asked in one epoch says nothing in another.
 	epoch atomic.Int64
+	// over: the server stops, and serves no more.
+	over atomic.Bool
 }
 
 func newLease(length time.Duration) *lease {
@@ -40,7 +42,11 @@ func newLease(length time.Duration) *lease {
 }
 
 // valid tells whether the node may serve at this moment.
-func (l *lease) valid() bool { return int64(time.Since(l.origin)) < l.until.Load() }
+func (l *lease) valid() bool { return int64(time.Since(l.origin)) < l.until.Load() && !l.over.Load() }
+
+// end gives the lease up for good: a port that refuses connections is taken for a dead
+// process, so it must not be closed while the node could still answer.
+func (l *lease) end() { l.over.Store(true) }
 
 // renew extends the lease on account of a beacon that was sent at sent and is acknowledged
 // by now. It reports false if the lease had run out before: see resume.

@@ -214,6 +214,7 @@ func (s *Server) spawn(f func()) {
 // Close answers what is under way, flushes the stores and closes everything.
 func (s *Server) Close(ctx context.Context) error {
 	s.stop()
+	s.lease.end()
 	err := s.rpc.Shutdown(ctx)
 	s.mu.Lock()
 	s.closed = true
