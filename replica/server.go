@@ -162,6 +162,16 @@ func (s *Server) openDirs() error {
 			seen[g] = d.path
 			all = append(all, found{g, d})
 		}
+		// Entries without a directory: the replica was removed, and the log not told in time.
+		for _, g := range d.log.Replicas() {
+			if !slices.Contains(gs, g) {
+				d.log.Drop(g, func(err error) {
+					if err != nil {
+						s.log.Warnf("drop what the log has of %v: %v", g, err)
+					}
+				})
+			}
+		}
 	}
 	// Stores are opened in parallel; one that can't be opened is left out and reported
 	// missing to the meta, its directory untouched.
