@@ -30,6 +30,9 @@ type fakeMeta struct {
 	app   layer2.AppInfo
 	parts map[base.Gpid]*layer2.PartitionConfiguration
 	mute  map[base.RPCAddress]bool // whose beacons go unanswered
+
+	refuseLast base.ErrorCode // the answer to who wants the last member removed, "" grants it
+	refused    int
 }
 
 func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
@@ -104,6 +107,12 @@ func (m *fakeMeta) configSync(req *rpc.Request) {
 	req.Reply(&res)
 }
 
+func (m *fakeMeta) refusals() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.refused
+}
+
 func clone(p *layer2.PartitionConfiguration) layer2.PartitionConfiguration {
 	c := *p
 	c.Secondaries = slices.Clone(p.Secondaries)
@@ -119,9 +128,13 @@ func (m *fakeMeta) update(req *rpc.Request) {
 	defer m.mu.Unlock()
 	p := m.parts[q.Config.Pid]
 	res := metaadmin.ConfigurationUpdateResponse{Err: base.ErrOK}
-	if q.Config.Ballot != p.Ballot+1 {
+	switch {
+	case q.Config.Ballot != p.Ballot+1:
 		res.Err = base.ErrInvalidVersion
-	} else {
+	case m.refuseLast != "" && q.Config.Primary.IsZero() && len(q.Config.Secondaries) == 0:
+		res.Err = m.refuseLast
+		m.refused++
+	default:
 		p.Ballot, p.Primary, p.Secondaries = q.Config.Ballot, q.Config.Primary, slices.Clone(q.Config.Secondaries)
 	}
 	res.Config = clone(p)

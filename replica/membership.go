@@ -350,6 +350,7 @@ func (s *Server) configSync(ctx context.Context, resuming bool) error {
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	epoch := s.lease.epoch.Load()
+	broken := s.brokenReplicas()
 	rs := s.all()
 	known := make(map[base.Gpid]*view, len(rs))
 	stored := make([]metadata.ReplicaInfo, 0, len(rs))
@@ -406,6 +407,7 @@ func (s *Server) configSync(ctx context.Context, resuming bool) error {
 			}
 		})
 	}
+	s.quarantineUnlisted(broken, listed)
 	for _, g := range res.GcReplicas.V {
 		if v := known[g.Pid]; v != nil && !listed[g.Pid] {
 			s.discard(g.Pid, v)
@@ -494,7 +496,9 @@ func (s *Server) reportMissing(p *metaadmin.ConfigurationUpdateRequest, refused 
 			if settled && refused != nil {
 				refused(err)
 			}
+			return
 		}
+		s.syncSoon() // to find that it isn't listed any more
 	})
 }
 

@@ -45,6 +45,7 @@ type Server struct {
 	mu       sync.RWMutex
 	replicas map[base.Gpid]*replica
 	opening  map[base.Gpid]bool
+	broken   map[base.Gpid]*dataDir // replicas that could not be opened
 	closed   bool
 
 	syncs bool          // the log syncs each batch
@@ -112,7 +113,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
 		pool: rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}), lease: newLease(cfg.FD.Lease.D()),
-		replicas: map[base.Gpid]*replica{}, opening: map[base.Gpid]bool{}, sync: make(chan struct{}, 1),
+		replicas: map[base.Gpid]*replica{}, opening: map[base.Gpid]bool{}, broken: map[base.Gpid]*dataDir{}, sync: make(chan struct{}, 1),
 		halt: make(chan struct{}), syncs: cfg.WAL.Sync != "os",
 		copies: make(chan struct{}, max(1, cfg.Replica.LearnConcurrency))}
 	s.name = s.hostPort.String()
@@ -185,6 +186,7 @@ func (s *Server) openDirs() error {
 			r, err := s.openReplica(f.g, f.d, nil)
 			if err != nil {
 				s.log.Errorf("replica %v in %s is not usable and stays as it is: %v", f.g, f.d.path, err)
+				s.noteBroken(f.g, f.d)
 				return
 			}
 			s.mu.Lock()
