@@ -550,7 +550,12 @@ func TestAdmin(t *testing.T) {
 	if err := a.DropTable(ctx, "stat", 0, false); !errors.Is(err, base.ErrAppNotExist) {
 		t.Errorf("drop again: %v", err)
 	}
-	if err := a.SetEnvs(ctx, "temp", nil); !errors.Is(err, base.ErrHandlerNotFound) {
+	check(t, a.SetEnvs(ctx, "temp", []base.Pair[string, string]{{Key: "default_ttl", Val: "9"}, {Key: "business.info", Val: "x"}}))
+	check(t, a.DelEnvs(ctx, "temp", []string{"business.info", "never.set"}))
+	if tables, err := a.ListTables(ctx, layer2.AS_AVAILABLE); err != nil || len(tables) != 1 || len(tables[0].Envs) != 1 || tables[0].Envs[0].Val != "9" {
+		t.Errorf("with a setting: %+v, %v", tables, err)
+	}
+	if err := a.ProposeMovePrimary(ctx, base.Gpid{}, 0, 0); !errors.Is(err, base.ErrHandlerNotFound) {
 		t.Errorf("unknown to the server: %v", err)
 	}
 }

@@ -18,11 +18,12 @@ const maxQueued = 20000
 
 // onRead answers a client's read on the goroutine that read it; the long ones get a
 // goroutine of their own, so that they hold up nobody behind them.
-func (s *Server) onRead(req *rpc.Request) { s.read(req) }
+func (s *Server) onRead(req *rpc.Request) { s.read(req, false) }
 
-func (s *Server) onLongRead(req *rpc.Request) { go s.read(req) }
+func (s *Server) onLongRead(req *rpc.Request) { go s.read(req, false) }
 
-func (s *Server) read(req *rpc.Request) {
+// read answers a read; one that is late has been delayed by a throttle already.
+func (s *Server) read(req *rpc.Request, late bool) {
 	r := s.replica(req.Gpid)
 	switch {
 	case r == nil:
@@ -32,8 +33,15 @@ func (s *Server) read(req *rpc.Request) {
 		req.Drop()
 		return
 	}
-	if code := r.mayRead(req); code != base.ErrOK {
+	rules := r.rules.Load()
+	if rules.denied(req, false) {
+		return
+	}
+	if code := r.mayRead(req, rules); code != base.ErrOK {
 		req.ReplyError(code)
+		return
+	}
+	if !late && s.holdRead(r, rules, req) || r.readTooMuch(rules, req) {
 		return
 	}
 	op := opOf(req.Code)
@@ -50,6 +58,10 @@ func (s *Server) read(req *rpc.Request) {
 		res.Release()
 		req.ReplyError(base.ErrInvalidState)
 	default:
+		if rules != nil && rules.readBytes != nil {
+			n, _ := res.Size()
+			rules.readBytes.consume(n)
+		}
 		req.Reply(res)
 		res.Release()
 	}
@@ -72,9 +84,9 @@ func refuse(req *rpc.Request, err error) {
 }
 
 // mayRead is the gate of reads.
-func (r *replica) mayRead(req *rpc.Request) base.ErrorCode {
+func (r *replica) mayRead(req *rpc.Request, u *rules) base.ErrorCode {
 	v := r.view.Load()
-	if code := v.checkHash(req.PartitionHash); code != base.ErrOK {
+	if code := u.checkHash(req.PartitionHash); code != base.ErrOK {
 		return code
 	}
 	switch {
@@ -91,21 +103,12 @@ func (r *replica) mayRead(req *rpc.Request) base.ErrorCode {
 // mayAnswer is the second half of the gate, after the data was read.
 func (s *Server) mayAnswer(r *replica) bool { return r.view.Load().Serving && s.lease.valid() }
 
-const envValidateHash = "replica.split.validate_partition_hash"
-
-// checkHash refuses a row that belongs to another partition, where the table asks for it.
-func (v *view) checkHash(hash uint64) base.ErrorCode {
-	if len(v.info.Envs) == 0 || v.info.Envs[envValidateHash] != "true" {
-		return base.ErrOK
-	}
-	if n := v.info.Partitions; n > 0 && hash&uint64(n-1) != uint64(v.info.Partition) {
-		return base.ErrParentPartitionMisused
-	}
-	return base.ErrOK
-}
-
 // onWrite passes a client's write through the gate and into the partition's queue.
-func (s *Server) onWrite(req *rpc.Request) {
+func (s *Server) onWrite(req *rpc.Request) { s.write(req, nil) }
+
+// write is onWrite; w is nil, or the worker of whoever brings a write that a throttle has
+// delayed.
+func (s *Server) write(req *rpc.Request, w *worker) {
 	r := s.replica(req.Gpid)
 	switch {
 	case r == nil:
@@ -115,13 +118,20 @@ func (s *Server) onWrite(req *rpc.Request) {
 		req.Drop()
 		return
 	}
-	switch code := r.mayWrite(req); code {
+	rules := r.rules.Load()
+	if rules.denied(req, true) {
+		return
+	}
+	switch code := r.mayWrite(req, rules); code {
 	case base.ErrOK:
 	case base.ErrInvalidData:
 		req.Refuse(code, fmt.Errorf("%d bytes, replica.max_allowed_write_size is %d", len(req.Body), s.cfg.Replica.MaxWriteBytes))
 		return
 	default:
 		req.ReplyError(code)
+		return
+	}
+	if w == nil && s.holdWrite(r, rules, req) {
 		return
 	}
 	r.inbox.mu.Lock()
@@ -135,19 +145,21 @@ func (s *Server) onWrite(req *rpc.Request) {
 		req.ReplyError(base.ErrCapacityExceeded)
 		return
 	}
-	w := workerOf(req)
+	if w == nil {
+		w = workerOf(req)
+	}
 	r.inbox.writes = append(r.inbox.writes, req)
 	r.inbox.mu.Unlock()
 	w.touch(r)
 }
 
 // mayWrite is the gate of writes, in upstream's order.
-func (r *replica) mayWrite(req *rpc.Request) base.ErrorCode {
+func (r *replica) mayWrite(req *rpc.Request, u *rules) base.ErrorCode {
 	v := r.view.Load()
 	if most := r.srv.cfg.Replica.MaxWriteBytes; most > 0 && int64(len(req.Body)) > most {
 		return base.ErrInvalidData
 	}
-	if code := v.checkHash(req.PartitionHash); code != base.ErrOK {
+	if code := u.checkHash(req.PartitionHash); code != base.ErrOK {
 		return code
 	}
 	switch {

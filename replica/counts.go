@@ -97,6 +97,7 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 			latencies[op] = append(latencies[op], l...)
 			e.SetQuantiles(metrics.Latency[op], metrics.QuantilesOf(l))
 		}
+		r.throttled.collect(e)
 		r.collectStore(e)
 	}
 	for op, l := range latencies {
@@ -209,4 +210,13 @@ func (d *dataDir) capacity() (total, avail int64) {
 		return 0, 0
 	}
 	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
+}
+
+func (t *throttled) collect(e *metrics.Entity) {
+	e.Set(metrics.DelayedWrites, t.delayedWrites.Load())
+	e.Set(metrics.RejectedWrites, t.rejectedWrites.Load())
+	e.Set(metrics.DelayedReads, t.delayedReads.Load())
+	e.Set(metrics.RejectedReads, t.rejectedReads.Load())
+	e.Set(metrics.DelayedBackups, t.delayedBackups.Load())
+	e.Set(metrics.RejectedBackups, t.rejectedBackups.Load())
 }

@@ -40,8 +40,11 @@ type replica struct {
 	committed, last, appliedAt atomic.Int64
 
 	flushing atomic.Bool
-	ops      metrics.Ops
-	keepLog  atomic.Bool // nothing of the log may go, an administrator says
+	// rules are nil for a table whose settings demand nothing of requests.
+	rules     atomic.Pointer[rules]
+	throttled throttled
+	ops       metrics.Ops
+	keepLog   atomic.Bool // nothing of the log may go, an administrator says
 
 	// store is replaced when a checkpoint is installed. A closed one answers that it is.
 	store atomic.Pointer[rrdb.Store]
@@ -133,6 +136,7 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 	if r.info.AppID != g.AppID || r.info.Partition != g.PartitionIndex {
 		return nil, fmt.Errorf("replica %v: %s says that this is %d.%d", g, r.infoName(), r.info.AppID, r.info.Partition)
 	}
+	r.setRules()
 	if err := r.dropOldStores(); err != nil {
 		return nil, err
 	}
@@ -578,6 +582,7 @@ func (r *replica) update(a *layer2.AppInfo) {
 	}
 	r.store.Load().SetPartitionCount(r.info.Partitions)
 	r.store.Load().SetEnvs(envs)
+	r.setRules()
 }
 
 // retain tells the log what this replica still needs.

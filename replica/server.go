@@ -38,6 +38,7 @@ type Server struct {
 	shared *rrdb.Shared
 	dirs   []*dataDir
 	send   *checkpoints
+	delays *delays
 	copies chan struct{} // tokens: checkpoint copies being received
 	counts counts
 	denied atomic.Bool // clients get no answers, an administrator says
@@ -120,6 +121,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.meta = newMetaLink(s.pool, cfg.Cluster.MetaServers, s.addr, log)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.send = newCheckpoints(s)
+	s.delays = newDelays(s)
 	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log})
 	if err := s.openDirs(); err != nil {
 		s.stop()
@@ -212,6 +214,7 @@ func (s *Server) Serve(l net.Listener) error {
 	s.spawn(func() { s.syncLoop(s.ctx) })
 	s.spawn(func() { s.housekeep(s.ctx) })
 	s.spawn(s.tickLoop)
+	s.spawn(func() { s.delays.run(s.ctx) })
 	return s.rpc.Serve(l)
 }
 
