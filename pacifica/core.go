@@ -58,7 +58,7 @@ type Core struct {
 	owedAck   bool
 	silent    int
 
-	ready Ready
+	ready, spare Ready
 }
 
 // peer is a follower as its primary sees it.
@@ -196,8 +196,20 @@ func (c *Core) Ready() Ready {
 	c.owedAck = false
 	r := c.ready
 	r.Committed = c.committed
-	c.ready = Ready{}
+	c.ready, c.spare = c.spare, Ready{}
 	return r
+}
+
+// Recycle gives the memory of a Ready back that was carried out: nothing of it is looked at
+// any more. Not to call it is no fault.
+func (c *Core) Recycle(r *Ready) {
+	clear(r.Append)
+	clear(r.Messages)
+	clear(r.Commit)
+	clear(r.Changes)
+	clear(r.sent)
+	c.spare = Ready{Append: r.Append[:0], Messages: r.Messages[:0], Commit: r.Commit[:0], Changes: r.Changes[:0], sent: r.sent[:0]}
+	*r = Ready{}
 }
 
 // Propose makes payload the next mutation. nowUS is the wall clock in microseconds; the

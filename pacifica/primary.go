@@ -1,5 +1,7 @@
 package pacifica
 
+import "slices"
+
 // AddLearner makes node a learner. It does nothing if node is a member or learner already.
 func (c *Core) AddLearner(node NodeID) error {
 	if c.status != Primary {
@@ -186,7 +188,9 @@ func (c *Core) collect(d int64) ([]Entry, error) {
 			n += int64(len(c.at(end).Payload)) + 64
 			end++
 		}
-		es = append(es, c.entries[d-c.first:end-c.first]...)
+		at := len(c.ready.sent)
+		c.ready.sent = append(c.ready.sent, c.entries[d-c.first:end-c.first]...)
+		es = c.ready.sent[at:len(c.ready.sent):len(c.ready.sent)]
 	}
 	// Every entry on the wire carries the sender's ballot: what a follower logs never
 	// has a falling ballot, which a restart relies on.
@@ -231,10 +235,12 @@ func (c *Core) stepAck(m *Message) {
 		p.match = m.Prepared
 		p.stalled = 0
 	}
-	for len(p.sent) > 0 && p.sent[0].last <= m.Prepared {
-		p.sentBytes -= p.sent[0].bytes
-		p.sent = p.sent[1:]
+	done := 0
+	for done < len(p.sent) && p.sent[done].last <= m.Prepared {
+		p.sentBytes -= p.sent[done].bytes
+		done++
 	}
+	p.sent = slices.Delete(p.sent, 0, done)
 	if p.snapshot || m.Gap && m.Prepared != p.rewound {
 		// Each message that overtook another asks for the same: once a tick is enough.
 		p.snapshot, p.rewound = false, m.Prepared

@@ -185,6 +185,9 @@ type Ready struct {
 	Commit  []Entry
 	Changes []Change
 	Fetch   *Fetch
+
+	// sent is where the entries of Messages lie.
+	sent []Entry
 }
 
 // Empty tells whether there is nothing to do.

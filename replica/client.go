@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"pegasus/base"
@@ -184,19 +185,19 @@ func (r *replica) propose() {
 	}
 	most := int(r.srv.cfg.Replica.MaxBatchBytes)
 	store := r.store.Load()
-	var w rrdb.WriteRequest
+	w := &r.write
 	next := 0
 	for next < len(r.queue) && r.core.Room() > 0 && (r.core.Last()-r.core.Committed() < ahead || r.queued(next) >= most) {
 		now := time.Now()
 		payload := make([]byte, 0, r.guess(r.queue[next:], most))
-		var fl flight
+		fl := r.flights.begin()
 		effect := false
 		for next < len(r.queue) && (len(payload) == 0 || len(payload) < most) {
 			req := r.queue[next]
 			r.queue[next] = nil
 			next++
 			w.Code, w.Arg, w.PartitionHash, w.Now = req.Code, req.ArgReader(), req.PartitionHash, rrdb.ExpiryTime(now)
-			p, reply, err := store.Evaluate(&w, r.overlay, payload)
+			p, reply, err := store.Evaluate(w, r.overlay, payload)
 			if err != nil {
 				refuse(req, err)
 				continue
@@ -210,6 +211,7 @@ func (r *replica) propose() {
 		}
 		if !effect {
 			r.refused(fl.waiting)
+			r.flights.keep(fl.waiting)
 			continue
 		}
 		e, err := r.core.Propose(now.UnixMicro(), payload)
@@ -280,8 +282,28 @@ type flight struct {
 
 // flights are the mutations of this primary whose clients wait, in decree order.
 type flights struct {
-	list []flight
-	ops  *metrics.Ops
+	list  []flight
+	spare [][]waiter // empty, for use
+	ops   *metrics.Ops
+}
+
+// begin returns a flight that nobody waits for yet.
+func (f *flights) begin() flight {
+	n := len(f.spare)
+	if n == 0 {
+		return flight{}
+	}
+	ws := f.spare[n-1]
+	f.spare = f.spare[:n-1]
+	return flight{waiting: ws}
+}
+
+// keep keeps the memory of a flight that has ended.
+func (f *flights) keep(ws []waiter) {
+	if cap(ws) > 0 && cap(ws) <= 1024 && len(f.spare) < 2*ahead {
+		clear(ws)
+		f.spare = append(f.spare, ws[:0])
+	}
 }
 
 func (f *flights) empty() bool { return len(f.list) == 0 }
@@ -301,8 +323,8 @@ func (f *flights) commit(decree int64, b *rpc.Burst) {
 		f.ops.Took(opOf(ws[i].req.Code), took)
 		ws[i].req.ReplyIn(b, &ws[i].reply)
 	}
-	f.list[0] = flight{}
-	f.list = f.list[1:]
+	f.keep(ws)
+	f.list = slices.Delete(f.list, 0, 1)
 }
 
 func (f *flights) abandon() {

@@ -58,6 +58,7 @@ type replica struct {
 	taken   work
 	infoGen int // counts changes of the table's properties in info
 	ms      []rrdb.Mutation
+	write   rrdb.WriteRequest
 	core    *pacifica.Core
 	info    replicaInfo
 	overlay *rrdb.Overlay
@@ -325,6 +326,7 @@ func (r *replica) round(w *work) {
 	}
 	for i := range w.messages {
 		r.step(&w.messages[i])
+		keepEntries(w.messages[i].Entries)
 	}
 	for _, p := range w.persisted {
 		r.core.Persisted(p.ballot, p.decree)
@@ -337,9 +339,11 @@ func (r *replica) round(w *work) {
 		r.propose()
 		rd := r.core.Ready()
 		if rd.Empty() {
+			r.core.Recycle(&rd)
 			break
 		}
 		r.handle(&rd)
+		r.core.Recycle(&rd)
 		if r.failed != nil {
 			break
 		}

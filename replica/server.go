@@ -49,6 +49,7 @@ type Server struct {
 	broken   map[base.Gpid]*dataDir // replicas that could not be opened
 	closed   bool
 
+	names sync.Map      // base.RPCAddress -> string, of the few servers there are
 	syncs bool          // the log syncs each batch
 	halt  chan struct{} // ends what replicas need until they are closed
 
@@ -272,7 +273,14 @@ func (s *Server) all() []*replica {
 }
 
 // peerName returns the address of a node as the pool wants it.
-func (s *Server) peerName(n base.RPCAddress) string { return n.String() }
+func (s *Server) peerName(n base.RPCAddress) string {
+	if v, ok := s.names.Load(n); ok {
+		return v.(string)
+	}
+	v := n.String()
+	s.names.Store(n, v)
+	return v
+}
 
 // pickDir returns the data directory with the fewest replicas of the table, then of all.
 func (s *Server) pickDir(app int32) *dataDir {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"pegasus/base"
@@ -101,7 +102,7 @@ func decodeMessage(b []byte) (pacifica.Message, error) {
 	// One allocation for all payloads; they live and die together in the window.
 	total := len(b)
 	buf := make([]byte, 0, total)
-	m.Entries = make([]pacifica.Entry, n)
+	m.Entries = newEntries(int(n))
 	for i := range m.Entries {
 		e := &m.Entries[i]
 		e.Decree, e.Ballot, e.Timestamp = next(), next(), next()
@@ -162,6 +163,40 @@ func (s *Server) onMessage(req *rpc.Request) {
 	}
 	r.deliver(m)
 	w.touch(r)
+}
+
+// entryList is a list of entries that no message has, or, empty, what it lay in.
+type entryList struct{ es []pacifica.Entry }
+
+var entryLists, emptyLists sync.Pool
+
+// newEntries returns a list of n entries for a message that was received.
+func newEntries(n int) []pacifica.Entry {
+	l, _ := entryLists.Get().(*entryList)
+	if l == nil {
+		return make([]pacifica.Entry, n, max(n, 8))
+	}
+	es := l.es
+	l.es = nil
+	emptyLists.Put(l)
+	if cap(es) < n {
+		return make([]pacifica.Entry, n)
+	}
+	return es[:n]
+}
+
+// keepEntries takes back what newEntries gave. A core keeps entries, not the list.
+func keepEntries(es []pacifica.Entry) {
+	if cap(es) == 0 || cap(es) > 256 {
+		return
+	}
+	clear(es)
+	l, _ := emptyLists.Get().(*entryList)
+	if l == nil {
+		l = new(entryList)
+	}
+	l.es = es[:0]
+	entryLists.Put(l)
 }
 
 // payloadOf strips the pseudo field header and STOP of a body.

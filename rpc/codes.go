@@ -50,6 +50,8 @@ var codeNames = [...]string{
 	"RPC_RRDB_RRDB_GET_SCANNER",
 	"RPC_RRDB_RRDB_SCAN",
 	"RPC_RRDB_RRDB_CLEAR_SCANNER",
+	// replica servers to each other
+	"RPC_PACIFICA",
 	// any server
 	"RPC_NEGOTIATION",
 	"RPC_CLI_CLI_CALL",
