@@ -75,7 +75,9 @@ type peer struct {
 	// snapshot: it was told to fetch a checkpoint, when snapFrom was committed.
 	snapshot bool
 	snapFrom int64
-	down     bool
+	// lacks counts how often the log had not what it asked for, since it held what it should.
+	lacks int
+	down  bool
 	// asked: the meta was asked under this ballot to make it a member, so perhaps it is.
 	// refused: the meta said no, to one of the requests.
 	asked, refused bool

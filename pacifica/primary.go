@@ -168,7 +168,11 @@ func (c *Core) lacking(p *peer) {
 			Role: Learner, Signature: p.signature, Prev: p.next - 1, Commit: c.committed, Last: c.last()})
 		return
 	}
-	if c.change == nil {
+	// A member that acknowledged more than it now asks for: a late message, unless it repeats
+	// that. Then it lost what it had.
+	p.lacks++
+	p.next = max(p.next, p.match+1)
+	if (p.held >= p.match || p.lacks > c.opt.ResendTicks) && c.change == nil {
 		c.askRemove(p)
 	}
 }
@@ -231,6 +235,9 @@ func (c *Core) stepAck(m *Message) {
 		return
 	}
 	p.held = m.Prepared
+	if m.Prepared >= p.match {
+		p.lacks = 0
+	}
 	if m.Prepared > p.match {
 		p.match = m.Prepared
 		p.stalled = 0

@@ -109,7 +109,7 @@ func (s *server) synced(r report, a *listing) {
 // idle tells whether the replica has been of no use for so long that nobody can be about to
 // make it a member: a learner is asked for at once or not at all.
 func (s *server) idle() bool {
-	return s.status() == pacifica.Inactive && s.w.now-s.learnedAt > leaseTime+resendTime+s.w.prof.lateBy
+	return s.status() == pacifica.Inactive && !s.w.mayJoin(s)
 }
 
 func (s *server) configure(cfg pacifica.Config, how string) {

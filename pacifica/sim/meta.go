@@ -40,6 +40,8 @@ type metaNode struct {
 	reported int
 	report   report
 	cut      bool // the meta refuses to add it
+	// unwanted: the meta proposed to remove it.
+	unwanted bool
 }
 
 // report is what a server tells the meta of its replica.
@@ -80,7 +82,7 @@ func (m *meta) later(delay int64, f func()) {
 func (m *meta) reset() {
 	m.term++
 	for i := range m.nodes {
-		m.nodes[i] = metaNode{beacon: m.local(), cut: m.nodes[i].cut}
+		m.nodes[i] = metaNode{beacon: m.local(), cut: m.nodes[i].cut, unwanted: m.nodes[i].unwanted}
 	}
 	m.primaryProcess = 0
 }
@@ -142,7 +144,7 @@ func (m *meta) onSync(id, inc int, r report) *listing {
 	if r.has {
 		n.reported = inc
 	}
-	if r.ballot >= m.unaware[id] || !r.has {
+	if r.has && r.ballot >= m.unaware[id] {
 		m.unaware[id] = 0
 	}
 	cfg := m.cfg
@@ -187,6 +189,9 @@ func (m *meta) onChange(from int, ch pacifica.Change) (cfg pacifica.Config, refu
 		if m.unaware[n] > 0 && !m.dead(n) && !m.w.bug("meta-drops-unaware") {
 			m.w.tracef("meta     %d may not know yet that it isn't the primary: not removed", n)
 			return m.cfg, false, false
+		}
+		if m.w.calm > 0 && m.w.now > m.w.calm-calmTime/2 && !m.nodes[n].unwanted {
+			m.w.fail("stability", "long after the last fault the primary %d of %s gives up %d", from, configText(m.cfg), n)
 		}
 		m.w.stats.Removals++
 	}
@@ -361,6 +366,7 @@ func (m *meta) moveTo(s int) bool {
 
 func (m *meta) propose(kind string, primary, node int) {
 	s := m.w.servers[primary]
+	m.nodes[node].unwanted = m.nodes[node].unwanted || kind == "remove"
 	m.w.send(kind, 0, primary, func() { s.arrive(-1, func() { s.proposal(kind, node) }) })
 }
 

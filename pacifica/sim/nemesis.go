@@ -110,7 +110,35 @@ func randomProfile(w *world) profile {
 	for i := range p.weights {
 		p.weights[i] = one(0, 1, 1, 3, 10)
 	}
+	p.focus(w.rng.IntN(10))
 	return p
+}
+
+// focus makes some kind of trouble likely that takes several things at once.
+func (p *profile) focus(kind int) {
+	more := func(faults ...int) {
+		for _, f := range faults {
+			p.weights[f] = 20
+		}
+	}
+	switch kind {
+	case 0: // old primaries come back with more than the group has
+		more(faultIsolate, faultHalf)
+		p.quiet, p.cuts, p.flushes, p.dieInInstall, p.nemesisTime = 30, 900, 800, 400, 300
+	case 1: // configurations arrive late
+		more(faultCrown)
+		p.late, p.lateBy = 50, 1000
+	case 2: // ballots change while members learn
+		more(faultBump, faultCrash)
+		p.drops, p.cureTime, p.sendBytes, p.delay, p.syncDelay, p.clientTime, p.nemesisTime = 100, 5, 150, 20, 30, 5, 200
+		p.replicas = min(p.servers, max(p.replicas, 4))
+	case 3: // checkpoints are offered late
+		more(faultWipe, faultIsolate, faultCrash)
+		p.late, p.lateBy, p.double, p.cuts, p.flushes, p.clientTime, p.fetchTime = 100, 1000, 200, 900, 800, 5, 10
+	case 4: // learners die when they are about to become members
+		more(faultCrash, faultIsolate)
+		p.learnerDies, p.late, p.lateBy, p.cuts, p.flushes, p.drops, p.sendBytes = 500, 100, 300, 900, 300, 100, 150
+	}
 }
 
 // nemesis does something bad, and comes again.
@@ -302,9 +330,7 @@ func (w *world) mayWipe(s *server) bool {
 		return false
 	}
 	if !cfg.Has(s.node()) {
-		// Not a learner that a primary may have asked for: it would become a member without
-		// anybody's knowing that it has nothing.
-		return s.core == nil || w.now-s.learnedAt > leaseTime+resendTime+w.prof.lateBy
+		return !w.mayJoin(s)
 	}
 	for _, n := range append([]pacifica.NodeID{cfg.Primary}, cfg.Secondaries...) {
 		t := w.servers[n]
@@ -314,6 +340,22 @@ func (w *world) mayWipe(s *server) bool {
 	}
 	w.mendNet()
 	return len(cfg.Secondaries) > 0
+}
+
+// mayJoin tells whether a primary has perhaps asked the meta for s. If s loses what it
+// acknowledged then, it becomes a member without anybody's knowing that it has nothing.
+func (w *world) mayJoin(s *server) bool {
+	for _, t := range w.servers[1:] {
+		if t.core == nil {
+			continue
+		}
+		for _, l := range t.core.State().Learners {
+			if l.Node == s.node() {
+				return true
+			}
+		}
+	}
+	return w.now-s.learnedAt <= leaseTime+resendTime+w.prof.lateBy
 }
 
 // fragile tells that the meta lists a server that has lost its disk.
@@ -332,7 +374,7 @@ func (w *world) heal() {
 	w.healed = true
 	w.mendNet()
 	p := &w.prof
-	p.drop, p.double, p.late, p.dieInReady, p.refuses, p.discards, p.delay, p.syncDelay = 0, 0, 0, 0, 0, 0, 5, 5
+	p.drop, p.double, p.late, p.dieInReady, p.refuses, p.discards, p.delay, p.syncDelay = 10, 0, 0, 0, 0, 0, 5, 5
 	// A learner that gets one entry a message must be able to catch up with the clients.
 	p.fetchTime, p.clientTime, p.burst = min(p.fetchTime, 100), 80, 1
 	w.meta.still = true
@@ -347,11 +389,11 @@ func (w *world) heal() {
 		switch {
 		case w.now >= deadline:
 			w.fail("liveness", "%d after the last fault: %s", settleTime, w.describe())
-		case target >= 0 && w.hist.acked > target && w.well():
+		case target >= 0 && w.hist.acked > target && w.now > w.calm && w.well():
 			w.done = true
 			return
-		case target < 0 && w.meta.full():
-			target = w.hist.acked
+		case target < 0 && w.well():
+			target, w.calm = w.hist.acked, w.now+calmTime
 		}
 		w.at(37, look)
 	}

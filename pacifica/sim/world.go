@@ -19,6 +19,7 @@ const (
 	metaTime     = 20
 	resendTime   = 60
 	settleTime   = 12000
+	calmTime     = 500
 	maxRateShift = 50 // clocks run between 0.95 and 1.05 of real time
 	keys         = 4
 	maxEvents    = 400_000
@@ -93,6 +94,8 @@ type world struct {
 	hist    history
 	stats   Stats
 	healed  bool
+	// calm is until when a group that became complete after the last fault is watched.
+	calm int64
 	// quietUntil: no client does anything until then.
 	quietUntil int64
 	done       bool
