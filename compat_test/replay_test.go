@@ -91,6 +91,7 @@ const epoch2016 = 1451606400
 type row struct {
 	file, port, server string
 	request            bool
+	command            string // number of the command that had begun last, if it says so
 }
 
 type connKey struct{ port, addr string }
@@ -208,7 +209,11 @@ func readIndex(t *testing.T, dir string) []row {
 		if len(f) < 6 {
 			t.Fatalf("%s: line %q", dir, line)
 		}
-		rows = append(rows, row{file: f[0], port: f[1], server: f[2], request: f[3] == "c2s"})
+		r := row{file: f[0], port: f[1], server: f[2], request: f[3] == "c2s"}
+		if len(f) > 6 {
+			r.command, _, _ = strings.Cut(f[6], ":")
+		}
+		rows = append(rows, r)
 	}
 	return rows
 }

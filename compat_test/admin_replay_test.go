@@ -1,0 +1,564 @@
+package compat
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pegasus/base"
+	"pegasus/compat_test/cluster"
+	"pegasus/compat_test/wire"
+	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
+	"pegasus/gen/registry"
+	"pegasus/gen/value"
+)
+
+// adminRecording is a recorded session of an administrator's tool.
+type adminRecording struct {
+	dir  string
+	port int // of the first replica server in it
+	// before are tables that were there, in the order of their ids; others appeared beside the
+	// session, just before the frame that is named.
+	before []made
+	beside map[string]beside
+	// until is the first frame that isn't replayed.
+	until string
+}
+
+// beside is a table that wasn't made by a request of the session, or was by one that isn't
+// served: restored from a backup.
+type beside struct {
+	id int32
+	made
+}
+
+func restored(id int32, name, from, backup, clusterName string, more ...base.Pair[string, string]) beside {
+	return beside{id, made{name: name, partitions: 4, envs: append([]base.Pair[string, string]{
+		{Key: "restore.app_id", Val: "2"}, {Key: "restore.app_name", Val: from}, {Key: "restore.backup_id", Val: backup},
+		{Key: "restore.block_service_provider", Val: "local_service"}, {Key: "restore.cluster_name", Val: clusterName},
+		{Key: "restore.policy_name", Val: ""},
+	}, more...)}}
+}
+
+var adminRecordings = []adminRecording{
+	// From 01372 on the meta had been started again with an empty state.
+	{dir: "frames-admin", port: 34801, before: []made{{name: "bl", partitions: 4}}, until: "01372.bin", beside: map[string]beside{
+		"00644.bin": {6, made{name: "dupt", partitions: 4}},
+		"00646.bin": restored(7, "radm", "adm", "1795393398250", "onebox"),
+		"01242.bin": restored(8, "radm2", "adm", "1795393458022", "onebox"),
+	}},
+	{dir: "frames-admincli", port: 34805, beside: map[string]beside{
+		"00706.bin": restored(5, "racl", "acl", "1795393453577", "onebox2", base.Pair[string, string]{Key: "restore.restore_path", Val: ""}),
+		"00750.bin": {6, made{name: "dupt", partitions: 4, envs: []base.Pair[string, string]{
+			{Key: "duplication.follower_app_status", Val: "created"}, {Key: "duplication.master_app_name", Val: "dupt"},
+			{Key: "duplication.master_cluster", Val: "onebox"}, {Key: "duplication.master_metas", Val: "localhost:34601"},
+		}}},
+	}},
+}
+
+// TestAdminReplay plays the recorded sessions of the C++ shell and of admin-cli, right and
+// wrong commands, against a fresh cluster, and compares every answer with the C++ server's.
+// What may differ is what diff_test.go says of all sessions, and what the table in
+// docs/compatibility.md lists with its reason; a row of that table that no answer needs is
+// an error.
+func TestAdminReplay(t *testing.T) {
+	dir := golden(t)
+	deviations := readDeviations(t)
+	for _, r := range adminRecordings {
+		t.Run(strings.TrimPrefix(r.dir, "frames-"), func(t *testing.T) {
+			c := cluster.Start(t, cluster.Options{Tables: "-"})
+			p := &adminPlayer{deviations: deviations, rec: r, httpOpen: map[string]string{}}
+			p.player = &player{
+				t: t, c: c, framesDir: filepath.Join(dir, r.dir),
+				tables: map[int32]string{}, conns: map[connKey]*wire.Conn{}, open: map[callKey]*call{}, early: map[callKey]*wire.Frame{},
+				contexts: map[int64]int64{}, decrees: map[base.Gpid]int64{}, differences: map[string]int{},
+			}
+			if err := p.wholeCluster(); err != nil {
+				t.Fatal(err)
+			}
+			for i, m := range r.before {
+				p.make(int32(i+1), m)
+			}
+			p.playAdmin()
+		})
+	}
+	if !t.Failed() {
+		for _, d := range deviations {
+			if d.used == 0 {
+				t.Errorf("docs/compatibility.md: nothing needs the row %q %q %q", d.code, d.request, d.field)
+			}
+		}
+	}
+}
+
+// commandStarts reads when each command of a session began, in Unix seconds, by number.
+func commandStarts(t *testing.T, dir string) map[string]int64 {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "commands.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	starts := map[string]int64{}
+	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n")[1:] {
+		f := strings.Split(line, "\t")
+		n := strconv.Itoa(i + 1)
+		if len(f) == 4 { // admin-cli's have their numbers
+			n, f = f[0], f[1:]
+		}
+		at, err := strconv.ParseFloat(f[0], 64)
+		if err != nil {
+			t.Fatalf("%s: %v", dir, err)
+		}
+		starts[n] = int64(at)
+	}
+	return starts
+}
+
+// deviation is a row of the table in docs/compatibility.md.
+type deviation struct {
+	code, request, field *regexp.Regexp
+	why                  string
+	used                 int
+}
+
+// readDeviations reads the table below the heading "Recorded sessions of administrators".
+func readDeviations(t *testing.T) (list []*deviation) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", "docs", "compatibility.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, ok := strings.Cut(string(b), "## Recorded sessions of administrators")
+	if !ok {
+		t.Fatal("docs/compatibility.md has no table of recorded sessions")
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	cell := regexp.MustCompile("^`(.*)`$")
+	for _, line := range strings.Split(text, "\n") {
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		f := strings.Split(strings.ReplaceAll(strings.Trim(line, "| "), `\|`, "\x00"), "|")
+		if len(f) != 4 {
+			t.Fatalf("docs/compatibility.md: %d columns in %s", len(f), line)
+		}
+		var re [3]*regexp.Regexp
+		for i := range re {
+			s := strings.ReplaceAll(strings.TrimSpace(f[i]), "\x00", "|")
+			if m := cell.FindStringSubmatch(s); m != nil {
+				s = m[1]
+			}
+			if i != 1 {
+				s = "^(" + s + ")$"
+			}
+			if re[i], err = regexp.Compile(s); err != nil {
+				t.Fatalf("docs/compatibility.md: %v", err)
+			}
+		}
+		list = append(list, &deviation{code: re[0], request: re[1], field: re[2], why: strings.TrimSpace(f[3])})
+	}
+	if len(list) == 0 {
+		t.Fatal("docs/compatibility.md: the table of recorded sessions is empty")
+	}
+	return list
+}
+
+// adminPlayer plays an administrator's session.
+type adminPlayer struct {
+	*player
+	deviations []*deviation
+	rec        adminRecording
+	httpOpen   map[string]string // the request that isn't answered yet, by the recorded client's port and server
+
+	equal, deviate, left int
+	skipped              map[callKey]bool
+}
+
+// wholeCluster waits until every replica server has registered.
+func (p *adminPlayer) wholeCluster() error {
+	return cluster.Poll(time.Minute, func() error {
+		var res metaadmin.ConfigurationListNodesResponse
+		q := &metaadmin.ConfigurationListNodesRequest{Status: metaadmin.NS_ALIVE}
+		if err := p.c.MetaCall("RPC_CM_LIST_NODES", q, &res, func() base.ErrorCode { return res.Err }); err != nil {
+			return err
+		}
+		if n := len(res.Infos); n < len(p.c.Replicas()) {
+			return fmt.Errorf("%d replica servers live", n)
+		}
+		return nil
+	})
+}
+
+func (p *adminPlayer) playAdmin() {
+	defer func() {
+		for _, c := range p.conns {
+			c.Close()
+		}
+	}()
+	p.skipped = map[callKey]bool{}
+	stop := false
+	starts := commandStarts(p.t, p.framesDir)
+	for _, r := range readIndex(p.t, p.framesDir) {
+		if at, ok := starts[r.command]; ok {
+			p.shift = time.Now().Unix() - at
+		}
+		if m, ok := p.rec.beside[r.file]; ok {
+			p.make(m.id, m.made)
+		}
+		if stop = stop || r.file == p.rec.until; stop {
+			if r.request {
+				p.left++
+			}
+			continue
+		}
+		r.server = strings.TrimPrefix(r.server, "b-")
+		b, err := os.ReadFile(filepath.Join(p.framesDir, r.file))
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if isHTTP(b) {
+			p.playHTTP(r, b)
+			continue
+		}
+		f, err := wire.Parse(b)
+		if err != nil {
+			p.t.Fatalf("%s: %v", r.file, err)
+		}
+		if r.request {
+			p.sendAdmin(r, f, b)
+		} else {
+			p.answerAdmin(r, f)
+		}
+	}
+	var reasons []string
+	for r, n := range p.differences {
+		reasons = append(reasons, fmt.Sprintf("%4d %s", n, r))
+	}
+	slices.Sort(reasons)
+	p.t.Logf("%d answers equal, %d deviate as docs/compatibility.md says, %d requests after %q left out; tolerated fields:\n%s",
+		p.equal, p.deviate, p.left, p.rec.until, strings.Join(reasons, "\n"))
+	if p.equal == 0 {
+		p.t.Error("nothing was equal")
+	}
+}
+
+func (p *adminPlayer) sendAdmin(r row, f *wire.Frame, raw []byte) {
+	e, ok := registry.Lookup(f.Code)
+	if !ok {
+		p.t.Fatalf("%s: code %s isn't in the registry", r.file, f.Code)
+	}
+	arg := e.Arg()
+	id, err := registry.ReadBody(f.Body, arg)
+	if err != nil {
+		p.t.Fatalf("%s: %v", r.file, err)
+	}
+	if p.toOurs(reflect.ValueOf(arg).Elem()) {
+		g := *f
+		g.Body = registry.AppendBody(nil, id, arg)
+		raw = g.Encode()
+		if f, err = wire.Parse(raw); err != nil {
+			p.t.Fatalf("%s: %v", r.file, err)
+		}
+	}
+	if err := p.send(r, f, raw); err != nil {
+		if !strings.HasPrefix(f.Code, "RPC_RRDB_") {
+			p.t.Fatalf("%s %s: %v", r.file, f.Code, err)
+		}
+		p.skipped[callKey{r.port, f.ID}] = true // its table isn't here
+	}
+}
+
+// toOurs turns the addresses of recorded servers into those of ours.
+func (p *adminPlayer) toOurs(v reflect.Value) (changed bool) {
+	if v.CanAddr() {
+		switch x := v.Addr().Interface().(type) {
+		case *base.RPCAddress:
+			if a := p.ours(x.AddrPort().Port()); a != 0 {
+				*x = a
+				return true
+			}
+			return false
+		case *base.HostPort:
+			if _, port, err := net.SplitHostPort(x.String()); err == nil {
+				if n, err := strconv.Atoi(port); err == nil {
+					if ap := p.ours(uint16(n)).AddrPort(); ap.IsValid() {
+						*x = base.MakeHostPort(ap.Addr().String(), ap.Port())
+						return true
+					}
+				}
+			}
+			return false
+		}
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() && p.toOurs(v.Field(i)) {
+				changed = true
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			if p.toOurs(v.Index(i)) {
+				changed = true
+			}
+		}
+	}
+	return changed
+}
+
+func (p *adminPlayer) ours(port uint16) base.RPCAddress {
+	i := int(port) - p.rec.port
+	if i < 0 || i >= len(p.c.Replicas()) {
+		return 0
+	}
+	a, err := base.ParseAddr(p.c.Replicas()[i])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return a
+}
+
+func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
+	k := callKey{r.port, f.ID}
+	e, _ := registry.Lookup(f.Code)
+	if p.skipped[k] {
+		p.judge(r, f.Code, "", []field{{path: "(not asked)"}}, nil)
+		return
+	}
+	c := p.open[k]
+	if c == nil || e.Result == nil {
+		p.t.Fatalf("%s: a recorded answer to id %d, which wasn't asked", r.file, f.ID)
+	}
+	rec := e.Result()
+	if len(f.Body) > 0 {
+		if _, err := registry.ReadBody(f.Body, rec); err != nil {
+			p.t.Fatalf("%s: recorded: %v", r.file, err)
+		}
+	}
+	request := text(c.arg)
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		a, err := p.receive(c)
+		if err != nil {
+			p.t.Fatalf("%s %s {%s}: %v", r.file, f.Code, request, err)
+		}
+		got := e.Result()
+		if len(a.Body) > 0 {
+			if _, err := registry.ReadBody(a.Body, got); err != nil {
+				p.t.Fatalf("%s %s: our answer: %v", r.file, f.Code, err)
+			}
+		}
+		if full(rec) && !full(got) && isOK(got) && time.Now().Before(deadline) {
+			if err := c.conn.Send(c.sent); err != nil {
+				p.t.Fatal(err)
+			}
+			continue
+		}
+		delete(p.open, k)
+		var d []field
+		if a.Code != f.Code || a.Err != f.Err {
+			d = append(d, field{"(header)", f.Err, a.Err})
+		} else {
+			p.learn(c, rec, got)
+			d = p.fields(c, rec, got)
+		}
+		p.judge(r, f.Code, request, d, got)
+		return
+	}
+}
+
+func isOK(v value.Value) bool {
+	q, ok := v.(*layer2.QueryCfgResponse)
+	return ok && q.Err == base.ErrOK
+}
+
+// field is a difference that diff_test.go doesn't explain.
+type field struct{ path, rec, got string }
+
+func (p *adminPlayer) fields(c *call, rec, got value.Value) (out []field) {
+	r, g := flatten(rec), flatten(got)
+	paths := slices.Clone(r.order)
+	for _, path := range g.order {
+		if _, ok := r.leaf[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	for _, path := range paths {
+		rl, inR := r.leaf[path]
+		gl, inG := g.leaf[path]
+		if rl == gl && inR == inG || strings.HasSuffix(path, "absent") {
+			continue
+		}
+		if p.normal(c, path, rl, gl) {
+			continue
+		}
+		if p.tolerate(&diff{p: p.player, c: c, path: path, rec: rl, got: gl, recV: rec, gotV: got}) != nil {
+			out = append(out, field{path, rl, gl})
+		}
+	}
+	return out
+}
+
+var (
+	nodeNames = regexp.MustCompile(`(localhost|127\.0\.0\.1):\d+`)
+	roles     = regexp.MustCompile(`@[PS] : `)
+)
+
+// normal tells whether a field is equal but for what the recordings' README names as a
+// cluster's or a moment's own: addresses, times of creation and dropping.
+func (p *adminPlayer) normal(c *call, path, rec, got string) bool {
+	switch c.frame.Code {
+	case "RPC_CLI_CLI_CALL":
+		plain := func(s string) string {
+			return roles.ReplaceAllString(nodeNames.ReplaceAllString(s, "NODE"), "@ROLE : ")
+		}
+		return plain(rec) == plain(got)
+	case "RPC_RRDB_RRDB_TTL":
+		return path == "TtlSeconds" && number(rec) > 0 && abs(number(got)-number(rec)) <= 60 // the replay is faster
+	case "RPC_CM_LIST_APPS", "RPC_CM_RECALL_APP":
+		now := time.Now().Unix()
+		if strings.HasSuffix(path, ".Val") && abs(number(rec)-recordedAt) < 1200 && abs(number(got)-now) < 600 {
+			return true // manual_compact.once.trigger_time
+		}
+		switch path[strings.LastIndexByte(path, '.')+1:] {
+		case "CreateSecond", "DropSecond":
+			return number(rec) > 0 && abs(number(got)-now) < 600
+		case "ExpireSecond":
+			return number(rec) > 0 && number(got) > 0 && abs((number(got)-now)-(number(rec)-recordedAt)) < 1200
+		}
+	case "RPC_CM_CLUSTER_INFO":
+		return path == "Values[8]" && got == "onebox" // the name that the cluster was started with
+	}
+	return false
+}
+
+// recordedAt is when the sessions were recorded, in Unix seconds.
+const recordedAt = 1795393400
+
+// text is a request as a row of the table sees it: its fields that say something.
+func text(v value.Value) string {
+	l := flatten(v)
+	var b []string
+	for _, p := range l.order {
+		if s := l.leaf[p]; s != "" && s != "0" && !strings.HasSuffix(p, "#") {
+			b = append(b, p+"="+s)
+		}
+	}
+	return strings.Join(b, " ")
+}
+
+// judge counts an answer as equal, or as a deviation if each difference has its row.
+func (p *adminPlayer) judge(r row, code, request string, d []field, got value.Value) {
+	if len(d) == 0 {
+		p.equal++
+		return
+	}
+	bad := 0
+	for _, f := range d {
+		i := slices.IndexFunc(p.deviations, func(x *deviation) bool {
+			return x.code.MatchString(code) && x.request.MatchString(request) && x.field.MatchString(f.path)
+		})
+		if i < 0 {
+			if bad++; bad <= 40 {
+				p.t.Errorf("%s %s {%s}: %s is %.300q, was %.300q", r.file, code, request, f.path, f.got, f.rec)
+			}
+			continue
+		}
+		p.deviations[i].used++
+	}
+	if bad == 0 {
+		p.deviate++
+	}
+}
+
+func isHTTP(b []byte) bool {
+	return bytes.HasPrefix(b, []byte("GET ")) || bytes.HasPrefix(b, []byte("HTTP/"))
+}
+
+// playHTTP asks for a page as it was asked for, and compares what tools read of it: which
+// types of entities there are, and the names of their metrics.
+func (p *adminPlayer) playHTTP(r row, b []byte) {
+	k := r.port + " " + r.server
+	if r.request {
+		_, rest, _ := strings.Cut(string(b), " ")
+		p.httpOpen[k], _, _ = strings.Cut(rest, " ")
+		return
+	}
+	path := p.httpOpen[k]
+	addr := p.c.Metas()[0]
+	if r.server != "meta" {
+		addr = p.c.Addr(r.server)
+	}
+	res, err := http.Get("http://" + addr + path)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	body, err := io.ReadAll(res.Body)
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		p.t.Fatal(err)
+	}
+	head, recorded, _ := bytes.Cut(b, []byte("\r\n\r\n"))
+	var d []field
+	if want := strings.Fields(string(head))[1]; want != strconv.Itoa(res.StatusCode) || res.Header.Get("Content-Type") != "text/plain" {
+		d = append(d, field{"(status)", want, res.Status + " " + res.Header.Get("Content-Type")})
+	}
+	rec, got := metricsIn(p.t, recorded), metricsIn(p.t, body)
+	for _, name := range rec {
+		if whole := name[:max(0, strings.LastIndexByte(name, '.'))]; strings.Contains(whole, ".") && !slices.Contains(got, whole) {
+			continue // the metric isn't there at all
+		}
+		if !slices.Contains(got, name) {
+			d = append(d, field{path: name, rec: name})
+		}
+	}
+	page, query, _ := strings.Cut(path, "?")
+	p.judge(r, "GET "+page, query, d, nil)
+}
+
+// metricsIn lists the metrics in a page as type.name.field, and the fields at its top.
+func metricsIn(t *testing.T, body []byte) []string {
+	t.Helper()
+	var page struct {
+		Entities []struct {
+			Type    string
+			Metrics []map[string]any
+		}
+	}
+	var top map[string]any
+	if err := errors.Join(json.Unmarshal(body, &page), json.Unmarshal(body, &top)); err != nil {
+		t.Fatalf("%v in %.200s", err, body)
+	}
+	set := map[string]bool{}
+	for k := range top {
+		set[k] = true
+	}
+	for _, e := range page.Entities {
+		for _, m := range e.Metrics {
+			for k := range m {
+				set[fmt.Sprintf("%s.%v.%s", e.Type, m["name"], k)] = true
+				set[fmt.Sprintf("%s.%v", e.Type, m["name"])] = true
+			}
+		}
+	}
+	var list []string
+	for k := range set {
+		list = append(list, k)
+	}
+	sort.Strings(list)
+	return list
+}
