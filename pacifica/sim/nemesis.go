@@ -32,6 +32,7 @@ type profile struct {
 	extra             int
 	replacesRestarted int
 	learnerDies       int
+	addDelay          int64
 	cureTime          int64
 	// weights of the faults
 	weights [faults]int64
@@ -55,6 +56,7 @@ const (
 	faultHalf
 	faultCrown
 	faultBump
+	faultKick
 	faults
 )
 
@@ -63,7 +65,7 @@ func randomProfile(w *world) profile {
 	one := func(xs ...int64) int64 { return xs[w.rng.IntN(len(xs))] }
 	p := profile{
 		servers:   3 + w.rng.IntN(4),
-		duration:  3000 + w.rng.Int64N(5000),
+		duration:  5000 + w.rng.Int64N(10000),
 		drop:      int(one(0, 0, 10, 50, 200)),
 		double:    int(one(0, 0, 20, 200)),
 		late:      int(one(0, 10, 50, 150)),
@@ -110,13 +112,16 @@ func randomProfile(w *world) profile {
 	for i := range p.weights {
 		p.weights[i] = one(0, 1, 1, 3, 10)
 	}
-	p.focus(w.rng.IntN(10))
+	p.focus(w.rng.IntN(9))
 	return p
 }
 
 // focus makes some kind of trouble likely that takes several things at once.
 func (p *profile) focus(kind int) {
 	more := func(faults ...int) {
+		for i := range p.weights {
+			p.weights[i] = min(p.weights[i], 2)
+		}
 		for _, f := range faults {
 			p.weights[f] = 20
 		}
@@ -124,20 +129,25 @@ func (p *profile) focus(kind int) {
 	switch kind {
 	case 0: // old primaries come back with more than the group has
 		more(faultIsolate, faultHalf)
-		p.quiet, p.cuts, p.flushes, p.dieInInstall, p.nemesisTime = 30, 900, 800, 400, 300
+		p.quiet, p.cuts, p.flushes, p.dieInInstall, p.nemesisTime, p.inFlight = 30, 900, 800, 500, 300, 64
 	case 1: // configurations arrive late
 		more(faultCrown)
-		p.late, p.lateBy = 50, 1000
+		p.late, p.lateBy, p.nemesisTime = 50, 1000, 400
 	case 2: // ballots change while members learn
 		more(faultBump, faultCrash)
 		p.drops, p.cureTime, p.sendBytes, p.delay, p.syncDelay, p.clientTime, p.nemesisTime = 100, 5, 150, 20, 30, 5, 200
-		p.replicas = min(p.servers, max(p.replicas, 4))
+		p.replicas, p.weights[faultBump] = min(p.servers, max(p.replicas, 4)), 60
 	case 3: // checkpoints are offered late
 		more(faultWipe, faultIsolate, faultCrash)
 		p.late, p.lateBy, p.double, p.cuts, p.flushes, p.clientTime, p.fetchTime = 100, 1000, 200, 900, 800, 5, 10
+	case 5: // new primaries are slow to learn what is committed, and members join meanwhile
+		more(faultFailover, faultHalf, faultKick)
+		p.servers = max(p.servers, 4)
+		p.replicas, p.cureTime, p.delay, p.sendBytes, p.drop, p.nemesisTime = p.servers-1, 5, 20, 150, 50, 300
 	case 4: // learners die when they are about to become members
-		more(faultCrash, faultIsolate)
-		p.learnerDies, p.late, p.lateBy, p.cuts, p.flushes, p.drops, p.sendBytes = 500, 100, 300, 900, 300, 100, 150
+		more(faultCrash, faultKick)
+		p.nemesisTime, p.weights[faultKick] = 200, 60
+		p.learnerDies, p.late, p.lateBy, p.cuts, p.flushes, p.drops, p.sendBytes, p.addDelay = 700, 100, 300, 900, 300, 150, 150, 300
 	}
 }
 
@@ -247,8 +257,17 @@ func (w *world) fault(kind int) {
 			}
 			w.net.slowPush = 0
 		}
+	case faultKick:
+		// A sound member is taken out, and asked to come back.
+		cfg := w.meta.cfg
+		if n := len(cfg.Secondaries); n > 0 {
+			if out := int(cfg.Secondaries[w.rand(int64(n))]); w.meta.unaware[out] == 0 {
+				w.meta.persist(w.meta.without(cfg.Primary, func(n int) bool { return n == out }), "kick")
+				w.meta.propose("add", int(cfg.Primary), out)
+			}
+		}
 	case faultBump:
-		w.bump(60)
+		w.bump(150)
 	case faultHalf:
 		// The primary dies when one secondary has what the other hasn't.
 		cfg := w.meta.cfg
@@ -374,7 +393,7 @@ func (w *world) heal() {
 	w.healed = true
 	w.mendNet()
 	p := &w.prof
-	p.drop, p.double, p.late, p.dieInReady, p.refuses, p.discards, p.delay, p.syncDelay = 10, 0, 0, 0, 0, 0, 5, 5
+	p.addDelay, p.drop, p.double, p.late, p.dieInReady, p.refuses, p.discards, p.delay, p.syncDelay = 0, 10, 0, 0, 0, 0, 0, 5, 5
 	// A learner that gets one entry a message must be able to catch up with the clients.
 	p.fetchTime, p.clientTime, p.burst = min(p.fetchTime, 100), 80, 1
 	w.meta.still = true

@@ -50,6 +50,9 @@ func (w *world) send(kind string, from, to int, deliver func()) {
 	if w.chance(w.prof.double) {
 		w.at(w.delay(late), deliver)
 	}
+	if kind == "snapshot" && w.chance(2*w.prof.double) {
+		w.at(w.rand(200), deliver) // about when the first one has been followed
+	}
 }
 
 func (w *world) delay(late int) int64 {
