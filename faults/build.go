@@ -13,10 +13,14 @@ import (
 
 // Build builds the server with the hooks of package hook into dir, from the module that
 // the working directory is in, and returns its path. With clock its wall clock can be
-// moved too, for which the standard library is compiled anew, once, with time patched.
-func Build(ctx context.Context, dir string, clock bool) (string, error) {
+// moved too, for which the standard library is compiled anew, once, with time patched. With
+// bugs it has the bugs that Options.Plant can name.
+func Build(ctx context.Context, dir string, clock, bugs bool) (string, error) {
 	out := filepath.Join(dir, "pegasus")
 	args := []string{"build", "-o", out, "-tags", "faults"}
+	if bugs {
+		args[4] += ",plantedbugs"
+	}
 	if clock {
 		overlay, err := patchTime(ctx, dir)
 		if err != nil {

@@ -42,6 +42,7 @@ func (s *server) control() string { return filepath.Join(s.dir, "faults.json") }
 // cluster is the servers and their network.
 type cluster struct {
 	bin     string
+	plant   string
 	net     *network
 	servers []*server
 	// small is the replica server whose disk is small enough to be filled, nil if none is.
@@ -55,26 +56,26 @@ type cluster struct {
 // smallDiskBytes is the size of the disk that can be filled.
 const smallDiskBytes = 192 << 20
 
-// newCluster lays out a cluster in dir and starts nothing.
-func newCluster(dir, bin string, metas, replicas int, namespaces bool, base config.Config, say func(string, ...any)) (*cluster, error) {
-	c := &cluster{bin: bin, say: say}
+// newCluster lays out a cluster in o.Dir and starts nothing.
+func newCluster(o Options, base config.Config, say func(string, ...any)) (*cluster, error) {
+	c := &cluster{bin: o.Bin, plant: o.Plant, say: say}
 	var err error
-	if c.net, err = newNetwork(namespaces); err != nil {
+	if c.net, err = newNetwork(o.Namespaces); err != nil {
 		return nil, err
 	}
-	ports := slices.Repeat([]int{34601}, metas)
-	ports = append(ports, slices.Repeat([]int{34801}, replicas)...)
-	if !namespaces {
-		if ports, err = freePorts(metas + replicas); err != nil {
+	ports := slices.Repeat([]int{34601}, o.Metas)
+	ports = append(ports, slices.Repeat([]int{34801}, o.Replicas)...)
+	if !o.Namespaces {
+		if ports, err = freePorts(o.Metas + o.Replicas); err != nil {
 			return nil, err
 		}
 	}
 	for i, port := range ports {
 		s := &server{name: "meta" + strconv.Itoa(i+1), role: "meta"}
-		if i >= metas {
-			s.name, s.role = "replica"+strconv.Itoa(i-metas+1), "replica"
+		if i >= o.Metas {
+			s.name, s.role = "replica"+strconv.Itoa(i-o.Metas+1), "replica"
 		}
-		s.dir = filepath.Join(dir, s.name)
+		s.dir = filepath.Join(o.Dir, s.name)
 		ip, err := c.net.addHost(s.name)
 		if err != nil {
 			return nil, err
@@ -85,7 +86,7 @@ func newCluster(dir, bin string, metas, replicas int, namespaces bool, base conf
 		}
 		c.servers = append(c.servers, s)
 	}
-	if InSandbox() {
+	if o.SmallDisk {
 		last := c.servers[len(c.servers)-1]
 		if err := errors.Join(privateMounts(), smallDisk(last.data(), smallDiskBytes)); err != nil {
 			return nil, err
@@ -156,7 +157,7 @@ func (c *cluster) start(s *server) error {
 	defer log.Close() // the child has its own descriptor
 	cmd := exec.Command(c.bin, s.role, "--config", filepath.Join(s.dir, "config.toml"))
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), hook.Env+"="+s.control(), "GOTRACEBACK=all")
+	cmd.Env = append(os.Environ(), hook.Env+"="+s.control(), "GOTRACEBACK=all", "PEGASUS_PLANT="+c.plant)
 	if err := c.net.start(s.name, cmd); err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}

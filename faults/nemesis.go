@@ -372,21 +372,6 @@ func balance(ctx context.Context, w *world, r *rand.Rand) error {
 	return nil
 }
 
-// leader returns the meta server that leads, nil if none answers that it does.
-func (w *world) leader(ctx context.Context) *server {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	for ctx.Err() == nil {
-		for _, s := range w.c.of("meta") {
-			if w.leads(ctx, s) {
-				return s
-			}
-		}
-		rest(ctx, 50*time.Millisecond)
-	}
-	return nil
-}
-
 // agenda hands out nemeses from a bag that is filled again when it is empty, so that each
 // gets its turn. What it hands out follows from the seed alone.
 type agenda struct {

@@ -50,6 +50,7 @@ func torment(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	o.SmallDisk = InSandbox() && slices.ContainsFunc(list, func(n nemesis) bool { return n.name == "full-disk" })
 	w, err := newWorld(ctx, o, smallFiles)
 	if err != nil {
 		return err
@@ -201,109 +202,6 @@ func counts(m map[string]int) string {
 		}
 	}
 	return strings.Join(ns, ", ")
-}
-
-// failover measures how long a partition can't be written after its primary's server was
-// hurt: from the blow to the first acknowledged write, of each partition it led.
-func failover(ctx context.Context, o Options) error {
-	w, err := newWorld(ctx, o, smallFiles)
-	if err != nil {
-		return err
-	}
-	defer w.close()
-	if o.How != "kill" && o.How != "kill-meta" && o.How != "pause" && o.How != "cut" {
-		return fmt.Errorf("failover of %q isn't known: kill, kill-meta, pause or cut", o.How)
-	}
-	r := rand.New(rand.NewPCG(o.Seed, 2))
-	var all, worst []time.Duration
-	for round := range o.Rounds {
-		if err := w.awaitWhole(ctx, wholePatience); err != nil {
-			return fmt.Errorf("round %d: %w", round, err)
-		}
-		p := newProbe(w)
-		p.start(ctx)
-		if !p.awaitAll(ctx, now(), 30*time.Second) {
-			p.stop()
-			return fmt.Errorf("round %d: not every partition can be written before anything happened", round)
-		}
-		rest(ctx, between(r, 0, 2*time.Second))
-		s, hurt, err := w.strike(ctx, r)
-		if err != nil {
-			p.stop()
-			return err
-		}
-		at := now()
-		hurt()
-		waited := p.awaitAll(ctx, at, time.Minute)
-		ds := p.since(at, s, o.How)
-		p.stop()
-		if err := w.c.heal(); err != nil {
-			return err
-		}
-		if !waited {
-			return fmt.Errorf("round %d: a partition was not writable within a minute after %s of %s", round, o.How, s.name)
-		}
-		if len(ds) == 0 {
-			continue // it led nothing
-		}
-		all = append(all, ds...)
-		worst = append(worst, slices.Max(ds))
-		w.tell("round %d: %s of %s, which led %d partitions; writable after %v", round, o.How, s.name, len(ds), slices.Max(ds).Round(time.Millisecond))
-	}
-	fmt.Fprintf(o.Out, "failover: how=%s blows=%d partitions=%d p50=%v p99=%v max=%v worst_partition_of_each_blow: p50=%v p99=%v\n", o.How, len(worst), len(all),
-		quantile(all, 0.5), quantile(all, 0.99), quantile(all, 1), quantile(worst, 0.5), quantile(worst, 0.99))
-	return nil
-}
-
-func quantile(ds []time.Duration, q float64) time.Duration {
-	if len(ds) == 0 {
-		return 0
-	}
-	s := slices.Clone(ds)
-	slices.Sort(s)
-	return s[min(len(s)-1, int(q*float64(len(s))))].Round(time.Millisecond)
-}
-
-// strike picks whom to hurt and returns how.
-func (w *world) strike(ctx context.Context, r *rand.Rand) (*server, func(), error) {
-	if w.opts.How == "kill-meta" {
-		s := w.leader(ctx)
-		if s == nil {
-			return nil, nil, errors.New("no meta leads")
-		}
-		return s, func() { w.c.kill(s) }, nil
-	}
-	rs := w.c.of("replica")
-	cfg, err := w.cl.Admin().QueryConfig(ctx, table)
-	if err != nil {
-		return nil, nil, err
-	}
-	s := w.c.at(cfg.Partitions[r.IntN(len(cfg.Partitions))].Primary.String())
-	if s == nil || !slices.Contains(rs, s) {
-		return nil, nil, errors.New("a partition has no primary")
-	}
-	switch w.opts.How {
-	case "pause":
-		return s, func() { w.c.pause(s) }, nil
-	case "cut":
-		return s, func() {
-			for _, o := range append([]string{clientHost}, serverNames(w.c.servers)...) {
-				if o != s.name {
-					if err := errors.Join(w.c.net.Cut(s.name, o), w.c.net.Cut(o, s.name)); err != nil {
-						w.wrong("cut %s: %v", s.name, err)
-					}
-				}
-			}
-		}, nil
-	}
-	return s, func() { w.c.kill(s) }, nil
-}
-
-func serverNames(ss []*server) (ns []string) {
-	for _, s := range ss {
-		ns = append(ns, s.name)
-	}
-	return ns
 }
 
 // killRounds kills all processes at once under write load, again and again, and verifies

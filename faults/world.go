@@ -35,7 +35,9 @@ type Options struct {
 	Rate       int // operations a second
 	Workers    int
 	Rounds     int    // killall: rounds; failover: kills
-	How        string // failover: kill, pause, cut, kill-meta
+	SmallDisk  bool   // the last replica server's disk can be filled; needs a sandbox
+	How        string // failover: kill, pause, cut, kill-meta, kill-both
+	Plant      string // a bug of package pacifica that the servers have, "" none
 	Verbose    bool
 	Out        io.Writer
 }
@@ -67,7 +69,7 @@ func newWorld(ctx context.Context, o Options, change func(*config.Config)) (*wor
 	cfg.Cluster.Name = "faults"
 	change(&cfg)
 	var err error
-	if w.c, err = newCluster(o.Dir, o.Bin, o.Metas, o.Replicas, o.Namespaces, cfg, w.tell); err != nil {
+	if w.c, err = newCluster(o, cfg, w.tell); err != nil {
 		return nil, err
 	}
 	for _, s := range w.c.servers {
@@ -139,6 +141,21 @@ func (w *world) wrong(format string, args ...any) {
 	w.mu.Lock()
 	w.wrongs = append(w.wrongs, text)
 	w.mu.Unlock()
+}
+
+// leader returns the meta server that leads, nil if none answers that it does for 30 s.
+func (w *world) leader(ctx context.Context) *server {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		for _, s := range w.c.of("meta") {
+			if s.running() && w.leads(ctx, s) {
+				return s
+			}
+		}
+		rest(ctx, 20*time.Millisecond)
+	}
+	return nil
 }
 
 // leads asks a meta server whether it leads.

@@ -36,7 +36,8 @@ func run(args []string) int {
 	fl.IntVar(&o.Rate, "rate", 400, "operations a second")
 	fl.IntVar(&o.Workers, "workers", 16, "clients")
 	fl.IntVar(&o.Rounds, "rounds", 50, "killall: rounds; failover: blows")
-	fl.StringVar(&o.How, "how", "kill", "failover: kill, pause or cut a primary, or kill-meta")
+	fl.StringVar(&o.How, "how", "kill", "failover: kill, pause or cut a primary's server, kill-meta, or kill-both")
+	fl.StringVar(&o.Plant, "plant", "", "a bug of package pacifica that the servers shall have, to see that it is found")
 	fl.StringVar(&o.Bin, "bin", "", "a server binary built with the tag faults; \"\": it is built")
 	fl.BoolVar(&o.Clock, "clock", false, "with a wall clock that can be moved (compiles the standard library anew, once)")
 	fl.BoolVar(&o.Verbose, "v", false, "say more")
@@ -84,7 +85,7 @@ func start(o *faults.Options, parent, inside string, keep bool, args []string) e
 		return err
 	}
 	if o.Bin == "" {
-		if o.Bin, err = faults.Build(ctx, o.Dir, o.Clock); err != nil {
+		if o.Bin, err = faults.Build(ctx, o.Dir, o.Clock, o.Plant != ""); err != nil {
 			return errors.Join(err, faults.Remove(o.Dir))
 		}
 	}
