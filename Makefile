@@ -5,7 +5,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
-.PHONY: all build gen test bench onebox fmt lint clean
+.PHONY: all build gen test bench onebox faults fmt lint clean
 
 all: build
 
@@ -28,6 +28,14 @@ test:
 # A cluster of three replica servers on this machine under load.
 bench: build
 	./bench/run
+
+# A cluster of processes hurt in every way, histories checked; see docs/testing.md. Needs
+# root or user namespaces, and iproute2. For example make faults DURATION=60m SEED=7
+DURATION ?= 5m
+SEED     ?= 1
+NEMESES  ?= all
+faults:
+	$(GO) run ./faults/cmd/faults -clock -duration $(DURATION) -seed $(SEED) -nemeses $(NEMESES) $(FAULTS)
 
 # The quick start: one meta and three replica servers, table temp of 8 partitions, until
 # Ctrl-C. The data is in onebox-data/.
