@@ -221,11 +221,6 @@ func (c *call) diagnose(q *metaadmin.DddDiagnoseRequest, r *metaadmin.DddDiagnos
 	})
 }
 
-// startRecovery refuses, as a meta that has its state does.
-func (c *call) startRecovery(_ *metaadmin.ConfigurationRecoveryRequest, r *metaadmin.ConfigurationRecoveryResponse) {
-	r.Err = base.ErrServiceAlreadyRunning
-}
-
 // resolve returns the address of a node in a request: the packed one, or the named one.
 func resolve(a base.RPCAddress, hp base.Opt[base.HostPort]) base.RPCAddress {
 	if a != 0 || !hp.Set || hp.V.IsZero() {

@@ -50,7 +50,7 @@ func (s *Server) register(mux *rpc.Mux) {
 		func(r *metaadmin.ConfigurationBalancerResponse, e base.ErrorCode) { r.Err = e }, (*call).proposeBalancer)
 	onLeader(s, mux, "RPC_CM_DDD_DIAGNOSE", fast,
 		func(r *metaadmin.DddDiagnoseResponse, e base.ErrorCode) { r.Err = e }, (*call).diagnose)
-	onLeader(s, mux, "RPC_CM_START_RECOVERY", fast,
+	onLeader(s, mux, "RPC_CM_START_RECOVERY", slow,
 		func(r *metaadmin.ConfigurationRecoveryResponse, e base.ErrorCode) { r.Err = e }, (*call).startRecovery)
 	s.registerAbsent(mux)
 }

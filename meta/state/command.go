@@ -31,6 +31,7 @@ const (
 	kindSetAtomic   kind = 8
 	kindSetLevel    kind = 9
 	kindChange      kind = 10
+	kindRecover     kind = 11
 )
 
 const commandVersion = 1
@@ -158,6 +159,8 @@ func newCommand(k kind) Command {
 		return &SetLevel{}
 	case kindChange:
 		return &ChangeConfigs{}
+	case kindRecover:
+		return &Recover{}
 	}
 	return nil
 }
@@ -172,3 +175,4 @@ func (*SetReplicas) kind() kind   { return kindSetReplicas }
 func (*SetAtomic) kind() kind     { return kindSetAtomic }
 func (*SetLevel) kind() kind      { return kindSetLevel }
 func (*ChangeConfigs) kind() kind { return kindChange }
+func (*Recover) kind() kind       { return kindRecover }

@@ -196,3 +196,6 @@ func (s *State) Config(g base.Gpid) (t *Table, c Config, ok bool) {
 	}
 	return t, t.Parts[g.PartitionIndex], true
 }
+
+// LastID returns the highest id that a table has or had, 0 if there never was one.
+func (s *State) LastID() int32 { return s.lastID }

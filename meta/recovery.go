@@ -1,0 +1,202 @@
+package meta
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/tbin"
+	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
+	"pegasus/gen/metadata"
+	"pegasus/gen/replicaadmin"
+	"pegasus/meta/state"
+	"pegasus/rpc"
+)
+
+// inventoryTime bounds what a replica server takes to tell what it has.
+const inventoryTime = 5 * time.Second
+
+// inventory is what one replica server has.
+type inventory struct {
+	node     base.RPCAddress
+	tables   []layer2.AppInfo
+	replicas []metadata.ReplicaInfo
+	err      error
+}
+
+// startRecovery rebuilds the tables of a quorum that lost its state from what the replica
+// servers have. It refuses where there is, or was, a table: nothing is ever overwritten.
+func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaadmin.ConfigurationRecoveryResponse) {
+	used := false
+	c.s.fsm.read(func(st *state.State) { used = st.LastID() != 0 })
+	if used {
+		r.Err = base.ErrServiceAlreadyRunning
+		return
+	}
+	nodes := slices.Clone(q.RecoveryNodes)
+	for _, h := range q.HpRecoveryNodes.V {
+		if a := resolve(0, base.Some(h)); a != 0 && !slices.Contains(nodes, a) {
+			nodes = append(nodes, a)
+		}
+	}
+	if len(nodes) == 0 {
+		r.Err, r.HintMessage = base.ErrInvalidParameters, "no replica server is named"
+		return
+	}
+	all := c.takeInventory(nodes)
+	var hint strings.Builder
+	for _, inv := range all {
+		if inv.err != nil {
+			fmt.Fprintf(&hint, "ERROR: collect app and replica from node(%v) failed: %v\n", inv.node, inv.err)
+		}
+	}
+	if hint.Len() > 0 && !q.SkipBadNodes {
+		r.Err, r.HintMessage = base.ErrTryAgain, hint.String()
+		return
+	}
+	tables, lost := rebuild(all, time.Now().Unix())
+	for _, g := range lost {
+		fmt.Fprintf(&hint, "ERROR: partition(%v) has no replica collected\n", g)
+	}
+	if len(lost) > 0 && !q.SkipLostPartitions {
+		r.Err, r.HintMessage = base.ErrTryAgain, hint.String()
+		return
+	}
+	r.HintMessage = hint.String()
+	if r.Err = c.apply(&state.Recover{Tables: tables}).Err; r.Err != base.ErrOK {
+		return
+	}
+	for i := range tables {
+		t := &tables[i]
+		c.log.Warnf("table %q (%d) of %d partitions is recovered", t.Name, t.ID, len(t.Parts))
+		for p := range t.Parts {
+			if cfg := &t.Parts[p]; cfg.Primary != 0 {
+				c.pushChange(t, base.Gpid{AppID: t.ID, PartitionIndex: int32(p)}, cfg)
+			}
+		}
+		c.lookAt(t.ID)
+	}
+}
+
+// takeInventory asks all nodes at once.
+func (l *leader) takeInventory(nodes []base.RPCAddress) []inventory {
+	all := make([]inventory, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() {
+			inv := &all[i]
+			inv.node = n
+			ctx, cancel := context.WithTimeout(l.ctx, inventoryTime)
+			defer cancel()
+			ask := func(code string, q tbin.Encoder, r tbin.Decoder) error {
+				return l.s.pool.Call(ctx, n.String(), rpc.Outgoing{Code: code, Arg: q, From: l.s.self}, r)
+			}
+			var apps metaadmin.QueryAppInfoResponse
+			var reps replicaadmin.QueryReplicaInfoResponse
+			inv.err = ask("RPC_QUERY_APP_INFO", &metaadmin.QueryAppInfoRequest{MetaServer: l.s.self}, &apps)
+			if inv.err == nil {
+				inv.err = ask("RPC_QUERY_REPLICA_INFO", &replicaadmin.QueryReplicaInfoRequest{Node1: n}, &reps)
+			}
+			for _, code := range []base.ErrorCode{apps.Err, reps.Err} {
+				if inv.err == nil && code != base.ErrOK {
+					inv.err = code
+				}
+			}
+			inv.tables, inv.replicas = apps.Apps, reps.Replicas
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// found is a replica on a node.
+type found struct {
+	node base.RPCAddress
+	metadata.ReplicaInfo
+}
+
+// rebuild makes tables out of inventories; lost are the partitions that nobody has.
+func rebuild(all []inventory, now int64) (tables []state.Table, lost []base.Gpid) {
+	infos := map[int32]*layer2.AppInfo{}
+	replicas := map[base.Gpid][]found{}
+	best := map[int32]int64{}
+	for _, inv := range all {
+		if inv.err != nil {
+			continue
+		}
+		ballot := map[int32]int64{} // the newest that the node has of the table
+		for _, rep := range inv.replicas {
+			replicas[rep.Pid] = append(replicas[rep.Pid], found{inv.node, rep})
+			ballot[rep.Pid.AppID] = max(ballot[rep.Pid.AppID], rep.Ballot)
+		}
+		for i := range inv.tables {
+			a := &inv.tables[i]
+			if infos[a.AppId] == nil || ballot[a.AppId] > best[a.AppId] {
+				infos[a.AppId], best[a.AppId] = a, ballot[a.AppId]
+			}
+		}
+	}
+	names := map[string]bool{}
+	for id, a := range infos {
+		if id <= 0 || a.PartitionCount <= 0 || a.MaxReplicaCount <= 0 || a.AppName == "" {
+			continue
+		}
+		t := state.Table{
+			ID: id, Status: state.Available, Name: a.AppName, Type: a.AppType, Stateful: a.IsStateful, MaxReplicas: a.MaxReplicaCount,
+			InitPartitions: a.PartitionCount, CreateSecond: now, Envs: a.Envs, Parts: make([]state.Config, a.PartitionCount),
+		}
+		for i := range t.Parts {
+			g := base.Gpid{AppID: id, PartitionIndex: int32(i)}
+			if t.Parts[i] = choose(replicas[g]); t.Parts[i].Primary == 0 {
+				lost = append(lost, g)
+			}
+		}
+		tables = append(tables, t)
+	}
+	// Of two tables with one name, which was dropped and which not nobody knows; the newer
+	// one keeps it.
+	slices.SortFunc(tables, func(a, b state.Table) int { return -cmp.Compare(a.ID, b.ID) })
+	for i := range tables {
+		for t := &tables[i]; names[t.Name]; {
+			t.Name = fmt.Sprintf("%s__%d", t.Name, t.ID)
+		}
+		names[tables[i].Name] = true
+	}
+	slices.Reverse(tables)
+	slices.SortFunc(lost, base.Gpid.Compare)
+	return tables, lost
+}
+
+// choose returns a partition's configuration: the best replica as the only member, under a
+// ballot that none has seen; the others come back as learners. Every write that was
+// acknowledged was prepared by all members of its time. So the best has prepared whatever
+// anybody committed; among those it is of the newest ballot and has prepared most.
+func choose(list []found) (c state.Config) {
+	var committed, ballot int64
+	for _, f := range list {
+		committed, ballot = max(committed, f.LastCommittedDecree), max(ballot, f.Ballot)
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(f found) bool {
+		return f.Status == metadata.PS_ERROR || f.LastPreparedDecree < committed
+	})
+	if len(list) == 0 {
+		return c
+	}
+	best := slices.MaxFunc(list, func(a, b found) int {
+		learns := func(f found) int { // a learner's ballot says nothing of its data
+			if f.Status == metadata.PS_POTENTIAL_SECONDARY {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(learns(a), learns(b)), cmp.Compare(a.Ballot, b.Ballot), cmp.Compare(a.LastPreparedDecree, b.LastPreparedDecree),
+			cmp.Compare(a.LastCommittedDecree, b.LastCommittedDecree), -cmp.Compare(a.node, b.node))
+	})
+	return state.Config{Ballot: ballot + 1, Primary: best.node, LastCommitted: best.LastCommittedDecree}
+}
