@@ -94,8 +94,9 @@ func (c *Core) stepSnapshot(m *Message) {
 	switch {
 	case c.status != Learner || c.fetching:
 	case c.verified > m.Prev && !planted("late-snapshot"):
-		// A late one. What was acknowledged since must not be dropped for a checkpoint.
-		c.owedAck = true
+		// A late one. What was acknowledged since must not be dropped for a checkpoint. If
+		// that isn't durable, and so not acknowledged, Persisted will.
+		c.owedAck = min(c.verified, c.persisted) > m.Prev
 	default:
 		c.fetch(m.From, false)
 	}

@@ -248,8 +248,9 @@ func (c *Core) stepAck(m *Message) {
 		done++
 	}
 	p.sent = slices.Delete(p.sent, 0, done)
-	if p.snapshot || m.Gap && m.Prepared != p.rewound {
-		// Each message that overtook another asks for the same: once a tick is enough.
+	if (p.snapshot || m.Gap) && m.Prepared != p.rewound {
+		// Each message that overtook another asks for the same, and so does each that is on its
+		// way when a checkpoint is offered: once a tick is enough.
 		p.snapshot, p.rewound = false, m.Prepared
 		p.next, p.sent, p.sentBytes = m.Prepared+1, nil, 0
 	}

@@ -198,3 +198,19 @@ func (s *server) checkBallot(b int64) {
 		s.w.fail("ballot grows", "server %d stores ballot %d after %d", s.id, b, s.disk.ballot)
 	}
 }
+
+// checkView: a driver that publishes only when Unchanged says no publishes what is.
+func (s *server) checkView() {
+	if s.core == nil {
+		return
+	}
+	if !s.core.Unchanged(&s.view) {
+		s.view = s.core.State()
+		return
+	}
+	now := s.core.State()
+	if now.Status != s.view.Status || now.Ballot != s.view.Ballot || now.Serving != s.view.Serving || len(now.Learners) > 0 ||
+		configText(now.Config) != configText(s.view.Config) {
+		s.w.fail("view", "server %d is %+v and its view %+v", s.id, now, s.view)
+	}
+}

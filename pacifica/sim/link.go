@@ -95,7 +95,7 @@ func (s *server) synced(r report, a *listing) {
 		}
 	case a.listed:
 		s.configure(a.config, "sync")
-	case a.discard && (s.idle() && s.core.Ballot() == r.ballot || s.w.bug("stale-discard") && s.status() != pacifica.Primary):
+	case a.discard && (s.unneeded(r, a) || s.w.bug("stale-discard") && s.status() != pacifica.Primary):
 		s.w.tracef("discard  %d: %v", s.id, s.core)
 		s.forget()
 		s.mayCreate, s.createBallot = true, a.config.Ballot
@@ -106,10 +106,11 @@ func (s *server) synced(r report, a *listing) {
 	}
 }
 
-// idle tells whether the replica has been of no use for so long that nobody can be about to
-// make it a member: a learner is asked for at once or not at all.
-func (s *server) idle() bool {
-	return s.status() == pacifica.Inactive && !s.w.mayJoin(s)
+// unneeded tells whether a replica that the meta doesn't list, and has no use for, can't
+// become a member on account of anything it ever said: a request to add it would have been
+// for the ballot after its own at most.
+func (s *server) unneeded(r report, a *listing) bool {
+	return s.status() == pacifica.Inactive && s.core.Ballot() == r.ballot && a.config.Ballot > r.ballot
 }
 
 func (s *server) configure(cfg pacifica.Config, how string) {
@@ -162,6 +163,9 @@ func (s *server) request(ch pacifica.Change) {
 
 func (s *server) sendChange(ch pacifica.Change, inc, tenure int) {
 	w := s.w
+	if ch.Kind == pacifica.ChangeAdd {
+		w.servers[ch.Node].askedUntil = w.now + 2*w.prof.delay + w.prof.lateBy
+	}
 	w.send("change", s.id, 0, func() {
 		cfg, refused, answered := w.meta.onChange(s.id, ch)
 		if !answered {

@@ -374,7 +374,7 @@ func (w *world) mayJoin(s *server) bool {
 			}
 		}
 	}
-	return w.now-s.learnedAt <= leaseTime+resendTime+w.prof.lateBy
+	return w.now < s.askedUntil
 }
 
 // fragile tells that the meta lists a server that has lost its disk.

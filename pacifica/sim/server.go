@@ -38,10 +38,12 @@ type server struct {
 	// promised is the highest ballot that left in a message, of this replica or one before.
 	promised int64
 	requests int
+	// view is what a driver would have published.
+	view pacifica.State
 	// writes changes when a sync under way has become void.
 	writes int
-	// learnedAt is when it was last seen to be anything but Inactive.
-	learnedAt int64
+	// askedUntil is until when a request to add it may arrive at the meta.
+	askedUntil int64
 }
 
 // flight is a write whose client waits.
@@ -108,7 +110,6 @@ func (s *server) arrive(inc int, f func()) {
 func (s *server) start() {
 	s.up = true
 	s.incarnation++
-	s.learnedAt = s.w.now
 	s.leaseUntil, s.pausedUntil, s.pin, s.tenure, s.confirmed = 0, 0, 0, 1, 0
 	s.core, s.fetch, s.flights, s.applied = nil, nil, nil, 0
 	if s.incarnation > 1 {
@@ -209,7 +210,11 @@ func (s *server) drain() {
 		if !s.handle(&r) {
 			return
 		}
+		if s.core != nil {
+			s.core.Recycle(&r)
+		}
 	}
+	s.checkView()
 	if s.status() != pacifica.Primary {
 		if s.w.bug("refuses-in-flight") {
 			for _, f := range s.flights {
@@ -325,6 +330,7 @@ func (s *server) send(m *pacifica.Message) {
 		})
 	}
 	c := *m
+	c.Entries = append([]pacifica.Entry(nil), m.Entries...) // Recycle takes them back
 	s.w.send(m.Type.String(), s.id, to, func() {
 		t := s.w.servers[to]
 		t.arrive(-1, func() { t.receive(c) })
@@ -346,9 +352,6 @@ func (s *server) receive(m pacifica.Message) {
 	}
 	s.core.Step(m)
 	s.drain()
-	if s.status() != pacifica.Inactive {
-		s.learnedAt = s.w.now
-	}
 }
 
 // create makes an empty replica.
