@@ -92,7 +92,6 @@ type row struct {
 	file, port, server string
 	request            bool
 	command            string // number of the command that had begun last, if it says so
-	command            string // number of the command that had begun last, if it says so
 }
 
 type connKey struct{ port, addr string }
