@@ -142,6 +142,10 @@ func (s *Server) collectServer(e *metrics.Entity, total int64, n *roles) {
 	e.Set(metrics.MemtablesMutable, m.MemtableBytes)
 	e.Set(metrics.Compactions, int64(m.CompactionsRunning))
 	e.Set(metrics.ScanSessions, int64(m.ScanSessions))
+	e.Set(metrics.SweptRows, m.SweptRows)
+	e.Set(metrics.SweptBytes, m.SweptBytes)
+	e.Set(metrics.SweepReadBytes, m.SweepReadBytes)
+	e.Set(metrics.DelayedNow, s.delays.waiting())
 }
 
 func collectLog(e *metrics.Entity, st wal.Stats) {

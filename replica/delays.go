@@ -136,6 +136,13 @@ func (d *delays) run(ctx context.Context) {
 	}
 }
 
+// waiting returns how many requests wait.
+func (d *delays) waiting() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return int64(len(d.heap))
+}
+
 func (d *delays) close() {
 	d.mu.Lock()
 	rest := d.heap

@@ -19,6 +19,8 @@
 //     from what is in table files, never computed from events;
 //   - Apply depends on the payload and the mutation's timestamp alone, never on a clock or
 //     an environment, so that all replicas of a partition hold the same bytes;
+//   - expired rows that no read could return any more may be deleted by each store for itself
+//     (see Sweep): replicas hold the same live rows, not the same files;
 //   - a read never returns a record that expired before the time it was asked for;
 //   - nothing panics on any input, file or request; a store whose engine failed in a way
 //     that may not be continued (its manifest could not be written) refuses everything from

@@ -164,7 +164,7 @@ func FuzzEvaluate(f *testing.F) {
 		}
 		b := h.store.db.NewBatch()
 		defer b.Close()
-		if err := fillBatch(b, 0, payload); err != nil {
+		if err := h.store.fillBatch(b, &Mutation{Payload: payload}); err != nil {
 			t.Fatalf("ops can't be applied: %v", err)
 		}
 	})

@@ -65,6 +65,17 @@ func (m *memory) leave(s *Store) {
 	m.setReserved(s, 0)
 }
 
+// all returns the stores that are open.
+func (m *memory) all() []*Store {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	stores := make([]*Store, 0, len(m.stores))
+	for s := range m.stores {
+		stores = append(stores, s)
+	}
+	return stores
+}
+
 // applied counts n bytes into the store's memtable.
 func (m *memory) applied(s *Store, n int64) {
 	s.mem.active.Add(n)

@@ -28,6 +28,7 @@ type Shared struct {
 	slots    *compactionSlots
 	memory   *memory
 	sessions *sessionTable
+	swept    sweepCounts
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -58,6 +59,10 @@ func NewShared(o SharedOptions) *Shared {
 	s.memory = newMemory(o.Storage.MemtablesBytes, s.cache, o.Logger)
 	s.done.Add(1)
 	go s.run()
+	if o.Storage.SweepInterval > 0 {
+		s.done.Add(1)
+		go s.sweepLoop(o.Storage, o.Logger)
+	}
 	return s
 }
 
@@ -97,6 +102,9 @@ type SharedMetrics struct {
 	MemtableReserved   int64 // memory that memtables have allocated, touched or not
 	CompactionsRunning int
 	ScanSessions       int
+	SweptRows          int64 // expired rows deleted since the start
+	SweptBytes         int64 // what they took, uncompressed
+	SweepReadBytes     int64 // rows read to find them
 }
 
 // Metrics returns the present figures.
@@ -113,6 +121,9 @@ func (s *Shared) Metrics() SharedMetrics {
 		MemtableReserved:   s.memory.reserved.Load(),
 		CompactionsRunning: running,
 		ScanSessions:       s.sessions.len(),
+		SweptRows:          s.swept.rows.Load(),
+		SweptBytes:         s.swept.bytes.Load(),
+		SweepReadBytes:     s.swept.read.Load(),
 	}
 }
 

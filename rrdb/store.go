@@ -73,7 +73,9 @@ type Store struct {
 	applyMu   sync.Mutex
 	applied   atomic.Int64
 	timestamp atomic.Int64
-	metaBuf   []byte // under applyMu
+	metaBuf   []byte        // under applyMu
+	expiries  expiryMap     // under applyMu
+	recent    *recentWrites // under applyMu; nil unless a sweep is at it
 
 	durable durability
 	failure failure
@@ -116,6 +118,7 @@ func Open(o Options) (_ *Store, err error) {
 	}
 	s.failure.init()
 	s.SetEnvs(nil)
+	s.expiries = newExpiryMap(o.Create)
 	if s.db, err = openPebble(s); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
@@ -246,7 +249,7 @@ func (s *Store) ApplyAll(ms []Mutation) error {
 		if next := s.applied.Load() + 1 + int64(i); m.Decree != next {
 			return fmt.Errorf("applying decree %d: the last one applied is %d: %w", m.Decree, next-1, base.ErrInvalidState)
 		}
-		if err := fillBatch(b, makeTimetag(m.TimestampUS, 0, false), m.Payload); err != nil {
+		if err := s.fillBatch(b, m); err != nil {
 			return fmt.Errorf("applying decree %d: %w", m.Decree, err)
 		}
 	}
@@ -267,9 +270,10 @@ func (s *Store) ApplyAll(ms []Mutation) error {
 	return nil
 }
 
-func fillBatch(b *pebble.Batch, timetag uint64, payload []byte) error {
+func (s *Store) fillBatch(b *pebble.Batch, m *Mutation) error {
 	var op Op
-	r := NewOpReader(payload)
+	timetag, now := makeTimetag(m.TimestampUS, 0, false), expirySeconds(m.TimestampUS/1e6)
+	r := NewOpReader(m.Payload)
 	for r.Next(&op) {
 		if !validKey(op.Key) {
 			return fmt.Errorf("op with a key that is no row key: %w", base.ErrInvalidData)
@@ -280,6 +284,7 @@ func fillBatch(b *pebble.Batch, timetag uint64, payload []byte) error {
 			}
 			continue
 		}
+		s.wrote(&op, now)
 		d := b.SetDeferred(len(op.Key), valueHeader+len(op.Value))
 		copy(d.Key, op.Key)
 		putValueHeader(d.Value, op.ExpireTS, timetag)

@@ -97,6 +97,9 @@ type Storage struct {
 	MaxIterations      int      `toml:"max_iteration_count" min:"1" def:"1000" doc:"Rows that one page of a scan looks at."`
 	MultiGetIterations int      `toml:"multi_get_max_iteration_count" min:"1" def:"3000" doc:"Rows that one multi_get looks at."`
 	MultiGetBytes      int64    `toml:"multi_get_max_iteration_size" min:"1" def:"31457280" unit:"bytes" doc:"Bytes of rows that one multi_get returns."`
+	SweepInterval      Duration `toml:"sweep_interval" def:"\"30s\"" doc:"How often replicas look for expired rows to delete for good; 0 is never."`
+	SweepDelay         Duration `toml:"sweep_delay" min:"1s" def:"\"30s\"" doc:"How long a row must have been expired to be deleted. Longer than the clocks of servers differ."`
+	SweepBytes         int64    `toml:"sweep_bytes_per_second" min:"0" def:"67108864" doc:"Rows that a server reads a second when it looks for expired ones; 0 is no limit."`
 	IterationTime      Duration `toml:"iteration_threshold_time" def:"\"30s\"" doc:"Time that one range read may take."`
 }
 
