@@ -1,0 +1,101 @@
+package compat
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pegasus/compat_test/cluster"
+	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
+
+	"pegasus/base"
+)
+
+// TestRecover: the meta loses its state, and the tables are rebuilt from the replica servers
+// with every acknowledged row, their ids and their settings.
+func TestRecover(t *testing.T) {
+	const sets = 5000
+	c := cluster.Start(t, cluster.Options{Tables: "temp:4,other:2"})
+	cli := func(args ...string) (string, error) {
+		args = append(args, "--meta", strings.Join(c.Metas(), ","), "--timeout", "30s")
+		return c.CLI(runContext(t, time.Minute), args...)
+	}
+	if out, err := cli("table", "env", "set", "other", "default_ttl=86400"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	acked := filepath.Join(t.TempDir(), "acked")
+	if r, err := runBench(t, c, "--op", "set", "--count", fmt.Sprint(sets), "--value-size", "200", "--record-acked", acked); err != nil || r.Ops != sets {
+		t.Fatalf("bench: %d sets, %v", r.Ops, err)
+	}
+	if out, err := cli("recover"); err == nil || !strings.Contains(out+err.Error(), "nothing to recover") {
+		t.Errorf("recover of a meta that has its tables: %v: %s", err, out)
+	}
+
+	if err := c.Kill("meta1"); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(c.Dir, "meta1", "data")
+	list, err := os.ReadDir(data)
+	if err != nil || len(list) == 0 {
+		t.Fatalf("the meta's data: %v, %d files", err, len(list))
+	}
+	for _, f := range list {
+		if err := os.RemoveAll(filepath.Join(data, f.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Restart("meta1"); err != nil {
+		t.Fatal(err)
+	}
+	nodes := func() (n int) {
+		var res metaadmin.ConfigurationListNodesResponse
+		q := &metaadmin.ConfigurationListNodesRequest{Status: metaadmin.NS_ALIVE}
+		if err := c.MetaCall("RPC_CM_LIST_NODES", q, &res, func() base.ErrorCode { return res.Err }); err != nil {
+			t.Fatal(err)
+		}
+		return len(res.Infos)
+	}
+	if err := cluster.Poll(time.Minute, func() error {
+		if n := nodes(); n != len(c.Replicas()) {
+			return fmt.Errorf("%d replica servers", n)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := cli("recover", "--nodes", c.Replicas()[0]+",127.0.0.1:1"); err == nil || !strings.Contains(out+err.Error(), "127.0.0.1:1") {
+		t.Errorf("recover with a server that isn't there: %v: %s", err, out)
+	}
+	out, err := cli("recover")
+	if err != nil {
+		t.Fatalf("recover: %v: %s", err, out)
+	}
+	for _, line := range []string{"table temp (1) of 4 partitions is recovered", "table other (2) of 2 partitions is recovered"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("recover says %q, not %q", out, line)
+		}
+	}
+	for _, table := range []string{"temp", "other"} {
+		if err := c.WaitHealthy(table, 2*time.Minute); err != nil {
+			t.Fatalf("%s: %v", table, err)
+		}
+	}
+	verify(t, c, acked, sets)
+	var apps metaadmin.ConfigurationListAppsResponse
+	if err := c.MetaCall("RPC_CM_LIST_APPS", &metaadmin.ConfigurationListAppsRequest{Status: layer2.AS_AVAILABLE}, &apps, func() base.ErrorCode { return apps.Err }); err != nil {
+		t.Fatal(err)
+	}
+	if len(apps.Infos) != 2 || len(apps.Infos[1].Envs) != 1 || apps.Infos[1].Envs[0].Val != "86400" {
+		t.Errorf("the tables are now %+v", apps.Infos)
+	}
+	if out, err := cli("table", "create", "third", "-p", "2"); err != nil {
+		t.Errorf("create afterwards: %v: %s", err, out)
+	}
+	if cfg, err := c.Config("third"); err != nil || cfg.AppId != 3 {
+		t.Errorf("the next table has id %d (%v), want 3", cfg.AppId, err)
+	}
+}
