@@ -8,12 +8,51 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/base"
 	"pegasus/compat_test/cluster"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
-
-	"pegasus/base"
 )
+
+// loseMeta kills the only meta, empties its disk, starts it again and waits until it knows
+// all replica servers.
+func loseMeta(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
+	if err := c.Kill("meta1"); err != nil {
+		t.Fatal(err)
+	}
+	data := filepath.Join(c.Dir, "meta1", "data")
+	list, err := os.ReadDir(data)
+	if err != nil || len(list) == 0 {
+		t.Fatalf("the meta's data: %v, %d files", err, len(list))
+	}
+	for _, f := range list {
+		if err := os.RemoveAll(filepath.Join(data, f.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Restart("meta1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := wholeCluster(c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wholeCluster waits until the meta knows every replica server.
+func wholeCluster(c *cluster.Cluster) error {
+	return cluster.Poll(time.Minute, func() error {
+		var res metaadmin.ConfigurationListNodesResponse
+		q := &metaadmin.ConfigurationListNodesRequest{Status: metaadmin.NS_ALIVE}
+		if err := c.MetaCall("RPC_CM_LIST_NODES", q, &res, func() base.ErrorCode { return res.Err }); err != nil {
+			return err
+		}
+		if n := len(res.Infos); n < len(c.Replicas()) {
+			return fmt.Errorf("%d replica servers live", n)
+		}
+		return nil
+	})
+}
 
 // TestRecover: the meta loses its state, and the tables are rebuilt from the replica servers
 // with every acknowledged row, their ids and their settings.
@@ -35,38 +74,7 @@ func TestRecover(t *testing.T) {
 		t.Errorf("recover of a meta that has its tables: %v: %s", err, out)
 	}
 
-	if err := c.Kill("meta1"); err != nil {
-		t.Fatal(err)
-	}
-	data := filepath.Join(c.Dir, "meta1", "data")
-	list, err := os.ReadDir(data)
-	if err != nil || len(list) == 0 {
-		t.Fatalf("the meta's data: %v, %d files", err, len(list))
-	}
-	for _, f := range list {
-		if err := os.RemoveAll(filepath.Join(data, f.Name())); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := c.Restart("meta1"); err != nil {
-		t.Fatal(err)
-	}
-	nodes := func() (n int) {
-		var res metaadmin.ConfigurationListNodesResponse
-		q := &metaadmin.ConfigurationListNodesRequest{Status: metaadmin.NS_ALIVE}
-		if err := c.MetaCall("RPC_CM_LIST_NODES", q, &res, func() base.ErrorCode { return res.Err }); err != nil {
-			t.Fatal(err)
-		}
-		return len(res.Infos)
-	}
-	if err := cluster.Poll(time.Minute, func() error {
-		if n := nodes(); n != len(c.Replicas()) {
-			return fmt.Errorf("%d replica servers", n)
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	loseMeta(t, c)
 	if out, err := cli("recover", "--nodes", c.Replicas()[0]+",127.0.0.1:1"); err == nil || !strings.Contains(out+err.Error(), "127.0.0.1:1") {
 		t.Errorf("recover with a server that isn't there: %v: %s", err, out)
 	}
