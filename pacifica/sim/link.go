@@ -154,6 +154,9 @@ func (s *server) change(ch pacifica.Change) {
 func (s *server) request(ch pacifica.Change) {
 	w, inc, tenure := s.w, s.incarnation, s.tenure
 	ch.Config.Secondaries = append([]pacifica.NodeID(nil), ch.Config.Secondaries...)
+	if ch.Kind == pacifica.ChangeAdd {
+		w.servers[ch.Node].askedUntil = w.now + w.prof.addDelay + 2*w.prof.delay + w.prof.lateBy
+	}
 	if ch.Kind == pacifica.ChangeAdd && w.prof.addDelay > 0 {
 		w.at(w.rand(w.prof.addDelay), func() { s.sendChange(ch, inc, tenure) })
 		return
@@ -163,9 +166,6 @@ func (s *server) request(ch pacifica.Change) {
 
 func (s *server) sendChange(ch pacifica.Change, inc, tenure int) {
 	w := s.w
-	if ch.Kind == pacifica.ChangeAdd {
-		w.servers[ch.Node].askedUntil = w.now + 2*w.prof.delay + w.prof.lateBy
-	}
 	w.send("change", s.id, 0, func() {
 		cfg, refused, answered := w.meta.onChange(s.id, ch)
 		if !answered {

@@ -401,13 +401,14 @@ func (w *world) heal() {
 		s.pausedUntil, s.disk.slowUntil = w.now, 0
 		w.at(w.rand(100), s.restart)
 	}
-	deadline := w.now + settleTime
+	// Who learns all of it from the log, two entries a message, needs time.
+	deadline := w.now + settleTime + 8*int64(len(w.hist.canon))
 	var look func()
 	target := int64(-1)
 	look = func() {
 		switch {
 		case w.now >= deadline:
-			w.fail("liveness", "%d after the last fault: %s", settleTime, w.describe())
+			w.fail("liveness", "long after the last fault: %s", w.describe())
 		case target >= 0 && w.hist.acked > target && w.now > w.calm && w.well():
 			w.done = true
 			return
