@@ -103,6 +103,7 @@ var (
 	CommittedDecree  = def(Replica, "committed_decree", Gauge, "mutations", "Last committed decree.")
 	PreparedDecree   = def(Replica, "prepared_decree", Gauge, "mutations", "Last prepared decree.")
 	AppliedDecree    = def(Replica, "applied_decree", Gauge, "mutations", "Last decree in the store.")
+	AbnormalReads    = def(Replica, "abnormal_read_requests", Counter, "requests", "Reads that took long, or read much.")
 	DelayedWrites    = def(Replica, "throttling_delayed_write_requests", Counter, "requests", "Writes delayed by a throttle of the table.")
 	RejectedWrites   = def(Replica, "throttling_rejected_write_requests", Counter, "requests", "Writes refused by a throttle of the table.")
 	DelayedReads     = def(Replica, "throttling_delayed_read_requests", Counter, "requests", "Reads delayed by a throttle of the table.")

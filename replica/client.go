@@ -47,6 +47,7 @@ func (s *Server) read(req *rpc.Request, late bool) {
 	}
 	op := opOf(req.Code)
 	defer r.ops.End(op, r.ops.Begin(op))
+	began := s.uptime()
 	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader()})
 	switch {
 	case err != nil:
@@ -59,6 +60,7 @@ func (s *Server) read(req *rpc.Request, late bool) {
 		res.Release()
 		req.ReplyError(base.ErrInvalidState)
 	default:
+		s.note(r, rules, req, began, res)
 		if rules != nil && rules.readBytes != nil {
 			n, _ := res.Size()
 			rules.readBytes.consume(n)

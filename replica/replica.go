@@ -43,8 +43,10 @@ type replica struct {
 	// rules are nil for a table whose settings demand nothing of requests.
 	rules     atomic.Pointer[rules]
 	throttled throttled
-	ops       metrics.Ops
-	keepLog   atomic.Bool // nothing of the log may go, an administrator says
+
+	abnormalReads atomic.Int64
+	ops           metrics.Ops
+	keepLog       atomic.Bool // nothing of the log may go, an administrator says
 
 	// store is replaced when a checkpoint is installed. A closed one answers that it is.
 	store atomic.Pointer[rrdb.Store]

@@ -39,9 +39,11 @@ type Server struct {
 	dirs   []*dataDir
 	send   *checkpoints
 	delays *delays
-	copies chan struct{} // tokens: checkpoint copies being received
-	counts counts
-	denied atomic.Bool // clients get no answers, an administrator says
+
+	abnormal *abnormal
+	copies   chan struct{} // tokens: checkpoint copies being received
+	counts   counts
+	denied   atomic.Bool // clients get no answers, an administrator says
 
 	mu       sync.RWMutex
 	replicas map[base.Gpid]*replica
@@ -123,6 +125,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.send = newCheckpoints(s)
 	s.delays = newDelays(s)
+	s.abnormal = newAbnormal(cfg.Replica)
 	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log})
 	if err := s.openDirs(); err != nil {
 		s.stop()

@@ -192,6 +192,7 @@ func (s *Store) multiGetRange(arg *idl.MultiGetRequest, f filter, now uint32, re
 		res.count++
 		res.size += len(sortKey) + len(data)
 	}
+	res.seen = b.seen
 	if err := it.Close(); err != nil {
 		res.fail(s.readFailed(err))
 	}
@@ -250,6 +251,7 @@ func (s *Store) sortkeyCount(hashKey []byte, now uint32, res *Result) error {
 			res.number++
 		}
 	}
+	res.seen = b.seen
 	if err := it.Close(); err != nil {
 		res.number = 0
 		res.code = s.readFailed(err)

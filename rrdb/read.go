@@ -152,7 +152,7 @@ func (s *Store) get(key []byte, now uint32, res *Result) {
 	if res.code != codeOK {
 		return
 	}
-	res.value, res.closer = r.data, r.closer
+	res.value, res.closer, res.seen = r.data, r.closer, 1
 	res.size = len(key) + len(r.data)
 }
 

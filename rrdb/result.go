@@ -44,6 +44,7 @@ type Result struct {
 	starts  []int  // where each begins; of reverse only
 	count   int    // rows found
 	size    int    // bytes of keys and values found
+	seen    int    // rows that a range read looked at
 	scratch []byte
 }
 
@@ -89,6 +90,9 @@ func (r *Result) Code() int32 { return r.code }
 
 // Size returns how many bytes of keys and values were found, and in how many rows.
 func (r *Result) Size() (bytes, rows int) { return r.size, r.count }
+
+// Seen returns how many rows were looked at, hidden ones included.
+func (r *Result) Seen() int { return max(r.seen, r.count) }
 
 // fail makes r an answer without rows.
 func (r *Result) fail(code int32) {

@@ -150,6 +150,7 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 			res.addRow(key, data)
 		}
 	}
+	res.seen = b.seen
 	if valid {
 		c.next = append([]byte(nil), it.Key()...)
 	}

@@ -65,18 +65,25 @@ type FD struct {
 
 // Replica configures a replica server.
 type Replica struct {
-	Listen           string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on and to be known by."`
-	DataDirs         []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, each \"tag:path\" or a path alone; one a disk."`
-	MinReplicas      int      `toml:"mutation_2pc_min_replica_count" def:"0" doc:"A partition with fewer live members refuses writes; 0 is: 1 for tables of 1 or 2 replicas, otherwise a majority of the table's replica count."`
-	MaxWriteBytes    int64    `toml:"max_allowed_write_size" def:"1048576" unit:"bytes" doc:"Largest body of a write request; 0 is no limit."`
-	PrepareTimeout   Duration `toml:"prepare_timeout" def:"\"3s\"" doc:"A secondary that leaves a prepare unanswered for this long is removed from its group."`
-	MaxMutations     int      `toml:"max_mutations_in_flight" min:"1" def:"64" doc:"Mutations of one partition between prepare and commit."`
-	MaxBatchBytes    int64    `toml:"max_batch_bytes" min:"1" def:"1048576" doc:"Writes that wait are joined into one mutation up to this size."`
-	CommitInterval   Duration `toml:"commit_interval" min:"10ms" def:"\"500ms\"" doc:"How soon secondaries are told the commit point when no write carries it."`
-	ConfigSync       Duration `toml:"config_sync_interval" min:"100ms" def:"\"5s\"" doc:"How often the whole configuration is compared with the meta's."`
-	LearnConcurrency int      `toml:"learn_concurrency" min:"1" def:"3" doc:"Checkpoint copies that a server receives at the same time."`
-	LearnRate        int64    `toml:"learn_bytes_per_second" def:"104857600" doc:"Bytes a second that a server sends for all checkpoint copies together; 0 is no limit."`
-	MaxScanSessions  int      `toml:"max_scan_sessions" min:"1" def:"10000" doc:"Open scan sessions of a server; above it the oldest is closed."`
+	Listen               string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on and to be known by."`
+	DataDirs             []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, each \"tag:path\" or a path alone; one a disk."`
+	MinReplicas          int      `toml:"mutation_2pc_min_replica_count" def:"0" doc:"A partition with fewer live members refuses writes; 0 is: 1 for tables of 1 or 2 replicas, otherwise a majority of the table's replica count."`
+	MaxWriteBytes        int64    `toml:"max_allowed_write_size" def:"1048576" unit:"bytes" doc:"Largest body of a write request; 0 is no limit."`
+	PrepareTimeout       Duration `toml:"prepare_timeout" def:"\"3s\"" doc:"A secondary that leaves a prepare unanswered for this long is removed from its group."`
+	MaxMutations         int      `toml:"max_mutations_in_flight" min:"1" def:"64" doc:"Mutations of one partition between prepare and commit."`
+	MaxBatchBytes        int64    `toml:"max_batch_bytes" min:"1" def:"1048576" doc:"Writes that wait are joined into one mutation up to this size."`
+	CommitInterval       Duration `toml:"commit_interval" min:"10ms" def:"\"500ms\"" doc:"How soon secondaries are told the commit point when no write carries it."`
+	ConfigSync           Duration `toml:"config_sync_interval" min:"100ms" def:"\"5s\"" doc:"How often the whole configuration is compared with the meta's."`
+	LearnConcurrency     int      `toml:"learn_concurrency" min:"1" def:"3" doc:"Checkpoint copies that a server receives at the same time."`
+	LearnRate            int64    `toml:"learn_bytes_per_second" def:"104857600" doc:"Bytes a second that a server sends for all checkpoint copies together; 0 is no limit."`
+	SlowQuery            Duration `toml:"slow_query_threshold" def:"\"100ms\"" doc:"A read that takes its replica this long is logged; 0 is never. The table setting replica.slow_query_threshold goes before it."`
+	AbnormalGet          int64    `toml:"abnormal_get_size" min:"0" def:"1000000" unit:"bytes" doc:"A get of a value this large is logged; 0 is never."`
+	AbnormalMultiGet     int64    `toml:"abnormal_multi_get_size" min:"0" def:"10000000" unit:"bytes" doc:"A multi_get that returns this much is logged; 0 is never."`
+	AbnormalMultiGetRows int64    `toml:"abnormal_multi_get_rows" min:"0" def:"1000" doc:"A multi_get that looks at this many rows is logged; 0 is never."`
+	AbnormalBatchGet     int64    `toml:"abnormal_batch_get_size" min:"0" def:"10000000" unit:"bytes" doc:"A batch_get that returns this much is logged; 0 is never."`
+	AbnormalBatchGetRows int64    `toml:"abnormal_batch_get_rows" min:"0" def:"2000" doc:"A batch_get that returns this many rows is logged; 0 is never."`
+	RedactKeys           bool     `toml:"redact_keys" def:"false" doc:"Leave keys out of the log."`
+	MaxScanSessions      int      `toml:"max_scan_sessions" min:"1" def:"10000" doc:"Open scan sessions of a server; above it the oldest is closed."`
 }
 
 // WAL configures the replication log.
