@@ -292,17 +292,6 @@ func (c *cluster) deathNotes() []string {
 	return slices.Clone(c.deaths)
 }
 
-// awaitListening waits until a server accepts connections.
-func (c *cluster) awaitListening(ctx context.Context, s *server) error {
-	return poll(ctx, func() error {
-		conn, err := net.DialTimeout("tcp", s.addr, time.Second)
-		if err != nil {
-			return err
-		}
-		return conn.Close()
-	})
-}
-
 // poll calls f until it returns nil or ctx ends; then it returns f's last error.
 func poll(ctx context.Context, f func() error) error {
 	for wait := 10 * time.Millisecond; ; wait = min(wait*2, 250*time.Millisecond) {
