@@ -4,7 +4,7 @@ import "bytes"
 
 // Step takes a message from another replica of the partition.
 func (c *Core) Step(m Message) {
-	if m.To != c.opt.Self || m.From == c.opt.Self {
+	if m.To != c.opt.Self || m.From == c.opt.Self || m.From == 0 {
 		return
 	}
 	switch m.Type {
@@ -136,7 +136,7 @@ func (c *Core) stepPrepare(m *Message, news bool) {
 		switch {
 		case e.Decree <= c.verified:
 			continue
-		case e.Decree != c.verified+1:
+		case e.Decree != c.verified+1 || e.Ballot != m.Ballot:
 			c.sendAck(true)
 			return
 		case e.Decree <= c.last() && c.confirms(&e):
