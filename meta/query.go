@@ -207,20 +207,6 @@ func (c *call) controlMeta(q *metaadmin.ConfigurationMetaControlRequest, r *meta
 	c.kick()
 }
 
-// diagnose lists the partitions whose primary an administrator would have to choose. There
-// are none: a partition without a living member waits for one.
-func (c *call) diagnose(q *metaadmin.DddDiagnoseRequest, r *metaadmin.DddDiagnoseResponse) {
-	r.Err = base.ErrOK
-	if q.Pid.AppID == -1 {
-		return
-	}
-	c.s.fsm.read(func(st *state.State) {
-		if st.Table(q.Pid.AppID) == nil {
-			r.Err = base.ErrAppNotExist
-		}
-	})
-}
-
 // resolve returns the address of a node in a request: the packed one, or the named one.
 func resolve(a base.RPCAddress, hp base.Opt[base.HostPort]) base.RPCAddress {
 	if a != 0 || !hp.Set || hp.V.IsZero() {
