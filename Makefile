@@ -9,9 +9,11 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 
 all: build
 
-# One static binary. A profile in cmd/pegasus/default.pgo is used if it is there.
+# One static binary, optimized by a profile of the servers under load (docs/performance.md
+# says how it was made). PGO=off builds several times faster the first time.
+PGO ?= cmd/pegasus/bench.pgo
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pegasus ./cmd/pegasus
+	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o bin/pegasus ./cmd/pegasus
 
 # gen/ from idl/, config.toml.example from the struct tags of base/config.
 gen:
