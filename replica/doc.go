@@ -5,11 +5,12 @@
 //
 // Data directories and the replicas in them, one log a directory (package wal), one store
 // a replica (package rrdb), the node's lease, the gates that a client's request passes, and
-// the conversation with the meta and with other replica servers. Each replica has one
-// goroutine, its loop, which alone touches its core: requests, messages and completions
-// come through an inbox, and everything that waited is handled in one round, so that
-// batches grow with load. What readers need is published in atomics; a read never enters
-// the loop.
+// the conversation with the meta and with other replica servers. Requests,
+// messages and completions come into a replica's inbox, and everything that waited is
+// handled in one round, so that batches grow with load. One goroutine at a time is in a
+// round, and it alone touches the core: the one that brought the work if nobody is, the
+// replica's own if the round may have to wait for a disk (worker.go). What readers need is
+// published in atomics; a read never enters a round.
 //
 // # Invariants
 //
