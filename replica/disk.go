@@ -119,6 +119,11 @@ type replicaInfo struct {
 	// that has not begun).
 	Store int64             `json:"store"`
 	Envs  map[string]string `json:"envs,omitempty"`
+	// Compacted is when the last manual compaction ended, Unix time in milliseconds.
+	Compacted int64 `json:"compacted_ms,omitempty"`
+	// Made is when the replica was made here, in the same unit: what a table's settings
+	// demanded before then was for others.
+	Made int64 `json:"made_ms,omitempty"`
 }
 
 func (d *dataDir) replicaPath(g base.Gpid) string {

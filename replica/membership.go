@@ -358,7 +358,8 @@ func (s *Server) configSync(ctx context.Context, resuming bool) error {
 		v := r.look()
 		known[r.gpid] = v
 		stored = append(stored, metadata.ReplicaInfo{Pid: r.gpid, Ballot: v.Ballot, Status: wireStatus(v), LastCommittedDecree: v.Committed,
-			LastPreparedDecree: v.Last, LastDurableDecree: v.Committed, AppType: "pegasus", DiskTag: r.dir.tag})
+			LastPreparedDecree: v.Last, LastDurableDecree: v.Committed, AppType: "pegasus", DiskTag: r.dir.tag,
+			ManualCompactStatus: base.Some(r.compactions.status())})
 	}
 	req := metaadmin.ConfigurationQueryByNodeRequest{Node: s.addr, StoredReplicas: base.Some(stored), HpNode: base.Some(s.hostPort)}
 	var res metaadmin.ConfigurationQueryByNodeResponse

@@ -43,9 +43,7 @@ func (s *Server) upstreamCommands() []remotecmd.Command {
 	return []remotecmd.Command{
 		remotecmd.Bool("replica.deny-client", "control if deny client read & write request", &s.denied),
 		each("replica.query-app-envs", "Query app envs", func(r *replica) string { return envText(r.look().info.Envs) }),
-		each("replica.query-compact", "Query full compact status", func(*replica) string {
-			return `{"last_finish":"-","last_used_ms":"-","recent_enqueue_at":"-","recent_start_at":"-"}`
-		}),
+		each("replica.query-compact", "Query full compact status", func(r *replica) string { return r.compactions.describe() }),
 		each("replica.query-progress", "Query the progress of decrees", (*replica).progress),
 		each("replica.trigger-checkpoint", "Trigger a flush of everything that is committed", s.triggerFlush),
 		each("replica.disable-plog-gc", "Keep all of the log", gc(false, "disabled")),

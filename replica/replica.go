@@ -44,6 +44,8 @@ type replica struct {
 	rules     atomic.Pointer[rules]
 	throttled throttled
 
+	compactions compactions
+
 	abnormalReads atomic.Int64
 	ops           metrics.Ops
 	keepLog       atomic.Bool // nothing of the log may go, an administrator says
@@ -122,6 +124,7 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 			return nil, fmt.Errorf("replica %v: %w", g, err)
 		}
 		fresh.Store = 1
+		fresh.Made = time.Now().UnixMilli()
 		// The log may remember an earlier life of this replica here.
 		if err := wait(func(done func(error)) { d.log.Reset(g, 0, done) }); err != nil {
 			return nil, fmt.Errorf("replica %v: %w", g, err)

@@ -28,7 +28,7 @@ type rules struct {
 // newRules returns the rules of a partition, nil if there are none.
 func newRules(info *replicaInfo) (u *rules, bad []string) {
 	s, bad := appenv.Parse(info.Envs)
-	if s == (appenv.Settings{DefaultTTL: s.DefaultTTL, Iteration: s.Iteration}) {
+	if s == (appenv.Settings{DefaultTTL: s.DefaultTTL, Iteration: s.Iteration, Compact: s.Compact}) {
 		return nil, bad // the rest is the store's business
 	}
 	n := uint64(max(info.Partitions, 1))
@@ -47,6 +47,7 @@ func (r *replica) setRules() {
 		r.log.Warnf("settings of the table that can't be: %v; they are taken for not set", bad)
 	}
 	r.rules.Store(u)
+	r.setCompactions()
 }
 
 // checkHash refuses a row that belongs to another partition, where the table asks for it.

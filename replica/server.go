@@ -319,9 +319,11 @@ func (s *Server) housekeep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			for _, r := range s.all() {
+			rs := s.all()
+			for _, r := range rs {
 				r.retain()
 			}
+			s.compactSome(time.Now(), rs)
 			s.send.expire()
 		}
 	}

@@ -75,6 +75,7 @@ type Store struct {
 	timestamp atomic.Int64
 	metaBuf   []byte        // under applyMu
 	expiries  expiryMap     // under applyMu
+	sweepMu   sync.Mutex    // held by a sweep; taken before applyMu
 	recent    *recentWrites // under applyMu; nil unless a sweep is at it
 
 	durable durability

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"sort"
 	"sync/atomic"
 	"time"
@@ -84,22 +85,17 @@ func (s *Store) wrote(op *Op, now uint32) {
 
 // Sweep deletes the rows that had expired delay ago, where enough of them lie together, and
 // has their space given back. Of parts of which nothing is known yet it reads at most unknown
-// bytes. It is meant to be called again and again; calls must not overlap.
+// bytes. It is meant to be called again and again.
 func (s *Store) Sweep(ctx context.Context, delay time.Duration, unknown int64, pace *rate.Limiter) (SweepStats, error) {
 	var all SweepStats
 	if err := s.begin(); err != nil {
 		return all, fmt.Errorf("sweeping %s: %w", s.opts.Gpid, err)
 	}
 	defer s.leave()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := s.whileOpen(ctx)
 	defer cancel()
-	go func() {
-		select {
-		case <-s.closed:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
+	s.sweepMu.Lock()
+	defer s.sweepMu.Unlock()
 	if pace == nil {
 		pace = rate.NewLimiter(rate.Inf, sweepStep)
 	}
@@ -141,6 +137,43 @@ func (s *Store) Sweep(ctx context.Context, delay time.Duration, unknown int64, p
 		return all, fmt.Errorf("reclaiming the space of expired rows of %s: %w", s.opts.Gpid, err)
 	}
 	return all, nil
+}
+
+// whileOpen returns a context that also ends when the store is being closed.
+func (s *Store) whileOpen(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-s.closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// Compact deletes all rows that had expired delay ago, wherever they are, and merges all
+// tables into the lowest level. It may take long.
+func (s *Store) Compact(ctx context.Context, delay time.Duration) error {
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("compacting %s: %w", s.opts.Gpid, err)
+	}
+	defer s.leave()
+	s.applyMu.Lock()
+	s.expiries = newExpiryMap(false) // nothing is taken for granted
+	s.applyMu.Unlock()
+	if _, err := s.Sweep(ctx, delay, math.MaxInt64, nil); err != nil {
+		return fmt.Errorf("compacting: %w", err)
+	}
+	ctx, cancel := s.whileOpen(ctx)
+	defer cancel()
+	if err := s.flushOnce(ctx); err != nil {
+		return fmt.Errorf("compacting %s: %w", s.opts.Gpid, err)
+	}
+	if err := s.db.Compact(ctx, notBefore(nil), metaPrefix, false); err != nil {
+		return fmt.Errorf("compacting %s: %w", s.opts.Gpid, classify(err))
+	}
+	return nil
 }
 
 // dropWait is how long the engine is given to drop tables that deleted ranges cover, unread.

@@ -263,6 +263,31 @@ func TestSweepAfterRestart(t *testing.T) {
 	}
 }
 
+func TestCompact(t *testing.T) {
+	h := newHarness(t, nil)
+	h.fill(3000, func(i int) uint32 { return uint32(min(i%30, 1)) * 1100 }) // every 30th lives on
+	h.put("one", "s", "more", 1150)
+	h.flush()
+	h.clock.set(1200)
+	if err := h.store.Compact(t.Context(), 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if n := h.physical(); n != 100 {
+		t.Errorf("%d rows are left", n)
+	}
+	m := h.store.Metrics()
+	for l := range 6 {
+		if n := m.Levels[l].TablesCount; n != 0 {
+			t.Errorf("%d tables in level %d", n, l)
+		}
+	}
+	h.store.applyMu.Lock()
+	defer h.store.applyMu.Unlock()
+	if h.store.expiries.segs[0].unknown {
+		t.Error("what was looked at is unknown")
+	}
+}
+
 func TestSweepLoop(t *testing.T) {
 	h := newHarness(t, func(c *config.Storage) {
 		c.SweepInterval, c.SweepBytes = config.Duration(20*time.Millisecond), 64<<20

@@ -16,6 +16,27 @@ type Settings struct {
 	Deny                                    Deny
 	Write, WriteBytes, Read, BackupRequests Throttle
 	ReadBytes                               uint64 // a second, of the whole table; 0 is no limit
+
+	Compact Compact
+}
+
+// Compact says when replicas are compacted.
+type Compact struct {
+	Disabled bool
+	Running  int32  // most at a time on one server, 0 is no limit
+	Once     int64  // Unix time, seconds, 0 is none
+	Periodic string // see TimesOfDay
+}
+
+// TimesOfDay reads times HH:MM, separated by commas, as what has passed since midnight. What
+// is no such time is left out, as upstream does.
+func TimesOfDay(s string) (times []time.Duration) {
+	for f := range strings.SplitSeq(s, ",") {
+		if t, err := time.Parse("15:04", trim(f)); err == nil {
+			times = append(times, time.Duration(t.Hour())*time.Hour+time.Duration(t.Minute())*time.Minute)
+		}
+	}
+	return times
 }
 
 // Deny says which requests of clients are refused, and how.
@@ -61,6 +82,16 @@ func Parse(envs map[string]string) (s Settings, bad []string) {
 			s.BackupRequests, _ = ParseThrottle(value)
 		case ReadThrottlingBySize:
 			s.ReadBytes = readBytes(value)
+		case CompactDisabled:
+			s.Compact.Disabled = s.Compact.Disabled || strings.EqualFold(value, "true")
+		case CompactMaxRunning:
+			n, _ := parseInt(value, 32)
+			s.Compact.Running = int32(n)
+			s.Compact.Disabled = s.Compact.Disabled || n == 0
+		case CompactOnceTime:
+			s.Compact.Once, _ = parseInt(value, 64)
+		case CompactPeriodicTime:
+			s.Compact.Periodic = value
 		}
 	}
 	return s, bad

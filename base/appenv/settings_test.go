@@ -36,6 +36,14 @@ func TestParse(t *testing.T) {
 		{ReadThrottlingBySize, "1*delay*1,30*reject*1", Settings{ReadBytes: 30}},
 		{ReadThrottlingBySize, "1*delay*1", Settings{}},
 		{ReadThrottlingBySize, "0", Settings{}},
+		{CompactDisabled, "true", Settings{Compact: Compact{Disabled: true}}},
+		{CompactDisabled, "maybe", Settings{}},
+		{CompactMaxRunning, "3", Settings{Compact: Compact{Running: 3}}},
+		{CompactMaxRunning, "0", Settings{Compact: Compact{Disabled: true}}},
+		{CompactMaxRunning, "-1", Settings{}},
+		{CompactOnceTime, "1700000000", Settings{Compact: Compact{Once: 1700000000}}},
+		{CompactOnceTime, "soon", Settings{}},
+		{CompactPeriodicTime, "3:00,21:30", Settings{Compact: Compact{Periodic: "3:00,21:30"}}},
 		{"nosuch", "1", Settings{}},
 	} {
 		got, bad := Parse(map[string]string{c.key: c.value})
@@ -50,6 +58,13 @@ func TestParse(t *testing.T) {
 		if refused := known && Validate(c.key, c.value) != ""; refused != slices.Contains(bad, c.key) {
 			t.Errorf("%s=%q: bad is %v", c.key, c.value, bad)
 		}
+	}
+}
+
+func TestTimesOfDay(t *testing.T) {
+	got := TimesOfDay("3:00, 21:30,24:00,x,,00:00")
+	if want := []time.Duration{3 * time.Hour, 21*time.Hour + 30*time.Minute, 0}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

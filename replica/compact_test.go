@@ -1,0 +1,115 @@
+package replica
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pegasus/base/appenv"
+	"pegasus/gen/metadata"
+)
+
+func TestCompactionDue(t *testing.T) {
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) time.Time { return noon.Add(-d) }
+	for _, c := range []struct {
+		plan     appenv.Compact
+		finished time.Time
+		want     bool
+	}{
+		{appenv.Compact{}, time.Time{}, false},
+		{appenv.Compact{Once: ago(time.Minute).Unix()}, time.Time{}, true},
+		{appenv.Compact{Once: ago(time.Minute).Unix()}, ago(time.Hour), true},
+		{appenv.Compact{Once: ago(time.Minute).Unix()}, ago(time.Second), false},
+		{appenv.Compact{Once: ago(-time.Minute).Unix()}, time.Time{}, false},
+		{appenv.Compact{Once: ago(time.Minute).Unix(), Disabled: true}, time.Time{}, false},
+		{appenv.Compact{Periodic: "11:30,13:00"}, ago(time.Hour), true},
+		{appenv.Compact{Periodic: "11:30,13:00"}, ago(time.Minute), false},
+		{appenv.Compact{Periodic: "13:00"}, ago(time.Hour), false},
+		{appenv.Compact{Periodic: "rubbish"}, time.Time{}, false},
+		{appenv.Compact{Periodic: "11:30", Disabled: true}, ago(time.Hour), false},
+	} {
+		k := compactions{plan: c.plan, times: appenv.TimesOfDay(c.plan.Periodic), finished: c.finished}
+		if got := k.due(noon); got != c.want {
+			t.Errorf("%+v, the last ended %v: %t", c.plan, c.finished, got)
+		}
+	}
+}
+
+// What was demanded before a replica was made here isn't demanded of it.
+func TestCompactionBeforeReplica(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	c := compactions{plan: appenv.Compact{Once: now.Unix() - 10}, made: now.Add(-5 * time.Second)}
+	if c.due(now) {
+		t.Error("a new replica is compacted for an old demand")
+	}
+	c.plan.Once = now.Unix() - 2
+	if !c.due(now) {
+		t.Error("a newer demand is not heeded")
+	}
+}
+
+func TestCompactionStates(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	c := compactions{plan: appenv.Compact{Once: now.Unix() - 1, Running: 2}}
+	if waits, most := c.look(now); !waits || most != 2 || c.status() != metadata.QUEUING {
+		t.Errorf("due: %t %d %v", waits, most, c.status())
+	}
+	c.begin(now)
+	if waits, _ := c.look(now); waits || c.status() != metadata.RUNNING {
+		t.Errorf("running: %t %v", waits, c.status())
+	}
+	c.end(now, errors.New("the disk is full"))
+	if waits, _ := c.look(now); !waits || c.status() != metadata.QUEUING {
+		t.Errorf("failed: %t %v", waits, c.status())
+	}
+	c.plan.Disabled = true
+	if waits, _ := c.look(now); waits || c.status() != metadata.IDLE {
+		t.Errorf("disabled: %t %v", waits, c.status())
+	}
+	c.plan.Disabled = false
+	c.look(now)
+	c.begin(now)
+	c.end(now.Add(time.Second), nil)
+	if waits, _ := c.look(now.Add(2 * time.Second)); waits || c.status() != metadata.FINISHED || !strings.Contains(c.describe(), `"last_used_ms":"1000"`) {
+		t.Errorf("finished: %t %v %s", waits, c.status(), c.describe())
+	}
+}
+
+// A table that is told to has its replicas compacted, once, also if the server restarts.
+func TestManualCompaction(t *testing.T) {
+	g := alone(t)
+	for range 3 {
+		g.mustPut(0, "k", string(make([]byte, 10000)))
+		if err := g.nodes[0].srv.replica(g.gpid).flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trigger := time.Now().Unix() + 1 // after the replica was made
+	g.set(appenv.CompactOnceTime, strconv.FormatInt(trigger, 10))
+	state := func() metadata.ManualCompactionStatus {
+		return g.nodes[0].srv.replica(g.gpid).compactions.status()
+	}
+	until(t, "the compaction is over", func() bool { return state() == metadata.FINISHED })
+	m := g.nodes[0].srv.replica(g.gpid).store.Load().Metrics()
+	if m.Levels[0].TablesCount != 0 || m.Levels[6].TablesCount != 1 {
+		t.Errorf("tables after it: %d in level 0, %d in 6", m.Levels[0].TablesCount, m.Levels[6].TablesCount)
+	}
+	until(t, "its end is written down", func() bool {
+		r := g.nodes[0].srv.replica(g.gpid)
+		done := make(chan int64, 1)
+		r.post(func() { done <- r.info.Compacted })
+		return <-done >= trigger*1000
+	})
+	if m, c := g.view(0).info.Made, trigger*1000; m == 0 || m > c {
+		t.Errorf("made at %d, compacted after %d", m, c)
+	}
+	g.nodes[0].stop()
+	g.nodes[0].start()
+	r := g.nodes[0].srv.replica(g.gpid)
+	if waits, _ := r.compactions.look(time.Now()); waits || state() != metadata.IDLE || strings.Contains(r.compactions.describe(), `"last_finish":"-"`) {
+		t.Errorf("after a restart: %t %v %s", waits, state(), r.compactions.describe())
+	}
+}
