@@ -65,6 +65,7 @@ func (l *leader) beacon(b detector.Beacon) bool {
 func (l *leader) onRestart(a base.RPCAddress) {
 	delete(l.reported, a)
 	delete(l.stored, a)
+	delete(l.unfit, a)
 	now := l.now()
 	l.s.fsm.read(func(st *state.State) {
 		for _, g := range st.PartitionsOf(a) {

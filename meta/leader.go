@@ -48,9 +48,11 @@ type leader struct {
 	unsure   map[base.Gpid]struct{} // partitions that may not be in order
 	stored   map[base.RPCAddress]map[base.Gpid]cure.Replica
 	reported map[base.RPCAddress]bool // nodes that said what they store, since they live
-	probing  map[base.RPCAddress]bool
-	deposed  map[base.Gpid]deposed     // by partition: who may still believe to be its primary
-	waiters  map[int32][]chan struct{} // told when a partition of the table changes
+	// unfit are the partitions of which a node is a member and has no usable replica.
+	unfit   map[base.RPCAddress]map[base.Gpid]bool
+	probing map[base.RPCAddress]bool
+	deposed map[base.Gpid]deposed     // by partition: who may still believe to be its primary
+	waiters map[int32][]chan struct{} // told when a partition of the table changes
 }
 
 // nodesView is what readers need of the nodes, without a lock.
@@ -115,10 +117,10 @@ func (s *Server) takeOver() (*leader, error) {
 		plan:     cure.New(s.cureOpts),
 		unsure:   map[base.Gpid]struct{}{},
 		stored:   map[base.RPCAddress]map[base.Gpid]cure.Replica{},
-		reported: map[base.RPCAddress]bool{},
-		probing:  map[base.RPCAddress]bool{},
-		deposed:  map[base.Gpid]deposed{},
-		waiters:  map[int32][]chan struct{}{},
+		reported: map[base.RPCAddress]bool{}, unfit: map[base.RPCAddress]map[base.Gpid]bool{},
+		probing: map[base.RPCAddress]bool{},
+		deposed: map[base.Gpid]deposed{},
+		waiters: map[int32][]chan struct{}{},
 	}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	l.verified.Store(-int64(time.Hour))
@@ -276,6 +278,7 @@ func (l *leader) onDeath(a base.RPCAddress) {
 	l.deaths.Add(1)
 	delete(l.reported, a)
 	delete(l.stored, a)
+	delete(l.unfit, a)
 	l.s.fsm.read(func(st *state.State) {
 		for _, g := range st.PartitionsOf(a) {
 			l.unsure[g] = struct{}{}
@@ -344,7 +347,7 @@ func (l *leader) planView(st *state.State) *cure.View {
 	v := &cure.View{Now: l.now(), State: st, Stored: func(a base.RPCAddress, g base.Gpid) (cure.Replica, bool) {
 		r, ok := l.stored[a][g]
 		return r, ok
-	}}
+	}, Unfit: func(a base.RPCAddress, g base.Gpid) bool { return l.unfit[a][g] }}
 	for _, n := range l.det.Nodes() {
 		v.Nodes = append(v.Nodes, cure.Node{Addr: n.Addr, Alive: n.Alive, Reported: l.reported[n.Addr]})
 	}

@@ -36,11 +36,18 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 	r.Err = base.ErrOK
 	first := !c.reported[node]
 	c.reported[node] = true
-	stored := map[base.Gpid]cure.Replica{}
+	stored, unfit := map[base.Gpid]cure.Replica{}, map[base.Gpid]bool{}
+	usable := make(map[base.Gpid]bool, len(q.StoredReplicas.V))
+	for _, rep := range q.StoredReplicas.V {
+		usable[rep.Pid] = rep.Status != metadata.PS_ERROR
+	}
 	c.s.fsm.read(func(st *state.State) {
 		c.believes(st, node, q.StoredReplicas.V)
 		for _, g := range st.PartitionsOf(node) {
 			t, cfg, _ := st.Config(g)
+			if q.StoredReplicas.Set && !usable[g] {
+				unfit[g] = true
+			}
 			r.Partitions = append(r.Partitions, metaadmin.ConfigurationUpdateRequest{
 				Info: appInfo(t), Config: partition(t, g, &cfg), Type: metaadmin.CT_INVALID, Node: node,
 			})
@@ -59,8 +66,8 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 			}
 		}
 	})
-	c.stored[node] = stored
-	if first {
+	c.stored[node], c.unfit[node] = stored, unfit
+	if first || len(unfit) > 0 {
 		c.kick()
 	}
 }
@@ -212,12 +219,16 @@ func (l *leader) knownDead(a base.RPCAddress) bool {
 
 // successor returns the secondary that takes over from a primary without data: a living
 // one with few primaries, or if none lives, any: it has the data, and comes back with it.
+// One that said that it has no usable data comes last.
 func (l *leader) successor(g base.Gpid, cur *state.Config) (best base.RPCAddress) {
 	l.s.fsm.read(func(st *state.State) {
 		rank := func(a base.RPCAddress) int {
 			n := st.TableLoad(g.AppID, a).Primaries
 			if !l.det.Alive(a) {
 				n += 1 << 30
+			}
+			if l.unfit[a][g] {
+				n += 1 << 31
 			}
 			return n
 		}

@@ -47,6 +47,7 @@ type world struct {
 	p      *Planner
 	nodes  []Node
 	stored map[Addr]map[base.Gpid]Replica
+	unfit  map[Addr]bool
 	look   []base.Gpid
 	last   []Action
 }
@@ -88,7 +89,7 @@ func (w *world) view() *View {
 	return &View{Now: w.now, State: w.st, Nodes: w.nodes, Stored: func(a Addr, g base.Gpid) (Replica, bool) {
 		r, ok := w.stored[a][g]
 		return r, ok
-	}}
+	}, Unfit: func(a Addr, _ base.Gpid) bool { return w.unfit[a] }}
 }
 
 // round runs one round over all partitions, carries out the changes, and checks each
@@ -250,6 +251,11 @@ func (w *world) command(d *datadriven.TestData) string {
 	case "stored":
 		a := named(d.CmdArgs[0].Key)
 		w.hold([]Addr{a}, gpid(1), int64(number("ballot")))
+	case "unfit":
+		w.unfit = map[Addr]bool{}
+		for _, a := range d.CmdArgs {
+			w.unfit[named(a.Key)] = true
+		}
 	case "forget":
 		w.stored[named(d.CmdArgs[0].Key)] = nil
 	case "learning":

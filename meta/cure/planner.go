@@ -29,6 +29,10 @@ type Options struct {
 	ReplaceWait time.Duration
 	// ConfirmWait is how long a restarted primary may take to confirm its role.
 	ConfirmWait time.Duration
+	// ThinWait is how long a partition of which several members are dead at once waits
+	// for others of them, before it goes on with fewer than may be written: who comes back
+	// first isn't always who should be left alone with the data.
+	ThinWait time.Duration
 	// StepWait is how long a proposed step may take; then the rest is given up.
 	StepWait time.Duration
 	// MaxAssigns and MaxAdds bound the proposals to one node that are out at a time.
@@ -45,6 +49,7 @@ func Defaults() Options {
 		AvoidFor:      time.Minute,
 		ReplaceWait:   30 * time.Second,
 		ConfirmWait:   3 * time.Second,
+		ThinWait:      3 * time.Second,
 		StepWait:      10 * time.Minute,
 		MaxAssigns:    256,
 		MaxAdds:       32,
@@ -90,6 +95,8 @@ type View struct {
 	// Stored returns what a node said about its replica of a partition; ok is false if it
 	// has none, or one that is of no use.
 	Stored func(a Addr, g base.Gpid) (r Replica, ok bool)
+	// Unfit tells that a member said that its replica can't be used. nil: none did.
+	Unfit func(a Addr, g base.Gpid) bool
 }
 
 // Action is one thing to do: a change to persist if Change is set, else a proposal to
@@ -122,6 +129,8 @@ type memory struct {
 	adds       []*try
 	remove     *try
 	avoid      []avoided
+	thin       bool // several members are dead, and too few would be left
+	thinSince  time.Duration
 	short      bool
 	shortSince time.Duration
 	// The primary was restarted while the ballot was that.
@@ -289,6 +298,9 @@ func (r *round) look(g base.Gpid, t *state.Table, cfg *state.Config) (fine bool)
 	if m.unconfirmed && m.unconfirmedBallot != cfg.Ballot {
 		m.unconfirmed = false
 	}
+	if r.tooThin(m, t, cfg) {
+		return false
+	}
 	if !r.alive(cfg.Primary) {
 		r.replacePrimary(g, m, cfg)
 		return false
@@ -313,6 +325,33 @@ func (r *round) look(g base.Gpid, t *state.Table, cfg *state.Config) (fine bool)
 	}
 	return !m.unconfirmed && len(m.steps) == 0
 }
+
+// tooThin tells that members should be waited for that died together: those that live are
+// too few to accept writes.
+func (r *round) tooThin(m *memory, t *state.Table, cfg *state.Config) bool {
+	alive := 0
+	for _, a := range cfg.AppendMembers(nil) {
+		if r.alive(a) {
+			alive++
+		}
+	}
+	if cfg.Members()-alive < 2 || alive >= r.p.opts.MinMembers(t.MaxReplicas) {
+		m.thin = false
+		return false
+	}
+	if alive == 0 {
+		// The wait begins with the first that is back.
+		m.thin = false
+		return false
+	}
+	if !m.thin {
+		m.thin, m.thinSince = true, r.v.Now
+	}
+	return r.v.Now-m.thinSince < r.p.opts.ThinWait
+}
+
+// unfit tells that a member said that its replica is of no use.
+func (r *round) unfit(a Addr, g base.Gpid) bool { return r.v.Unfit != nil && r.v.Unfit(a, g) }
 
 // settle forgets proposals that have had their effect or can't have it any more.
 func (r *round) settle(m *memory, cfg *state.Config) {

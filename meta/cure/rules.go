@@ -69,23 +69,24 @@ func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr) 
 
 // bestPrimary returns the living one of the nodes with the fewest primaries. A node that
 // hasn't reported since it came to life may still be busy loading its replicas: it comes
-// last.
+// last. One that said that its replica can't be used isn't considered.
 func (r *round) bestPrimary(g base.Gpid, from []Addr) (best Addr) {
 	less := func(x, y Addr) int {
 		return cmp.Or(-cmp.Compare(b2i(r.nodes[x].Reported), b2i(r.nodes[y].Reported)), r.lessPrimaries(g.AppID, x, y))
 	}
 	for _, a := range from {
-		if r.alive(a) && (best == 0 || less(a, best) < 0) {
+		if r.alive(a) && !r.unfit(a, g) && (best == 0 || less(a, best) < 0) {
 			best = a
 		}
 	}
 	return best
 }
 
-// dropDead takes dead secondaries out.
+// dropDead takes dead secondaries out, unless the primary is of no use: then they may be
+// the only ones that have the data.
 func (r *round) dropDead(g base.Gpid, m *memory, cfg *state.Config) bool {
 	dead := slices.DeleteFunc(slices.Clone(cfg.Secondaries), r.alive)
-	if len(dead) == 0 {
+	if len(dead) == 0 || r.unfit(cfg.Primary, g) {
 		return false
 	}
 	r.change(g, m, withoutDead(*cfg, dead), dead)
