@@ -1,5 +1,14 @@
 package wal
 
+import "time"
+
+// The operating system makes who writes wait when its disk is behind. Then callers have
+// better things to do: after a Kick that took slowKick, the writer goroutine writes for a while.
+const (
+	slowKick  = 2 * time.Millisecond
+	slowPause = time.Second
+)
+
 // Handing a batch to the writer goroutine costs two switches between goroutines. Where
 // nothing waits for a disk (sync "os") a write is only a copy, so a caller may do it itself:
 // it queues by AppendHeld, and then writes by Kick what has gathered.
@@ -19,7 +28,8 @@ func (l *Log) Kick() {
 		l.mu.Unlock()
 		return
 	}
-	if l.always || l.job != nil || l.closing || l.failed != nil || l.w.active.end >= l.opts.Config.SegmentBytes {
+	start := time.Now()
+	if start.Before(l.slowUntil) || l.always || l.job != nil || l.closing || l.failed != nil || l.w.active.end >= l.opts.Config.SegmentBytes {
 		l.mu.Unlock()
 		l.work.Signal()
 		return
@@ -36,6 +46,9 @@ func (l *Log) Kick() {
 	l.mu.Lock()
 	l.busy = false
 	l.kicked = items
+	if now := time.Now(); now.Sub(start) > slowKick {
+		l.slowUntil = now.Add(slowPause)
+	}
 	more := len(l.queue) > 0 || l.job != nil || l.idle || l.closing
 	l.mu.Unlock()
 	if more {

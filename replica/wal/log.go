@@ -143,15 +143,17 @@ type Log struct {
 	stats  stats
 
 	// mu guards what goes to the writer goroutine. It is never held during I/O.
-	mu      sync.Mutex
-	work    sync.Cond
-	queue   []item
-	busy    bool   // somebody writes: the writer goroutine, or one in Kick
-	kicked  []item // an empty slice for the next Kick
-	job     *job
-	idle    bool
-	closing bool
-	failed  error
+	mu     sync.Mutex
+	work   sync.Cond
+	queue  []item
+	busy   bool   // somebody writes: the writer goroutine, or one in Kick
+	kicked []item // an empty slice for the next Kick
+	// slowUntil is until when Kick leaves everything to the writer goroutine.
+	slowUntil time.Time
+	job       *job
+	idle      bool
+	closing   bool
+	failed    error
 	// synced: all before it is on the disk.
 	synced position
 	// unsealed are full segments whose end isn't sealed yet.
