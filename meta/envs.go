@@ -136,12 +136,3 @@ func (c *call) startCompaction(q *metaadmin.StartAppManualCompactRequest, r *met
 		r.HintMsg = "succeed"
 	}
 }
-
-// queryCompaction answers as upstream does when no replica reports a compaction.
-func (c *call) queryCompaction(q *metaadmin.QueryAppManualCompactRequest, r *metaadmin.QueryAppManualCompactResponse) {
-	if c.tableID(q.AppName) == 0 {
-		r.Err, r.HintMsg = base.ErrAppNotExist, fmt.Sprintf("app %s is not existed", q.AppName)
-		return
-	}
-	r.Err, r.HintMsg = base.ErrInvalidState, fmt.Sprintf("app %s is not manual compaction", q.AppName)
-}

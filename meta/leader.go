@@ -47,7 +47,8 @@ type leader struct {
 	plan     *cure.Planner
 	unsure   map[base.Gpid]struct{} // partitions that may not be in order
 	stored   map[base.RPCAddress]map[base.Gpid]cure.Replica
-	reported map[base.RPCAddress]bool // nodes that said what they store, since they live
+	compacts map[base.RPCAddress]compacts // what nodes said of manual compactions
+	reported map[base.RPCAddress]bool     // nodes that said what they store, since they live
 	// unfit are the partitions of which a node is a member and has no usable replica.
 	unfit   map[base.RPCAddress]map[base.Gpid]bool
 	probing map[base.RPCAddress]bool
@@ -117,6 +118,7 @@ func (s *Server) takeOver() (*leader, error) {
 		plan:     cure.New(s.cureOpts),
 		unsure:   map[base.Gpid]struct{}{},
 		stored:   map[base.RPCAddress]map[base.Gpid]cure.Replica{},
+		compacts: map[base.RPCAddress]compacts{},
 		reported: map[base.RPCAddress]bool{}, unfit: map[base.RPCAddress]map[base.Gpid]bool{},
 		probing: map[base.RPCAddress]bool{},
 		deposed: map[base.Gpid]deposed{},

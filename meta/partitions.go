@@ -67,6 +67,7 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 		}
 	})
 	c.stored[node], c.unfit[node] = stored, unfit
+	c.compacts[node] = compactsOf(q.StoredReplicas.V)
 	if first || len(unfit) > 0 {
 		c.kick()
 	}
