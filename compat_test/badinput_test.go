@@ -153,15 +153,21 @@ func (b *badInput) untouched(t *testing.T) {
 }
 
 // logged counts the lines of a server's log that name an address.
-func (b *badInput) logged(server, addr string) int {
-	text, _ := os.ReadFile(filepath.Join(b.c.Dir, server, "log"))
+// logged counts the lines of a server's log, from byte from on, that name addr.
+func (b *badInput) logged(server, addr string, from int) int {
+	text := b.log(server)
 	n := 0
-	for _, line := range strings.Split(string(text), "\n") {
+	for _, line := range strings.Split(text[min(from, len(text)):], "\n") {
 		if strings.Contains(line, addr) {
 			n++
 		}
 	}
 	return n
+}
+
+func (b *badInput) log(server string) string {
+	text, _ := os.ReadFile(filepath.Join(b.c.Dir, server, "log"))
+	return string(text)
 }
 
 // logs runs input, which tells the address that it came from, until a line of the server's log
@@ -170,12 +176,14 @@ func (b *badInput) logged(server, addr string) int {
 func (b *badInput) logs(t *testing.T, server string, input func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; {
+		// An address may have been another connection's earlier on.
+		from := len(b.log(server))
 		addr, n := input(), 0
 		if t.Failed() {
 			return
 		}
 		err := cluster.Poll(1200*time.Millisecond, func() error {
-			if n = b.logged(server, addr); n == 0 {
+			if n = b.logged(server, addr, from); n == 0 {
 				return fmt.Errorf("no line of the log of %s names %s", server, addr)
 			}
 			return nil

@@ -66,6 +66,24 @@ func TestRecover(t *testing.T) {
 	if out, err := cli("table", "env", "set", "other", "default_ttl=86400"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	// Settings reach the replicas when they compare their configuration with the meta's.
+	for _, part := range []string{"2.0", "2.1"} {
+		err := cluster.Poll(time.Minute, func() error {
+			files, err := filepath.Glob(filepath.Join(c.Dir, "replica*", "data", "reps", part+".pegasus", "info.json"))
+			if err == nil && len(files) != 3 {
+				err = fmt.Errorf("replica %s has %d directories", part, len(files))
+			}
+			for _, f := range files {
+				if text, e := os.ReadFile(f); e != nil || !strings.Contains(string(text), "default_ttl") {
+					err = fmt.Errorf("%s doesn't have the setting: %v", f, e)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	acked := filepath.Join(t.TempDir(), "acked")
 	if r, err := runBench(t, c, "--op", "set", "--count", fmt.Sprint(sets), "--value-size", "200", "--record-acked", acked); err != nil || r.Ops != sets {
 		t.Fatalf("bench: %d sets, %v", r.Ops, err)

@@ -69,8 +69,11 @@ func TestReplay(t *testing.T) {
 	for _, r := range recordings {
 		t.Run(strings.TrimPrefix(r.dir, "frames-"), func(t *testing.T) {
 			c := cluster.Start(t, cluster.Options{Tables: "-"})
+			if err := wholeCluster(c); err != nil {
+				t.Fatal(err)
+			}
 			p := &player{
-				t: t, c: c, framesDir: filepath.Join(dir, r.dir),
+				t: t, began: time.Now(), c: c, framesDir: filepath.Join(dir, r.dir),
 				tables: map[int32]string{}, conns: map[connKey]*wire.Conn{}, open: map[callKey]*call{},
 				contexts: map[int64]int64{}, decrees: map[base.Gpid]int64{}, differences: map[string]int{},
 			}
@@ -113,6 +116,7 @@ type call struct {
 
 // player plays one recording.
 type player struct {
+	began     time.Time
 	t         *testing.T
 	c         *cluster.Cluster
 	framesDir string

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"testing"
 
@@ -150,7 +151,12 @@ func TestAllocations(t *testing.T) {
 	}{{"put", put, 1, 6}, {"put", put, 16, 6}, {"get", get, 1, 2}, {"get", get, 16, 2}} {
 		const n = 4000
 		c.c.do(t, n, c.width)
-		got := testing.AllocsPerRun(1, func() { c.c.do(t, n, c.width) }) / n
+		// Heartbeats, timers and whoever else works in this process allocate too, the more
+		// the longer a slow machine takes: the least of a few runs is the requests' own.
+		got := math.Inf(1)
+		for range 5 {
+			got = min(got, testing.AllocsPerRun(1, func() { c.c.do(t, n, c.width) })/n)
+		}
 		t.Logf("%s, %d under way: %.2f allocations", c.name, c.width, got)
 		if got > c.most && !raceEnabled {
 			t.Errorf("%s, %d under way: %.2f allocations, the bound is %v", c.name, c.width, got, c.most)
