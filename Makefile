@@ -5,7 +5,7 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
-.PHONY: all build gen test bench onebox faults fmt lint clean
+.PHONY: all build gen test bench onebox soak faults fmt lint clean
 
 all: build
 
@@ -55,3 +55,10 @@ lint:
 
 clean:
 	rm -rf bin
+
+# The simulator of the replication protocol over many seeds; every bug that is planted has to
+# be found. For example make soak SEEDS=10000 FIRST_SEED=1
+SEEDS      ?= 1000
+FIRST_SEED ?= 1
+soak:
+	$(GO) run -tags invariants,plantedbugs ./pacifica/sim/cmd/soak -seeds $(SEEDS) -first $(FIRST_SEED)
