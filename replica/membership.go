@@ -197,6 +197,12 @@ func (s *Server) assign(p *metaadmin.ConfigurationUpdateRequest) {
 		if !s.beginOpening(g) {
 			return
 		}
+		// A proposal that was under way for long must not make an empty replica of a partition
+		// that has a past.
+		if cfg, err := s.currentConfig(g); err != nil && cfg == nil || cfg.Ballot != 0 || cfg.Primary != 0 {
+			s.endOpening(g, nil)
+			return
+		}
 		info := infoFrom(g, &p.Info)
 		var err error
 		if r, err = s.openReplica(g, s.pickDir(g.AppID), &info); err != nil {
@@ -222,7 +228,7 @@ func (s *Server) assign(p *metaadmin.ConfigurationUpdateRequest) {
 			if err != nil {
 				s.log.Warnf("replica %v: the meta does not make it primary: %v", g, err)
 			}
-			if cfg != nil && cfg.Ballot > 0 {
+			if cfg != nil && cfg.Ballot > 0 && err == nil {
 				r.post(func() {
 					if s.lease.epoch.Load() == epoch {
 						r.core.Configure(*cfg)

@@ -600,7 +600,9 @@ func (r *replica) retain() {
 		if r.failed != nil || r.keepLog.Load() {
 			return
 		}
-		need := min(r.store.Load().LastFlushed(), r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
+		// The entry at the store's decree stays: a restart learns from its ballot which of
+		// those above it are void.
+		need := min(r.store.Load().LastFlushed()-1, r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
 		r.dir.log.SetRetention(r.gpid, need)
 	})
 }
