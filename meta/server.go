@@ -157,14 +157,16 @@ func (s *Server) Start() error {
 			return fmt.Errorf("meta.listen: %w", err)
 		}
 	}
+	// What is served asks raft who leads, so raft comes first; who connects meanwhile waits.
+	if err := s.quorum.start(s); err != nil {
+		l.Close()
+		return err
+	}
 	s.wg.Go(func() {
 		if err := s.rpc.Serve(l); err != nil {
 			s.fail(err)
 		}
 	})
-	if err := s.quorum.start(s); err != nil {
-		return err
-	}
 	s.leading.Go(s.followLeadership)
 	s.log.Infof("meta server of cluster %q listens on %v", s.cfg.Cluster.Name, l.Addr())
 	return nil

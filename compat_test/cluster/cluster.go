@@ -26,6 +26,7 @@ type Options struct {
 	Replicas int           // 0: 3
 	Tables   string        // as onebox takes it, "temp:8,other:4"; "" is "temp:8", "-" is none
 	Args     []string      // more arguments for onebox
+	Config   string        // TOML sections that all servers start from
 	Ready    time.Duration // how long `ready` may take; 0: two minutes
 }
 
@@ -91,6 +92,13 @@ func (c *Cluster) StartAgain(tb testing.TB) {
 		args = append(args, "--tables", c.opts.Tables)
 	} else {
 		args = append(args, "--tables", "")
+	}
+	if c.opts.Config != "" {
+		file := filepath.Join(c.Dir, "base.toml")
+		if err := os.WriteFile(file, []byte(c.opts.Config), 0o644); err != nil {
+			tb.Fatal(err)
+		}
+		args = append(args, "--config", file)
 	}
 	args = append(args, c.opts.Args...)
 	cmd := exec.Command(c.bin, args...)

@@ -9,6 +9,7 @@ import (
 	"pegasus/compat_test/wire"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
+	"pegasus/gen/rrdb"
 	"pegasus/gen/value"
 )
 
@@ -150,7 +151,7 @@ func (c *Cluster) MovePrimaries(table string, last bool) error {
 			return fmt.Errorf("move the primary of %s: %w", p.Pid, res.Err)
 		}
 	}
-	return c.WaitConfig(table, time.Minute, func(p *layer2.PartitionConfiguration) error {
+	err = c.WaitConfig(table, time.Minute, func(p *layer2.PartitionConfiguration) error {
 		if p.Primary != want[p.Pid] {
 			return fmt.Errorf("primary is %s, should move to %s", p.Primary, want[p.Pid])
 		}
@@ -159,4 +160,33 @@ func (c *Cluster) MovePrimaries(table string, last bool) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	// The meta has decided; a moment later the old primaries know it, and the new ones serve.
+	for i := range cfg.Partitions {
+		p := &cfg.Partitions[i]
+		err := Poll(time.Minute, func() error {
+			if err := serves(want[p.Pid], p.Pid); err != nil {
+				return err
+			}
+			if p.Primary == want[p.Pid] {
+				return nil
+			}
+			if err := serves(p.Primary, p.Pid); !errors.Is(err, base.ErrInvalidState) {
+				return fmt.Errorf("the old primary %s of %s: %v", p.Primary, p.Pid, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serves reads from a partition at one server.
+func serves(node base.RPCAddress, g base.Gpid) error {
+	key := value.Blob(base.AppendKey(nil, []byte("nobody"), nil))
+	return wire.Call(node.String(), "RPC_RRDB_RRDB_GET", g, 0, &key, new(rrdb.ReadResponse), callTime)
 }

@@ -19,7 +19,7 @@ from twisted.internet import reactor, threads
 from twisted.internet.defer import Deferred, inlineCallbacks, returnValue
 
 from pypegasus.base.ttypes import error_types
-from pypegasus.pgclient import Pegasus
+from pypegasus.pgclient import Pegasus, PegasusScanner
 from pypegasus.rrdb.ttypes import filter_type
 from pypegasus.utils.tools import MultiGetOptions, ScanOptions
 
@@ -46,6 +46,15 @@ def true(what, ok):
         raise AssertionError(what)
 
 
+def scan_answer(scanner, answer, orig=PegasusScanner.scan_cb):
+    if not isinstance(answer, dict):
+        raise AssertionError('a scan was answered %r' % (answer,))
+    return orig(scanner, answer)
+
+
+PegasusScanner.scan_cb = scan_answer  # the client's own words don't say what was wrong
+
+
 class Walk(object):
     def __init__(self, metas, control):
         self.metas = metas
@@ -54,6 +63,16 @@ class Walk(object):
         self.phase = ''
         self.kept = {}
         self.failed = 0
+        self.connecting = 0
+        init = self.c.init
+
+        def counted():
+            def done(result):
+                self.connecting -= 1
+                return result
+            self.connecting += 1
+            return init().addBoth(done)
+        self.c.init = counted
 
     def key(self, name):
         return self.phase + '.' + name
@@ -67,6 +86,17 @@ class Walk(object):
         return threads.deferToThread(post)
 
     @inlineCallbacks
+    def quiet(self):
+        """Waits until the client doesn't mean to connect anew. It does so after five time-outs,
+        counting those of CLEAR_SCANNER, which no server answers, and what is in flight on the
+        connections that it closes then is lost."""
+        self.c.timeout_times = 0
+        end = time.time() + 60
+        while self.c.update_partition or self.connecting:
+            true('the client connects for a minute', time.time() < end)
+            yield sleep(0.05)
+
+    @inlineCallbacks
     def settle(self):
         """Waits until every partition answers this client: it learns of a dead server by
         time-outs, and asks the meta for new primaries only every two seconds."""
@@ -78,6 +108,7 @@ class Walk(object):
                     break
                 true('settle.%d isn\'t served: %r' % (i, ret), time.time() < start + 120)
                 yield sleep(0.05)
+        yield self.quiet()
         print('INFO every partition answered this client after %.1f s' % (time.time() - start))
 
     @inlineCallbacks
@@ -107,6 +138,7 @@ class Walk(object):
                      self.hash_scan, self.full_scan, self.errors):
             name = '%s/%s' % (phase, step.__name__)
             try:
+                yield self.quiet()
                 yield step()
             except Exception as e:
                 self.failed += 1
