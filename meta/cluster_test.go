@@ -55,7 +55,7 @@ func TestKilledPrimaryIsReplacedFast(t *testing.T) {
 		had[p.Primary]++
 	}
 	for a, n := range primaries {
-		if n != 4 && n != had[a] {
+		if n > 4 && n != had[a] {
 			t.Errorf("node %v has %d primaries, and had %d", a, n, had[a])
 		}
 		until(t, "the new primaries are told", func() bool { return c.replica(a).told(metaadmin.CT_UPGRADE_TO_PRIMARY) > 0 })
