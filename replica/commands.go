@@ -93,7 +93,7 @@ type WALStats struct {
 func (s *Server) walStatsCommand([]string) string {
 	all := make([]WALStats, 0, len(s.dirs))
 	for _, d := range s.dirs {
-		all = append(all, WALStats{d.tag, d.log.Stats()})
+		all = append(all, WALStats{d.tag, d.log().Stats()})
 	}
 	return asJSON(all)
 }

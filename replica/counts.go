@@ -113,7 +113,7 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 		e.Set(metrics.DiskTotal, total>>20)
 		e.Set(metrics.DiskAvail, avail>>20)
 		e.Set(metrics.DiskReplicas, held[d])
-		collectLog(e, d.log.Stats())
+		collectLog(e, d.log().Stats())
 	}
 	s.collectServer(sn.Entity(metrics.Server, ""), int64(len(all)), &n)
 }

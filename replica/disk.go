@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,11 +30,18 @@ import (
 type dataDir struct {
 	tag  string
 	path string
-	log  *wal.Log
+	// wal is replaced when a log that failed is opened again, see revive.
+	wal     atomic.Pointer[wal.Log]
+	openLog func() (*wal.Log, error)
+	// reviving: somebody is at it.
+	reviving atomic.Bool
 	// batches: the log's goroutine has written some of written.
 	batches chan struct{}
 	written written
 }
+
+// log returns the directory's log.
+func (d *dataDir) log() *wal.Log { return d.wal.Load() }
 
 // batch is called by the log's goroutine after the callbacks of a batch.
 func (d *dataDir) batch() {
@@ -94,15 +102,23 @@ func openDataDir(tag, path, cluster, node string, cfg config.WAL, onPressure fun
 		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
 	d := &dataDir{tag: tag, path: path, batches: make(chan struct{}, 1)}
-	here, err := d.replicas()
+	d.openLog = func() (*wal.Log, error) {
+		here, err := d.replicas()
+		if err != nil {
+			return nil, err
+		}
+		l, err := wal.Open(wal.Options{FS: vfs.Default, Dir: filepath.Join(path, "wal"), Config: cfg, Logger: log.WithField("dir", tag),
+			Replicas: here, OnPressure: onPressure, AfterBatch: d.batch})
+		if err != nil {
+			return nil, fmt.Errorf("log of data directory %s: %w", path, err)
+		}
+		return l, nil
+	}
+	l, err := d.openLog()
 	if err != nil {
 		return nil, err
 	}
-	d.log, err = wal.Open(wal.Options{FS: vfs.Default, Dir: filepath.Join(path, "wal"), Config: cfg, Logger: log.WithField("dir", tag),
-		Replicas: here, OnPressure: onPressure, AfterBatch: d.batch})
-	if err != nil {
-		return nil, fmt.Errorf("log of data directory %s: %w", path, err)
-	}
+	d.wal.Store(l)
 	return d, nil
 }
 

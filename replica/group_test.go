@@ -194,7 +194,7 @@ func TestLearnerFromCheckpoint(t *testing.T) {
 	if err := r.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := wait(func(done func(error)) { r.dir.log.Reset(g.gpid, r.view.Load().applied, done) }); err != nil {
+	if err := wait(func(done func(error)) { r.dir.log().Reset(g.gpid, r.view.Load().applied, done) }); err != nil {
 		t.Fatal(err)
 	}
 	g.nodes = append(g.nodes, startNode(t, g.meta))

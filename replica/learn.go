@@ -165,7 +165,7 @@ func (r *replica) install(n, decree int64) error {
 	}
 	// First the log forgets, then the store changes: a crash between leaves an older store
 	// without a log, which is a learner that has further to go.
-	if err := wait(func(done func(error)) { r.dir.log.Reset(r.gpid, decree, done) }); err != nil {
+	if err := wait(func(done func(error)) { r.dir.log().Reset(r.gpid, decree, done) }); err != nil {
 		return errors.Join(err, next.Close())
 	}
 	info := r.info

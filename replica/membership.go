@@ -529,7 +529,7 @@ func (s *Server) discard(g base.Gpid, asked *view) {
 	s.spawn(func() {
 		defer s.endOpening(g, nil)
 		err := r.close()
-		err = errors.Join(err, wait(func(done func(error)) { r.dir.log.Drop(g, done) }), r.dir.trash(g))
+		err = errors.Join(err, wait(func(done func(error)) { r.dir.log().Drop(g, done) }), r.dir.trash(g))
 		if err != nil {
 			s.log.Warnf("remove replica %v: %v", g, err)
 		}

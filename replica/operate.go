@@ -136,8 +136,8 @@ func (r *replica) progress() string {
 		Flushed   int64 `json:"last_flushed_decree"`
 		Durable   int64 `json:"last_durable_decree"`
 		GC        int64 `json:"max_gc_decree"`
-	}{v.Last, v.Last, r.dir.log.State(r.gpid).Last, r.dir.log.State(r.gpid).Committed, v.Committed, v.applied, flushed, flushed,
-		max(0, r.dir.log.State(r.gpid).First-1)}, "", "    ")
+	}{v.Last, v.Last, r.dir.log().State(r.gpid).Last, r.dir.log().State(r.gpid).Committed, v.Committed, v.applied, flushed, flushed,
+		max(0, r.dir.log().State(r.gpid).First-1)}, "", "    ")
 	if err != nil {
 		return err.Error()
 	}

@@ -34,7 +34,8 @@ func (s *Server) noteBroken(g base.Gpid, d *dataDir) {
 // the meta's answer to a question asked after what is in broken broke.
 func (s *Server) quarantineUnlisted(broken map[base.Gpid]*dataDir, listed map[base.Gpid]bool) {
 	for g, d := range broken {
-		if !listed[g] {
+		// If it is the log that failed, nothing is wrong with the replica.
+		if !listed[g] && d.log().Failed() == nil {
 			s.quarantine(g, d)
 		}
 	}
@@ -89,7 +90,7 @@ func (s *Server) quarantine(g base.Gpid, d *dataDir) {
 		to, err := d.quarantine(g)
 		if err == nil {
 			// The log's entries belong to what was moved away.
-			err = wait(func(done func(error)) { d.log.Drop(g, done) })
+			err = wait(func(done func(error)) { d.log().Drop(g, done) })
 		}
 		if err != nil {
 			s.log.Errorf("replica %v can't be used nor moved aside: %v", g, err)

@@ -113,7 +113,7 @@ func (w *work) empty() bool {
 }
 
 // openReplica opens what is on the disk, or, given fresh, makes a new replica of it.
-func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*replica, error) {
+func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (_ *replica, err error) {
 	r := &replica{srv: s, gpid: g, dir: d, path: d.replicaPath(g), log: s.log.WithField("replica", g.String()),
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	if fresh != nil {
@@ -123,10 +123,15 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 		if err := os.MkdirAll(r.path, 0o755); err != nil {
 			return nil, fmt.Errorf("replica %v: %w", g, err)
 		}
+		defer func() {
+			if err != nil { // there is nothing in it
+				err = errors.Join(err, os.RemoveAll(r.path))
+			}
+		}()
 		fresh.Store = 1
 		fresh.Made = time.Now().UnixMilli()
 		// The log may remember an earlier life of this replica here.
-		if err := wait(func(done func(error)) { d.log.Reset(g, 0, done) }); err != nil {
+		if err := wait(func(done func(error)) { d.log().Reset(g, 0, done) }); err != nil {
 			return nil, fmt.Errorf("replica %v: %w", g, err)
 		}
 		if err := writeJSON(r.infoName(), fresh); err != nil {
@@ -158,7 +163,7 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (*repl
 	r.applied = store.LastApplied()
 	c := s.cfg.Replica
 	ticks := func(d time.Duration) int { return max(1, int(d/tick)) }
-	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log, g}, MaxInFlight: int64(max(1, c.MaxMutations)),
+	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log(), g}, MaxInFlight: int64(max(1, c.MaxMutations)),
 		MaxSendBytes: 1 << 20, HeartbeatTicks: ticks(c.CommitInterval.D()), ResendTicks: 5, EjectTicks: ticks(c.PrepareTimeout.D()),
 		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
 	r.core.Witness(store.LastTimestamp())
@@ -221,25 +226,25 @@ func (r *replica) dropOldStores() error {
 
 // replay applies what the log knows to be committed and returns what is prepared beyond.
 func (r *replica) replay() ([]pacifica.Entry, error) {
-	st, store := r.dir.log.State(r.gpid), r.store.Load()
+	st, store := r.dir.log().State(r.gpid), r.store.Load()
 	at := store.LastApplied()
-	if d, ok := r.dir.log.DamageOf(r.gpid); ok {
+	if d, ok := r.dir.log().DamageOf(r.gpid); ok {
 		if at < d.From-1 {
 			r.log.Errorf("the log lost entries of this replica (%s): it can only be a learner", d.Reason)
 			r.suspect = true
 			return nil, nil
 		}
-		r.dir.log.SetRetention(r.gpid, d.From-1)
+		r.dir.log().SetRetention(r.gpid, d.From-1)
 	}
 	var prepared []pacifica.Entry
 	// An entry voids those that were logged before it, above it, under an older ballot; so
 	// does the last one applied.
 	ballot := int64(0)
-	if es, err := r.dir.log.Read(r.gpid, at, 1); err == nil && len(es) > 0 && es[0].Decree == at {
+	if es, err := r.dir.log().Read(r.gpid, at, 1); err == nil && len(es) > 0 && es[0].Decree == at {
 		ballot = es[0].Ballot
 	}
 	for from := at + 1; from <= st.Last; {
-		es, err := r.dir.log.Read(r.gpid, from, 8<<20)
+		es, err := r.dir.log().Read(r.gpid, from, 8<<20)
 		if err != nil || len(es) == 0 {
 			// What the log lacks can't be prepared; the group has it.
 			r.log.Warnf("log ends at decree %d, before its last, %d: %v", from-1, st.Last, err)
@@ -363,7 +368,7 @@ func (r *replica) step(m *pacifica.Message) {
 		if m.Role != pacifica.Learner {
 			return
 		}
-		if err := wait(func(done func(error)) { r.dir.log.Reset(r.gpid, r.applied, done) }); err != nil {
+		if err := wait(func(done func(error)) { r.dir.log().Reset(r.gpid, r.applied, done) }); err != nil {
 			r.fail(fmt.Errorf("log: %w", err))
 			return
 		}
@@ -389,9 +394,9 @@ func (r *replica) handle(rd *pacifica.Ready) {
 		}
 		a.last = placed{rd.Append[n-1].Ballot, rd.Append[n-1].Decree}
 		if r.srv.syncs {
-			r.dir.log.Append(a.entries, a.done)
+			r.dir.log().Append(a.entries, a.done)
 		} else {
-			r.dir.log.AppendHeld(a.entries, a.done)
+			r.dir.log().AppendHeld(a.entries, a.done)
 			r.worker.held(r.dir)
 		}
 	}
@@ -603,7 +608,7 @@ func (r *replica) retain() {
 		// The entry at the store's decree stays: a restart learns from its ballot which of
 		// those above it are void.
 		need := min(r.store.Load().LastFlushed()-1, r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
-		r.dir.log.SetRetention(r.gpid, need)
+		r.dir.log().SetRetention(r.gpid, need)
 	})
 }
 

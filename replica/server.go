@@ -170,9 +170,9 @@ func (s *Server) openDirs() error {
 			all = append(all, found{g, d})
 		}
 		// Entries without a directory: the replica was removed, and the log not told in time.
-		for _, g := range d.log.Replicas() {
+		for _, g := range d.log().Replicas() {
 			if !slices.Contains(gs, g) {
-				d.log.Drop(g, func(err error) {
+				d.log().Drop(g, func(err error) {
 					if err != nil {
 						s.log.Warnf("drop what the log has of %v: %v", g, err)
 					}
@@ -206,7 +206,7 @@ func (s *Server) openDirs() error {
 
 func (s *Server) closeDirs() {
 	for _, d := range s.dirs {
-		if err := d.log.Close(); err != nil {
+		if err := d.log().Close(); err != nil {
 			s.log.Warnf("closing the log of %s: %v", d.path, err)
 		}
 	}
@@ -291,9 +291,14 @@ func (s *Server) pickDir(app int32) *dataDir {
 		d          *dataDir
 		table, sum int
 	}
-	ls := make([]load, len(s.dirs))
-	for i, d := range s.dirs {
-		ls[i].d = d
+	ls := make([]load, 0, len(s.dirs))
+	for _, d := range s.dirs {
+		if d.log().Failed() == nil {
+			ls = append(ls, load{d: d})
+		}
+	}
+	if len(ls) == 0 {
+		return s.dirs[0] // which says why it can't
 	}
 	for _, r := range s.all() {
 		for i := range ls {
@@ -324,6 +329,7 @@ func (s *Server) housekeep(ctx context.Context) {
 				r.retain()
 			}
 			s.compactSome(time.Now(), rs)
+			s.reviveDirs()
 			s.send.expire()
 		}
 	}

@@ -69,7 +69,7 @@ func (w *worker) settle() {
 	w.burst.Flush()
 	for i, d := range w.logs {
 		w.logs[i] = nil
-		d.log.Kick()
+		d.log().Kick()
 		w.dirty = d.takeWritten(w.dirty)
 	}
 	w.logs = w.logs[:0]
