@@ -41,6 +41,9 @@ func failover(ctx context.Context, o Options) error {
 		}
 		at := now()
 		hurt()
+		if o.How == "cut" {
+			at = now() // it takes a moment, in which writes still go through
+		}
 		if strings.Contains(o.How, "-") {
 			if w.leader(ctx) == nil {
 				return fmt.Errorf("round %d: no meta leads, 30 s after the leader was killed", round)

@@ -14,7 +14,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/client"
-	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
 	"pegasus/rpc"
 )
 
@@ -162,8 +162,9 @@ func (w *world) leader(ctx context.Context) *server {
 func (w *world) leads(ctx context.Context, s *server) bool {
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
-	var res layer2.QueryCfgResponse
-	err := w.ca.pool.Call(ctx, s.addr, rpc.Outgoing{Code: "RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX", Arg: &layer2.QueryCfgRequest{AppName: table}}, &res)
+	// Over THFT: what comes over RDSN a follower relays to the leader.
+	var res metaadmin.ConfigurationListNodesResponse
+	err := w.ca.pool.Call(ctx, s.addr, rpc.Outgoing{Code: "RPC_CM_LIST_NODES", Arg: &metaadmin.ConfigurationListNodesRequest{}, Framing: rpc.THFT0}, &res)
 	return err == nil && res.Err == base.ErrOK
 }
 
