@@ -3,6 +3,7 @@ package compat
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -57,27 +58,58 @@ func TestGoClient(t *testing.T) {
 	})
 }
 
+// ownTests are the published client's packages that have tests.
+var ownTests = []string{"pegasus", "admin", "session", "rpc", "idl/base"}
+
+// ownTestsDir names, in the process that has a network of its own, the directory with the
+// compiled tests.
+const ownTestsDir = "PEGASUS_GO_CLIENT_TESTS"
+
 // TestGoClientOwnTests runs the published client's own test packages, as they are in the
-// module cache, against three metas and three replica servers.
+// module cache, against three metas and three replica servers. The addresses are written in those
+// tests, and any of their ports can be in use, if only as the near end of a connection: so the test
+// runs itself again in a network of its own.
 func TestGoClientOwnTests(t *testing.T) {
-	dir := goModule(t)
-	left := leftOut(t, filepath.Join(dir, "left_out.txt"))
-	// The addresses are written in those tests.
-	const meta, echoPort = 34601, 8800
-	if !cluster.Free(meta, 3) || !cluster.Free(meta+200, 3) || !cluster.Free(echoPort, 1) {
-		lacking(t, "the Go client's own tests: they need the ports %d-%d, %d-%d and %d, which aren't free",
-			meta, meta+2, meta+200, meta+202, echoPort)
+	if bins := os.Getenv(ownTestsDir); bins != "" {
+		goClientOwnTests(t, bins)
+		return
 	}
-	echo(t, echoPort)
+	dir := goModule(t)
 	bins := t.TempDir()
-	packages := []string{"pegasus", "admin", "session", "rpc", "idl/base"}
-	for _, p := range packages {
+	for _, p := range ownTests {
 		// -l: the tests replace methods in memory, which an inlined one can't be.
 		out, err := goTool(t, dir, "test", "-gcflags=all=-l", "-c", "-o", bins+"/", goClient+"/"+p)
 		if err != nil {
 			t.Fatalf("compile %s: %v\n%s", p, err, out)
 		}
 	}
+	alone := exec.CommandContext(runContext(t, 12*time.Minute), os.Args[0], "-test.v", "-test.count=1", "-test.timeout=11m", "-test.run=^TestGoClientOwnTests$")
+	alone.Env = append(os.Environ(), ownTestsDir+"="+bins, "PEGASUS_BIN="+cluster.Binary(t))
+	cluster.InOwnNetwork(alone)
+	switch out, err := alone.CombinedOutput(); {
+	case errors.Is(err, os.ErrPermission):
+		t.Logf("no network of its own: %v", err)
+		goClientOwnTests(t, bins)
+	default:
+		testResults(t, "in a network of its own", out, err)
+	}
+}
+
+// goClientOwnTests runs the compiled tests in bins against a cluster at the addresses that they
+// want.
+func goClientOwnTests(t *testing.T, bins string) {
+	dir := goModule(t)
+	left := leftOut(t, filepath.Join(dir, "left_out.txt"))
+	const meta, echoPort = 34601, 8800
+	if err := cluster.Poll(2*time.Minute, func() error {
+		if !cluster.Free(meta, 3) || !cluster.Free(meta+200, 3) || !cluster.Free(echoPort, 1) {
+			return fmt.Errorf("they need the ports %d-%d, %d-%d and %d, which aren't free", meta, meta+2, meta+200, meta+202, echoPort)
+		}
+		return nil
+	}); err != nil {
+		lacking(t, "the Go client's own tests: %v", err)
+	}
+	echo(t, echoPort)
 	// Some tests know the first meta alone, and this client has no way from a follower to the
 	// leader but to ask the other metas that it knows. So the first one must lead, and stay
 	// the leader on a machine that is busy.
@@ -86,7 +118,7 @@ func TestGoClientOwnTests(t *testing.T) {
 	if err := c.Lead("meta1"); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range packages {
+	for _, p := range ownTests {
 		t.Run(p, func(t *testing.T) {
 			t.Parallel() // most of them wait most of the time, and none disturbs another
 			args := []string{"-test.timeout=4m"}
@@ -165,6 +197,12 @@ func goTestBinary(t *testing.T, bin string, args, env []string) {
 	cmd.Dir = t.TempDir() // the client writes logs
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
+	testResults(t, filepath.Base(bin), out, err)
+}
+
+// testResults makes each test that the verbose output of a test binary tells of a subtest of t.
+func testResults(t *testing.T, what string, out []byte, err error) {
+	t.Helper()
 	passed, failed := 0, 0
 	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
 		m := resultLine.FindStringSubmatch(s.Text())
@@ -190,7 +228,7 @@ func goTestBinary(t *testing.T, bin string, args, env []string) {
 	}
 	t.Logf("%d tests passed, %d failed", passed, failed)
 	if err != nil || failed > 0 || passed == 0 {
-		t.Errorf("%s: %v\n%s", filepath.Base(bin), err, failures(out))
+		t.Errorf("%s: %v\n%s", what, err, failures(out))
 	}
 }
 

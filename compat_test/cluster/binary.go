@@ -21,6 +21,12 @@ var built struct {
 // Main is what a package's TestMain calls: it runs the tests and removes the binary that
 // Binary built. It returns the exit status.
 func Main(m *testing.M) int {
+	if os.Getenv(ownNetwork) != "" {
+		if err := loopbackUp(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	defer func() {
 		if built.dir != "" {
 			os.RemoveAll(built.dir)
