@@ -16,6 +16,24 @@ type clusterClient struct{ c *client.Client }
 // Connect returns the Cluster that c talks to.
 func Connect(c *client.Client) Cluster { return clusterClient{c} }
 
+// Absent says how many replica servers the leading meta doesn't count as alive.
+func (k clusterClient) Absent(ctx context.Context, replicas int) (string, error) {
+	nodes, err := k.c.Admin().ListNodes(ctx)
+	if err != nil {
+		return "", err
+	}
+	alive := 0
+	for _, n := range nodes {
+		if n.Alive {
+			alive++
+		}
+	}
+	if alive >= replicas {
+		return "", nil
+	}
+	return fmt.Sprintf("the meta has heard of %d of %d replica servers", alive, replicas), nil
+}
+
 // Ensure makes the table unless it is there. A cluster that is still starting is waited
 // for until ctx ends.
 func (k clusterClient) Ensure(ctx context.Context, t TableSpec) error {

@@ -38,6 +38,9 @@ type Options struct {
 
 // Cluster is the running cluster as its clients see it.
 type Cluster interface {
+	// Absent returns in words which of that many replica servers the meta hasn't heard of,
+	// "" if none.
+	Absent(ctx context.Context, replicas int) (string, error)
 	// Ensure makes the table unless it is there.
 	Ensure(ctx context.Context, t TableSpec) error
 	// Missing returns in words what a table still lacks to have all its replicas, "" if
@@ -208,37 +211,48 @@ func (s *supervisor) stopAll() {
 	}
 }
 
-// becomeReady makes the tables and waits until all their partitions have all replicas.
+// becomeReady waits until a meta leads and knows all replica servers, makes the tables and
+// waits until all their partitions have all replicas.
 func (s *supervisor) becomeReady(ctx context.Context) error {
+	if err := s.await(ctx, "servers", func() (string, error) { return s.o.Cluster.Absent(ctx, s.o.Replicas) }); err != nil {
+		return err
+	}
 	for _, t := range s.o.Tables {
 		if err := s.o.Cluster.Ensure(ctx, t); err != nil {
 			return s.notReady(ctx, fmt.Errorf("make table %s: %w", t.Name, err))
 		}
 	}
-	const say = 5 * time.Second
 	for _, t := range s.o.Tables {
-		pause, told := 20*time.Millisecond, time.Now()
-		for {
-			missing, err := s.o.Cluster.Missing(ctx, t.Name)
-			if err == nil && missing == "" {
-				break
-			}
-			if err != nil {
-				missing = err.Error()
-			}
-			if time.Since(told) > say {
-				told = time.Now()
-				s.say("waiting for table %s: %s", t.Name, missing)
-			}
-			select {
-			case <-ctx.Done():
-				return s.notReady(ctx, fmt.Errorf("table %s: %s", t.Name, missing))
-			case <-time.After(pause):
-			}
-			pause = min(pause*2, 200*time.Millisecond)
+		if err := s.await(ctx, "table "+t.Name, func() (string, error) { return s.o.Cluster.Missing(ctx, t.Name) }); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// await asks until nothing is missing of what, and says now and then what is.
+func (s *supervisor) await(ctx context.Context, what string, ask func() (missing string, err error)) error {
+	const say = 5 * time.Second
+	pause, told := 20*time.Millisecond, time.Now()
+	for {
+		missing, err := ask()
+		if err == nil && missing == "" {
+			return nil
+		}
+		if err != nil {
+			missing = err.Error()
+		}
+		if time.Since(told) > say {
+			told = time.Now()
+			s.say("waiting for %s: %s", what, missing)
+		}
+		select {
+		case <-ctx.Done():
+			return s.notReady(ctx, fmt.Errorf("%s: %s", what, missing))
+		case <-time.After(pause):
+		}
+		pause = min(pause*2, 200*time.Millisecond)
+	}
 }
 
 func (s *supervisor) notReady(ctx context.Context, err error) error {

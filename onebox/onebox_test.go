@@ -78,6 +78,13 @@ type fakeCluster struct {
 	mu      sync.Mutex
 	ensured []TableSpec
 	missing []string // what Missing says, one after the other; then ""
+	absent  string   // what Absent says
+}
+
+func (f *fakeCluster) Absent(context.Context, int) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.absent, nil
 }
 
 func (f *fakeCluster) Ensure(_ context.Context, t TableSpec) error {
@@ -405,6 +412,21 @@ func TestNotReadyInTime(t *testing.T) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the time to become ready isn't bounded")
+	}
+}
+
+func TestNotReadyWithoutServers(t *testing.T) {
+	dir, port := t.TempDir(), freePort(t)
+	k := &fakeCluster{absent: "no meta leads"}
+	b := startBox(t, dir, port, k, func(o *Options) { o.Tables, o.ReadyTimeout = nil, 300*time.Millisecond })
+	select {
+	case err := <-b.result:
+		b.result <- err
+		if err == nil || !strings.Contains(err.Error(), "not ready after 300ms: servers: no meta leads") {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("a cluster without tables counts as ready before a meta leads")
 	}
 }
 
