@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +35,9 @@ type dataDir struct {
 	wal     atomic.Pointer[wal.Log]
 	openLog func() (*wal.Log, error)
 	// reviving: somebody is at it.
-	reviving atomic.Bool
+	reviving  atomic.Bool
+	revivalMu sync.Mutex
+	revival   revival
 	// batches: the log's goroutine has written some of written.
 	batches chan struct{}
 	written written

@@ -180,6 +180,7 @@ func testConfig(t testing.TB) config.Config {
 	c.FD.Grace = config.Duration(5 * time.Second)
 	c.Replica.ConfigSync = config.Duration(200 * time.Millisecond)
 	c.Replica.PrepareTimeout = config.Duration(2 * time.Second)
+	c.Replica.DiskRetry = config.Duration(200 * time.Millisecond)
 	c.Storage.BlockCacheBytes = 8 << 20
 	c.Storage.MemtableBytes = 1 << 20
 	c.WAL.SegmentBytes = 1 << 20

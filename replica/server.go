@@ -329,7 +329,7 @@ func (s *Server) housekeep(ctx context.Context) {
 				r.retain()
 			}
 			s.compactSome(time.Now(), rs)
-			s.reviveDirs()
+			s.reviveDirs(time.Now())
 			s.send.expire()
 		}
 	}

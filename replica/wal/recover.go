@@ -507,10 +507,14 @@ func (r *recovery) suspect() {
 // resume makes durable what was read, removes what is void, and begins a new segment.
 func (l *Log) resume(r *recovery, seq uint64) error {
 	for _, s := range l.segs {
-		if s.seq >= r.synced.seq {
-			if err := l.sync(s); err != nil {
-				return err
-			}
+		if s.seq < r.synced.seq {
+			continue
+		}
+		if err := l.rewriteTail(s, r.synced); err != nil {
+			return err
+		}
+		if err := l.sync(s); err != nil {
+			return err
 		}
 	}
 	// From the newest, so that a crash in between leaves no hole.
@@ -537,6 +541,36 @@ func (l *Log) resume(r *recovery, seq uint64) error {
 	l.durableLow.Store(l.low.Load())
 	if last != nil && last.end > headerSize && !r.sealed {
 		return l.sealAt(last)
+	}
+	return nil
+}
+
+// rewriteTail writes again what stands behind synced in s. If a sync failed, before this
+// process was started or before the log was opened again, the operating system may take
+// those pages for clean: what was read may be on no disk, and a sync alone would not put it
+// there. With sync "os" nobody was promised that it is.
+func (l *Log) rewriteTail(s *segment, synced position) error {
+	from := int64(0)
+	if s.seq == synced.seq {
+		from = synced.off
+	}
+	if !l.always || from >= s.end {
+		return nil
+	}
+	f, err := l.fs.OpenReadWrite(l.path(s.name), writeCategory)
+	if err != nil {
+		return fmt.Errorf("open %s to write its end again: %w", s.name, err)
+	}
+	defer f.Close()
+	b := make([]byte, min(s.end-from, moveBytes))
+	for ; from < s.end; from += int64(len(b)) {
+		b = b[:min(s.end-from, int64(len(b)))]
+		if _, err := s.f.ReadAt(b, from); err != nil {
+			return fmt.Errorf("read %d bytes at offset %d of %s: %w", len(b), from, s.name, err)
+		}
+		if _, err := f.WriteAt(b, from); err != nil {
+			return fmt.Errorf("write %d bytes at offset %d of %s again: %w", len(b), from, s.name, err)
+		}
 	}
 	return nil
 }
