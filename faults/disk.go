@@ -32,9 +32,8 @@ func slowDisk(ctx context.Context, w *world, r *rand.Rand) error {
 	return w.c.hurt(s, hook.Control{})
 }
 
-// ioError lets operations fail. Afterwards the server is killed and started, as one would
-// after such a disk was replaced or came back: what a failed sync left behind is unknowable
-// to a process that goes on.
+// ioError lets operations fail. Afterwards the server is either killed and started, as one
+// would after such a disk was replaced, or has to go on by itself.
 func ioError(ctx context.Context, w *world, r *rand.Rand) error {
 	s, free, err := w.claim(r, "replica")
 	if err != nil {
@@ -54,7 +53,12 @@ func ioError(ctx context.Context, w *world, r *rand.Rand) error {
 	if err := w.c.hurt(s, hook.Control{}); err != nil {
 		return err
 	}
-	w.c.kill(s)
+	if r.IntN(2) == 0 {
+		w.c.kill(s)
+	}
+	if s.running() { // lived through it, or another nemesis had it started meanwhile
+		return nil
+	}
 	return w.c.start(s)
 }
 

@@ -39,7 +39,7 @@ var nemeses = []nemesis{
 	{name: "isolate", what: "a replica server cut off from all servers but not from clients", needs: links, run: isolate},
 	{name: "slow-disk", what: "each write and sync of a replica server's disk takes long", run: slowDisk},
 	{name: "full-disk", what: "a replica server's disk is full", needs: smallDiskThere, run: fullDisk},
-	{name: "io-error", what: "operations of a replica server's disk fail; it is restarted afterwards", run: ioError},
+	{name: "io-error", what: "operations of a replica server's disk fail; it is restarted afterwards, or not", run: ioError},
 	{name: "corrupt-log", what: "the log of a dead replica server is damaged", alone: true, run: corruptLog},
 	{name: "corrupt-sst", what: "table files of a dead replica server are damaged", alone: true, run: corruptTables},
 	{name: "lose-replica", what: "directories of a dead replica server's replicas are removed", alone: true, run: loseReplica},

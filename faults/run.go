@@ -35,6 +35,7 @@ func Run(ctx context.Context, o Options) error {
 // the log doesn't reach back.
 func smallFiles(c *config.Config) {
 	c.WAL.SegmentBytes, c.WAL.MaxBytes, c.WAL.KeepBytes = 512<<10, 6<<20, 1<<20
+	c.Replica.DiskRetry = config.Duration(time.Second)
 	c.Storage.MemtableBytes, c.Storage.MemtablesBytes, c.Storage.BlockCacheBytes = 512<<10, 16<<20, 8<<20
 }
 
