@@ -1,4 +1,4 @@
-// Suite measures what "close to the machine's limit" means: it runs a floor program (a
+// Command suite measures what "close to the machine's limit" means: it runs a floor program (a
 // server that gives frames back as they come) and clusters of three replica servers, one
 // after the other and several times over, and sets the servers' CPU time an operation in
 // relation to the floor's of the same round. So its figures can be compared between

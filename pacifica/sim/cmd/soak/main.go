@@ -1,4 +1,4 @@
-// Soak runs the simulator of package pacifica over many seeds, and then looks for each
+// Command soak runs the simulator of package pacifica over many seeds, and then looks for each
 // planted bug. It exits with 1 if there is a violation, or a planted bug isn't found.
 package main
 
