@@ -21,6 +21,7 @@ struct beacon_ack {
   5: bool allowed;
   6: optional dsn.host_port hp_this_node;
   7: optional dsn.host_port hp_primary_node;
+  50: optional list<string> meta_servers; // ours: host:port of all metas, from the leader
 }
 
 struct config_master_message {

@@ -31,6 +31,7 @@ func (s *Server) onBeacon(req *rpc.Request) {
 			return
 		}
 		ack.IsMaster = true
+		ack.MetaServers = base.Some(s.memberNames())
 	}
 	ack.PrimaryNode = s.leaderAddr()
 	ack.HpPrimaryNode = names.opt(ack.PrimaryNode)

@@ -14,36 +14,51 @@ const ownerFile = "owner.json"
 type owner struct {
 	Cluster string `json:"cluster"`
 	Server  string `json:"server"`
+	// Quorum is State.Quorum, "" as long as this server hasn't learned it.
+	Quorum string `json:"quorum,omitempty"`
 }
 
-// claimDir makes dir the data directory of a server, or checks that it is.
-func claimDir(dir, cluster, server string) error {
+// readOwner says whose dir is; found is false if it is nobody's yet.
+func readOwner(dir string) (o owner, found bool, err error) {
 	path := filepath.Join(dir, ownerFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if _, err := os.Stat(dir); err != nil {
-			return mkdirError(dir, err)
+			return o, false, mkdirError(dir, err)
 		}
-		return writeOwner(dir, path, owner{cluster, server})
+		return o, false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("meta.data_dir: %w", err)
+		return o, false, fmt.Errorf("meta.data_dir: %w", err)
 	}
-	var o owner
 	if err := json.Unmarshal(b, &o); err != nil {
-		return fmt.Errorf("meta.data_dir: %s is damaged: %w", path, err)
+		return o, false, fmt.Errorf("meta.data_dir: %s is damaged: %w", path, err)
+	}
+	return o, true, nil
+}
+
+// claimDir makes dir the data directory of a server, or checks that it is. It returns the
+// identity of the quorum whose data it holds, "" if there is none.
+func claimDir(dir, cluster, server string) (quorum string, err error) {
+	o, found, err := readOwner(dir)
+	if err != nil {
+		return "", err
+	}
+	if !found {
+		return "", writeOwner(dir, owner{Cluster: cluster, Server: server})
 	}
 	switch {
 	case o.Cluster != cluster:
-		return fmt.Errorf("meta.data_dir %q holds the data of cluster %q, but cluster.name is %q: use another directory, or correct the name", dir, o.Cluster, cluster)
+		return "", fmt.Errorf("meta.data_dir %q holds the data of cluster %q, but cluster.name is %q: use another directory, or correct the name", dir, o.Cluster, cluster)
 	case o.Server != server:
-		return fmt.Errorf("meta.data_dir %q holds the data of meta server %s, but meta.listen is %s: a meta server keeps its address for life", dir, o.Server, server)
+		return "", fmt.Errorf("meta.data_dir %q holds the data of meta server %s, but meta.listen is %s: a meta server keeps its address for life", dir, o.Server, server)
 	}
-	return nil
+	return o.Quorum, nil
 }
 
 // writeOwner makes the file durable before it returns.
-func writeOwner(dir, path string, o owner) error {
+func writeOwner(dir string, o owner) error {
+	path := filepath.Join(dir, ownerFile)
 	b, err := json.Marshal(o)
 	if err != nil {
 		return err

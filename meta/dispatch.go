@@ -105,11 +105,8 @@ func (s *Server) leaderAddr() base.RPCAddress {
 	if s.leader.Load() != nil {
 		return s.self
 	}
-	name := s.quorum.leaderName()
-	for i, m := range s.metas {
-		if m == name {
-			return s.peers[i]
-		}
+	if name := s.quorum.leaderName(); name != "" {
+		return s.addrOf(name)
 	}
 	return 0
 }

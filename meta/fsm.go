@@ -17,9 +17,13 @@ type fsm struct {
 	st      *state.State
 	stopped error // an entry could not be understood: nothing may follow it
 	fatal   func(error)
+	// identify is told of the quorum's identity whenever the State may have got it.
+	identify func(string)
 }
 
-func newFSM(fatal func(error)) *fsm { return &fsm{st: state.New(), fatal: fatal} }
+func newFSM(fatal func(error), identify func(string)) *fsm {
+	return &fsm{st: state.New(), fatal: fatal, identify: identify}
+}
 
 // read calls f with the State locked. What f returns may keep slices, not tables.
 func (f *fsm) read(fn func(*state.State)) {
@@ -35,7 +39,11 @@ func (f *fsm) Apply(l *raft.Log) any {
 	if f.stopped != nil {
 		return f.stopped
 	}
+	known := f.st.Quorum() != ""
 	res, err := f.st.Apply(l.Data)
+	if !known {
+		f.identify(f.st.Quorum())
+	}
 	if err != nil {
 		f.stopped = fmt.Errorf("entry %d of the meta's log: %w", l.Index, err)
 		f.fatal(f.stopped)
@@ -69,6 +77,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 	f.mu.Lock()
 	f.st = st
 	f.mu.Unlock()
+	f.identify(st.Quorum())
 	return nil
 }
 

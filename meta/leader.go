@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"net"
 	"slices"
@@ -101,7 +102,7 @@ func (s *Server) takeOver() (*leader, error) {
 	if err := s.quorum.raft.Barrier(barrierWait).Error(); err != nil {
 		return nil, err
 	}
-	res, err := s.quorum.apply(&state.Init{Cluster: s.cfg.Cluster.Name})
+	res, err := s.quorum.apply(&state.Init{Cluster: s.cfg.Cluster.Name, Quorum: rand.Text()})
 	if err != nil {
 		return nil, err
 	}

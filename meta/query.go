@@ -137,7 +137,7 @@ func (c *call) clusterInfo(_ *metaadmin.ConfigurationClusterInfoRequest, r *meta
 	r.Err = base.ErrOK
 	primaries, replicas := c.balance()
 	for _, kv := range [][2]string{
-		{"meta_servers", strings.Join(c.s.metas, ",")},
+		{"meta_servers", strings.Join(c.s.memberNames(), ",")},
 		{"primary_meta_server", c.s.name},
 		{"zookeeper_hosts", ""}, // there is none; tools look for the keys
 		{"zookeeper_root", ""},

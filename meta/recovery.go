@@ -31,11 +31,18 @@ type inventory struct {
 }
 
 // startRecovery rebuilds the tables of a quorum that lost its state from what the replica
-// servers have. It refuses where there is, or was, a table: nothing is ever overwritten.
+// servers have. It refuses where there is, or was, a table: nothing is ever overwritten. In
+// a state that was restored from a backup it replaces what that says of partitions.
 func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaadmin.ConfigurationRecoveryResponse) {
-	used := false
-	c.s.fsm.read(func(st *state.State) { used = st.LastID() != 0 })
-	if used {
+	used, restored := false, false
+	var old []state.Table
+	c.s.fsm.read(func(st *state.State) {
+		used, restored = st.LastID() != 0, st.Restored()
+		if restored {
+			st.Tables(func(t *state.Table) { old = append(old, *t) })
+		}
+	})
+	if used && !restored {
 		r.Err = base.ErrServiceAlreadyRunning
 		return
 	}
@@ -60,7 +67,7 @@ func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaa
 		r.Err, r.HintMessage = base.ErrTryAgain, hint.String()
 		return
 	}
-	tables, lost := rebuild(all, time.Now().Unix())
+	tables, lost := rebuild(all, old, time.Now().Unix())
 	for _, g := range lost {
 		fmt.Fprintf(&hint, "ERROR: partition(%v) has no replica collected\n", g)
 	}
@@ -69,11 +76,14 @@ func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaa
 		return
 	}
 	r.HintMessage = hint.String()
-	if r.Err = c.apply(&state.Recover{Tables: tables}).Err; r.Err != base.ErrOK {
+	if r.Err = c.apply(&state.Recover{Tables: tables, Merged: restored}).Err; r.Err != base.ErrOK {
 		return
 	}
 	for i := range tables {
 		t := &tables[i]
+		if t.Status != state.Available {
+			continue
+		}
 		c.log.Warnf("table %q (%d) of %d partitions is recovered", t.Name, t.ID, len(t.Parts))
 		for p := range t.Parts {
 			if cfg := &t.Parts[p]; cfg.Primary != 0 {
@@ -121,8 +131,10 @@ type found struct {
 	metadata.ReplicaInfo
 }
 
-// rebuild makes tables out of inventories; lost are the partitions that nobody has.
-func rebuild(all []inventory, now int64) (tables []state.Table, lost []base.Gpid) {
+// rebuild makes tables out of inventories; lost are the partitions of available tables that
+// nobody has. old are the tables of a backup: what only the meta knows is taken from them,
+// what the replica servers know as well, from those, who can't be behind a backup.
+func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Table, lost []base.Gpid) {
 	infos := map[int32]*layer2.AppInfo{}
 	replicas := map[base.Gpid][]found{}
 	best := map[int32]int64{}
@@ -142,6 +154,16 @@ func rebuild(all []inventory, now int64) (tables []state.Table, lost []base.Gpid
 			}
 		}
 	}
+	before := map[int32]*state.Table{}
+	for i := range old {
+		t := &old[i]
+		before[t.ID] = t
+		if infos[t.ID] == nil {
+			// No replica server has anything of it.
+			infos[t.ID] = &layer2.AppInfo{AppId: t.ID, AppName: t.Name, AppType: t.Type, IsStateful: t.Stateful, PartitionCount: int32(len(t.Parts)),
+				MaxReplicaCount: t.MaxReplicas, CreateSecond: t.CreateSecond, Envs: t.Envs, AtomicIdempotent: base.Some(t.AtomicIdempotent)}
+		}
+	}
 	names := map[string]bool{}
 	for id, a := range infos {
 		if id <= 0 || a.PartitionCount <= 0 || a.MaxReplicaCount <= 0 || a.AppName == "" {
@@ -149,12 +171,23 @@ func rebuild(all []inventory, now int64) (tables []state.Table, lost []base.Gpid
 		}
 		t := state.Table{
 			ID: id, Status: state.Available, Name: a.AppName, Type: a.AppType, Stateful: a.IsStateful, MaxReplicas: a.MaxReplicaCount,
-			InitPartitions: a.PartitionCount, CreateSecond: now, Envs: a.Envs, Parts: make([]state.Config, a.PartitionCount),
+			InitPartitions: a.PartitionCount, CreateSecond: cmp.Or(a.CreateSecond, now), AtomicIdempotent: a.AtomicIdempotent.Or(false),
+			Envs: a.Envs, Parts: make([]state.Config, a.PartitionCount),
+		}
+		if b := before[id]; b != nil {
+			t.Status, t.DropSecond, t.ExpireSecond = b.Status, b.DropSecond, b.ExpireSecond
+			t.InitPartitions, t.Duplicating, t.BulkLoading = b.InitPartitions, b.Duplicating, b.BulkLoading
+			t.CreateSecond = cmp.Or(b.CreateSecond, t.CreateSecond)
 		}
 		for i := range t.Parts {
 			g := base.Gpid{AppID: id, PartitionIndex: int32(i)}
-			if t.Parts[i] = choose(replicas[g]); t.Parts[i].Primary == 0 {
+			t.Parts[i] = choose(replicas[g])
+			switch b := before[id]; {
+			case t.Parts[i].Primary != 0:
+			case t.Status == state.Available:
 				lost = append(lost, g)
+			case i < len(b.Parts):
+				t.Parts[i] = b.Parts[i]
 			}
 		}
 		tables = append(tables, t)
@@ -163,6 +196,9 @@ func rebuild(all []inventory, now int64) (tables []state.Table, lost []base.Gpid
 	// one keeps it.
 	slices.SortFunc(tables, func(a, b state.Table) int { return -cmp.Compare(a.ID, b.ID) })
 	for i := range tables {
+		if tables[i].Status != state.Available {
+			continue // its name is free
+		}
 		for t := &tables[i]; names[t.Name]; {
 			t.Name = fmt.Sprintf("%s__%d", t.Name, t.ID)
 		}
@@ -195,7 +231,14 @@ func choose(list []found) (c state.Config) {
 			}
 			return 1
 		}
-		return cmp.Or(cmp.Compare(learns(a), learns(b)), cmp.Compare(a.Ballot, b.Ballot), cmp.Compare(a.LastPreparedDecree, b.LastPreparedDecree),
+		// Who leads goes on leading: it may answer reads under its lease for a while yet.
+		leads := func(f found) int {
+			if f.Status == metadata.PS_PRIMARY {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(cmp.Compare(learns(a), learns(b)), cmp.Compare(a.Ballot, b.Ballot), cmp.Compare(leads(a), leads(b)), cmp.Compare(a.LastPreparedDecree, b.LastPreparedDecree),
 			cmp.Compare(a.LastCommittedDecree, b.LastCommittedDecree), -cmp.Compare(a.node, b.node))
 	})
 	return state.Config{Ballot: ballot + 1, Primary: best.node, LastCommitted: best.LastCommittedDecree}

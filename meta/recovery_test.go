@@ -48,7 +48,7 @@ func TestRebuild(t *testing.T) {
 		{node: 1, tables: []layer2.AppInfo{app(2, "old", 2), app(4, "same", 1)}, replicas: []metadata.ReplicaInfo{has(2, 0, 3), has(4, 0, 1)}},
 		{node: 2, tables: []layer2.AppInfo{app(2, "new", 2), app(7, "same", 1)}, replicas: []metadata.ReplicaInfo{has(2, 0, 5), has(7, 0, 1)}},
 		{node: 3, err: errors.New("unreachable"), tables: []layer2.AppInfo{app(9, "x", 1)}},
-	}, 100)
+	}, nil, 100)
 	var got []string
 	for _, x := range tables {
 		got = append(got, x.Name)

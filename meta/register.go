@@ -3,6 +3,7 @@ package meta
 import (
 	"pegasus/base"
 	"pegasus/gen/metaadmin"
+	"pegasus/gen/metaquorum"
 	"pegasus/rpc"
 )
 
@@ -52,5 +53,11 @@ func (s *Server) register(mux *rpc.Mux) {
 		func(r *metaadmin.DddDiagnoseResponse, e base.ErrorCode) { r.Err = e }, (*call).diagnose)
 	onLeader(s, mux, "RPC_CM_START_RECOVERY", slow,
 		func(r *metaadmin.ConfigurationRecoveryResponse, e base.ErrorCode) { r.Err = e }, (*call).startRecovery)
+
+	mux.HandleFunc("RPC_CM_QUORUM_STATUS", s.onQuorumStatus)
+	onLeader(s, mux, "RPC_CM_QUORUM_CHANGE", slow,
+		func(r *metaquorum.QuorumChangeResponse, e base.ErrorCode) { r.Err = e }, (*call).changeQuorum)
+	onLeader(s, mux, "RPC_CM_QUORUM_BACKUP", slow,
+		func(r *metaquorum.QuorumBackupResponse, e base.ErrorCode) { r.Err = e }, (*call).backupQuorum)
 	s.registerAbsent(mux)
 }

@@ -38,10 +38,9 @@ type Server struct {
 	started time.Time
 
 	self   base.RPCAddress
-	name   string            // "host:port" as in cluster.meta_servers
-	metas  []string          // cluster.meta_servers
-	peers  []base.RPCAddress // the same, packed
-	window time.Duration     // how long a majority's confirmation counts
+	name   string        // "host:port" as in cluster.meta_servers
+	metas  []string      // cluster.meta_servers: where the quorum began, see quorum.servers
+	window time.Duration // how long a majority's confirmation counts
 
 	pool      *rpc.Pool
 	rpc       *rpc.Server
@@ -50,6 +49,10 @@ type Server struct {
 	quorum    *quorum
 	cureOpts  cure.Options
 	knobs     *knobs
+
+	addrs    sync.Map               // packed addresses of metas, by name
+	identity atomic.Pointer[string] // see quorumID
+	changing sync.Mutex             // a change of the quorum is under way
 
 	leader atomic.Pointer[leader] // nil: this server doesn't lead, or not yet
 
@@ -75,7 +78,7 @@ func New(opts Options) (*Server, error) {
 	if cfg.FD.Lease.D() >= cfg.FD.Grace.D() {
 		return nil, fmt.Errorf("failure_detector.lease (%v) must be shorter than failure_detector.grace (%v): a replica server has to stop serving before another takes over", cfg.FD.Lease.D(), cfg.FD.Grace.D())
 	}
-	if !slices.Contains(cfg.Cluster.MetaServers, name) {
+	if !slices.Contains(cfg.Cluster.MetaServers, name) && !cfg.Meta.Join {
 		return nil, fmt.Errorf("meta.listen %q is none of cluster.meta_servers %q", name, cfg.Cluster.MetaServers)
 	}
 	s := &Server{
@@ -84,14 +87,13 @@ func New(opts Options) (*Server, error) {
 		window: min(500*time.Millisecond, cfg.Meta.RaftHeartbeat.D(), (cfg.FD.Grace.D()-cfg.FD.Lease.D())/2),
 		failed: make(chan error, 4),
 	}
+	var err error
+	if s.self, err = base.ParseAddr(name); err != nil {
+		return nil, fmt.Errorf("meta.listen: %w", err)
+	}
 	for _, m := range s.metas {
-		a, err := base.ParseAddr(m)
-		if err != nil {
+		if _, err := base.ParseAddr(m); err != nil {
 			return nil, fmt.Errorf("cluster.meta_servers: %w", err)
-		}
-		s.peers = append(s.peers, a)
-		if m == name {
-			s.self = a
 		}
 	}
 	s.cureOpts = cure.Defaults()
@@ -114,18 +116,22 @@ func New(opts Options) (*Server, error) {
 	}, s.commands()...).Register(mux)
 	hb := cfg.Meta.RaftHeartbeat.D()
 	s.transport = raftrpc.New(raftrpc.Options{
-		Self: raft.ServerAddress(name), Peers: serverAddresses(s.metas), Cluster: cfg.Cluster.Name, Pool: s.pool,
+		Self: raft.ServerAddress(name), Cluster: cfg.Cluster.Name, Pool: s.pool, Quorum: s.quorumID, Admit: s.admit,
 		VoteTimeout: max(2*hb, time.Second), AppendTimeout: max(4*hb, 5*time.Second), ChunkTimeout: 30 * time.Second, Log: s.log,
 	})
 	s.transport.Register(mux)
 	s.rpc = rpc.NewServer(cfg.RPC, mux, s.httpHandler(), s.log)
 	s.rpc.Advertise(s.self)
 
-	if err := claimDir(cfg.Meta.DataDir, cfg.Cluster.Name, name); err != nil {
+	id, err := claimDir(cfg.Meta.DataDir, cfg.Cluster.Name, name)
+	if err != nil {
 		s.release()
 		return nil, err
 	}
-	s.fsm = newFSM(s.fail)
+	if id != "" {
+		s.identity.Store(&id)
+	}
+	s.fsm = newFSM(s.fail, s.learnIdentity)
 	q, err := openQuorum(s)
 	if err != nil {
 		s.release()
@@ -168,6 +174,9 @@ func (s *Server) Start() error {
 		}
 	})
 	s.leading.Go(s.followLeadership)
+	if !s.cfg.Meta.Join {
+		s.wg.Go(s.watchOutside)
+	}
 	s.log.Infof("meta server of cluster %q listens on %v", s.cfg.Cluster.Name, l.Addr())
 	return nil
 }
@@ -217,7 +226,9 @@ func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
 func (s *Server) minMembers(max int32) int { return cure.MinMembers(max, s.cfg.Replica.MinReplicas) }
 
 // isMeta tells whether a is one of the meta servers.
-func (s *Server) isMeta(a base.RPCAddress) bool { return a != 0 && slices.Contains(s.peers, a) }
+func (s *Server) isMeta(a base.RPCAddress) bool {
+	return a != 0 && slices.ContainsFunc(s.quorum.servers(), func(m raft.Server) bool { return s.addrOf(string(m.Address)) == a })
+}
 
 // isServing tells whether the server wasn't stopped.
 func (s *Server) isServing() bool { return s.ctx.Err() == nil }

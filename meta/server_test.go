@@ -178,9 +178,6 @@ func TestRefusesForeignData(t *testing.T) {
 			c.Meta.Listen = "127.0.0.1:34601"
 			c.Cluster.MetaServers = []string{"127.0.0.1:34601"}
 		}, []string{m.name, "127.0.0.1:34601", "address"}},
-		{"another quorum", func(c *config.Config) {
-			c.Cluster.MetaServers = []string{m.name, "127.0.0.1:34602", "127.0.0.1:34603"}
-		}, []string{"127.0.0.1:34602", "cluster.meta_servers", "quorum"}},
 		{"not a member", func(c *config.Config) { c.Meta.Listen = "127.0.0.1:34609" }, []string{"34609", "cluster.meta_servers"}},
 		{"no directory", func(c *config.Config) { c.Meta.DataDir += "/nosuch" }, []string{"nosuch", "mkdir"}},
 		{"lease not below grace", func(c *config.Config) { c.FD.Lease = c.FD.Grace }, []string{"failure_detector.lease"}},

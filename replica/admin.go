@@ -147,6 +147,7 @@ func tableOf(v *view) layer2.AppInfo {
 	a.Status, a.AppType, a.IsStateful = layer2.AS_AVAILABLE, "pegasus", true
 	a.AppName, a.AppId, a.PartitionCount, a.MaxReplicaCount = v.info.AppName, v.info.AppID, v.info.Partitions, v.info.MaxReplica
 	a.InitPartitionCount = v.info.Partitions
+	a.CreateSecond, a.AtomicIdempotent = v.info.Created, base.Some(v.info.Atomic)
 	for k, val := range v.info.Envs {
 		a.Envs = append(a.Envs, base.Pair[string, string]{Key: k, Val: val})
 	}

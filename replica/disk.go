@@ -138,6 +138,10 @@ type replicaInfo struct {
 	// that has not begun).
 	Store int64             `json:"store"`
 	Envs  map[string]string `json:"envs,omitempty"`
+	// Atomic and Created are the table's; the replica only remembers them for a meta that
+	// lost its state. Created is in Unix seconds.
+	Atomic  bool  `json:"atomic_idempotent,omitempty"`
+	Created int64 `json:"create_second,omitempty"`
 	// Compacted is when the last manual compaction ended, Unix time in milliseconds.
 	Compacted int64 `json:"compacted_ms,omitempty"`
 	// Made is when the replica was made here, in the same unit: what a table's settings

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -78,7 +79,9 @@ func (l *lease) resume(sent time.Time) {
 // metaLink finds the meta leader and talks to it.
 type metaLink struct {
 	pool   *rpc.Pool
-	metas  []string
+	seeds  []string                 // cluster.meta_servers
+	told   atomic.Pointer[[]string] // what the leader said last
+	metas  atomic.Pointer[[]string] // whom to ask
 	from   base.RPCAddress
 	leader atomic.Pointer[string]
 	next   atomic.Int32
@@ -86,12 +89,31 @@ type metaLink struct {
 }
 
 func newMetaLink(pool *rpc.Pool, metas []string, from base.RPCAddress, log *logrus.Entry) *metaLink {
-	m := &metaLink{pool: pool, metas: metas, from: from, log: log}
+	m := &metaLink{pool: pool, seeds: metas, from: from, log: log}
+	m.metas.Store(&metas)
+	m.told.Store(&metas)
 	m.leader.Store(&metas[0])
 	return m
 }
 
 func (m *metaLink) addr() string { return *m.leader.Load() }
+
+// learn takes the list of metas that the leader sent. Those of the configuration file are
+// still asked, after them.
+func (m *metaLink) learn(list []string) {
+	if len(list) == 0 || slices.Equal(*m.told.Load(), list) {
+		return
+	}
+	m.told.Store(&list)
+	var metas []string
+	for _, a := range append(slices.Clone(list), m.seeds...) {
+		if _, err := base.ParseAddr(a); err == nil && !slices.Contains(metas, a) {
+			metas = append(metas, a)
+		}
+	}
+	m.metas.Store(&metas)
+	m.log.Infof("the meta servers are %v", list)
+}
 
 // turn makes to the one to ask, or if it is nobody the next in the list; only if the one
 // that failed is still the one to ask.
@@ -100,7 +122,8 @@ func (m *metaLink) turn(failed string, to base.RPCAddress) {
 	if *cur != failed {
 		return
 	}
-	next := m.metas[int(m.next.Add(1))%len(m.metas)]
+	metas := *m.metas.Load()
+	next := metas[int(m.next.Add(1))%len(metas)]
 	if !to.IsZero() {
 		next = to.String()
 	}
@@ -193,6 +216,10 @@ func (s *Server) beacon(ctx context.Context, timeout time.Duration) bool {
 		}
 		s.meta.turn(addr, next)
 		return false
+	case ack.IsMaster && ack.MetaServers.Set:
+		s.meta.learn(ack.MetaServers.V)
+	}
+	switch {
 	case !ack.Allowed:
 		s.log.Warnf("the meta at %s does not allow this node to serve (see its white list)", addr)
 		return true

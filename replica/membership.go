@@ -246,7 +246,8 @@ func infoFrom(g base.Gpid, a *layer2.AppInfo) replicaInfo {
 	for _, e := range a.Envs {
 		envs[e.Key] = e.Val
 	}
-	return replicaInfo{AppName: a.AppName, AppID: g.AppID, Partition: g.PartitionIndex, Partitions: a.PartitionCount, MaxReplica: a.MaxReplicaCount, Envs: envs}
+	return replicaInfo{AppName: a.AppName, AppID: g.AppID, Partition: g.PartitionIndex, Partitions: a.PartitionCount, MaxReplica: a.MaxReplicaCount, Envs: envs,
+		Atomic: a.AtomicIdempotent.Or(false), Created: a.CreateSecond}
 }
 
 // openLearner makes an empty replica for a primary that wants this node as a learner, once

@@ -579,7 +579,8 @@ func (r *replica) update(a *layer2.AppInfo) {
 	for _, p := range a.Envs {
 		envs[p.Key] = p.Val
 	}
-	same := r.info.AppName == a.AppName && r.info.Partitions == a.PartitionCount && r.info.MaxReplica == a.MaxReplicaCount && len(envs) == len(r.info.Envs)
+	same := r.info.AppName == a.AppName && r.info.Partitions == a.PartitionCount && r.info.MaxReplica == a.MaxReplicaCount && len(envs) == len(r.info.Envs) &&
+		r.info.Atomic == a.AtomicIdempotent.Or(false) && r.info.Created == a.CreateSecond
 	for k, v := range envs {
 		if w, ok := r.info.Envs[k]; !ok || v != w {
 			same = false
@@ -589,6 +590,7 @@ func (r *replica) update(a *layer2.AppInfo) {
 		return
 	}
 	r.info.AppName, r.info.Partitions, r.info.MaxReplica, r.info.Envs = a.AppName, a.PartitionCount, a.MaxReplicaCount, envs
+	r.info.Atomic, r.info.Created = a.AtomicIdempotent.Or(false), a.CreateSecond
 	r.infoGen++
 	if err := writeJSON(r.infoName(), &r.info); err != nil {
 		r.fail(fmt.Errorf("store table properties: %w", err))

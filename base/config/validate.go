@@ -123,7 +123,7 @@ func CheckAddr(s string) error {
 // CheckMeta checks what only a meta server needs: that it is one of the cluster's meta
 // servers, and that its directory is there.
 func (c *Config) CheckMeta(file string) error {
-	if !slices.Contains(c.Cluster.MetaServers, c.Meta.Listen) {
+	if !c.Meta.Join && !slices.Contains(c.Cluster.MetaServers, c.Meta.Listen) {
 		return &Error{File: file, Key: "meta.listen", Problem: fmt.Sprintf("%q is none of cluster.meta_servers %q", c.Meta.Listen, c.Cluster.MetaServers),
 			Fix: "add it to them, the same on every server"}
 	}

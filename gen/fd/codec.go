@@ -4,6 +4,7 @@ package fd
 
 import (
 	"pegasus/base/tbin"
+	"pegasus/gen/internal/seq"
 )
 
 // AppendThrift appends the struct's body.
@@ -96,6 +97,13 @@ func (s *BeaconAck) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Struct, 7)
 		b = s.HpPrimaryNode.V.AppendThrift(b)
 	}
+	if s.MetaServers.Set {
+		b = tbin.AppendField(b, tbin.List, 50)
+		b = tbin.AppendList(b, tbin.String, len(s.MetaServers.V))
+		for i := range s.MetaServers.V {
+			b = tbin.AppendString(b, s.MetaServers.V[i])
+		}
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -126,6 +134,14 @@ func (s *BeaconAck) ReadThrift(r *tbin.Reader) {
 		case id == 7 && t == tbin.Struct:
 			s.HpPrimaryNode.Set = true
 			s.HpPrimaryNode.V.ReadThrift(r)
+		case id == 50 && t == tbin.List:
+			s.MetaServers.Set = true
+			n := seq.List(r, tbin.String, 4)
+			s.MetaServers.V = seq.Make[string](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.MetaServers.V[i] = r.String()
+			}
+			n.End(r)
 		default:
 			r.Skip(t)
 		}

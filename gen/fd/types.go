@@ -27,6 +27,7 @@ type BeaconAck struct {
 	Allowed       bool                    // 5
 	HpThisNode    base.Opt[base.HostPort] // 6, optional
 	HpPrimaryNode base.Opt[base.HostPort] // 7, optional
+	MetaServers   base.Opt[[]string]      // 50, optional
 
 	absent uint8
 }

@@ -3,9 +3,9 @@
 // body is a Thrift struct with the name of the cluster and the message in msgpack, as
 // raft's own transport writes it. A snapshot travels in chunks.
 //
-// A message of another cluster, or of a server that is none of the peers, is refused: raft
-// would take it for one of its own, and a wrong line in a configuration file would mix two
-// quorums.
+// A message of another cluster, of another quorum (each has an identity of its own, which goes
+// with every message), or of whom the owner doesn't admit, is refused: raft would take it for
+// one of its own, and a wrong line in a configuration file would mix two quorums.
 //
 // The package must not know what raft replicates.
 package raftrpc

@@ -23,6 +23,7 @@ const (
 // request is the body of each of them.
 type request struct {
 	cluster string
+	quorum  string // "": the sender doesn't know yet
 	message []byte // msgpack; of a snapshot only with the first chunk
 
 	// A chunk of a snapshot.
@@ -43,6 +44,9 @@ func (q *request) AppendThrift(b []byte) []byte {
 	b = tbin.AppendString(tbin.AppendField(b, tbin.String, 1), q.cluster)
 	if q.message != nil {
 		b = tbin.AppendBytes(tbin.AppendField(b, tbin.String, 2), q.message)
+	}
+	if q.quorum != "" {
+		b = tbin.AppendString(tbin.AppendField(b, tbin.String, 7), q.quorum)
 	}
 	if q.session != 0 {
 		b = tbin.AppendI64(tbin.AppendField(b, tbin.I64, 3), q.session)
@@ -71,6 +75,8 @@ func (q *request) ReadThrift(r *tbin.Reader) {
 			q.data = r.Bytes()
 		case id == 6 && t == tbin.Bool:
 			q.last = r.Bool()
+		case id == 7 && t == tbin.String:
+			q.quorum = r.String()
 		default:
 			r.Skip(t)
 		}

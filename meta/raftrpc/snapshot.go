@@ -48,7 +48,7 @@ func (t *Transport) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, 
 		if n == 0 && !last {
 			return fmt.Errorf("the snapshot ends after %d of %d bytes: %w", off, args.Size, io.ErrUnexpectedEOF)
 		}
-		q := &request{cluster: t.opts.Cluster, session: id, offset: off, data: buf[:n], last: last}
+		q := &request{cluster: t.opts.Cluster, quorum: t.opts.Quorum(), session: id, offset: off, data: buf[:n], last: last}
 		if off == 0 {
 			q.message = msg
 		}

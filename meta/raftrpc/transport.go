@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,17 +17,28 @@ import (
 
 // Options configure a Transport.
 type Options struct {
-	// Self is this server, as the others call it; Peers are all of the quorum.
+	// Self is this server, as the others call it.
 	Self    raft.ServerAddress
-	Peers   []raft.ServerAddress
 	Cluster string
-	Pool    *rpc.Pool
+	// Quorum returns the identity of the quorum that goes with each message, "" as long as it
+	// isn't known.
+	Quorum func() string
+	// Admit says why a message must not reach raft, nil if it may.
+	Admit func(Message) error
+	Pool  *rpc.Pool
 	// VoteTimeout bounds votes and heartbeats, AppendTimeout entries, ChunkTimeout one
 	// chunk of a snapshot.
 	VoteTimeout, AppendTimeout, ChunkTimeout time.Duration
 	// ChunkBytes of a snapshot travel at once; 0: 4 MiB.
 	ChunkBytes int
 	Log        *logrus.Entry
+}
+
+// Message is what Admit is told of a message.
+type Message struct {
+	From   raft.ServerAddress // as the sender calls itself
+	Quorum string             // what the sender belongs to, "": it doesn't know
+	Vote   bool               // it asks for a vote
 }
 
 // Transport is a raft.Transport, with pre-vote. Register its handlers before raft starts.
@@ -103,11 +113,14 @@ func (t *Transport) accept(r *rpc.Request, cmd any) (*request, bool) {
 		return nil, false
 	}
 	from := raft.ServerAddress(cmd.(raft.WithRPCHeader).GetRPCHeader().Addr)
-	if !slices.Contains(t.opts.Peers, from) {
-		t.strange.Do(func() {
-			t.opts.Log.Warnf("%s from %v, who calls itself %q and is none of cluster.meta_servers", r.Code, r.Remote, from)
-		})
-		r.Reply(&response{err: fmt.Sprintf("%q is none of the meta servers of cluster %q", from, t.opts.Cluster)})
+	m := Message{From: from, Quorum: q.quorum}
+	switch cmd.(type) {
+	case *raft.RequestVoteRequest, *raft.RequestPreVoteRequest:
+		m.Vote = true
+	}
+	if err := t.opts.Admit(m); err != nil {
+		t.strange.Do(func() { t.opts.Log.Warnf("%s from %v, who calls itself %q: refused: %v", r.Code, r.Remote, from, err) })
+		r.Reply(&response{err: err.Error()})
 		return nil, false
 	}
 	return &q, true
@@ -168,7 +181,7 @@ func (t *Transport) call(target raft.ServerAddress, code string, timeout time.Du
 	if err != nil {
 		return err
 	}
-	return t.exchange(target, code, timeout, &request{cluster: t.opts.Cluster, message: b}, res)
+	return t.exchange(target, code, timeout, &request{cluster: t.opts.Cluster, quorum: t.opts.Quorum(), message: b}, res)
 }
 
 func (t *Transport) exchange(target raft.ServerAddress, code string, timeout time.Duration, q *request, res any) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -43,8 +44,15 @@ func pair(t *testing.T, change func(a, b *Options)) (a, b *Transport) {
 			VoteTimeout: 5 * time.Second, AppendTimeout: 5 * time.Second, ChunkTimeout: 5 * time.Second,
 		}
 	}
-	peers := []raft.ServerAddress{opts[0].Self, opts[1].Self}
-	opts[0].Peers, opts[1].Peers = peers, peers
+	for i := range opts {
+		opts[i].Quorum = func() string { return "q" }
+		opts[i].Admit = func(m Message) error {
+			if m.From != opts[0].Self && m.From != opts[1].Self {
+				return fmt.Errorf("%q is none of the meta servers", m.From)
+			}
+			return nil
+		}
+	}
 	if change != nil {
 		change(&opts[0], &opts[1])
 	}
@@ -160,6 +168,19 @@ func TestStrangersAreRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "none of the meta servers") {
 		t.Errorf("no peer: %v", err)
 	}
+
+	var got Message
+	a, b = pair(t, func(_, b *Options) {
+		b.Admit = func(m Message) error {
+			got = m
+			return errors.New("not today")
+		}
+	})
+	err = a.RequestVote("", b.LocalAddr(), &raft.RequestVoteRequest{RPCHeader: header(a)}, &res)
+	if want := (Message{From: a.LocalAddr(), Quorum: "q", Vote: true}); err == nil || !strings.Contains(err.Error(), "not today") || got != want {
+		t.Errorf("admission: %v, asked about %+v", err, got)
+	}
+	a, b = pair(t, nil)
 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

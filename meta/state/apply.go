@@ -25,6 +25,9 @@ func (c *Init) apply(s *State) Result {
 		return failed(base.ErrClusterAlreadyExist)
 	}
 	s.cluster = c.Cluster
+	if s.quorum == "" {
+		s.quorum = c.Quorum
+	}
 	return Result{Err: base.ErrOK}
 }
 

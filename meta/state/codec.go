@@ -149,12 +149,16 @@ func (c *Config) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	}
 }
 
-func (c *Init) appendFields(b []byte) []byte { return appendString(b, 1, c.Cluster) }
+func (c *Init) appendFields(b []byte) []byte {
+	return appendString(appendString(b, 1, c.Cluster), 2, c.Quorum)
+}
 
 func (c *Init) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	switch (field{id, t}) {
 	case field{1, tbin.String}:
 		c.Cluster = r.String()
+	case field{2, tbin.String}:
+		c.Quorum = r.String()
 	default:
 		r.Skip(t)
 	}

@@ -50,8 +50,8 @@ type Result struct {
 }
 
 // Init names the cluster. It fails with base.ErrClusterAlreadyExist if the State has
-// another name.
-type Init struct{ Cluster string }
+// another name. Quorum is what State.Quorum is from then on, if it has none.
+type Init struct{ Cluster, Quorum string }
 
 // CreateTable makes a table of partitions without members; Result.TableID is its id. A
 // name in use gives base.ErrAppExist, and that table's id.

@@ -6,21 +6,30 @@ import (
 )
 
 // Recover fills a State that never had a table with tables that were found on the replica
-// servers, in the order of their ids, with their configurations. A State that has, or had,
-// a table gives base.ErrServiceAlreadyRunning, tables that can't be base.ErrInvalidParameters;
+// servers, in the order of their ids, with their configurations. With Merged they take the
+// place of the tables of a State that was restored from a backup, and end that. Any other
+// State gives base.ErrServiceAlreadyRunning, tables that can't be base.ErrInvalidParameters;
 // nothing is changed then.
-type Recover struct{ Tables []Table }
+type Recover struct {
+	Tables []Table
+	Merged bool
+}
 
 func (c *Recover) appendFields(b []byte) []byte {
 	b = tbin.AppendList(tbin.AppendField(b, tbin.List, 1), tbin.Struct, len(c.Tables))
 	for i := range c.Tables {
 		b = tbin.AppendStop(c.Tables[i].appendFields(b))
 	}
-	return b
+	return appendBool(b, 2, c.Merged)
 }
 
 func (c *Recover) readField(r *tbin.Reader, t tbin.Type, id int16) {
-	if (field{id, t}) != (field{1, tbin.List}) {
+	switch (field{id, t}) {
+	case field{1, tbin.List}:
+	case field{2, tbin.Bool}:
+		c.Merged = r.Bool()
+		return
+	default:
 		r.Skip(t)
 		return
 	}
@@ -34,7 +43,7 @@ func (c *Recover) readField(r *tbin.Reader, t tbin.Type, id int16) {
 }
 
 func (c *Recover) apply(s *State) Result {
-	if s.lastID != 0 {
+	if c.Merged != s.restored || !s.restored && s.lastID != 0 {
 		return failed(base.ErrServiceAlreadyRunning)
 	}
 	// Tried on another State first: it is all of them or none.
@@ -46,6 +55,9 @@ func (c *Recover) apply(s *State) Result {
 		}
 		try.addTable(&t)
 	}
+	s.restored = false
+	s.tables, s.ids = map[int32]*Table{}, nil
+	s.byName, s.nodes = map[string]*Table{}, map[Addr]*node{}
 	for _, id := range try.ids {
 		s.addTable(try.tables[id])
 	}

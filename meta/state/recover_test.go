@@ -26,7 +26,7 @@ func TestRecover(t *testing.T) {
 	} {
 		s := New()
 		empty := s.AppendSnapshot(nil)
-		res, err := s.Apply(Encode(&Recover{c.tables}))
+		res, err := s.Apply(Encode(&Recover{Tables: c.tables}))
 		if err != nil || res.Err != c.want {
 			t.Errorf("%s: %v %v, want %v", c.name, res.Err, err, c.want)
 			continue
@@ -47,7 +47,7 @@ func TestRecover(t *testing.T) {
 		if l := again.Load(2); l.Primaries != 2 {
 			t.Errorf("%s: node 2 has %d primaries, want 2", c.name, l.Primaries)
 		}
-		if res, err := s.Apply(Encode(&Recover{c.tables})); err != nil || res.Err != base.ErrServiceAlreadyRunning {
+		if res, err := s.Apply(Encode(&Recover{Tables: c.tables})); err != nil || res.Err != base.ErrServiceAlreadyRunning {
 			t.Errorf("%s: a second time: %v %v", c.name, res.Err, err)
 		}
 	}

@@ -22,6 +22,8 @@ func (s *State) AppendSnapshot(b []byte) []byte {
 	b = appendString(b, 1, s.cluster)
 	b = appendI64(b, 2, int64(s.level))
 	b = appendI64(b, 3, int64(s.lastID))
+	b = appendString(b, 5, s.quorum)
+	b = appendBool(b, 6, s.restored)
 	b = tbin.AppendList(tbin.AppendField(b, tbin.List, 4), tbin.Struct, len(s.ids))
 	s.Tables(func(t *Table) { b = tbin.AppendStop(t.appendFields(b)) })
 	return tbin.AppendStop(b)
@@ -55,6 +57,10 @@ func (s *State) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		}
 	case field{3, tbin.I64}:
 		s.lastID = max(s.lastID, int32(r.I64()))
+	case field{5, tbin.String}:
+		s.quorum = r.String()
+	case field{6, tbin.Bool}:
+		s.restored = r.Bool()
 	case field{4, tbin.List}:
 		n := list(r, tbin.Struct, 1)
 		for i := 0; i < n && r.Err() == nil; i++ {

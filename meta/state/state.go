@@ -155,12 +155,17 @@ func (t *Table) Env(key string) (string, bool) {
 // State is everything. Make it with New or Restore.
 type State struct {
 	cluster string // "": nothing was ever written
-	level   Level
-	lastID  int32
-	tables  map[int32]*Table
-	byName  map[string]*Table // available ones
-	ids     []int32           // of all tables, ascending
-	nodes   map[Addr]*node
+	// quorum tells this quorum's log from that of any other, also of a cluster with the
+	// same name; "" in data of before there was one.
+	quorum string
+	// restored: this comes from a backup, and what it says of partitions may be long past.
+	restored bool
+	level    Level
+	lastID   int32
+	tables   map[int32]*Table
+	byName   map[string]*Table // available ones
+	ids      []int32           // of all tables, ascending
+	nodes    map[Addr]*node
 }
 
 // New returns the State before the first command.
@@ -171,8 +176,27 @@ func New() *State {
 // Cluster returns the name of the cluster, "" before the Init command.
 func (s *State) Cluster() string { return s.cluster }
 
-// Level returns the function level.
-func (s *State) Level() Level { return s.level }
+// Quorum returns what tells this quorum's log from any other, "" before the Init command.
+func (s *State) Quorum() string { return s.quorum }
+
+// Restored tells whether the State comes from a backup and wasn't compared with the replica
+// servers since (Recover does).
+func (s *State) Restored() bool { return s.restored }
+
+// Reborn makes the State the beginning of another quorum's log. If it comes from a backup,
+// restored, no configuration changes until a Recover. It is called before any server has it.
+func (s *State) Reborn(quorum string, restored bool) {
+	s.quorum = quorum
+	s.restored = s.restored || restored
+}
+
+// Level returns the function level in force.
+func (s *State) Level() Level {
+	if s.restored {
+		return min(s.level, LevelFreezed)
+	}
+	return s.level
+}
 
 // Table returns the table of that id, dropped or not, nil if there never was one.
 func (s *State) Table(id int32) *Table { return s.tables[id] }

@@ -254,7 +254,7 @@ func TestRestoreRefuses(t *testing.T) {
 		t.Errorf("another version: %v", err)
 	}
 	s := New()
-	for _, c := range []Command{&Init{"x"}, &CreateTable{Name: "a", Partitions: 2, MaxReplicas: 3}} {
+	for _, c := range []Command{&Init{Cluster: "x"}, &CreateTable{Name: "a", Partitions: 2, MaxReplicas: 3}} {
 		if _, err := s.Apply(Encode(c)); err != nil {
 			t.Fatal(err)
 		}
@@ -297,7 +297,7 @@ func TestConfigHelpers(t *testing.T) {
 // survive a round trip.
 func FuzzDecode(f *testing.F) {
 	for _, c := range []Command{
-		&Init{"onebox"},
+		&Init{Cluster: "onebox"},
 		&CreateTable{Name: "t", Type: "pegasus", Stateful: true, Partitions: 4, MaxReplicas: 3, Envs: []Env{{Key: "k", Val: "v"}}, Now: 5},
 		&DropTable{1, 2, 3}, &RecallTable{1, "x"}, &RenameTable{1, "x"}, &SetEnvs{1, []string{"a"}, []Env{{Key: "k", Val: "v"}}},
 		&SetReplicas{1, 2}, &SetAtomic{1, true}, &SetLevel{LevelLively},
