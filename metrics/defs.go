@@ -110,6 +110,14 @@ var (
 	RejectedReads    = def(Replica, "throttling_rejected_read_requests", Counter, "requests", "Reads refused by a throttle of the table.")
 	DelayedBackups   = def(Replica, "throttling_delayed_backup_requests", Counter, "requests", "Backup requests delayed by a throttle of the table.")
 	RejectedBackups  = def(Replica, "throttling_rejected_backup_requests", Counter, "requests", "Backup requests left without an answer by a throttle of the table.")
+	ReadUnits        = def(Replica, "read_capacity_units", Counter, "units", "Capacity units of reads: of each request one for every replica.read_capacity_unit_size bytes of keys and values, at least one.")
+	WriteUnits       = def(Replica, "write_capacity_units", Counter, "units", "Capacity units of writes, counted on the primary.")
+	BackupBytes      = def(Replica, "backup_request_bytes", Counter, "bytes", "Keys and values answered to backup requests.")
+	TooLargeWrites   = def(Replica, "write_size_exceed_threshold_requests", Counter, "requests", "Writes refused because they are larger than replica.max_allowed_write_size.")
+	HotReadRate      = def(Replica, "hot_read_key_rows_per_second", Gauge, "rows", "Rows a second that were asked for under the hash key that reads ask for most, over the last 10 seconds; an estimate from a sample. See pegasus table hotkeys.")
+	HotReadShare     = def(Replica, "hot_read_key_percent", Gauge, "%", "Its part of all rows that reads of the partition asked for.")
+	HotWriteRate     = def(Replica, "hot_write_key_rows_per_second", Gauge, "rows", "The same of writes.")
+	HotWriteShare    = def(Replica, "hot_write_key_percent", Gauge, "%", "The same of writes.")
 	SSTFiles         = def(Replica, "rdb_total_sst_files", Gauge, "files", "Table files.")
 	SSTSize          = def(Replica, "rdb_total_sst_size_mb", Gauge, "MB", "Size of the table files.")
 	EstimatedKeys    = def(Replica, "rdb_estimated_keys", Gauge, "keys", "Estimated number of rows, from the properties of the tables.")
@@ -164,6 +172,7 @@ func (o Op) RPC() string { return names[o][1] }
 var (
 	Requests    [NumOps]*Metric
 	Latency     [NumOps]*Metric
+	OpBytes     [NumOps]*Metric // nil of those that upstream doesn't count
 	TaskLatency *Metric
 )
 
@@ -182,6 +191,9 @@ func init() {
 			what = "Time from the proposal to the commit"
 		}
 		Latency[op] = def(Replica, n[0]+"_latency_ns", Percentile, "nanoseconds", what+", of a sample of the requests: "+n[0]+".")
+	}
+	for _, op := range []Op{OpGet, OpMultiGet, OpBatchGet, OpScan, OpPut, OpMultiPut, OpCheckAndSet, OpCheckAndMutate} {
+		OpBytes[op] = def(Replica, names[op][0]+"_bytes", Counter, "bytes", "Keys and values of the requests: "+names[op][0]+".")
 	}
 	TaskLatency = def(Profiler, "profiler_server_rpc_latency_ns", Percentile, "nanoseconds", "Latency of an RPC over all replicas of the server, from the same samples.")
 	tableDefs()

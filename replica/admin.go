@@ -28,11 +28,7 @@ func (s *Server) registerAdmin(m *rpc.Mux) {
 	m.HandleFunc("RPC_ADD_NEW_DISK", admin(func(_ *replicaadmin.AddNewDiskRequest, r *replicaadmin.AddNewDiskResponse) {
 		r.Err, r.ErrHint = base.ErrServiceNotActive, base.Some("add the disk to replica.data_dirs and restart the server")
 	}))
-	m.HandleFunc("RPC_DETECT_HOTKEY", admin(func(q *replicaadmin.DetectHotkeyRequest, r *replicaadmin.DetectHotkeyResponse) {
-		if r.Err = base.ErrObjectNotFound; s.replica(q.Pid) != nil {
-			r.Err, r.ErrHint = base.ErrServiceNotActive, base.Some("this server can't detect hot keys")
-		}
-	}))
+	m.HandleFunc("RPC_DETECT_HOTKEY", admin(s.detectHotkey))
 }
 
 type decoder[T any] interface {

@@ -61,6 +61,7 @@ func (s *Server) read(req *rpc.Request, late bool) {
 		req.ReplyError(base.ErrInvalidState)
 	default:
 		s.note(r, rules, req, began, res)
+		r.usage.read(s.units, op, req, res)
 		if rules != nil && rules.readBytes != nil {
 			n, _ := res.Size()
 			rules.readBytes.consume(n)
@@ -128,6 +129,7 @@ func (s *Server) write(req *rpc.Request, w *worker) {
 	switch code := r.mayWrite(req, rules); code {
 	case base.ErrOK:
 	case base.ErrInvalidData:
+		r.usage.tooLarge.Add(1)
 		req.Refuse(code, fmt.Errorf("%d bytes, replica.max_allowed_write_size is %d", len(req.Body), s.cfg.Replica.MaxWriteBytes))
 		return
 	default:
@@ -207,6 +209,7 @@ func (r *replica) propose() {
 			if reply.BadArgument() {
 				req.Complain(errArgument)
 			}
+			r.usage.write(r.srv.units, opOf(req.Code), req, &reply, p[len(payload):])
 			payload = p
 			fl.waiting = append(fl.waiting, waiter{req, reply})
 			effect = effect || !reply.Refused()

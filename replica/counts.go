@@ -98,6 +98,7 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 			e.SetQuantiles(metrics.Latency[op], metrics.QuantilesOf(l))
 		}
 		r.throttled.collect(e)
+		r.usage.collect(e)
 		e.Set(metrics.AbnormalReads, r.abnormalReads.Load())
 		r.collectStore(e)
 	}

@@ -47,6 +47,7 @@ type replica struct {
 	compactions compactions
 
 	abnormalReads atomic.Int64
+	usage         usage
 	ops           metrics.Ops
 	keepLog       atomic.Bool // nothing of the log may go, an administrator says
 

@@ -41,6 +41,8 @@ type Server struct {
 	delays *delays
 
 	abnormal *abnormal
+	units    unitShift
+	sketched time.Time     // of housekeep: when the sketches of keys were last turned
 	copies   chan struct{} // tokens: checkpoint copies being received
 	counts   counts
 	denied   atomic.Bool // clients get no answers, an administrator says
@@ -126,6 +128,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.send = newCheckpoints(s)
 	s.delays = newDelays(s)
 	s.abnormal = newAbnormal(cfg.Replica)
+	s.units = newUnitShift(cfg.Replica)
 	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log})
 	if err := s.openDirs(); err != nil {
 		s.stop()
@@ -330,6 +333,7 @@ func (s *Server) housekeep(ctx context.Context) {
 			}
 			s.compactSome(time.Now(), rs)
 			s.reviveDirs(time.Now())
+			s.watchKeys(time.Now(), rs)
 			s.send.expire()
 		}
 	}

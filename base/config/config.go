@@ -85,6 +85,12 @@ type Replica struct {
 	AbnormalBatchGet     int64    `toml:"abnormal_batch_get_size" min:"0" def:"10000000" unit:"bytes" doc:"A batch_get that returns this much is logged; 0 is never."`
 	AbnormalBatchGetRows int64    `toml:"abnormal_batch_get_rows" min:"0" def:"2000" doc:"A batch_get that returns this many rows is logged; 0 is never."`
 	RedactKeys           bool     `toml:"redact_keys" def:"false" doc:"Leave keys out of the log."`
+	ReadUnit             int64    `toml:"read_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"A read costs one capacity unit for each of these, at least one. A power of two."`
+	WriteUnit            int64    `toml:"write_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"The same for writes. A power of two."`
+	HotBucket            int      `toml:"hot_bucket_variance_threshold" min:"1" def:"7" doc:"Detection of a hot key, first phase: how many standard deviations a bucket of keys must be above the others."`
+	HotKey               int      `toml:"hot_key_variance_threshold" min:"1" def:"5" doc:"The same of one key among those of the bucket, second phase."`
+	HotKeyInterval       Duration `toml:"hotkey_analyse_time_interval" min:"1s" def:"\"10s\"" doc:"How long a phase of the detection counts before it is looked at."`
+	HotKeyTime           Duration `toml:"max_time_to_detect_hotkey" min:"1s" def:"\"150s\"" doc:"A detection that has found nothing for this long is given up."`
 	MaxScanSessions      int      `toml:"max_scan_sessions" min:"1" def:"10000" doc:"Open scan sessions of a server; above it the oldest is closed."`
 }
 

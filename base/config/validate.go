@@ -40,6 +40,11 @@ func (c *Config) validate(file string, data []byte) error {
 		return fail("replica.max_allowed_write_size", fmt.Sprintf("%d is more than rpc.max_frame_bytes, %d", c.Replica.MaxWriteBytes, c.RPC.MaxFrameBytes),
 			"raise rpc.max_frame_bytes above it")
 	}
+	for name, n := range map[string]int64{"read_capacity_unit_size": c.Replica.ReadUnit, "write_capacity_unit_size": c.Replica.WriteUnit} {
+		if n&(n-1) != 0 {
+			return fail("replica."+name, fmt.Sprintf("%d is no power of two", n), "write for example 4096")
+		}
+	}
 	if d := duplicate(c.Cluster.MetaServers); d != "" {
 		return fail("cluster.meta_servers", fmt.Sprintf("%q stands twice", d), "name each meta server once")
 	}

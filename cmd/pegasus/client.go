@@ -234,7 +234,14 @@ func tableCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableShow(ctx, args[0]) })
 		}}
-	c.AddCommand(create, drop, ls, show, tableEnvCmd(f))
+
+	var least float64
+	hot := &cobra.Command{Use: "hotkeys NAME", Short: "Show the hash keys that take most of their partition's requests", Args: wantArgs(1, 1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.HotKeys(ctx, args[0], least) })
+		}}
+	hot.Flags().Float64Var(&least, "percent", 10, "least part of the partition's rows that a key must take to be shown")
+	c.AddCommand(create, drop, ls, show, hot, tableEnvCmd(f))
 	return c
 }
 

@@ -1,0 +1,127 @@
+package replica
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/gen/replicaadmin"
+	idl "pegasus/gen/rrdb"
+	"pegasus/gen/value"
+	"pegasus/rrdb"
+)
+
+// TestCapacityUnits compares what each operation costs with upstream's arithmetic.
+func TestCapacityUnits(t *testing.T) {
+	g := alone(t)
+	u := &g.nodes[0].srv.replica(g.gpid).usage
+	blob := func(k []byte) value.Value { v := value.Blob(k); return &v }
+	hash, big := []byte("hash"), make([]byte, 10000)
+	key := base.AppendKey(nil, hash, []byte("s"))
+	absent := base.AppendKey(nil, hash, []byte("absent"))
+	for _, c := range []struct {
+		name        string
+		code        string
+		arg, res    value.Value
+		read, write int64
+	}{
+		{"put", rrdb.CodePut, &idl.UpdateRequest{Key: key, Value: big}, new(idl.UpdateResponse), 0, 3},
+		{"put of 4096 bytes", rrdb.CodePut, &idl.UpdateRequest{Key: []byte("\x00\x01ab"), Value: make([]byte, 4092)}, new(idl.UpdateResponse), 0, 1},
+		{"put of 4097 bytes", rrdb.CodePut, &idl.UpdateRequest{Key: []byte("\x00\x01ab"), Value: make([]byte, 4093)}, new(idl.UpdateResponse), 0, 2},
+		{"get", rrdb.CodeGet, blob(key), new(idl.ReadResponse), 3, 0},
+		{"get of nothing", rrdb.CodeGet, blob(absent), new(idl.ReadResponse), 1, 0},
+		{"ttl", rrdb.CodeTTL, blob(key), new(idl.TtlResponse), 1, 0},
+		{"sortkey_count", rrdb.CodeSortkeyCount, blob(hash), new(idl.CountResponse), 1, 0},
+		{"multi_put", rrdb.CodeMultiPut, &idl.MultiPutRequest{HashKey: hash, Kvs: []idl.KeyValue{{Key: []byte("m1"), Value: big}, {Key: []byte("m2"), Value: big}}}, new(idl.UpdateResponse), 0, 5},
+		{"multi_get", rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: hash, MaxKvCount: 10, MaxKvSize: 1 << 20, StartInclusive: true}, new(idl.MultiGetResponse), 8, 0},
+		{"batch_get", rrdb.CodeBatchGet, &idl.BatchGetRequest{Keys: []idl.FullKey{{HashKey: hash, SortKey: []byte("m1")}}}, new(idl.BatchGetResponse), 3, 0},
+		{"scan", rrdb.CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true}, new(idl.ScanResponse), 9, 0},
+		{"multi_remove", rrdb.CodeMultiRemove, &idl.MultiRemoveRequest{HashKey: hash, SortKeys: [][]byte{[]byte("m1")}}, new(idl.MultiRemoveResponse), 0, 1},
+		{"remove", rrdb.CodeRemove, blob(key), new(idl.UpdateResponse), 0, 1},
+		{"incr", rrdb.CodeIncr, &idl.IncrRequest{Key: absent, Increment: 1}, new(idl.IncrResponse), 1, 1},
+		{"incr of no number", rrdb.CodeIncr, &idl.IncrRequest{Key: []byte("\x00\x04hashm2"), Increment: 1}, new(idl.IncrResponse), 1, 0},
+		{"check_and_set that fails", rrdb.CodeCheckAndSet, &idl.CheckAndSetRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_NOT_EXIST,
+			SetDiffSortKey: true, SetSortKey: []byte("x"), SetValue: big}, new(idl.CheckAndSetResponse), 1, 0},
+		{"check_and_set", rrdb.CodeCheckAndSet, &idl.CheckAndSetRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_EXIST,
+			SetDiffSortKey: true, SetSortKey: []byte("x"), SetValue: big}, new(idl.CheckAndSetResponse), 1, 3},
+		{"check_and_mutate", rrdb.CodeCheckAndMutate, &idl.CheckAndMutateRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_EXIST,
+			MutateList: []idl.Mutate{{Operation: idl.MO_PUT, SortKey: []byte("y"), Value: big}, {Operation: idl.MO_PUT, SortKey: []byte("z"), Value: big}}}, new(idl.CheckAndMutateResponse), 1, 5},
+	} {
+		read, write := u.readUnits.Load(), u.writeUnits.Load()
+		if err := g.call(0, c.code, c.arg, c.res); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		read, write = u.readUnits.Load()-read, u.writeUnits.Load()-write
+		if read != c.read || write != c.write {
+			t.Errorf("%s: %d read units, %d write units, want %d and %d", c.name, read, write, c.read, c.write)
+		}
+	}
+}
+
+// TestDetectHotkey is a detection by RPC from start to result, with upstream's words.
+func TestDetectHotkey(t *testing.T) {
+	g := newGroupWith(t, 1, func(c *config.Config) {
+		c.Replica.MinReplicas = 1
+		c.Replica.HotKeyInterval = config.Duration(time.Second)
+	})
+	detect := func(typ replicaadmin.HotkeyType, a replicaadmin.DetectAction) replicaadmin.DetectHotkeyResponse {
+		t.Helper()
+		var res replicaadmin.DetectHotkeyResponse
+		if err := g.call(0, "RPC_DETECT_HOTKEY", &replicaadmin.DetectHotkeyRequest{Type: typ, Action: a, Pid: g.gpid}, &res); err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	const write, read = replicaadmin.WRITE, replicaadmin.READ
+	for _, c := range []struct {
+		typ  replicaadmin.HotkeyType
+		act  replicaadmin.DetectAction
+		err  base.ErrorCode
+		hint string
+	}{
+		{write, replicaadmin.QUERY, base.ErrBusy, "Can't get hotkey now, now state: hotkey_collector_state::STOPPED"},
+		{write, replicaadmin.STOP, base.ErrOK, ""},
+		{write, replicaadmin.START, base.ErrOK, "starting to detect replication::hotkey_type::WRITE hotkey"},
+		{write, replicaadmin.START, base.ErrBusy, "still detecting replication::hotkey_type::WRITE hotkey, state is hotkey_collector_state::COARSE_DETECTING"},
+		{read, replicaadmin.START, base.ErrOK, "starting to detect replication::hotkey_type::READ hotkey"},
+		{read, replicaadmin.STOP, base.ErrOK, ""},
+		{read, 3, base.ErrInvalidParameters, "invalid detect_action"},
+		{2, replicaadmin.START, base.ErrInvalidParameters, "invalid hotkey_type"},
+	} {
+		if r := detect(c.typ, c.act); r.Err != c.err || r.ErrHint.Or("") != c.hint {
+			t.Errorf("type %d action %d: %v %q, want %v %q", c.typ, c.act, r.Err, r.ErrHint.Or(""), c.err, c.hint)
+		}
+	}
+	n := 0
+	until(t, "the hot key is found", func() bool {
+		for range 20 {
+			n++
+			g.mustPut(0, fmt.Sprintf("key%d", n%50), "v")
+			for range 3 {
+				g.mustPut(0, "h\"\x01t", "v")
+			}
+		}
+		return detect(write, replicaadmin.QUERY).Err == base.ErrOK
+	})
+	if r := detect(write, replicaadmin.QUERY); r.HotkeyResult.Or("") != `h\"\x01t` {
+		t.Errorf("the hot key is %q", r.HotkeyResult.Or(""))
+	}
+	if r := detect(write, replicaadmin.START); r.Err != base.ErrBusy {
+		t.Errorf("start with a result: %v", r.Err)
+	}
+	// The sketch has seen it too.
+	var found []HotKeys
+	until(t, "the sketch's span is over", func() bool {
+		found = nil
+		if err := json.Unmarshal([]byte(g.run(0, "replica.hotkeys", "1")), &found); err != nil {
+			t.Fatal(err)
+		}
+		return len(found) > 0 && len(found[0].Writes) > 0
+	})
+	if k := found[0].Writes[0]; string(k.Key) != "h\"\x01t" || k.Percent < 50 {
+		t.Errorf("the sketch says %q with %v %%", k.Key, k.Percent)
+	}
+}
