@@ -283,6 +283,14 @@ type flight struct {
 	decree  int64
 	at      time.Time // of the proposal
 	waiting []waiter
+	then    func(applied bool) // nil, or what a write of the server's own waits for
+}
+
+// end tells who waits for a write of the server's own.
+func (f *flight) end(applied bool) {
+	if f.then != nil {
+		f.then(applied)
+	}
 }
 
 // flights are the mutations of this primary whose clients wait, in decree order.
@@ -329,11 +337,13 @@ func (f *flights) commit(decree int64, b *rpc.Burst) {
 		ws[i].req.ReplyIn(b, &ws[i].reply)
 	}
 	f.keep(ws)
+	f.list[0].end(true)
 	f.list = slices.Delete(f.list, 0, 1)
 }
 
 func (f *flights) abandon() {
 	for _, fl := range f.list {
+		fl.end(false)
 		for i := range fl.waiting {
 			switch w := &fl.waiting[i]; {
 			case w.reply.Refused():

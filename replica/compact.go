@@ -60,6 +60,30 @@ func (c *compactions) due(now time.Time) bool {
 	return false
 }
 
+// demanded returns the latest moment, up to now, for which the table's settings demand a
+// compaction; the zero time if they demand none.
+func (c *compactions) demanded(now time.Time) (latest time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.plan.Disabled {
+		return latest
+	}
+	if once := time.Unix(c.plan.Once, 0); c.plan.Once > 0 && !once.After(now) {
+		latest = once
+	}
+	y, m, d := now.Date()
+	for _, t := range c.times {
+		at := time.Date(y, m, d, 0, 0, 0, 0, now.Location()).Add(t)
+		if !at.Before(now) {
+			at = time.Date(y, m, d-1, 0, 0, 0, 0, now.Location()).Add(t)
+		}
+		if at.After(latest) {
+			latest = at
+		}
+	}
+	return latest
+}
+
 // look puts the replica in the queue if a compaction is due, and takes it out if it isn't
 // any more. It tells whether one may begin, and how many of the table at most.
 func (c *compactions) look(now time.Time) (waits bool, most int32) {
@@ -132,7 +156,7 @@ func (s *Server) compactSome(now time.Time, rs []*replica) {
 	for _, r := range rs {
 		waits, most := r.compactions.look(now)
 		app := r.gpid.AppID
-		if !waits || sum >= max(s.cfg.Storage.Compactions, 1) || most > 0 && running[app] >= most || r.view.Load().failed != nil {
+		if !waits || sum >= max(s.cfg.Storage.Compactions, 1) || most > 0 && running[app] >= most || r.view.Load().failed != nil || r.awaitsPass(now) {
 			continue
 		}
 		running[app]++

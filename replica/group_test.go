@@ -89,6 +89,10 @@ func (g *group) serving(i int) bool { return g.view(i).Serving && g.nodes[i].srv
 func (g *group) call(i int, code string, arg, res value.Value) error {
 	ctx, cancel := context.WithTimeout(g.t.Context(), 5*time.Second)
 	defer cancel()
+	return g.callWith(ctx, i, code, arg, res)
+}
+
+func (g *group) callWith(ctx context.Context, i int, code string, arg, res value.Value) error {
 	return g.pool.Call(ctx, g.nodes[i].srv.Addr().String(), rpc.Outgoing{Code: code, Gpid: g.gpid, Arg: arg}, res)
 }
 

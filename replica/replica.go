@@ -45,6 +45,7 @@ type replica struct {
 	throttled throttled
 
 	compactions compactions
+	passes      passes
 
 	abnormalReads atomic.Int64
 	usage         usage

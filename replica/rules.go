@@ -28,7 +28,7 @@ type rules struct {
 // newRules returns the rules of a partition, nil if there are none.
 func newRules(info *replicaInfo) (u *rules, bad []string) {
 	s, bad := appenv.Parse(info.Envs)
-	if s == (appenv.Settings{DefaultTTL: s.DefaultTTL, Iteration: s.Iteration, Compact: s.Compact}) {
+	if s == (appenv.Settings{DefaultTTL: s.DefaultTTL, Iteration: s.Iteration, Compact: s.Compact, Operations: s.Operations, Scenario: s.Scenario, WriteBuffer: s.WriteBuffer}) {
 		return nil, bad // the rest is the store's business
 	}
 	n := uint64(max(info.Partitions, 1))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/time/rate"
 
 	"pegasus/base"
 	"pegasus/base/config"
@@ -40,12 +41,13 @@ type Server struct {
 	send   *checkpoints
 	delays *delays
 
-	abnormal *abnormal
-	units    unitShift
-	sketched time.Time     // of housekeep: when the sketches of keys were last turned
-	copies   chan struct{} // tokens: checkpoint copies being received
-	counts   counts
-	denied   atomic.Bool // clients get no answers, an administrator says
+	abnormal            *abnormal
+	passRead, passWrite *rate.Limiter // of all passes
+	units               unitShift
+	sketched            time.Time     // of housekeep: when the sketches of keys were last turned
+	copies              chan struct{} // tokens: checkpoint copies being received
+	counts              counts
+	denied              atomic.Bool // clients get no answers, an administrator says
 
 	mu       sync.RWMutex
 	replicas map[base.Gpid]*replica
@@ -129,6 +131,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.delays = newDelays(s)
 	s.abnormal = newAbnormal(cfg.Replica)
 	s.units = newUnitShift(cfg.Replica)
+	s.passRead, s.passWrite = passLimit(cfg.Storage.SweepBytes), passLimit(cfg.Storage.RulesBytes)
 	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log})
 	if err := s.openDirs(); err != nil {
 		s.stop()
@@ -331,6 +334,7 @@ func (s *Server) housekeep(ctx context.Context) {
 			for _, r := range rs {
 				r.retain()
 			}
+			s.passSome(time.Now(), rs)
 			s.compactSome(time.Now(), rs)
 			s.reviveDirs(time.Now())
 			s.watchKeys(time.Now(), rs)

@@ -173,6 +173,9 @@ func (r *replica) guarded() {
 		if p := recover(); p != nil {
 			// Clients get no answer, as if the server had died: which of them were answered
 			// isn't certain.
+			for i := range r.flights.list {
+				r.flights.list[i].end(false)
+			}
 			r.queue, r.flights.list = nil, nil
 			r.fail(fmt.Errorf("a bug: %v\n%s", p, debug.Stack()))
 			r.publish()

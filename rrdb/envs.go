@@ -11,13 +11,14 @@ type environment struct {
 	defaultTTL    uint32 // seconds; 0 is none
 	validateHash  bool   // scans skip rows that belong to another partition
 	iterationTime time.Duration
+	rules         *rules // nil: none
 }
 
 // SetEnvs replaces the table's environments. Unknown keys are ignored, and so are values
 // that package appenv refuses.
 func (s *Store) SetEnvs(envs map[string]string) {
 	v, _ := appenv.Parse(envs)
-	e := &environment{defaultTTL: v.DefaultTTL, validateHash: v.ValidateHash, iterationTime: s.opts.Storage.IterationTime.D()}
+	e := &environment{defaultTTL: v.DefaultTTL, validateHash: v.ValidateHash, iterationTime: s.opts.Storage.IterationTime.D(), rules: newRules(&v)}
 	if v.Iteration != nil {
 		e.iterationTime = *v.Iteration
 	}
@@ -31,7 +32,7 @@ func (s *Store) SetPartitionCount(n int32) { s.partitions.Store(n) }
 // expiry returns what a put with that expiry stores: the table's default if it has none.
 func (s *Store) expiry(expireTS, now uint32) uint32 {
 	if ttl := s.env.Load().defaultTTL; expireTS == 0 && ttl > 0 {
-		return now + ttl
+		return later(now, ttl)
 	}
 	return expireTS
 }

@@ -13,14 +13,17 @@ type Op struct {
 	Value    []byte // user data; of a put only
 	ExpireTS uint32 // seconds since base.EpochBegin, 0 is never; of a put only
 	Delete   bool
+	// Timetag is that of a row which isn't a client's write of now; 0: the mutation's own.
+	Timetag uint64
 }
 
 // The wire form of an op: one byte of flags, uvarint length and key; for a put then u32
-// BE expiry if opExpires is set, uvarint length and value. The format is our own; it
+// BE expiry if opExpires is set, u64 BE timetag if opTimetag is, uvarint length and value. The format is our own; it
 // stands in the replication log and between replicas, so flags are only ever added.
 const (
 	opDelete  = 1 << 0
 	opExpires = 1 << 1
+	opTimetag = 1 << 2
 )
 
 // AppendOp appends the encoded op.
@@ -40,13 +43,17 @@ func appendRowOp(b, hashKey, sortKey []byte, op Op) []byte {
 }
 
 func (op Op) flags() byte {
-	switch {
-	case op.Delete:
+	if op.Delete {
 		return opDelete
-	case op.ExpireTS != 0:
-		return opExpires
 	}
-	return 0
+	var f byte
+	if op.ExpireTS != 0 {
+		f |= opExpires
+	}
+	if op.Timetag != 0 {
+		f |= opTimetag
+	}
+	return f
 }
 
 // appendTail appends what follows the key.
@@ -56,6 +63,9 @@ func (op Op) appendTail(b []byte) []byte {
 	}
 	if op.ExpireTS != 0 {
 		b = binary.BigEndian.AppendUint32(b, op.ExpireTS)
+	}
+	if op.Timetag != 0 {
+		b = binary.BigEndian.AppendUint64(b, op.Timetag)
 	}
 	b = binary.AppendUvarint(b, uint64(len(op.Value)))
 	return append(b, op.Value...)
@@ -79,7 +89,7 @@ func (r *OpReader) Next(op *Op) bool {
 	}
 	flags := r.b[r.off]
 	r.off++
-	if flags&^(opDelete|opExpires) != 0 || flags == opDelete|opExpires {
+	if flags&^(opDelete|opExpires|opTimetag) != 0 || flags&opDelete != 0 && flags != opDelete {
 		r.fail("unknown flags %#x", flags)
 		return false
 	}
@@ -91,6 +101,14 @@ func (r *OpReader) Next(op *Op) bool {
 		}
 		op.ExpireTS = binary.BigEndian.Uint32(r.b[r.off:])
 		r.off += 4
+	}
+	if flags&opTimetag != 0 {
+		if len(r.b)-r.off < 8 {
+			r.fail("timetag runs past the end")
+			return false
+		}
+		op.Timetag = binary.BigEndian.Uint64(r.b[r.off:])
+		r.off += 8
 	}
 	if !op.Delete {
 		op.Value = r.bytes()

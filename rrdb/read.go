@@ -126,7 +126,7 @@ func (s *Store) lookup(key []byte, now uint32) (row row, code int32) {
 		}
 		return row, s.readFailed(err)
 	}
-	expireTS, _, data, ok := splitValue(v)
+	expireTS, timetag, data, ok := splitValue(v)
 	if !ok {
 		_ = closer.Close()
 		return row, s.readFailed(badValue(key, v))
@@ -137,7 +137,7 @@ func (s *Store) lookup(key []byte, now uint32) (row row, code int32) {
 		}
 		return row, codeNotFound
 	}
-	row.data, row.expireTS, row.closer = data, expireTS, closer
+	row.data, row.expireTS, row.timetag, row.closer = data, expireTS, timetag, closer
 	return row, codeOK
 }
 

@@ -11,6 +11,7 @@ import (
 type row struct {
 	data     []byte
 	expireTS uint32
+	timetag  uint64
 	closer   io.Closer
 }
 

@@ -1,6 +1,7 @@
 package rrdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,6 +62,7 @@ type Store struct {
 	mem    memtableUse
 	id     identity
 	env    atomic.Pointer[environment]
+	note   atomic.Pointer[Note]
 
 	// refs counts calls in progress; closing is added to it once.
 	refs        atomic.Int64
@@ -77,6 +79,7 @@ type Store struct {
 	expiries  expiryMap     // under applyMu
 	sweepMu   sync.Mutex    // held by a sweep; taken before applyMu
 	recent    *recentWrites // under applyMu; nil unless a sweep is at it
+	noted     *Note         // under applyMu: of the mutations being applied; nil: none
 
 	durable durability
 	failure failure
@@ -127,6 +130,12 @@ func Open(o Options) (_ *Store, err error) {
 		_ = s.closeFiles()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
+	note, err := readNote(s.db)
+	if err != nil {
+		_ = s.closeFiles()
+		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
+	}
+	s.note.Store(&note)
 	s.shared.memory.join(s)
 	s.failure.opened.Store(true)
 	return s, nil
@@ -245,6 +254,7 @@ func (s *Store) ApplyAll(ms []Mutation) error {
 	defer s.applyMu.Unlock()
 	b := s.db.NewBatch()
 	defer b.Close()
+	s.noted = nil
 	for i := range ms {
 		m := &ms[i]
 		if next := s.applied.Load() + 1 + int64(i); m.Decree != next {
@@ -267,6 +277,9 @@ func (s *Store) ApplyAll(ms []Mutation) error {
 	}
 	s.applied.Store(decree)
 	s.timestamp.Store(timestampUS)
+	if s.noted != nil {
+		s.note.Store(s.noted)
+	}
 	s.shared.memory.applied(s, size)
 	return nil
 }
@@ -276,7 +289,15 @@ func (s *Store) fillBatch(b *pebble.Batch, m *Mutation) error {
 	timetag, now := makeTimetag(m.TimestampUS, 0, false), expirySeconds(m.TimestampUS/1e6)
 	r := NewOpReader(m.Payload)
 	for r.Next(&op) {
-		if !validKey(op.Key) {
+		switch {
+		case validKey(op.Key):
+		case bytes.Equal(op.Key, noteKey) && !op.Delete:
+			n, err := parseNote(op.Value)
+			if err != nil {
+				return fmt.Errorf("%w: %w", base.ErrInvalidData, err)
+			}
+			s.noted = &n
+		default:
 			return fmt.Errorf("op with a key that is no row key: %w", base.ErrInvalidData)
 		}
 		if op.Delete {
@@ -286,9 +307,13 @@ func (s *Store) fillBatch(b *pebble.Batch, m *Mutation) error {
 			continue
 		}
 		s.wrote(&op, now)
+		tag := timetag
+		if op.Timetag != 0 {
+			tag = op.Timetag
+		}
 		d := b.SetDeferred(len(op.Key), valueHeader+len(op.Value))
 		copy(d.Key, op.Key)
-		putValueHeader(d.Value, op.ExpireTS, timetag)
+		putValueHeader(d.Value, op.ExpireTS, tag)
 		copy(d.Value[valueHeader:], op.Value)
 		if err := d.Finish(); err != nil {
 			return err

@@ -96,7 +96,7 @@ var known = map[string]validator{
 	ValidateHash:          boolean(),
 	DenyClient: text("timeout*all | timeout*write | timeout*read | reconfig*all | reconfig*write | reconfig*read",
 		"timeout*all", checkDeny),
-	UserCompaction:    text("", "", nil),
+	UserCompaction:    text("", "", checkOperations),
 	BusinessInfo:      text("", "", nil),
 	DefaultTTL:        integer(32, ">= 0", "86400", atLeast(0)),
 	UsageScenario:     oneOf("normal", "bulk_load", "normal", "prefer_write"),

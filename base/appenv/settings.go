@@ -18,7 +18,22 @@ type Settings struct {
 	ReadBytes                               uint64 // a second, of the whole table; 0 is no limit
 
 	Compact Compact
+
+	Operations string // see ParseOperations, which accepts it
+	Scenario   Scenario
+	// WriteBuffer is how many bytes of rows a replica gathers before it flushes; 0: the server's.
+	WriteBuffer int64
 }
+
+// Scenario is what a table's storage is tuned for.
+type Scenario uint8
+
+// The scenarios.
+const (
+	Normal Scenario = iota
+	PreferWrite
+	BulkLoad
+)
 
 // Compact says when replicas are compacted.
 type Compact struct {
@@ -92,6 +107,17 @@ func Parse(envs map[string]string) (s Settings, bad []string) {
 			s.Compact.Once, _ = parseInt(value, 64)
 		case CompactPeriodicTime:
 			s.Compact.Periodic = value
+		case UserCompaction:
+			s.Operations = value
+		case UsageScenario:
+			switch value {
+			case "prefer_write":
+				s.Scenario = PreferWrite
+			case "bulk_load":
+				s.Scenario = BulkLoad
+			}
+		case WriteBufferSize:
+			s.WriteBuffer, _ = parseInt(value, 64)
 		}
 	}
 	return s, bad

@@ -44,6 +44,14 @@ func TestParse(t *testing.T) {
 		{CompactOnceTime, "1700000000", Settings{Compact: Compact{Once: 1700000000}}},
 		{CompactOnceTime, "soon", Settings{}},
 		{CompactPeriodicTime, "3:00,21:30", Settings{Compact: Compact{Periodic: "3:00,21:30"}}},
+		{UserCompaction, `{"ops":[]}`, Settings{Operations: `{"ops":[]}`}},
+		{UserCompaction, "{", Settings{}},
+		{UsageScenario, "normal", Settings{}},
+		{UsageScenario, "prefer_write", Settings{Scenario: PreferWrite}},
+		{UsageScenario, "bulk_load", Settings{Scenario: BulkLoad}},
+		{UsageScenario, "rest", Settings{}},
+		{WriteBufferSize, "16777216", Settings{WriteBuffer: 16 << 20}},
+		{WriteBufferSize, "1", Settings{}},
 		{"nosuch", "1", Settings{}},
 	} {
 		got, bad := Parse(map[string]string{c.key: c.value})

@@ -115,6 +115,8 @@ type Storage struct {
 	SweepInterval      Duration `toml:"sweep_interval" def:"\"30s\"" doc:"How often replicas look for expired rows to delete for good; 0 is never."`
 	SweepDelay         Duration `toml:"sweep_delay" min:"1s" def:"\"30s\"" doc:"How long a row must have been expired to be deleted. Longer than the clocks of servers differ."`
 	SweepBytes         int64    `toml:"sweep_bytes_per_second" min:"0" def:"67108864" doc:"Rows that a server reads a second when it looks for expired ones; 0 is no limit."`
+	RulesInterval      Duration `toml:"rules_interval" def:"\"1h\"" doc:"How often the rules of user_specified_compaction are applied to rows that came since; 0 is only when they are set and with each manual compaction."`
+	RulesBytes         int64    `toml:"rules_bytes_per_second" min:"0" def:"16777216" doc:"Rows that a server writes anew a second because a default TTL or user_specified_compaction changes when they expire; 0 is no limit."`
 	IterationTime      Duration `toml:"iteration_threshold_time" def:"\"30s\"" doc:"Time that one range read may take."`
 }
 

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"pegasus/base"
+	"pegasus/bench"
+	"pegasus/client"
+)
+
+// box is a onebox of one replica server that this process started.
+type box struct {
+	dir, data, meta string
+	cmd             *exec.Cmd
+	pid             int
+}
+
+func start(s *storage) (*box, error) {
+	dir, err := os.MkdirTemp(s.dir, "pegasus-storage")
+	if err != nil {
+		return nil, err
+	}
+	b := &box{dir: dir, data: filepath.Join(dir, "replica1"), meta: fmt.Sprintf("127.0.0.1:%d", s.port)}
+	conf := filepath.Join(dir, "base.toml")
+	if err := os.WriteFile(conf, []byte(s.config), 0o644); err != nil {
+		return nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, "onebox.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	b.cmd = exec.Command(s.bin, "onebox", "--dir", dir, "--port", strconv.Itoa(s.port), "--config", conf, "--replicas", "1", "--tables", "other:4:1")
+	b.cmd.Stderr = log
+	out, err := b.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := b.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s onebox: %w", s.bin, err)
+	}
+	line := make([]byte, 256)
+	if n, err := out.Read(line); err != nil || !bytes.HasPrefix(line[:n], []byte("ready")) {
+		said, _ := os.ReadFile(log.Name())
+		b.stop()
+		return nil, fmt.Errorf("the cluster didn't start: %s", said)
+	}
+	pid, err := os.ReadFile(filepath.Join(b.data, "pid"))
+	if err == nil {
+		b.pid, err = strconv.Atoi(strings.TrimSpace(string(pid)))
+	}
+	if err != nil {
+		b.stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *box) stop() {
+	_ = b.cmd.Process.Signal(os.Interrupt)
+	done := make(chan struct{})
+	go func() { _ = b.cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		_ = b.cmd.Process.Kill()
+		<-done
+	}
+	_ = os.RemoveAll(b.dir)
+}
+
+// table makes a table of one replica and returns its id.
+func (b *box) table(ctx context.Context, name string, partitions int, envs ...base.Pair[string, string]) (int32, error) {
+	c := client.New([]string{b.meta}, client.Options{Timeout: 15 * time.Second})
+	defer c.Close()
+	id, err := c.Admin().CreateTable(ctx, name, partitions, 1, client.CreateOptions{Envs: envs})
+	if err == nil {
+		_, err = c.Table(ctx, name)
+	}
+	return id, err
+}
+
+// load runs operations on a table.
+func (b *box) load(ctx context.Context, o bench.Options) (*bench.Report, error) {
+	o.Metas, o.Pids = []string{b.meta}, []int{b.pid}
+	if o.Clients == 0 {
+		o.Clients, o.Outstanding = 4, 16
+	}
+	o.GiveUp = 2 * time.Minute
+	o.Timeout = time.Minute
+	return bench.Run(ctx, o)
+}
+
+// usage returns what files take on the disk below the server's directory: all of them, and
+// those of a table.
+func (b *box) usage(app int32) (all, table int64) {
+	prefix := strconv.Itoa(int(app)) + "."
+	_ = filepath.WalkDir(b.data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil // a file may go while this looks
+		}
+		info, err := d.Info()
+		if err != nil {
+			return nil
+		}
+		n := info.Size()
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			n = st.Blocks * 512
+		}
+		all += n
+		for _, part := range strings.Split(path, string(filepath.Separator)) {
+			if strings.HasPrefix(part, prefix) {
+				table += n
+				break
+			}
+		}
+		return nil
+	})
+	return all, table
+}
+
+// written returns the bytes that the server has had the disk write.
+func (b *box) written() (int64, error) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", b.pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, l := range strings.Split(string(data), "\n") {
+		if v, ok := strings.CutPrefix(l, "write_bytes: "); ok {
+			return strconv.ParseInt(v, 10, 64)
+		}
+	}
+	return 0, errors.New("the system doesn't tell what a process writes")
+}
