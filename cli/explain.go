@@ -68,6 +68,9 @@ func adviseAdmin(e *client.AdminError) string {
 	if advice := adviseSetting(e); advice != "" {
 		return advice
 	}
+	if strings.Contains(e.Op, "meta server") {
+		return "" // the hint says it
+	}
 	switch e.Code {
 	case base.ErrObjectNotFound, base.ErrAppNotExist:
 		return "there is no such table: `pegasus table ls` lists them, `pegasus table create` makes one"

@@ -42,7 +42,15 @@ func admin[T any, P interface {
 	*T
 	tbin.Decoder
 }](ctx context.Context, c *Client, op, code string, arg tbin.Encoder, get func(*T) (base.ErrorCode, string)) (*T, error) {
-	ans, addr, err := c.metaCall(ctx, op, code, c.opts.RangeTimeout, arg, func() metaAnswer { return &answer[T, P]{get: get} })
+	return adminWithin[T, P](ctx, c, c.opts.RangeTimeout, op, code, arg, get)
+}
+
+// adminWithin is admin for what may take one meta as long as try.
+func adminWithin[T any, P interface {
+	*T
+	tbin.Decoder
+}](ctx context.Context, c *Client, try time.Duration, op, code string, arg tbin.Encoder, get func(*T) (base.ErrorCode, string)) (*T, error) {
+	ans, addr, err := c.metaCall(ctx, op, code, try, arg, func() metaAnswer { return &answer[T, P]{get: get} })
 	if err != nil {
 		return nil, err
 	}

@@ -126,6 +126,11 @@ func (s *Server) takeOver() (*leader, error) {
 		waiters: map[int32][]chan struct{}{},
 	}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
+	s.fsm.read(func(st *state.State) {
+		if st.Restored() {
+			l.log.Warn("the state comes from a backup: no configuration changes until `pegasus recover` has asked the replica servers")
+		}
+	})
 	l.verified.Store(-int64(time.Hour))
 	l.view.Store(&nodesView{})
 	l.changes.init()

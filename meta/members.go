@@ -70,14 +70,7 @@ func (s *Server) quorumStatus() *metaquorum.QuorumStatusResponse {
 	default:
 		r.Role = roleFollower
 	}
-	s.fsm.read(func(st *state.State) {
-		st.Tables(func(t *state.Table) {
-			if t.Status == state.Available {
-				r.Tables++
-			}
-		})
-		r.Restored = st.Restored()
-	})
+	s.fsm.read(func(st *state.State) { r.Tables, r.Restored = int32(countTables(st)), st.Restored() })
 	return r
 }
 

@@ -28,8 +28,8 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A dead node has to be acknowledged first; and a leader that may be deposed could be
-	// wrong about what is of no use.
-	if _, known := c.det.Node(node); known && !c.det.Alive(node) || !c.confirmed() {
+	// wrong about what is of no use. What a backup says of roles may be long past.
+	if _, known := c.det.Node(node); known && !c.det.Alive(node) || !c.confirmed() || c.restored() {
 		r.Err = base.ErrBusy
 		return
 	}
@@ -71,6 +71,12 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 	if first || len(unfit) > 0 {
 		c.kick()
 	}
+}
+
+// restored tells whether the state comes from a backup, and is to be compared first.
+func (l *leader) restored() (yes bool) {
+	l.s.fsm.read(func(st *state.State) { yes = st.Restored() })
+	return yes
 }
 
 // useless tells whether a node may throw a stored replica away: its table was dropped long

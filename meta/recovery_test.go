@@ -9,6 +9,7 @@ import (
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
+	"pegasus/meta/state"
 )
 
 func TestChoose(t *testing.T) {
@@ -29,6 +30,8 @@ func TestChoose(t *testing.T) {
 		{"a learner only when there is nobody else", []found{rep(1, learns, 9, 12, 9), rep(2, in, 4, 12, 10)}, 2, 10},
 		{"a learner alone", []found{rep(1, learns, 9, 12, 9)}, 1, 10},
 		{"not a broken one, whose ballot counts", []found{rep(1, bad, 9, 12, 9), rep(2, in, 4, 9, 9)}, 2, 10},
+		{"who leads, before who prepared as much", []found{rep(1, in, 4, 10, 9), rep(2, metadata.PS_PRIMARY, 4, 10, 9)}, 2, 5},
+		{"not who led under an older ballot", []found{rep(1, in, 4, 10, 9), rep(2, metadata.PS_PRIMARY, 3, 10, 9)}, 1, 5},
 		{"only a broken one", []found{rep(1, bad, 9, 12, 9)}, 0, 0},
 	} {
 		if got := choose(c.list); got.Primary != c.primary || got.Ballot != c.ballot || len(got.Secondaries) != 0 {
@@ -61,6 +64,46 @@ func TestRebuild(t *testing.T) {
 	}
 	if want := []base.Gpid{{AppID: 2, PartitionIndex: 1}}; !reflect.DeepEqual(lost, want) {
 		t.Errorf("lost %v, want %v", lost, want)
+	}
+}
+
+// What a backup says of tables is kept where only the meta knows it; of partitions the
+// replica servers are believed.
+func TestRebuildMerges(t *testing.T) {
+	part := func(p base.RPCAddress) state.Config { return state.Config{Ballot: 4, Primary: p} }
+	old := []state.Table{
+		{ID: 1, Status: state.Available, Name: "was", Type: "pegasus", Stateful: true, MaxReplicas: 3, InitPartitions: 1, CreateSecond: 50, Parts: []state.Config{part(9)}},
+		{ID: 2, Status: state.Dropped, Name: "was", Type: "pegasus", Stateful: true, MaxReplicas: 3, InitPartitions: 2, CreateSecond: 51, DropSecond: 60, ExpireSecond: 70, Parts: []state.Config{part(9), part(9)}},
+		{ID: 3, Status: state.Available, Name: "gone", Type: "pegasus", Stateful: true, MaxReplicas: 1, InitPartitions: 1, CreateSecond: 52, Parts: []state.Config{part(9)}},
+	}
+	has := func(app, part int32, ballot int64, status metadata.PartitionStatus) metadata.ReplicaInfo {
+		return metadata.ReplicaInfo{Pid: base.Gpid{AppID: app, PartitionIndex: part}, Ballot: ballot, Status: status, LastPreparedDecree: 5}
+	}
+	app := func(id int32, name string, parts int32) layer2.AppInfo {
+		return layer2.AppInfo{AppId: id, AppName: name, AppType: "pegasus", IsStateful: true, PartitionCount: parts, MaxReplicaCount: 2, AtomicIdempotent: base.Some(true)}
+	}
+	tables, lost := rebuild([]inventory{
+		{node: 1, tables: []layer2.AppInfo{app(1, "renamed", 1), app(2, "was", 2), app(8, "later", 1)},
+			replicas: []metadata.ReplicaInfo{has(1, 0, 7, metadata.PS_SECONDARY), has(2, 0, 5, metadata.PS_INACTIVE), has(8, 0, 3, metadata.PS_PRIMARY)}},
+		{node: 2, replicas: []metadata.ReplicaInfo{has(1, 0, 7, metadata.PS_PRIMARY)}},
+	}, old, 100)
+	if want := []base.Gpid{{AppID: 3}}; !reflect.DeepEqual(lost, want) {
+		t.Errorf("lost %v, want %v", lost, want)
+	}
+	if len(tables) != 4 {
+		t.Fatalf("tables: %+v", tables)
+	}
+	if a := tables[0]; a.Name != "renamed" || a.MaxReplicas != 2 || a.CreateSecond != 50 || !a.AtomicIdempotent || a.Parts[0].Primary != 2 || a.Parts[0].Ballot != 8 {
+		t.Errorf("a table with newer replicas: %+v", a)
+	}
+	if d := tables[1]; d.Status != state.Dropped || d.ExpireSecond != 70 || d.Parts[0].Primary != 1 || d.Parts[0].Ballot != 6 || d.Parts[1].Primary != 9 {
+		t.Errorf("a dropped one: %+v", d)
+	}
+	if g := tables[2]; g.Name != "gone" || g.Parts[0].Primary != 0 {
+		t.Errorf("one without replicas: %+v", g)
+	}
+	if l := tables[3]; l.Name != "later" || l.CreateSecond != 100 || l.Parts[0].Primary != 1 {
+		t.Errorf("one made after the backup: %+v", l)
 	}
 }
 

@@ -40,13 +40,15 @@ type serverRun func(ctx context.Context, cfg config.Config, log *logrus.Entry) e
 
 func metaCmd() *cobra.Command {
 	var f serverFlags
+	var join bool
 	c := &cobra.Command{
 		Use:   "meta",
-		Short: "Run a meta server",
+		Short: "Run a meta server, or manage the quorum of meta servers",
 		Args:  wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load(func(cfg *config.Config) {
 				override(&cfg.Meta.Listen, f.listen)
+				cfg.Meta.Join = cfg.Meta.Join || join
 				if len(f.dirs) > 0 {
 					cfg.Meta.DataDir = f.dirs[0]
 				}
@@ -62,6 +64,8 @@ func metaCmd() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().StringSliceVar(&f.dirs, "data-dir", nil, "data directory, in place of the file's")
+	c.Flags().BoolVar(&join, "join", false, "with an empty data directory: found no quorum, wait for `pegasus meta add`")
+	c.AddCommand(quorumCmds()...)
 	return c
 }
 

@@ -52,3 +52,38 @@ func TestRecover(t *testing.T) {
 		}
 	}
 }
+
+// A State from a backup changes no configuration until it was merged with what the replica
+// servers have; that takes the place of its tables.
+func TestRecoverMerges(t *testing.T) {
+	s := New()
+	for _, c := range []Command{&Init{"x", "Q"}, &CreateTable{Name: "a", Partitions: 1, MaxReplicas: 3}, &CreateTable{Name: "b", Partitions: 1, MaxReplicas: 3}} {
+		if _, err := s.Apply(Encode(c)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.Quorum() != "Q" || s.Level() != LevelSteady {
+		t.Errorf("quorum %q, level %v", s.Quorum(), s.Level())
+	}
+	s.Reborn("R", true)
+	s, err := Restore(s.AppendSnapshot(nil))
+	if err != nil || s.Quorum() != "R" || !s.Restored() || s.Level() != LevelFreezed {
+		t.Fatalf("restored: %q %v %v, %v", s.Quorum(), s.Restored(), s.Level(), err)
+	}
+	tables := []Table{{ID: 1, Status: Available, Name: "c", MaxReplicas: 3, Parts: []Config{{Ballot: 5, Primary: 7}}}}
+	for _, c := range []struct {
+		merged bool
+		want   base.ErrorCode
+	}{{false, base.ErrServiceAlreadyRunning}, {true, base.ErrOK}, {true, base.ErrServiceAlreadyRunning}} {
+		if res, err := s.Apply(Encode(&Recover{Tables: tables, Merged: c.merged})); err != nil || res.Err != c.want {
+			t.Errorf("merged %v: %v %v, want %v", c.merged, res.Err, err, c.want)
+		}
+	}
+	if s.Restored() || s.Level() != LevelSteady || s.TableNamed("a") != nil || s.TableNamed("c") == nil || s.Load(7).Primaries != 1 {
+		t.Errorf("merged: restored %v, level %v, %v", s.Restored(), s.Level(), s.TableNamed("c"))
+	}
+	// The ids of tables that the merge left out aren't used again.
+	if res, err := s.Apply(Encode(&CreateTable{Name: "d", Partitions: 1, MaxReplicas: 3})); err != nil || res.TableID != 3 {
+		t.Errorf("the next table: %+v %v", res, err)
+	}
+}

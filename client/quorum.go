@@ -1,0 +1,59 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"pegasus/base"
+	"pegasus/gen/metaquorum"
+	"pegasus/rpc"
+)
+
+// changeTimeout bounds one attempt to change the quorum: a new member has to catch up.
+const changeTimeout = 2 * time.Minute
+
+// MetaStatus asks one meta server ("host:port"), leading or not, for its word about itself.
+func (a Admin) MetaStatus(ctx context.Context, addr string) (*metaquorum.QuorumStatusResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.c.opts.RangeTimeout)
+	defer cancel()
+	r := &metaquorum.QuorumStatusResponse{}
+	err := a.c.pool.Call(ctx, addr, rpc.Outgoing{Code: "RPC_CM_QUORUM_STATUS", Arg: &metaquorum.QuorumStatusRequest{}, Framing: a.c.opts.Framing}, r)
+	if err == nil && r.Err != base.ErrOK {
+		err = r.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("status of meta server %s: %w", addr, err)
+	}
+	return r, nil
+}
+
+// AddMeta makes the meta server at addr, which was started to join, a member of the quorum.
+// It returns the members.
+func (a Admin) AddMeta(ctx context.Context, addr string) ([]metaquorum.QuorumMember, error) {
+	return a.changeQuorum(ctx, "add meta server "+addr, &metaquorum.QuorumChangeRequest{Address: addr})
+}
+
+// RemoveMeta takes the meta server at addr out of the quorum. It returns the members.
+func (a Admin) RemoveMeta(ctx context.Context, addr string) ([]metaquorum.QuorumMember, error) {
+	return a.changeQuorum(ctx, "remove meta server "+addr, &metaquorum.QuorumChangeRequest{Address: addr, Remove: true})
+}
+
+func (a Admin) changeQuorum(ctx context.Context, op string, q *metaquorum.QuorumChangeRequest) ([]metaquorum.QuorumMember, error) {
+	r, err := adminWithin(ctx, a.c, changeTimeout, op, "RPC_CM_QUORUM_CHANGE", q,
+		func(r *metaquorum.QuorumChangeResponse) (base.ErrorCode, string) { return r.Err, r.Hint })
+	if err != nil {
+		return nil, err
+	}
+	return r.Members, nil
+}
+
+// BackupMeta returns the state of the meta servers as a file of package meta/archive.
+func (a Admin) BackupMeta(ctx context.Context) ([]byte, error) {
+	r, err := admin(ctx, a.c, "back up the meta servers", "RPC_CM_QUORUM_BACKUP", &metaquorum.QuorumBackupRequest{},
+		func(r *metaquorum.QuorumBackupResponse) (base.ErrorCode, string) { return r.Err, r.Hint })
+	if err != nil {
+		return nil, err
+	}
+	return r.Data, nil
+}
