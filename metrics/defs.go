@@ -72,6 +72,8 @@ var (
 	DelayedNow        = def(Server, "throttling_waiting_requests", Gauge, "requests", "Requests that throttles of tables keep waiting now.")
 	LearnCopyBytes    = def(Server, "nfs_client_copy_bytes", Counter, "bytes", "Bytes of checkpoints received by learners.")
 	LearnInstalled    = def(Server, "learn_successful_count", Counter, "checkpoints", "Checkpoints received and installed by learners.")
+	LearnCopies       = def(Server, "learn_running_count", Gauge, "checkpoints", "Checkpoints that learners are receiving, or wait to receive.")
+	LearnLeft         = def(Server, "learn_remaining_bytes", Gauge, "bytes", "Bytes of those checkpoints that are still to be received.")
 	LearnFailed       = def(Server, "learn_failed_count", Counter, "checkpoints", "Checkpoints that a learner could not receive or install.")
 )
 

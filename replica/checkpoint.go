@@ -24,7 +24,8 @@ import (
 
 // Checkpoints travel over HTTP on the server's port:
 //
-//	POST /replica/checkpoint?replica=<gpid>&ballot=<n>   makes one, answers a manifest
+//	POST /replica/checkpoint?replica=<gpid>&ballot=<n>   makes one, answers a manifest; with
+//	                                                     fresh=1 all checksums are computed anew
 //	GET  /replica/checkpoint/file?id=<id>&name=<file>    a file or, with Range, a part
 //	POST /replica/checkpoint/done?id=<id>                it is no longer needed
 const (
@@ -60,6 +61,9 @@ type checkpoints struct {
 
 	mu   sync.Mutex
 	open map[string]*checkpoint
+	// sums are the checksums of table files, which never change: to compute them is to read
+	// the whole store.
+	sums map[sumKey]uint32
 }
 
 type checkpoint struct {
@@ -67,11 +71,25 @@ type checkpoint struct {
 	gpid  base.Gpid
 	dir   string
 	until time.Time
-	gone  bool // files removed; the pin holds until `until`
+	// making: it isn't whole yet, and doesn't expire.
+	making bool
+	gone   bool // files removed; the pin holds until `until`
 }
 
+// sumKey names a table file: the number of a replica's store, and the file in it.
+type sumKey struct {
+	gpid  base.Gpid
+	store int64
+	name  string
+	size  int64
+}
+
+// manySums is how many checksums are remembered.
+const manySums = 100_000
+
 func newCheckpoints(s *Server) *checkpoints {
-	return &checkpoints{srv: s, limiter: rate.NewLimiter(learnLimit(s.cfg.Replica.LearnRate), 1<<20), open: map[string]*checkpoint{}}
+	return &checkpoints{srv: s, limiter: rate.NewLimiter(learnLimit(s.cfg.Replica.LearnRate), 1<<20), open: map[string]*checkpoint{},
+		sums: map[sumKey]uint32{}}
 }
 
 func (c *checkpoints) register(mux *http.ServeMux) {
@@ -98,7 +116,7 @@ func (c *checkpoints) expire() {
 	c.mu.Lock()
 	var dirs []string
 	for id, cp := range c.open {
-		if now.After(cp.until) {
+		if !cp.making && now.After(cp.until) {
 			delete(c.open, id)
 			if !cp.gone {
 				dirs = append(dirs, cp.dir)
@@ -150,7 +168,10 @@ func (c *checkpoints) create(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, fmt.Sprintf("replica %v is %v at ballot %d, not its primary at %d", g, v.Status, v.Ballot, ballot), http.StatusConflict)
 		return
 	}
-	cp, err := c.make(r)
+	if req.FormValue("fresh") != "" {
+		c.forget(g)
+	}
+	cp, err := c.make(req.Context(), r)
 	if err != nil {
 		r.log.Warnf("checkpoint for a learner: %v", err)
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -162,7 +183,7 @@ func (c *checkpoints) create(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func (c *checkpoints) make(r *replica) (*checkpoint, error) {
+func (c *checkpoints) make(ctx context.Context, r *replica) (*checkpoint, error) {
 	var id [12]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, err
@@ -171,17 +192,19 @@ func (c *checkpoints) make(r *replica) (*checkpoint, error) {
 	cp.dir = filepath.Join(r.dir.path, "tmp", r.gpid.String()+".checkpoint."+cp.ID)
 	// Until the decree is known, nothing that isn't flushed leaves the log.
 	cp.Decree = r.view.Load().applied
-	cp.until = time.Now().Add(checkpointIdle)
+	cp.making = true
 	c.mu.Lock()
 	c.open[cp.ID] = cp
 	c.mu.Unlock()
+	number := r.view.Load().info.Store
 	decree, err := r.store.Load().Checkpoint(cp.dir)
 	var files []manifestFile
 	if err == nil {
-		files, err = listFiles(cp.dir)
+		files, err = c.list(ctx, cp, number)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	cp.making = false
 	if err != nil {
 		delete(c.open, cp.ID)
 		return nil, errors.Join(err, os.RemoveAll(cp.dir))
@@ -190,34 +213,80 @@ func (c *checkpoints) make(r *replica) (*checkpoint, error) {
 	return cp, nil
 }
 
-func listFiles(dir string) ([]manifestFile, error) {
-	es, err := os.ReadDir(dir)
+// forget drops what is remembered of the checksums of g.
+func (c *checkpoints) forget(g base.Gpid) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for k := range c.sums {
+		if k.gpid == g {
+			delete(c.sums, k)
+		}
+	}
+}
+
+// list returns what a checkpoint made of store number consists of.
+func (c *checkpoints) list(ctx context.Context, cp *checkpoint, number int64) ([]manifestFile, error) {
+	es, err := os.ReadDir(cp.dir)
 	if err != nil {
 		return nil, err
 	}
 	var fs []manifestFile
 	for _, e := range es {
-		if !e.Type().IsRegular() {
-			return nil, fmt.Errorf("checkpoint has %s, which is no file", e.Name())
-		}
-		size, crc, err := sumFile(filepath.Join(dir, e.Name()))
+		st, err := e.Info()
 		if err != nil {
 			return nil, err
+		}
+		if !st.Mode().IsRegular() {
+			return nil, fmt.Errorf("checkpoint has %s, which is no file", e.Name())
+		}
+		key := sumKey{cp.gpid, number, e.Name(), st.Size()}
+		table := filepath.Ext(e.Name()) == ".sst"
+		c.mu.Lock()
+		crc, known := c.sums[key]
+		c.mu.Unlock()
+		size := st.Size()
+		if !known || !table {
+			if size, crc, err = sumFile(filepath.Join(cp.dir, e.Name()), func(n int) error { return c.limiter.WaitN(ctx, n) }); err != nil {
+				return nil, err
+			}
+		}
+		if table && !known {
+			c.mu.Lock()
+			if len(c.sums) >= manySums {
+				clear(c.sums)
+			}
+			c.sums[key] = crc
+			c.mu.Unlock()
 		}
 		fs = append(fs, manifestFile{e.Name(), size, crc})
 	}
 	return fs, nil
 }
 
-func sumFile(name string) (size int64, crc uint32, err error) {
+// sumFile reads a file; pace, if not nil, is called before so many bytes.
+func sumFile(name string, pace func(n int) error) (size int64, crc uint32, err error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer f.Close()
-	h := crc32.New(castagnoli)
-	size, err = io.Copy(h, f)
-	return size, h.Sum32(), err
+	b := make([]byte, 256<<10)
+	for {
+		if pace != nil {
+			if err := pace(len(b)); err != nil {
+				return size, crc, err
+			}
+		}
+		n, err := f.Read(b)
+		crc = crc32.Update(crc, castagnoli, b[:n])
+		size += int64(n)
+		if err == io.EOF {
+			return size, crc, nil
+		}
+		if err != nil {
+			return size, crc, err
+		}
+	}
 }
 
 func (c *checkpoints) file(w http.ResponseWriter, req *http.Request) {
@@ -242,14 +311,24 @@ func (c *checkpoints) file(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer f.Close()
-	http.ServeContent(&slowWriter{w, req.Context(), c.limiter}, req, name, time.Time{}, f)
+	http.ServeContent(&slowWriter{w, req.Context(), c.limiter, func() { c.touch(cp) }}, req, name, time.Time{}, f)
+}
+
+// touch notes that a checkpoint is in use.
+func (c *checkpoints) touch(cp *checkpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !cp.gone {
+		cp.until = time.Now().Add(checkpointIdle)
+	}
 }
 
 // slowWriter keeps all copies of a server together under its rate.
 type slowWriter struct {
 	http.ResponseWriter
-	ctx context.Context
-	lim *rate.Limiter
+	ctx   context.Context
+	lim   *rate.Limiter
+	wrote func()
 }
 
 // Write implements io.Writer.
@@ -261,6 +340,7 @@ func (s *slowWriter) Write(b []byte) (int, error) {
 			return done, err
 		}
 		k, err := s.ResponseWriter.Write(b[:n])
+		s.wrote()
 		done += k
 		if err != nil {
 			return done, err

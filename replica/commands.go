@@ -23,6 +23,7 @@ func (s *Server) commands() []remotecmd.Command {
 	return append(s.upstreamCommands(),
 		remotecmd.Command{Name: "replica.hotkeys", Args: "[app_id]", Help: "Show the hash keys that took most requests in the last seconds, by partition, as JSON", Run: s.hotKeysCommand},
 		remotecmd.Command{Name: "replica.digest", Args: "<app>.<partition> [now]", Help: "Show a hash over the live records of a replica, as JSON; now is in seconds since 2016", Run: s.digestCommand},
+		remotecmd.Command{Name: "replica.learning", Help: "Show who learns here and of replicas here, and how far it is, as JSON", Run: s.learningCommand},
 		remotecmd.Command{Name: "replica.wal-stats", Help: "Show counters of the log of each data directory, as JSON", Run: s.walStatsCommand})
 }
 

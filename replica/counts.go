@@ -116,15 +116,16 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 		e.Set(metrics.DiskReplicas, held[d])
 		collectLog(e, d.log().Stats())
 	}
-	s.collectServer(sn.Entity(metrics.Server, ""), int64(len(all)), &n)
+	s.collectServer(sn.Entity(metrics.Server, ""), all, &n)
 }
 
-func (s *Server) collectServer(e *metrics.Entity, total int64, n *roles) {
+func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
 	e.SetProcess(s.started, s.rpc.Stats())
 	s.mu.RLock()
 	opening := int64(len(s.opening))
 	s.mu.RUnlock()
-	e.Set(metrics.TotalReplicas, total)
+	e.Set(metrics.TotalReplicas, int64(len(all)))
+	s.collectLearning(e, all)
 	e.Set(metrics.OpeningReplicas, opening)
 	e.Set(metrics.InactiveReplicas, n.inactive)
 	e.Set(metrics.ErrorReplicas, n.failed)

@@ -71,7 +71,11 @@ func (g *group) add(i int) {
 	n := g.nodes[i].srv.Addr()
 	g.insist(fmt.Sprintf("node %d is a secondary", i),
 		func() bool { return slices.Contains(g.meta.config(g.gpid).Secondaries, n) },
-		func() { g.meta.propose(g.gpid, metaadmin.CT_ADD_SECONDARY, g.meta.config(g.gpid).Primary, n) })
+		func() { g.proposeAdd(i) })
+}
+
+func (g *group) proposeAdd(i int) {
+	g.meta.propose(g.gpid, metaadmin.CT_ADD_SECONDARY, g.meta.config(g.gpid).Primary, g.nodes[i].srv.Addr())
 }
 
 func (g *group) view(i int) *view {

@@ -2,177 +2,154 @@ package replica
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
-	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
+	"syscall"
 	"time"
 
 	"pegasus/base"
 	"pegasus/pacifica"
 )
 
-// learnTries is how often one file is tried; each try goes on where the last one ended.
-const learnTries = 5
+// A copy that failed is tried again after learnRetry, then after twice that each time, up to
+// learnRetryMost.
+const learnRetry, learnRetryMost = time.Second, 10 * time.Second
+
+// fetchDir is where a checkpoint is gathered. It survives restarts, so that what was copied
+// is used by the next attempt, and goes when the replica is a member.
+func (r *replica) fetchDir() string { return filepath.Join(r.path, "fetch") }
+
+// reached tells a test of a step of learning.
+func (s *Server) reached(step string) {
+	if f := s.learnStep.Load(); f != nil {
+		(*f)(step)
+	}
+}
 
 // fetch gets a checkpoint from the primary and puts it in the store's place. The old store
 // stays until the new one is complete, checked and durable; info.json then names the new one.
 func (r *replica) fetch(f pacifica.Fetch) {
 	n := r.info.Store + 1
+	p := &progress{from: r.srv.peerName(f.From), started: time.Now()}
+	p.phase.Store(phaseWaiting)
+	r.copying.Store(p)
 	r.log.Infof("fetches a checkpoint from %v", f.From)
 	r.srv.spawn(func() {
 		ctx := r.srv.ctx
-		select {
-		case r.srv.copies <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		defer func() { <-r.srv.copies }()
-		start := time.Now()
-		decree, size, err := r.download(ctx, f, r.storePath(n))
-		r.post(func() {
-			if err == nil && r.failed == nil {
-				err = r.install(n, decree)
+		m, err := r.gather(ctx, f, p, n-1)
+		if err != nil && ctx.Err() == nil {
+			// Not at once: the primary makes a checkpoint for each attempt.
+			p.phase.Store(phaseFailed)
+			wait := min(learnRetry<<min(r.learnFailed.Load(), 8), learnRetryMost)
+			r.learnFailed.Add(1)
+			r.srv.counts.learnFailed.Add(1)
+			r.log.Warnf("checkpoint from %v: %v; has %d of %d bytes, tried again in %v", f.From, err, p.bytesDone.Load(), p.bytes.Load(), wait)
+			if errors.Is(err, base.ErrWrongChecksum) {
+				r.distrust.Store(true)
 			}
-			if err != nil {
-				r.srv.counts.learnFailed.Add(1)
-				r.log.Warnf("checkpoint from %v: %v; the primary will offer it again", f.From, err)
-				if e := os.RemoveAll(r.storePath(n)); e != nil {
+			if errors.Is(err, syscall.ENOSPC) {
+				if e := os.RemoveAll(r.fetchDir()); e != nil {
 					r.log.Warn(e)
 				}
-			} else {
+			}
+			pause(ctx, wait)
+		}
+		r.post(func() {
+			defer r.copying.Store(nil)
+			if r.failed != nil {
+				return
+			}
+			if err == nil {
+				p.phase.Store(phaseInstalling)
+				if err = r.install(n, m.Decree); err != nil {
+					r.srv.counts.learnFailed.Add(1)
+					r.log.Warnf("checkpoint from %v: %v", f.From, err)
+				}
+			}
+			if r.failed != nil {
+				return
+			}
+			if err == nil {
+				r.learnFailed.Store(0)
+				r.distrust.Store(false)
 				r.srv.counts.learned.Add(1)
-				r.srv.counts.learnBytes.Add(size)
-				r.log.Infof("installed the checkpoint of decree %d, %d bytes in %v", decree, size, time.Since(start).Round(time.Millisecond))
+				r.log.Infof("installed the checkpoint of decree %d, %d bytes, %d of them not copied, in %v", m.Decree, p.bytes.Load(),
+					p.reused.Load(), time.Since(p.started).Round(time.Millisecond))
 			}
-			if r.failed == nil {
-				r.core.Installed(decree, err == nil)
-			}
+			r.core.Installed(p.decree.Load(), err == nil)
 		})
 	})
 }
 
-// download fills dir with a checkpoint of f.From and makes it durable.
-func (r *replica) download(ctx context.Context, f pacifica.Fetch, dir string) (decree, size int64, err error) {
-	from := "http://" + r.srv.peerName(f.From)
+// gather fills the fetch directory with a checkpoint of f.From and makes it durable. present
+// is the number of the store in use.
+func (r *replica) gather(ctx context.Context, f pacifica.Fetch, p *progress, present int64) (*manifest, error) {
+	select {
+	case r.srv.copies <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-r.srv.copies }()
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
+	g := &gatherer{from: "http://" + p.from, dir: r.fetchDir(), old: r.storePath(present), p: p, step: r.srv.reached}
 	q := url.Values{"replica": {r.gpid.String()}, "ballot": {strconv.FormatInt(f.Ballot, 10)}}
-	var m manifest
-	if err := httpDo(ctx, http.MethodPost, from+pathCheckpoint+"?"+q.Encode(), 0, func(res *http.Response) error {
-		return json.NewDecoder(io.LimitReader(res.Body, 64<<20)).Decode(&m)
-	}); err != nil {
-		return 0, 0, err
+	if r.distrust.Load() {
+		q.Set("fresh", "1")
 	}
-	defer func() {
-		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		if e := httpDo(c, http.MethodPost, from+pathDone+"?id="+url.QueryEscape(m.ID), 0, nil); e != nil {
-			r.log.Debugf("release checkpoint: %v", e)
-		}
-	}()
-	if err := os.RemoveAll(dir); err != nil {
-		return 0, 0, err
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return 0, 0, err
-	}
-	for _, mf := range m.Files {
-		if mf.Name != filepath.Base(mf.Name) || strings.HasPrefix(mf.Name, ".") {
-			return 0, 0, fmt.Errorf("file name %q: %w", mf.Name, base.ErrInvalidData)
-		}
-		u := from + pathFile + "?" + url.Values{"id": {m.ID}, "name": {mf.Name}}.Encode()
-		if err := copyFile(ctx, u, filepath.Join(dir, mf.Name), mf); err != nil {
-			return 0, 0, fmt.Errorf("file %s: %w", mf.Name, err)
-		}
-		size += mf.Size
-	}
-	return m.Decree, size, errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
+	m, err := g.run(ctx, q)
+	r.srv.counts.learnBytes.Add(p.bytesDone.Load() - p.reused.Load())
+	return m, errors.Join(err, ctx.Err())
 }
 
-func copyFile(ctx context.Context, u, name string, mf manifestFile) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
+// dropFetched removes what is left of a copy that a member has no use for.
+func (r *replica) dropFetched() {
+	r.fetching.Lock()
+	defer r.fetching.Unlock()
+	if err := os.RemoveAll(r.fetchDir()); err != nil {
+		r.log.Warnf("remove an unfinished copy: %v", err)
 	}
-	defer f.Close()
-	h := crc32.New(castagnoli)
-	got := int64(0)
-	for try := 0; got < mf.Size || try == 0; try++ {
-		if try == learnTries {
-			return fmt.Errorf("has %d of %d bytes after %d tries: %w", got, mf.Size, try, err)
-		}
-		if try > 0 {
-			pause(ctx, time.Duration(try)*200*time.Millisecond)
-		}
-		err = httpDo(ctx, http.MethodGet, u, got, func(res *http.Response) error {
-			n, err := io.Copy(io.MultiWriter(f, h), io.LimitReader(res.Body, mf.Size-got))
-			got += n
-			return err
-		})
-		if mf.Size == 0 {
-			break
-		}
-	}
-	if h.Sum32() != mf.CRC {
-		return fmt.Errorf("checksum differs: %w", base.ErrWrongChecksum)
-	}
-	return f.Sync()
 }
 
-// httpDo sends a request, from a byte offset if it isn't 0, and gives a good answer to use.
-func httpDo(ctx context.Context, method, u string, from int64, use func(*http.Response) error) error {
-	req, err := http.NewRequestWithContext(ctx, method, u, nil)
-	if err != nil {
-		return err
-	}
-	if from > 0 {
-		req.Header.Set("Range", "bytes="+strconv.FormatInt(from, 10)+"-")
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	want := http.StatusOK
-	if from > 0 {
-		want = http.StatusPartialContent
-	}
-	if res.StatusCode != want && res.StatusCode != http.StatusNoContent {
-		msg, _ := io.ReadAll(io.LimitReader(res.Body, 512))
-		return fmt.Errorf("%s: %s: %s", u, res.Status, strings.TrimSpace(string(msg)))
-	}
-	if use == nil {
-		return nil
-	}
-	return use(res)
-}
-
-// install makes the downloaded store n, which holds everything up to decree, the replica's.
-// Called by the loop.
+// install makes what was gathered the replica's store n; it holds everything up to decree.
+// Called by the loop. If it ends in the middle the replica is out of service, and goes on
+// with what info.json says once it is opened again.
 func (r *replica) install(n, decree int64) error {
-	next, err := r.openStore(n, false)
-	if err != nil {
+	step := r.srv.reached
+	if err := os.RemoveAll(r.storePath(n)); err != nil {
 		return err
 	}
-	if got := next.LastApplied(); got != decree {
-		return errors.Join(fmt.Errorf("the checkpoint holds decree %d, its manifest says %d", got, decree), next.Close())
+	if err := errors.Join(os.Rename(r.fetchDir(), r.storePath(n)), syncDir(r.path)); err != nil {
+		return err
 	}
+	step("renamed")
+	next, err := r.openStore(n, false)
+	if err == nil && next.LastApplied() != decree {
+		err = errors.Join(fmt.Errorf("the checkpoint holds decree %d, its manifest says %d", next.LastApplied(), decree), next.Close())
+	}
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(r.storePath(n)))
+	}
+	step("opened")
 	// First the log forgets, then the store changes: a crash between leaves an older store
-	// without a log, which is a learner that has further to go.
+	// without a log, which is a learner that has further to go. From here on the core's
+	// window says more than the log holds, so there is no way back.
 	if err := wait(func(done func(error)) { r.dir.log().Reset(r.gpid, decree, done) }); err != nil {
+		r.fail(fmt.Errorf("log: %w", err))
 		return errors.Join(err, next.Close())
 	}
+	step("reset")
 	info := r.info
 	info.Store = n
 	if err := writeJSON(r.infoName(), &info); err != nil {
+		r.fail(fmt.Errorf("put a checkpoint in the store's place: %w", err))
 		return errors.Join(err, next.Close())
 	}
+	step("named")
 	r.info = info
 	old := r.store.Swap(next)
 	r.applied = decree

@@ -52,6 +52,16 @@ type replica struct {
 	ops           metrics.Ops
 	keepLog       atomic.Bool // nothing of the log may go, an administrator says
 
+	// copying is the checkpoint that is being fetched, nil if none; learnFailed counts the
+	// attempts that failed since one succeeded; distrust: a checksum was wrong. fetching guards
+	// the fetch directory.
+	copying     atomic.Pointer[progress]
+	learnFailed atomic.Int64
+	distrust    atomic.Bool
+	fetching    sync.Mutex
+	// pressed: the log is far too large, and holds nothing more for learners.
+	pressed atomic.Bool
+
 	// store is replaced when a checkpoint is installed. A closed one answers that it is.
 	store atomic.Pointer[rrdb.Store]
 
@@ -548,6 +558,9 @@ func (r *replica) publish() {
 	if old != nil && old.Status != v.Status {
 		// The table's properties come with the configuration.
 		r.srv.syncSoon()
+		if v.failed == nil && (v.Status == pacifica.Primary || v.Status == pacifica.Secondary) {
+			r.srv.spawn(r.dropFetched)
+		}
 		r.log.Infof("%v at ballot %d (was %v at %d), committed %d, prepared %d", v.Status, v.Ballot, old.Status, old.Ballot, v.Committed, v.Last)
 	}
 	r.view.Store(v)
@@ -611,7 +624,10 @@ func (r *replica) retain() {
 		}
 		// The entry at the store's decree stays: a restart learns from its ballot which of
 		// those above it are void.
-		need := min(r.store.Load().LastFlushed()-1, r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
+		need := r.store.Load().LastFlushed() - 1
+		if !r.pressed.Swap(false) {
+			need = min(need, r.core.Retain()-1, r.srv.send.pinned(r.gpid)-1)
+		}
 		r.dir.log().SetRetention(r.gpid, need)
 	})
 }

@@ -47,7 +47,9 @@ type Server struct {
 	sketched            time.Time     // of housekeep: when the sketches of keys were last turned
 	copies              chan struct{} // tokens: checkpoint copies being received
 	counts              counts
-	denied              atomic.Bool // clients get no answers, an administrator says
+	// learnStep is told of each step of learning, for tests.
+	learnStep atomic.Pointer[func(step string)]
+	denied    atomic.Bool // clients get no answers, an administrator says
 
 	mu       sync.RWMutex
 	replicas map[base.Gpid]*replica
@@ -343,6 +345,10 @@ func (s *Server) housekeep(ctx context.Context) {
 	}
 }
 
+// hardly is how many times wal.max_bytes a log may grow for the sake of learners. One that
+// needs what is beyond fetches another checkpoint, of which most files are there already.
+const hardly = 2
+
 // onPressure is called by a log that grew too large, with the replicas that hold its
 // oldest segment.
 func (s *Server) onPressure(gs []base.Gpid) {
@@ -359,6 +365,9 @@ func (s *Server) onPressure(gs []base.Gpid) {
 			if err := r.flush(s.ctx); err != nil {
 				r.log.Warnf("flush to let the log shrink: %v", err)
 				return
+			}
+			if r.dir.log().Stats().TotalBytes > hardly*s.cfg.WAL.MaxBytes {
+				r.pressed.Store(true)
 			}
 			r.retain()
 		})
