@@ -194,7 +194,7 @@ func (r *replica) storePath(n int64) string {
 
 func (r *replica) openStore(n int64, create bool) (*rrdb.Store, error) {
 	st, err := rrdb.Open(rrdb.Options{Dir: r.storePath(n), Shared: r.srv.shared, Gpid: r.gpid, Server: r.srv.name, Logger: r.log,
-		Storage: r.srv.cfg.Storage, Create: create, OnError: r.storeError})
+		Storage: r.srv.cfg.Storage, Tuning: rrdb.TuningOf(r.info.Envs), Create: create, OnError: r.storeError})
 	if err != nil {
 		return nil, fmt.Errorf("replica %v: store %d: %w", r.gpid, n, err)
 	}

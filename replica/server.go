@@ -43,6 +43,7 @@ type Server struct {
 
 	abnormal            *abnormal
 	passRead, passWrite *rate.Limiter // of all passes
+	retuning            atomic.Bool
 	units               unitShift
 	sketched            time.Time     // of housekeep: when the sketches of keys were last turned
 	copies              chan struct{} // tokens: checkpoint copies being received
@@ -336,6 +337,7 @@ func (s *Server) housekeep(ctx context.Context) {
 			for _, r := range rs {
 				r.retain()
 			}
+			s.retuneSome(rs)
 			s.passSome(time.Now(), rs)
 			s.compactSome(time.Now(), rs)
 			s.reviveDirs(time.Now())

@@ -6,6 +6,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/sirupsen/logrus"
+
+	"pegasus/base/appenv"
 )
 
 // memory keeps the memtables of all stores within one budget, by flushing the largest
@@ -108,7 +110,7 @@ func (m *memory) poke() {
 // Calm tells that Apply will not have to wait for a flush or a compaction, as far as that
 // can be told without asking the engine: it may be called from where nothing may wait.
 func (s *Store) Calm() bool {
-	return !s.mem.crowded.Load() && s.mem.active.Load() < max(s.opts.Storage.MemtableBytes, 256<<10)*3/2
+	return !s.mem.crowded.Load() && s.mem.active.Load() < s.opts.Tuning.memtable(&s.opts.Storage)*3/2
 }
 
 // balance measures what changed and asks for flushes if the budget is exceeded.
@@ -163,7 +165,7 @@ func (m *memory) measure(s *Store) {
 	all := s.db.Metrics()
 	t := all.MemTable
 	m.setReserved(s, int64(t.Size+t.ZombieSize))
-	s.mem.crowded.Store(t.Count > 2 || all.Levels[0].Sublevels > 20)
+	s.mem.crowded.Store(t.Count > 2 || all.Levels[0].Sublevels > 20 && s.opts.Tuning.Scenario != appenv.BulkLoad)
 }
 
 // setReserved notes what the store's memtables have allocated, and makes the cache larger

@@ -2,6 +2,8 @@ package rrdb
 
 import (
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -25,18 +27,16 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		Logger:             engineLog{s},
 		EventListener:      s.events(),
 
-		DisableWAL:                  true,
-		MemTableSize:                uint64(max(cfg.MemtableBytes, 256<<10)),
-		MemTableStopWritesThreshold: 4,
-
-		L0CompactionThreshold: 4,
-		L0StopWritesThreshold: 60,
-		LBaseMaxBytes:         64 << 20,
-		MaxManifestFileSize:   4 << 20, // a checkpoint copies it
+		DisableWAL:          true,
+		MaxManifestFileSize: 64 << 10, // a checkpoint copies it; it takes as much more as the list of files needs
 
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, max(cfg.Compactions, 1) },
 	}
+	s.opts.Tuning.apply(o, &cfg)
 	o.Experimental.CompactionScheduler = s.slots
+	if n := cfg.SeparateValues; n > 0 {
+		o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return separation(n) }
+	}
 	// Pebble takes the split of a key for the one between a key and its version, and would
 	// put the values of all sort keys but a hash key's first into blocks of their own, as
 	// those of old versions.
@@ -57,6 +57,14 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		return c
 	})
 	return o
+}
+
+// separation puts values of at least size bytes into files of their own, which compactions
+// of the tables that refer to them don't rewrite. Files of which a fifth is garbage are
+// written anew: that is what the separation may cost in space.
+func separation(size int64) pebble.ValueSeparationPolicy {
+	return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: int(min(size, math.MaxInt32)), MaxBlobReferenceDepth: 10,
+		RewriteMinimumAge: time.Minute, TargetGarbageRatio: 0.2}
 }
 
 func (s *Store) events() *pebble.EventListener {

@@ -39,6 +39,7 @@ type Options struct {
 	Server string // "host:port" that stands in the answers
 
 	Storage config.Storage
+	Tuning  Tuning
 	Create  bool // make a new store; the directory must not hold one
 	Logger  *logrus.Entry
 	// OnError is told of errors of the engine's background work (a flush or a compaction

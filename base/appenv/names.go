@@ -57,7 +57,7 @@ var texts = map[string]struct {
 	DefaultTTL:                {AtOnce, "Seconds after which rows expire that are written without a time of their own. 0: never. Rows that are there and never expire are given it too, counted from when the primary comes by them; rows with an expiry keep it."},
 	UsageScenario:             {AtOnce, "What the storage engine is tuned for. prefer_write: flushes and compactions are fewer and larger. bulk_load: compactions wait until it is over, or reads would suffer much."},
 	AllowIngestBehind:         {Stored, "Of upstream's engine: reserve the lowest level for bulk load."},
-	WriteBufferSize:           {AtOnce, "Bytes of rows that a replica gathers in memory before it writes a table file, in place of storage.memtable_bytes of the server; above twice that it is twice that, and the server's budget goes before it."},
+	WriteBufferSize:           {AtOnce, "Bytes of rows that a replica gathers in memory before it writes a table file, in place of storage.memtable_bytes of the server; at most half of storage.memtables_total_bytes, which goes before it."},
 	NumLevels:                 {Stored, "Of upstream's engine: its number of levels. Here there are always seven."},
 	CheckpointMinCount:        {Stored, "Checkpoints that a replica keeps. Here none is kept: they are made when needed."},
 	CheckpointTime:            {Stored, "Seconds that a replica keeps its checkpoints. Here none is kept."},

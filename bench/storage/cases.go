@@ -51,7 +51,7 @@ func (s *storage) ttl(ctx context.Context, b *box) error {
 	s.add("ttl: table on disk after the fill", "MB", float64(full)/1e6)
 	s.add("ttl: server on disk after the fill", "MB", float64(all)/1e6)
 	began := time.Now()
-	fg.Duration = patience
+	fg.Duration, fg.Progress = patience, s.progress
 	fgCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -27,6 +28,7 @@ type storage struct {
 	bytes    int64
 	value    int
 	config   string
+	progress io.Writer // nil: none
 	figures  []figure
 }
 
@@ -62,7 +64,11 @@ func main() {
 	flag.IntVar(&s.port, "port", 36601, "first port of the cluster")
 	flag.IntVar(&s.value, "value-size", 1024, "bytes of a value")
 	flag.StringVar(&s.config, "config", "", "lines for the servers' configuration file, \\n between them")
+	progress := flag.Bool("progress", false, "print what the foreground load gets each second")
 	flag.Parse()
+	if *progress {
+		s.progress = os.Stderr
+	}
 	s.bytes = int64(*gb * 1e9)
 	s.config = strings.ReplaceAll(s.config, `\n`, "\n")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
