@@ -82,12 +82,16 @@ func failover(ctx context.Context, o Options) error {
 }
 
 func quantile(ds []time.Duration, q float64) time.Duration {
+	return quantileExact(ds, q).Round(time.Millisecond)
+}
+
+func quantileExact(ds []time.Duration, q float64) time.Duration {
 	if len(ds) == 0 {
 		return 0
 	}
 	s := slices.Clone(ds)
 	slices.Sort(s)
-	return s[min(len(s)-1, int(q*float64(len(s))))].Round(time.Millisecond)
+	return s[min(len(s)-1, int(q*float64(len(s))))]
 }
 
 // strike picks whom to hurt and returns how.

@@ -26,8 +26,10 @@ func Run(ctx context.Context, o Options) error {
 		return killRounds(ctx, o)
 	case "syncs":
 		return syncs(ctx, o)
+	case "learn":
+		return learn(ctx, o)
 	}
-	return fmt.Errorf("no mode %q; there are run, failover, killall and syncs", o.Mode)
+	return fmt.Errorf("no mode %q; there are run, failover, killall, syncs and learn", o.Mode)
 }
 
 // smallFiles makes logs, memtables and caches so small that minutes of light load bring

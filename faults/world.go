@@ -20,7 +20,7 @@ import (
 
 // Options say what a run does. Flags of cmd/faults set them.
 type Options struct {
-	Mode       string        // run, failover, killall, syncs
+	Mode       string        // run, failover, killall, syncs, learn
 	Bin        string        // the server, built by Build
 	Clock      bool          // Bin's clock can be moved
 	Dir        string        // of the run; made by the caller
@@ -34,6 +34,7 @@ type Options struct {
 	Partitions int
 	Rate       int // operations a second
 	Workers    int
+	Fill       int64  // learn: bytes that are copied
 	Rounds     int    // killall: rounds; failover: kills
 	SmallDisk  bool   // the last replica server's disk can be filled; needs a sandbox
 	How        string // failover: kill, pause, cut, kill-meta, kill-both

@@ -25,7 +25,7 @@ func main() {
 func run(args []string) int {
 	o := faults.Options{Out: os.Stdout}
 	fl := flag.NewFlagSet("faults", flag.ContinueOnError)
-	fl.StringVar(&o.Mode, "mode", "run", "run: nemeses and checks; failover: how long a partition stands still; killall: all processes killed again and again; syncs: fdatasyncs of a write")
+	fl.StringVar(&o.Mode, "mode", "run", "run: nemeses and checks; failover: how long a partition stands still; killall: all processes killed again and again; syncs: fdatasyncs of a write; learn: latencies while a server copies everything")
 	fl.Uint64Var(&o.Seed, "seed", 1, "what everything that is chosen follows from")
 	fl.DurationVar(&o.Duration, "duration", 5*time.Minute, "how long nemeses are at work (run), writers write (syncs)")
 	fl.StringVar(&o.Nemeses, "nemeses", "all", "which, separated by commas; all,-pause-long leaves one out\n"+faults.Nemeses())
@@ -36,6 +36,7 @@ func run(args []string) int {
 	fl.IntVar(&o.Rate, "rate", 400, "operations a second")
 	fl.IntVar(&o.Workers, "workers", 16, "clients")
 	fl.IntVar(&o.Rounds, "rounds", 50, "killall: rounds; failover: blows")
+	fl.Int64Var(&o.Fill, "fill", 512<<20, "learn: bytes of rows, all of which are copied")
 	fl.StringVar(&o.How, "how", "kill", "failover: kill, pause or cut a primary's server, kill-meta, or kill-both")
 	fl.StringVar(&o.Plant, "plant", "", "a bug of package pacifica that the servers shall have, to see that it is found")
 	fl.StringVar(&o.Bin, "bin", "", "a server binary built with the tag faults; \"\": it is built")
