@@ -66,6 +66,53 @@ type cluster struct {
 	metas []*metaProc
 	reps  []*fakeReplica
 	pool  *rpc.Pool
+	net   network
+}
+
+// network is what the metas' connections to each other go over.
+type network struct {
+	mu    sync.Mutex
+	cut   string // a meta that reaches no other, and isn't reached
+	conns map[net.Conn][2]string
+}
+
+func (n *network) dial(from string) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, to string) (net.Conn, error) {
+		n.mu.Lock()
+		cut := n.cut != "" && (n.cut == from || n.cut == to)
+		n.mu.Unlock()
+		if cut {
+			return nil, fmt.Errorf("%s is cut off from %s", from, to)
+		}
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp4", to)
+		if err != nil {
+			return nil, err
+		}
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.cut != "" && (n.cut == from || n.cut == to) {
+			c.Close()
+			return nil, fmt.Errorf("%s is cut off from %s", from, to)
+		}
+		if n.conns == nil {
+			n.conns = map[net.Conn][2]string{}
+		}
+		n.conns[c] = [2]string{from, to}
+		return c, nil
+	}
+}
+
+// isolate cuts a meta off from the others; "" heals.
+func (n *network) isolate(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut = name
+	for c, ends := range n.conns {
+		if name != "" && (ends[0] == name || ends[1] == name) {
+			c.Close()
+			delete(n.conns, c)
+		}
+	}
 }
 
 type metaProc struct {
@@ -130,7 +177,7 @@ func (c *cluster) startMeta(m *metaProc, l net.Listener) {
 	if l == nil {
 		l = listen(c.t, m.name)
 	}
-	srv, err := New(Options{Config: m.cfg, Listener: l, Log: testLog()})
+	srv, err := New(Options{Config: m.cfg, Listener: l, Log: testLog(), Dial: c.net.dial(m.name)})
 	if err == nil {
 		err = srv.Start()
 	}

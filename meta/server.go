@@ -28,6 +28,8 @@ type Options struct {
 	// Listener is served instead of one made from Config.Meta.Listen.
 	Listener net.Listener
 	Log      *logrus.Entry
+	// Dial connects to other servers; nil: TCP.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // Server is one meta server. Make it with New, then Start, then Stop.
@@ -102,7 +104,7 @@ func New(opts Options) (*Server, error) {
 	s.knobs = newKnobs(&s.cureOpts)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.pool = rpc.NewPool(rpc.PoolOptions{
-		DialTimeout: time.Second, StallTimeout: time.Second, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Log: s.log,
+		DialTimeout: time.Second, StallTimeout: time.Second, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: opts.Dial, Log: s.log,
 	})
 	mux := rpc.NewMux(s.log)
 	s.register(mux)
