@@ -192,7 +192,13 @@ func TestReturningSecondaryCatchesUp(t *testing.T) {
 }
 
 func TestLearnerFromCheckpoint(t *testing.T) {
-	g := newGroup(t, 2)
+	for name, separate := range map[string]int64{"values with their keys": 0, "values apart": 1000} {
+		t.Run(name, func(t *testing.T) { learnFromCheckpoint(t, func(c *config.Config) { c.Storage.SeparateValues = separate }) })
+	}
+}
+
+func learnFromCheckpoint(t *testing.T, change func(*config.Config)) {
+	g := newGroupWith(t, 2, change)
 	// More than the log keeps: the third replica can't come from it.
 	big := make([]byte, 64<<10)
 	for i := range 100 {
@@ -205,7 +211,7 @@ func TestLearnerFromCheckpoint(t *testing.T) {
 	if err := wait(func(done func(error)) { r.dir.log().Reset(g.gpid, r.view.Load().applied, done) }); err != nil {
 		t.Fatal(err)
 	}
-	g.nodes = append(g.nodes, startNode(t, g.meta))
+	g.nodes = append(g.nodes, startNodeWith(t, g.meta, change))
 	g.add(2)
 	g.mustPut(0, "last", "1")
 	g.same(0, 1, 2)

@@ -28,7 +28,7 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		EventListener:      s.events(),
 
 		DisableWAL:          true,
-		MaxManifestFileSize: 64 << 10, // a checkpoint copies it; it takes as much more as the list of files needs
+		MaxManifestFileSize: 16 << 10, // a checkpoint copies it; it takes as much more as the list of files needs
 
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, max(cfg.Compactions, 1) },
 	}

@@ -288,6 +288,36 @@ func TestCompact(t *testing.T) {
 	}
 }
 
+// A table may be dropped while it is compacted: the store closes without waiting for that.
+func TestCompactMeetsClose(t *testing.T) {
+	h := newHarness(t, nil)
+	h.fill(3000, func(int) uint32 { return 0 })
+	h.flush()
+	slots := h.shared.slots
+	take := func(n int) {
+		slots.mu.Lock()
+		slots.running += n
+		slots.mu.Unlock()
+	}
+	take(slots.max) // so that it can't begin
+	defer take(-slots.max)
+	done := make(chan error, 1)
+	go func() { done <- h.store.Compact(context.Background(), time.Second) }()
+	waitFor(t, "the compaction waits for its turn", func() bool {
+		slots.mu.Lock()
+		defer slots.mu.Unlock()
+		return h.store.slots.waiting
+	})
+	began := time.Now()
+	h.close()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("closing took %v", took)
+	}
+	if err := <-done; err == nil {
+		t.Error("the compaction says that it is done")
+	}
+}
+
 func TestSweepLoop(t *testing.T) {
 	h := newHarness(t, func(c *config.Storage) {
 		c.SweepInterval, c.SweepBytes = config.Duration(20*time.Millisecond), 64<<20
