@@ -248,6 +248,13 @@ func (r *replica) replay() ([]pacifica.Entry, error) {
 		}
 		r.dir.log().SetRetention(r.gpid, d.From-1)
 	}
+	if r.srv.syncs && st.Last < at {
+		// What a member applies is in its log before. The log can't tell that the end of its
+		// newest file is gone from a write that was under way; here it shows.
+		r.log.Errorf("the log ends at decree %d, the store holds %d: it can only be a learner", st.Last, at)
+		r.suspect = true
+		return nil, nil
+	}
 	var prepared []pacifica.Entry
 	// An entry voids those that were logged before it, above it, under an older ballot; so
 	// does the last one applied.
