@@ -62,4 +62,5 @@ struct replica_info {
   7: string app_type;
   8: string disk_tag;
   9: optional manual_compaction_status manual_compact_status;
+  20: optional i64 bytes; // of the store; ours, told to the meta only
 }

@@ -25,7 +25,12 @@ func (s *Server) onBeacon(req *rpc.Request) {
 	}
 	names := s.names(req.Framing)
 	ack := &fd.BeaconAck{Time: b.Time, ThisNode: s.self, HpThisNode: names.opt(s.self), Allowed: true}
-	if l := s.leader.Load(); l != nil && l.confirmed() {
+	l := s.leader.Load()
+	switch {
+	case l == nil || !l.confirmed():
+	case !s.allowed(from, b.HpFromNode.V):
+		ack.IsMaster, ack.Allowed = true, false
+	default:
 		if !l.beacon(detector.Beacon{From: from, Host: b.HpFromNode.V, StartTime: b.StartTime.Or(0)}) {
 			req.ReplyError(base.ErrBusy) // its roles are just being given to others
 			return
@@ -47,6 +52,9 @@ func (l *leader) beacon(b detector.Beacon) bool {
 		return ok
 	}
 	l.publish()
+	if ev&(detector.Joined|detector.Revived) != 0 {
+		l.replan()
+	}
 	switch {
 	case ev&detector.Joined != 0:
 		l.log.Infof("node %v joins", b.From)

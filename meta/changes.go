@@ -15,7 +15,8 @@ type pendingChange struct {
 	change state.Change
 	old    state.Config    // what it was decided on
 	lost   base.RPCAddress // a member that leaves because it has no data
-	push   bool            // tell the members, who didn't ask for it
+	why    string
+	push   bool // tell the members, who didn't ask for it
 	done   func(state.ChangeResult, error)
 }
 
@@ -92,7 +93,7 @@ func (l *leader) commit(batch []*pendingChange) {
 			continue
 		}
 		g := c.change.Gpid
-		l.changed(g, &c.old, &r.Config, c.lost)
+		l.changed(g, &c.old, &r.Config, c.lost, c.why)
 		if c.push {
 			var t *state.Table
 			l.s.fsm.read(func(st *state.State) {

@@ -76,7 +76,7 @@ func (s *Server) commands() []remotecmd.Command {
 		{Name: "meta.lb.get_balance_operation_count", Args: "[total | move_pri | copy_pri | copy_sec | detail]", Help: "Get balance operation count", Run: s.operationsCommand},
 		{Name: "meta.dump", Help: "Show the tables and their partitions as JSON", Run: s.dumpCommand},
 		{Name: "fd.allow_list", Help: "Show the allow list of failure detector", Run: func([]string) string {
-			return indented(map[string]any{"enabled": false, "allow_list": ""})
+			return indented(map[string]any{"enabled": len(s.cfg.Meta.WhiteList) > 0, "allow_list": strings.Join(s.cfg.Meta.WhiteList, ",")})
 		}},
 		{Name: "server-stat", Help: "Query selected metrics", Run: func([]string) string {
 			st := s.rpc.Stats()
@@ -171,9 +171,9 @@ func (s *Server) operationsCommand(args []string) string {
 	case len(args) == 1:
 		kind = args[0]
 	}
-	var counts map[string]int
-	if err := json.Unmarshal([]byte(noBalanceOperations), &counts); err != nil {
-		return "ERR: " + err.Error()
+	counts := map[string]int{"copy_pri": 0, "copy_sec": 0, "move_pri": 0, "total": 0}
+	if l := s.leader.Load(); l != nil {
+		counts = l.operations()
 	}
 	if kind == "detail" {
 		return indented(counts)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"sync"
@@ -53,7 +54,13 @@ type leader struct {
 	// unfit are the partitions of which a node is a member and has no usable replica.
 	unfit   map[base.RPCAddress]map[base.Gpid]bool
 	probing map[base.RPCAddress]bool
-	deposed map[base.Gpid]deposed     // by partition: who may still believe to be its primary
+	deposed map[base.Gpid]deposed // by partition: who may still believe to be its primary
+	bal     balancer
+	configs int64 // configurations changed
+	racks   map[base.RPCAddress]string
+	bytes   map[base.Gpid]int64                      // of a replica, as the primary told last
+	disks   map[base.RPCAddress]map[base.Gpid]string // of nodes with several
+	history map[base.Gpid]*history
 	waiters map[int32][]chan struct{} // told when a partition of the table changes
 }
 
@@ -124,6 +131,9 @@ func (s *Server) takeOver() (*leader, error) {
 		probing: map[base.RPCAddress]bool{},
 		deposed: map[base.Gpid]deposed{},
 		waiters: map[int32][]chan struct{}{},
+		bal:     newBalancer(),
+		racks:   map[base.RPCAddress]string{}, bytes: map[base.Gpid]int64{}, disks: map[base.RPCAddress]map[base.Gpid]string{},
+		history: map[base.Gpid]*history{},
 	}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	s.fsm.read(func(st *state.State) {
@@ -231,6 +241,7 @@ func (l *leader) watch() {
 			continue
 		}
 		began := time.Now()
+		l.moveOn()
 		l.round()
 		// Events come in bursts; a large cluster's rounds must not fill the day.
 		gap := max(roundGap, 2*time.Since(began))
@@ -284,6 +295,7 @@ func (l *leader) probe(a base.RPCAddress) {
 // onDeath has all partitions of a looked at. The caller holds mu.
 func (l *leader) onDeath(a base.RPCAddress) {
 	l.deaths.Add(1)
+	l.replan()
 	delete(l.reported, a)
 	delete(l.stored, a)
 	delete(l.unfit, a)
@@ -337,6 +349,9 @@ func (l *leader) round() {
 			a := &actions[i]
 			t, cfg, _ := st.Config(a.Gpid)
 			if a.Change == nil {
+				if !a.Again {
+					l.note(a.Gpid, fmt.Sprintf("asks %v for %s of %v", a.Target, typeName(a.Type), a.Node), a.Why)
+				}
 				msgs = append(msgs, l.proposal(t, a.Gpid, &cfg, a.Type, a.Target, a.Node))
 				continue
 			}
@@ -357,7 +372,9 @@ func (l *leader) planView(st *state.State) *cure.View {
 		return r, ok
 	}, Unfit: func(a base.RPCAddress, g base.Gpid) bool { return l.unfit[a][g] }}
 	for _, n := range l.det.Nodes() {
-		v.Nodes = append(v.Nodes, cure.Node{Addr: n.Addr, Alive: n.Alive, Reported: l.reported[n.Addr]})
+		role := st.Role(n.Addr)
+		v.Nodes = append(v.Nodes, cure.Node{Addr: n.Addr, Alive: n.Alive, Reported: l.reported[n.Addr], Rack: l.racks[n.Addr],
+			Leaving: role == state.RoleLeaving, NoPrimaries: role == state.RoleNoPrimaries})
 	}
 	return v
 }
@@ -365,7 +382,7 @@ func (l *leader) planView(st *state.State) *cure.View {
 // queuePlanned submits a change that the planner wants. The caller holds mu.
 func (l *leader) queuePlanned(a *cure.Action, old state.Config) {
 	g, dead := a.Gpid, a.Dead
-	l.changes.put(&pendingChange{change: *a.Change, old: old, push: true, done: func(res state.ChangeResult, err error) {
+	l.changes.put(&pendingChange{change: *a.Change, old: old, push: true, why: a.Why, done: func(res state.ChangeResult, err error) {
 		l.mu.Lock()
 		for _, d := range dead {
 			l.det.Release(d)
@@ -382,8 +399,10 @@ func (l *leader) queuePlanned(a *cure.Action, old state.Config) {
 
 // changed is told of every configuration that was changed. lost says that the member that
 // left has no data.
-func (l *leader) changed(g base.Gpid, old, now *state.Config, lost base.RPCAddress) {
+func (l *leader) changed(g base.Gpid, old, now *state.Config, lost base.RPCAddress, why string) {
 	l.mu.Lock()
+	l.configs++
+	l.note(g, difference(old, now), why)
 	l.unsure[g] = struct{}{}
 	if old.Primary != 0 && old.Primary != now.Primary {
 		l.deposed[g] = deposed{old.Primary, now.Ballot}

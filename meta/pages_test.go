@@ -148,7 +148,7 @@ func TestKnobs(t *testing.T) {
 		{"meta.lb.ignored_app_list clear", "{\n  \"error\": \"ok\"\n}"},
 		{"meta.lb.ignored_app_list", "{\n  \"error\": \"invalid arguments\"\n}"},
 		{"meta.lb.get_balance_operation_count", "{\n  \"total\": 0\n}"},
-		{"meta.lb.get_balance_operation_count detail", noBalanceOperations},
+		{"meta.lb.get_balance_operation_count detail", "{\n  \"copy_pri\": 0,\n  \"copy_sec\": 0,\n  \"move_pri\": 0,\n  \"total\": 0\n}"},
 		{"meta.lb.get_balance_operation_count x", "{\n  \"error\": \"invalid arguments\"\n}"},
 		{"meta.lb.only_move_primary true", "{\n  \"error\": \"ok\"\n}"},
 		{"meta.lb.assign_delay_ms 100", "{\n  \"error\": \"ok\"\n}"},

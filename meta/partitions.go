@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,6 +26,10 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 		r.Err = base.ErrInvalidParameters
 		return
 	}
+	if !c.s.allowed(node, q.HpNode.V) {
+		r.Err = base.ErrACLDeny
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A dead node has to be acknowledged first; and a leader that may be deposed could be
@@ -34,6 +39,7 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 		return
 	}
 	r.Err = base.ErrOK
+	c.takeReport(node, q)
 	first := !c.reported[node]
 	c.reported[node] = true
 	stored, unfit := map[base.Gpid]cure.Replica{}, map[base.Gpid]bool{}
@@ -164,7 +170,7 @@ func (l *leader) decide(t *state.Table, g base.Gpid, cur *state.Config, q *metaa
 	}
 	node := resolve(q.Node, q.HpNode)
 	fromPrimary := want.Primary == cur.Primary
-	p := &pendingChange{old: *cur}
+	p := &pendingChange{old: *cur, why: fmt.Sprintf("%v asks for %s of %v", from, typeName(q.Type), node)}
 	next := *cur
 	next.Ballot++
 	next.LastCommitted = max(cur.LastCommitted, q.Config.LastCommittedDecree)
@@ -281,6 +287,7 @@ func (c *call) proposeBalancer(q *metaadmin.ConfigurationBalancerRequest, r *met
 		r.Err = base.ErrInvalidParameters
 		return
 	}
+	c.note(q.Gpid, fmt.Sprintf("%d steps are proposed", len(steps)), "by an administrator or a tool")
 	c.unsure[q.Gpid] = struct{}{}
 	c.kick()
 	r.Err = base.ErrOK

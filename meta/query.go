@@ -130,9 +130,6 @@ func (c *call) listNodes(q *metaadmin.ConfigurationListNodesRequest, r *metaadmi
 	}
 }
 
-// The balancer's counts as the tools parse them.
-const noBalanceOperations = "{\n  \"copy_pri\": 0,\n  \"copy_sec\": 0,\n  \"move_pri\": 0,\n  \"total\": 0\n}"
-
 func (c *call) clusterInfo(_ *metaadmin.ConfigurationClusterInfoRequest, r *metaadmin.ConfigurationClusterInfoResponse) {
 	r.Err = base.ErrOK
 	primaries, replicas := c.balance()
@@ -142,7 +139,7 @@ func (c *call) clusterInfo(_ *metaadmin.ConfigurationClusterInfoRequest, r *meta
 		{"zookeeper_hosts", ""}, // there is none; tools look for the keys
 		{"zookeeper_root", ""},
 		{"meta_function_level", strings.TrimPrefix(metaadmin.MetaFunctionLevel(c.level()).String(), "fl_")},
-		{"balance_operation_count", noBalanceOperations},
+		{"balance_operation_count", indented(c.operations())},
 		{"primary_replica_count_stddev", fmt.Sprintf("%.2f", primaries)},
 		{"total_replica_count_stddev", fmt.Sprintf("%.2f", replicas)},
 		{"cluster_name", c.s.cfg.Cluster.Name},

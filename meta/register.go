@@ -59,5 +59,6 @@ func (s *Server) register(mux *rpc.Mux) {
 		func(r *metaquorum.QuorumChangeResponse, e base.ErrorCode) { r.Err = e }, (*call).changeQuorum)
 	onLeader(s, mux, "RPC_CM_QUORUM_BACKUP", slow,
 		func(r *metaquorum.QuorumBackupResponse, e base.ErrorCode) { r.Err = e }, (*call).backupQuorum)
+	s.registerPlacement(mux)
 	s.registerAbsent(mux)
 }

@@ -366,9 +366,12 @@ func (s *Server) configSync(ctx context.Context, resuming bool) error {
 		known[r.gpid] = v
 		stored = append(stored, metadata.ReplicaInfo{Pid: r.gpid, Ballot: v.Ballot, Status: wireStatus(v), LastCommittedDecree: v.Committed,
 			LastPreparedDecree: v.Last, LastDurableDecree: v.Committed, AppType: "pegasus", DiskTag: r.dir.tag,
-			ManualCompactStatus: base.Some(r.compactions.status())})
+			ManualCompactStatus: base.Some(r.compactions.status()), Bytes: r.reportedSize()})
 	}
 	req := metaadmin.ConfigurationQueryByNodeRequest{Node: s.addr, StoredReplicas: base.Some(stored), HpNode: base.Some(s.hostPort)}
+	if s.cfg.Replica.Rack != "" {
+		req.Info = base.Some(metaadmin.ReplicaServerInfo{GeoTags: []base.Pair[string, string]{{Key: "rack", Val: s.cfg.Replica.Rack}}})
+	}
 	var res metaadmin.ConfigurationQueryByNodeResponse
 	c, cancel := context.WithTimeout(ctx, metaTimeout)
 	defer cancel()

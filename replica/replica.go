@@ -49,6 +49,7 @@ type replica struct {
 
 	abnormalReads atomic.Int64
 	usage         usage
+	sized         sized
 	ops           metrics.Ops
 	keepLog       atomic.Bool // nothing of the log may go, an administrator says
 

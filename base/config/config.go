@@ -53,6 +53,10 @@ type Meta struct {
 	MinReplicaCount   int      `toml:"min_replica_count" min:"1" def:"1" doc:"Least replica count of a table."`
 	MaxReplicaCount   int      `toml:"max_replica_count" min:"1" max:"100" def:"5" doc:"Largest replica count of a table."`
 	MaxPartitionCount int      `toml:"max_partition_count" min:"1" def:"65536" doc:"Largest partition count of a table."`
+	WhiteList         []string `toml:"white_list" form:"addr" def:"[]" doc:"Replica servers that may join, host:port as they are known by; another one's beacons aren't acknowledged, and it serves nothing. Empty: every one may."`
+	BalanceInterval   Duration `toml:"balance_interval" min:"100ms" def:"\"10s\"" doc:"How often the placement of replicas is looked at while nothing is being moved. At function level lively what is uneven is moved; at every level from steady on servers that are being taken out are emptied."`
+	BalanceCopies     int      `toml:"balance_copies_per_node" min:"1" def:"2" doc:"Replicas that are moved from, and to, one replica server at the same time."`
+	BalanceBytes      int      `toml:"balance_bytes_tolerance" min:"0" def:"20" unit:"percent" doc:"How far above the mean the bytes of a replica server may be before replicas are moved for that alone; 0 is: never."`
 	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" def:"\"500ms\"" doc:"Heartbeat timeout of the metas' quorum; its election timeout is the same."`
 }
 
@@ -68,6 +72,7 @@ type FD struct {
 type Replica struct {
 	Listen               string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on and to be known by."`
 	DataDirs             []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, each \"tag:path\" or a path alone; one a disk."`
+	Rack                 string   `toml:"rack" def:"\"\"" doc:"Where the server stands: replicas of a partition are put into different racks if there are any. Servers without one each count as a rack of their own."`
 	MinReplicas          int      `toml:"mutation_2pc_min_replica_count" def:"0" doc:"A partition with fewer live members refuses writes; 0 is: 1 for tables of 1 or 2 replicas, otherwise a majority of the table's replica count."`
 	MaxWriteBytes        int64    `toml:"max_allowed_write_size" def:"1048576" unit:"bytes" doc:"Largest body of a write request; 0 is no limit."`
 	PrepareTimeout       Duration `toml:"prepare_timeout" def:"\"3s\"" doc:"A secondary that leaves a prepare unanswered for this long is removed from its group."`

@@ -158,6 +158,10 @@ func (s *ReplicaInfo) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I32, 9)
 		b = tbin.AppendI32(b, int32(s.ManualCompactStatus.V))
 	}
+	if s.Bytes.Set {
+		b = tbin.AppendField(b, tbin.I64, 20)
+		b = tbin.AppendI64(b, s.Bytes.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -194,6 +198,9 @@ func (s *ReplicaInfo) ReadThrift(r *tbin.Reader) {
 		case id == 9 && t == tbin.I32:
 			s.ManualCompactStatus.Set = true
 			s.ManualCompactStatus.V = ManualCompactionStatus(r.I32())
+		case id == 20 && t == tbin.I64:
+			s.Bytes.Set = true
+			s.Bytes.V = r.I64()
 		default:
 			r.Skip(t)
 		}

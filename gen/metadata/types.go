@@ -155,6 +155,7 @@ type ReplicaInfo struct {
 	AppType             string                           // 7
 	DiskTag             string                           // 8
 	ManualCompactStatus base.Opt[ManualCompactionStatus] // 9, optional
+	Bytes               base.Opt[int64]                  // 20, optional
 
 	absent uint8
 }

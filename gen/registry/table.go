@@ -12,6 +12,7 @@ import (
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
 	"pegasus/gen/nfs"
+	"pegasus/gen/placement"
 	"pegasus/gen/prepare"
 	"pegasus/gen/replicaadmin"
 	"pegasus/gen/rrdb"
@@ -69,6 +70,9 @@ var metaCodes = map[string]Entry{
 	"RPC_CM_QUERY_DUPLICATION":              call[duplication.DuplicationQueryRequest, duplication.DuplicationQueryResponse](),
 	"RPC_CM_LIST_DUPLICATION":               call[duplication.DuplicationListRequest, duplication.DuplicationListResponse](),
 	"RPC_CM_DUPLICATION_SYNC":               call[duplication.DuplicationSyncRequest, duplication.DuplicationSyncResponse](),
+	"RPC_CM_REBALANCE":                      call[placement.RebalanceRequest, placement.RebalanceResponse](),
+	"RPC_CM_NODE_ROLE":                      call[placement.NodeRoleRequest, placement.NodeRoleResponse](),
+	"RPC_CM_EXPLAIN":                        call[placement.ExplainRequest, placement.ExplainResponse](),
 	"RPC_CM_DDD_DIAGNOSE":                   call[metaadmin.DddDiagnoseRequest, metaadmin.DddDiagnoseResponse](),
 	"RPC_CM_START_PARTITION_SPLIT":          call[split.StartPartitionSplitRequest, split.StartPartitionSplitResponse](),
 	"RPC_CM_CONTROL_PARTITION_SPLIT":        call[split.ControlSplitRequest, split.ControlSplitResponse](),

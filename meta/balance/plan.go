@@ -29,15 +29,20 @@ func (m *model) place() {
 		m.addMissing()
 		m.leadOrphans()
 		m.empty()
-		m.spreadRacks()
-		m.evenTables()
-		m.evenAll()
+		if !m.opts.MustOnly {
+			m.spreadRacks()
+			m.evenTables()
+			m.evenAll()
+		}
 	}
 	if len(m.lead) == 0 {
 		return
 	}
 	m.leadOrphans()
 	m.mustLead()
+	if m.opts.MustOnly {
+		return
+	}
 	f := newFlow(m)
 	m.evenTablePrimaries(f)
 	if !m.opts.RolesOnly {

@@ -206,6 +206,22 @@ func (w *world) command(d *datadriven.TestData) string {
 		return n
 	}
 	switch d.Cmd {
+	case "explain":
+		for _, line := range w.p.Explainer(w.view())(gpid(0)) {
+			for _, n := range w.nodes {
+				line = strings.ReplaceAll(line, n.Addr.String(), name(n.Addr))
+			}
+			out = append(out, line)
+		}
+	case "leaving", "no-primaries", "back":
+		for _, a := range d.CmdArgs {
+			n := w.node(named(a.Key))
+			n.Leaving, n.NoPrimaries = d.Cmd == "leaving", d.Cmd == "no-primaries"
+		}
+	case "rack":
+		for _, a := range d.CmdArgs[1:] {
+			w.node(named(a.Key)).Rack = d.CmdArgs[0].Key
+		}
 	case "alive", "dead", "unreported":
 		for _, a := range d.CmdArgs {
 			n := w.node(named(a.Key))
@@ -267,7 +283,7 @@ func (w *world) command(d *datadriven.TestData) string {
 		var steps []Step
 		for _, a := range d.CmdArgs[1:] {
 			typ, node, _ := strings.Cut(a.Key, ":")
-			steps = append(steps, Step{configType(w.t, typ), named(node)})
+			steps = append(steps, Step{Type: configType(w.t, typ), Node: named(node)})
 		}
 		return fmt.Sprintln(w.p.Propose(gpid(0), steps))
 	case "show":

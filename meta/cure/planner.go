@@ -78,6 +78,10 @@ func MinMembers(max int32, configured int) int {
 type Node struct {
 	Addr  Addr
 	Alive bool
+	// Leaving: it is being taken out and gets nothing new; NoPrimaries: it shall not lead.
+	// Both hold as long as there is another choice.
+	Leaving, NoPrimaries bool
+	Rack                 string // "": not known
 	// Reported tells that the node said which replicas it stores, since it lives.
 	Reported bool
 }
@@ -107,11 +111,14 @@ type Action struct {
 	// A proposal: Target is told Type about Node, with the partition's configuration.
 	Type         metaadmin.ConfigType
 	Target, Node Addr
+	Again        bool // it was proposed before
 
 	// A change that rests on the Dead being dead. Done must be called when its outcome is
 	// known.
 	Change *state.Change
 	Dead   []Addr
+
+	Why string
 }
 
 // Planner remembers what was proposed. Make it with New.
@@ -305,7 +312,7 @@ func (r *round) look(g base.Gpid, t *state.Table, cfg *state.Config) (fine bool)
 		r.replacePrimary(g, m, cfg)
 		return false
 	}
-	if m.unconfirmed && r.v.Now-m.unconfirmedSince >= r.p.opts.ConfirmWait && r.movePrimary(g, m, cfg, 0) {
+	if m.unconfirmed && r.v.Now-m.unconfirmedSince >= r.p.opts.ConfirmWait && r.movePrimary(g, m, cfg, 0, "the primary was restarted and doesn't confirm its role") {
 		return false
 	}
 	if r.dropDead(g, m, cfg) {
@@ -362,16 +369,16 @@ func (r *round) settle(m *memory, cfg *state.Config) {
 	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
 }
 
-func (r *round) propose(g base.Gpid, typ metaadmin.ConfigType, target, node Addr) {
-	r.actions = append(r.actions, Action{Gpid: g, Type: typ, Target: target, Node: node})
+func (r *round) propose(g base.Gpid, typ metaadmin.ConfigType, target Addr, t *try, why string) {
+	r.actions = append(r.actions, Action{Gpid: g, Type: typ, Target: target, Node: t.node, Again: t.count > 1, Why: why})
 }
 
 // change asks for a new configuration with the next ballot.
-func (r *round) change(g base.Gpid, m *memory, cfg state.Config, dead []Addr) {
+func (r *round) change(g base.Gpid, m *memory, cfg state.Config, dead []Addr, why string) {
 	cfg.Ballot++
 	m.changing = true
 	m.step = nil
-	r.actions = append(r.actions, Action{Gpid: g, Change: &state.Change{Gpid: g, Config: cfg}, Dead: dead})
+	r.actions = append(r.actions, Action{Gpid: g, Change: &state.Change{Gpid: g, Config: cfg}, Dead: dead, Why: why})
 }
 
 // due tells whether a proposal is to be sent (again), and notes that it is.

@@ -14,7 +14,7 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 	if t := m.assign; t != nil {
 		if r.alive(t.node) && t.count < r.p.opts.AssignTries {
 			if r.due(t) {
-				r.propose(g, metaadmin.CT_ASSIGN_PRIMARY, t.node, t.node)
+				r.propose(g, metaadmin.CT_ASSIGN_PRIMARY, t.node, t, whyFirst)
 			}
 			return
 		}
@@ -28,7 +28,7 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 	}
 	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
 	a := r.pick(m, func(a Addr) bool { return r.room(a).assigns < r.p.opts.MaxAssigns }, func(x, y Addr) int {
-		return cmp.Or(-cmp.Compare(b2i(x == m.prefer), b2i(y == m.prefer)), r.lessPrimaries(g.AppID, x, y))
+		return cmp.Or(-cmp.Compare(b2i(x == m.prefer), b2i(y == m.prefer)), cmp.Compare(r.unwilling(x), r.unwilling(y)), r.lessPrimaries(g.AppID, x, y))
 	})
 	if a == 0 {
 		return
@@ -36,7 +36,15 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 	m.assign = r.newTry(a)
 	r.due(m.assign)
 	r.count(g, a, 1, 1).assigns++
-	r.propose(g, metaadmin.CT_ASSIGN_PRIMARY, a, a)
+	r.propose(g, metaadmin.CT_ASSIGN_PRIMARY, a, m.assign, whyFirst)
+}
+
+const whyFirst = "the partition never had a member"
+
+// unwilling tells how little a node should lead.
+func (r *round) unwilling(a Addr) int {
+	n := r.nodes[a]
+	return b2i(n.Leaving || n.NoPrimaries)
 }
 
 // replacePrimary promotes a living secondary after the primary died, and drops all members
@@ -49,12 +57,12 @@ func (r *round) replacePrimary(g base.Gpid, m *memory, cfg *state.Config) {
 	}
 	dead := slices.DeleteFunc(cfg.AppendMembers(nil), r.alive)
 	r.count(g, to, 1, 0)
-	r.change(g, m, withoutDead(cfg.WithPrimary(to), dead), dead)
+	r.change(g, m, withoutDead(cfg.WithPrimary(to), dead), dead, "the primary "+cfg.Primary.String()+" is dead")
 }
 
 // movePrimary makes to, or if that is 0 the best living secondary, the primary; the former
 // one stays as a secondary. It reports false if that is impossible.
-func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr) bool {
+func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr, why string) bool {
 	if to == 0 {
 		to = r.bestPrimary(g, cfg.Secondaries)
 	}
@@ -63,7 +71,7 @@ func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr) 
 	}
 	r.count(g, to, 1, 0)
 	r.count(g, cfg.Primary, -1, 0)
-	r.change(g, m, cfg.WithPrimary(to), nil)
+	r.change(g, m, cfg.WithPrimary(to), nil, why)
 	return true
 }
 
@@ -72,7 +80,7 @@ func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr) 
 // last. One that said that its replica can't be used isn't considered.
 func (r *round) bestPrimary(g base.Gpid, from []Addr) (best Addr) {
 	less := func(x, y Addr) int {
-		return cmp.Or(-cmp.Compare(b2i(r.nodes[x].Reported), b2i(r.nodes[y].Reported)), r.lessPrimaries(g.AppID, x, y))
+		return cmp.Or(-cmp.Compare(b2i(r.nodes[x].Reported), b2i(r.nodes[y].Reported)), cmp.Compare(r.unwilling(x), r.unwilling(y)), r.lessPrimaries(g.AppID, x, y))
 	}
 	for _, a := range from {
 		if r.alive(a) && !r.unfit(a, g) && (best == 0 || less(a, best) < 0) {
@@ -89,7 +97,7 @@ func (r *round) dropDead(g base.Gpid, m *memory, cfg *state.Config) bool {
 	if len(dead) == 0 || r.unfit(cfg.Primary, g) {
 		return false
 	}
-	r.change(g, m, withoutDead(*cfg, dead), dead)
+	r.change(g, m, withoutDead(*cfg, dead), dead, "secondaries are dead")
 	return true
 }
 
@@ -103,7 +111,7 @@ func (r *round) removeOne(g base.Gpid, m *memory, cfg *state.Config) {
 	if m.remove == nil {
 		var worst Addr
 		for _, a := range cfg.Secondaries {
-			if worst == 0 || r.lessReplicas(g.AppID, worst, a) < 0 {
+			if worst == 0 || cmp.Or(cmp.Compare(r.leaving(worst), r.leaving(a)), r.lessReplicas(g.AppID, worst, a)) < 0 {
 				worst = a
 			}
 		}
@@ -114,7 +122,7 @@ func (r *round) removeOne(g base.Gpid, m *memory, cfg *state.Config) {
 		r.count(g, worst, 0, -1)
 	}
 	if r.due(m.remove) {
-		r.propose(g, metaadmin.CT_REMOVE, cfg.Primary, m.remove.node)
+		r.propose(g, metaadmin.CT_REMOVE, cfg.Primary, m.remove, "the partition has more replicas than the table wants")
 	}
 }
 
@@ -146,7 +154,7 @@ func (r *round) addMissing(g base.Gpid, m *memory, t *state.Table, cfg *state.Co
 	}
 	for _, t := range m.adds {
 		if r.due(t) {
-			r.propose(g, metaadmin.CT_ADD_SECONDARY, cfg.Primary, t.node)
+			r.propose(g, metaadmin.CT_ADD_SECONDARY, cfg.Primary, t, "the partition lacks replicas")
 		}
 	}
 }
@@ -157,6 +165,12 @@ func (r *round) pickNew(g base.Gpid, m *memory, t *state.Table, cfg *state.Confi
 	possible := func(a Addr) bool {
 		return !cfg.Has(a) && !slices.ContainsFunc(m.adds, func(t *try) bool { return t.node == a }) &&
 			r.room(a).adds < r.p.opts.MaxAdds && !slices.Contains(r.p.banned, a)
+	}
+	// One that is being taken out is better than none.
+	others := slices.ContainsFunc(r.v.Nodes, func(n Node) bool { return n.Alive && !n.Leaving && !cfg.Has(n.Addr) })
+	if others {
+		of := possible
+		possible = func(a Addr) bool { return r.leaving(a) == 0 && of(a) }
 	}
 	holds := func(a Addr) bool {
 		_, ok := r.v.Stored(a, g)
@@ -174,7 +188,34 @@ func (r *round) pickNew(g base.Gpid, m *memory, t *state.Table, cfg *state.Confi
 	if cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas) && r.v.Now-m.shortSince < r.p.opts.ReplaceWait && r.mayReturn(cfg) {
 		return 0
 	}
-	return r.pick(m, possible, func(x, y Addr) int { return r.lessReplicas(g.AppID, x, y) })
+	return r.pick(m, possible, func(x, y Addr) int {
+		return cmp.Or(cmp.Compare(r.inRack(m, cfg, x), r.inRack(m, cfg, y)), r.lessReplicas(g.AppID, x, y))
+	})
+}
+
+func (r *round) leaving(a Addr) int {
+	n := r.nodes[a]
+	return b2i(n != nil && n.Leaving)
+}
+
+// inRack counts the members, and those to be, that are in a's rack.
+func (r *round) inRack(m *memory, cfg *state.Config, a Addr) (n int) {
+	rack := r.nodes[a].Rack
+	if rack == "" {
+		return 0
+	}
+	in := func(x Addr) {
+		if o := r.nodes[x]; o != nil && o.Rack == rack {
+			n++
+		}
+	}
+	for _, x := range cfg.AppendMembers(nil) {
+		in(x)
+	}
+	for _, t := range m.adds {
+		in(t.node)
+	}
+	return n
 }
 
 // mayReturn tells whether a former member may still come back with its data.

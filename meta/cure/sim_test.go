@@ -81,10 +81,10 @@ func TestRandom(t *testing.T) {
 				_, cfg, _ := w.st.Config(g)
 				w.p.Restarted(w.now, g, cfg.Ballot)
 			case 8:
-				w.p.Propose(g, []Step{{configType(t, "ADD_SECONDARY_FOR_LB"), some.Addr}, {configType(t, "UPGRADE_TO_PRIMARY"), some.Addr}})
+				w.p.Propose(g, []Step{{Type: configType(t, "ADD_SECONDARY_FOR_LB"), Node: some.Addr}, {Type: configType(t, "UPGRADE_TO_PRIMARY"), Node: some.Addr}})
 			case 9:
 				_, cfg, _ := w.st.Config(g)
-				w.p.Propose(g, []Step{{configType(t, "DOWNGRADE_TO_INACTIVE"), cfg.Primary}})
+				w.p.Propose(g, []Step{{Type: configType(t, "DOWNGRADE_TO_INACTIVE"), Node: cfg.Primary}})
 			case 10:
 				w.apply(&state.SetReplicas{ID: ids[0], Count: int32(1 + rnd.IntN(3))})
 			}

@@ -13,6 +13,14 @@ import (
 type Step struct {
 	Type metaadmin.ConfigType
 	Node Addr
+	Why  string // "": an administrator or a tool proposed it
+}
+
+func (s Step) why() string {
+	if s.Why == "" {
+		return "proposed by an administrator"
+	}
+	return s.Why
 }
 
 // Propose gives g steps to be taken one after the other. It returns false, and changes
@@ -29,6 +37,14 @@ func (p *Planner) Propose(g base.Gpid, steps []Step) bool {
 		m.prefer = steps[0].Node
 	}
 	return true
+}
+
+// Steps returns how many steps g still has.
+func (p *Planner) Steps(g base.Gpid) int {
+	if m := p.parts[g]; m != nil {
+		return len(m.steps)
+	}
+	return 0
 }
 
 // ClearSteps forgets all steps of all partitions.
@@ -103,16 +119,16 @@ func (r *round) stepState(s Step, cfg *state.Config) stepState {
 func (r *round) doStep(g base.Gpid, m *memory, cfg *state.Config, s Step) bool {
 	switch {
 	case s.Type == metaadmin.CT_UPGRADE_TO_PRIMARY:
-		return r.movePrimary(g, m, cfg, s.Node)
+		return r.movePrimary(g, m, cfg, s.Node, s.why())
 	case s.Type == metaadmin.CT_DOWNGRADE_TO_SECONDARY:
 		// The next step says who follows; otherwise any secondary does.
 		var to Addr
 		if len(m.steps) > 1 && m.steps[1].Type == metaadmin.CT_UPGRADE_TO_PRIMARY {
 			to = m.steps[1].Node
 		}
-		return r.movePrimary(g, m, cfg, to)
+		return r.movePrimary(g, m, cfg, to, s.why())
 	case s.Node == cfg.Primary: // a primary hands over before it leaves
-		return r.movePrimary(g, m, cfg, 0)
+		return r.movePrimary(g, m, cfg, 0, s.why())
 	}
 	if m.step == nil {
 		m.step = r.newTry(s.Node)
@@ -121,7 +137,7 @@ func (r *round) doStep(g base.Gpid, m *memory, cfg *state.Config, s Step) bool {
 		return false
 	}
 	if r.due(m.step) {
-		r.propose(g, s.Type, cfg.Primary, s.Node)
+		r.propose(g, s.Type, cfg.Primary, m.step, s.why())
 	}
 	return true
 }

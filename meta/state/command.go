@@ -32,6 +32,7 @@ const (
 	kindSetLevel    kind = 9
 	kindChange      kind = 10
 	kindRecover     kind = 11
+	kindSetNodeRole kind = 20
 )
 
 const commandVersion = 1
@@ -161,6 +162,8 @@ func newCommand(k kind) Command {
 		return &ChangeConfigs{}
 	case kindRecover:
 		return &Recover{}
+	case kindSetNodeRole:
+		return &SetNodeRole{}
 	}
 	return nil
 }
@@ -176,3 +179,4 @@ func (*SetAtomic) kind() kind     { return kindSetAtomic }
 func (*SetLevel) kind() kind      { return kindSetLevel }
 func (*ChangeConfigs) kind() kind { return kindChange }
 func (*Recover) kind() kind       { return kindRecover }
+func (*SetNodeRole) kind() kind   { return kindSetNodeRole }

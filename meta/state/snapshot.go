@@ -26,6 +26,8 @@ func (s *State) AppendSnapshot(b []byte) []byte {
 	b = appendBool(b, 6, s.restored)
 	b = tbin.AppendList(tbin.AppendField(b, tbin.List, 4), tbin.Struct, len(s.ids))
 	s.Tables(func(t *Table) { b = tbin.AppendStop(t.appendFields(b)) })
+	b = appendAddrs(b, 20, s.withRole(RoleNoPrimaries))
+	b = appendAddrs(b, 21, s.withRole(RoleLeaving))
 	return tbin.AppendStop(b)
 }
 
@@ -61,6 +63,10 @@ func (s *State) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		s.quorum = r.String()
 	case field{6, tbin.Bool}:
 		s.restored = r.Bool()
+	case field{20, tbin.List}:
+		s.readRoles(r, RoleNoPrimaries)
+	case field{21, tbin.List}:
+		s.readRoles(r, RoleLeaving)
 	case field{4, tbin.List}:
 		n := list(r, tbin.Struct, 1)
 		for i := 0; i < n && r.Err() == nil; i++ {

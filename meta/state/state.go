@@ -166,11 +166,12 @@ type State struct {
 	byName   map[string]*Table // available ones
 	ids      []int32           // of all tables, ascending
 	nodes    map[Addr]*node
+	roles    map[Addr]Role // other than RoleFull
 }
 
 // New returns the State before the first command.
 func New() *State {
-	return &State{level: LevelSteady, tables: map[int32]*Table{}, byName: map[string]*Table{}, nodes: map[Addr]*node{}}
+	return &State{level: LevelSteady, tables: map[int32]*Table{}, byName: map[string]*Table{}, nodes: map[Addr]*node{}, roles: map[Addr]Role{}}
 }
 
 // Cluster returns the name of the cluster, "" before the Init command.

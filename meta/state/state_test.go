@@ -300,13 +300,15 @@ func FuzzDecode(f *testing.F) {
 		&Init{Cluster: "onebox"},
 		&CreateTable{Name: "t", Type: "pegasus", Stateful: true, Partitions: 4, MaxReplicas: 3, Envs: []Env{{Key: "k", Val: "v"}}, Now: 5},
 		&DropTable{1, 2, 3}, &RecallTable{1, "x"}, &RenameTable{1, "x"}, &SetEnvs{1, []string{"a"}, []Env{{Key: "k", Val: "v"}}},
-		&SetReplicas{1, 2}, &SetAtomic{1, true}, &SetLevel{LevelLively},
+		&SetReplicas{1, 2}, &SetAtomic{1, true}, &SetLevel{LevelLively}, &SetNodeRole{addr(1), RoleLeaving},
 		&ChangeConfigs{[]Change{{Gpid: base.Gpid{AppID: 1}, Config: Config{Ballot: 1, Primary: addr(1)}}}},
 	} {
 		f.Add(Encode(c))
 	}
 	s := New()
 	s.Apply(Encode(&CreateTable{Name: "t", Partitions: 2, MaxReplicas: 3}))
+	s.Apply(Encode(&SetNodeRole{addr(1), RoleLeaving}))
+	s.Apply(Encode(&SetNodeRole{addr(2), RoleNoPrimaries}))
 	f.Add(s.AppendSnapshot(nil))
 	f.Add([]byte("PGSMETA\x01\n\x00\x020000\x00\x00\x00\x00\x00")) // no such level
 	f.Fuzz(func(t *testing.T, b []byte) {

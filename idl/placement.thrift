@@ -1,0 +1,115 @@
+// Where replicas are, why, and where they should be: requests of our own, which upstream's
+// tools don't know.
+
+include "dsn.thrift"
+
+namespace go placement
+
+enum move_kind {
+  MOVE_PROMOTE = 0,
+  MOVE_COPY = 1,
+  MOVE_ADD = 2,
+}
+
+struct move {
+  1: dsn.gpid pid;
+  2: move_kind kind;
+  3: dsn.rpc_address source;
+  4: dsn.rpc_address target;
+  5: bool primary;
+  6: i64 bytes;
+  7: string why;
+  8: bool running;
+}
+
+enum rebalance_action {
+  REBALANCE_STATUS = 0,
+  REBALANCE_PLAN = 1,
+  REBALANCE_START = 2,
+  REBALANCE_STOP = 3,
+}
+
+struct rebalance_request {
+  1: rebalance_action action;
+  2: string app_name;
+  3: bool primaries_only;
+}
+
+struct span {
+  1: i64 least;
+  2: i64 most;
+}
+
+struct rebalance_response {
+  1: dsn.error_code err;
+  2: string hint_message;
+  3: bool active;
+  4: list<move> moves;
+  5: i64 done;
+  6: i64 failed;
+  7: i64 bytes_done;
+  8: list<string> stuck;
+  9: span primaries;
+  10: span replicas;
+  11: span primaries_after;
+  12: span replicas_after;
+  13: i64 runs;
+}
+
+enum node_role {
+  NODE_FULL = 0,
+  NODE_NO_PRIMARIES = 1,
+  NODE_LEAVING = 2,
+}
+
+struct node_role_request {
+  1: dsn.rpc_address node;
+  2: node_role role;
+  3: bool change;
+}
+
+struct node_placement {
+  1: dsn.rpc_address node;
+  2: node_role role;
+  3: bool alive;
+  4: bool reported;
+  5: i64 start_time;
+  6: i32 primaries;
+  7: i32 replicas;
+  8: i64 bytes;
+  9: string rack;
+  10: i32 alone;
+  11: string alone_where;
+}
+
+struct node_role_response {
+  1: dsn.error_code err;
+  2: string hint_message;
+  3: list<node_placement> nodes;
+  4: i32 ill;
+  5: list<string> stuck;
+}
+
+struct explain_request {
+  1: string app_name;
+  2: i32 partition;
+}
+
+struct partition_event {
+  1: i64 time_ms;
+  2: string what;
+  3: string why;
+}
+
+struct partition_explanation {
+  1: dsn.gpid pid;
+  2: string health;
+  3: list<string> why;
+  4: list<partition_event> events;
+}
+
+struct explain_response {
+  1: dsn.error_code err;
+  2: string hint_message;
+  3: list<partition_explanation> partitions;
+}

@@ -1,0 +1,172 @@
+package meta
+
+import (
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"pegasus/base"
+	"pegasus/meta/balance"
+	"pegasus/meta/state"
+)
+
+// wantedPlan says what a plan is for.
+type wantedPlan struct {
+	must    bool // nodes have to be relieved
+	even    bool // what is uneven is moved
+	check   bool // nothing will be moved: it is only counted
+	run     *balanceRun
+	inTurn  bool
+	options balance.Options
+}
+
+// wantedPlan decides what to plan for. The caller holds mu.
+func (l *leader) wantedPlan() (w wantedPlan) {
+	k := l.s.knobs
+	w.options.Tolerance = float64(l.s.cfg.Meta.BalanceBytes) / 100
+	l.s.fsm.read(func(st *state.State) {
+		for _, a := range st.Roles() {
+			load := st.Load(a)
+			if l.det.Alive(a) && (load.Primaries > 0 || load.Replicas > 0 && st.Role(a) == state.RoleLeaving) {
+				w.must = true
+			}
+		}
+	})
+	w.run = l.bal.run
+	w.even = w.run != nil || l.bal.level >= state.LevelLively
+	w.check = !w.even && !w.must
+	if w.run != nil {
+		w.options.RolesOnly = w.run.primariesOnly
+		return w
+	}
+	w.inTurn = k.balancerInTurn.Load()
+	w.options.RolesOnly = k.onlyMovePrimary.Load()
+	w.options.PrimariesOnly = k.onlyPrimary.Load()
+	return w
+}
+
+// makePlan makes the first plan that has moves: what relieves nodes of their primaries, what
+// relieves them of their replicas, and what evens out, if that is wanted.
+func makePlan(v *balance.View, w *wantedPlan) (p *balance.Plan) {
+	if w.must {
+		for _, o := range []balance.Options{{MustOnly: true, RolesOnly: true}, {MustOnly: true}} {
+			p = balance.MakePlan(v, o)
+			if p.Moves = withoutAdds(p); len(p.Moves) > 0 {
+				return p
+			}
+		}
+		if !w.even {
+			return p
+		}
+	}
+	p = balance.MakePlan(v, w.options)
+	p.Moves = withoutAdds(p)
+	if w.inTurn && len(p.Moves) > 0 {
+		table := p.Moves[0].Gpid.AppID
+		for i := range p.Moves {
+			table = min(table, p.Moves[i].Gpid.AppID)
+		}
+		p.Moves = slices.DeleteFunc(p.Moves, func(m balance.Move) bool { return m.Gpid.AppID != table })
+	}
+	return p
+}
+
+// withoutAdds leaves what is missing to the cure.
+func withoutAdds(p *balance.Plan) []balance.Move {
+	return slices.DeleteFunc(p.Moves, func(m balance.Move) bool { return m.Kind == balance.Add || m.From == 0 })
+}
+
+// bytesAge is after what time a plan is made anew for the bytes of replicas alone.
+const bytesAge = 10 * time.Minute
+
+var keySeed = maphash.MakeSeed()
+
+// planKey changes when a plan could come out differently. The caller holds mu.
+func (l *leader) planKey(w *wantedPlan) uint64 {
+	var h maphash.Hash
+	h.SetSeed(keySeed)
+	maphash.WriteComparable(&h, w.options)
+	maphash.WriteComparable(&h, [3]bool{w.inTurn, w.must, w.even})
+	maphash.WriteComparable(&h, l.configs)
+	maphash.WriteComparable(&h, l.now()/bytesAge)
+	l.s.fsm.read(func(st *state.State) { maphash.WriteComparable(&h, st.LastID()) })
+	k := l.s.knobs
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, id := range k.ignored {
+		maphash.WriteComparable(&h, id)
+	}
+	for _, a := range k.banned {
+		maphash.WriteComparable(&h, a)
+	}
+	return h.Sum64()
+}
+
+// balanceView is the cluster as a plan sees it, and how many partitions aren't whole: they,
+// and those that have steps to take, are fixed. The caller holds mu.
+func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill int) {
+	v = &balance.View{}
+	k := l.s.knobs
+	k.mu.Lock()
+	banned, ignored := k.banned, k.ignored
+	k.mu.Unlock()
+	l.s.fsm.read(func(st *state.State) {
+		takers := 0
+		for _, n := range l.det.Nodes() {
+			if !n.Alive {
+				continue
+			}
+			role := balance.Role(st.Role(n.Addr))
+			v.Nodes = append(v.Nodes, balance.Node{Addr: n.Addr, Rack: l.racks[n.Addr], Role: role, Closed: slices.Contains(banned, n.Addr)})
+			if role != balance.Leaving {
+				takers++
+			}
+		}
+		st.Tables(func(t *state.Table) {
+			if t.Status != state.Available {
+				return
+			}
+			b := balance.Table{ID: t.ID, Name: t.Name, Replicas: int(t.MaxReplicas), Parts: make([]balance.Part, len(t.Parts)),
+				Fixed: slices.Contains(ignored, t.ID) || run != nil && run.table != 0 && run.table != t.ID}
+			for i := range t.Parts {
+				g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
+				c := &t.Parts[i]
+				q := &b.Parts[i]
+				if c.Primary != 0 {
+					q.Orphan = !l.det.Alive(c.Primary)
+					q.Members = c.AppendMembers(make([]base.RPCAddress, 0, 1+len(c.Secondaries)))
+				}
+				q.Bytes = l.bytes[g]
+				q.Disks = l.disksOf(g, q.Members)
+				alive := 0
+				for _, a := range q.Members {
+					if l.det.Alive(a) {
+						alive++
+					}
+					// Whoever has no usable replica will say so, or has just been given it.
+					q.Fixed = q.Fixed || l.unfit[a][g]
+				}
+				if whole := alive >= min(int(t.MaxReplicas), takers); !whole || q.Orphan {
+					ill++
+					q.Fixed = true
+				}
+				q.Fixed = q.Fixed || l.plan.Steps(g) > 0
+			}
+			v.Tables = append(v.Tables, b)
+		})
+	})
+	return v, ill
+}
+
+// disksOf returns on which disks the replicas of g are, if all that is known.
+func (l *leader) disksOf(g base.Gpid, members []base.RPCAddress) []string {
+	var disks []string
+	for _, a := range members {
+		tag, ok := l.disks[a][g]
+		if !ok {
+			return nil
+		}
+		disks = append(disks, tag)
+	}
+	return disks
+}
