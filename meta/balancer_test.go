@@ -286,13 +286,13 @@ func TestPlacementBadInput(t *testing.T) {
 			t.Errorf("partition %d was changed", i)
 		}
 	}
-	roles := &placement.NodeRoleResponse{}
-	c.ask("RPC_CM_NODE_ROLE", &placement.NodeRoleRequest{}, roles)
-	for _, n := range roles.Nodes {
-		if n.Role != placement.NODE_FULL || n.Alone != 0 || n.Replicas != 4 {
-			t.Errorf("node %+v", n)
-		}
-	}
+	until(t, "all nodes have their role and their replicas", func() bool {
+		roles := &placement.NodeRoleResponse{}
+		c.ask("RPC_CM_NODE_ROLE", &placement.NodeRoleRequest{}, roles)
+		return len(roles.Nodes) == 3 && !slices.ContainsFunc(roles.Nodes, func(n placement.NodePlacement) bool {
+			return n.Role != placement.NODE_FULL || n.Alone != 0 || n.Replicas != 4
+		})
+	})
 }
 
 // Only servers of the white list join.
