@@ -49,7 +49,9 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 	}
 	c.s.fsm.read(func(st *state.State) {
 		c.believes(st, node, q.StoredReplicas.V)
-		for _, g := range st.PartitionsOf(node) {
+		mine := st.PartitionsOf(node)
+		r.Partitions = make([]metaadmin.ConfigurationUpdateRequest, 0, len(mine))
+		for _, g := range mine {
 			t, cfg, _ := st.Config(g)
 			if q.StoredReplicas.Set && !usable[g] {
 				unfit[g] = true

@@ -13,7 +13,7 @@ func (s *Server) register(mux *rpc.Mux) {
 	mux.HandleFunc("RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX", s.onQueryConfig)
 	mux.HandleFunc("RPC_CM_UPDATE_PARTITION_CONFIGURATION", s.onUpdate)
 	const fast, slow = false, true
-	onLeader(s, mux, "RPC_CM_CONFIG_SYNC", fast,
+	onLeader(s, mux, "RPC_CM_CONFIG_SYNC", slow,
 		func(r *metaadmin.ConfigurationQueryByNodeResponse, e base.ErrorCode) { r.Err = e }, (*call).configSync)
 
 	onLeader(s, mux, "RPC_CM_CREATE_APP", slow,
