@@ -111,15 +111,14 @@ func (s *sender) tryWrite(b []byte) (int, error) {
 
 func (s *sender) tryOnce(fd uintptr) bool {
 	for s.tried < len(s.try) {
-		n, err := syscall.Write(int(fd), s.try[s.tried:])
-		if n > 0 {
+		n, err := rawWrite(fd, s.try[s.tried:])
+		switch {
+		case n > 0:
 			s.tried += n
 			continue
-		}
-		if err == syscall.EINTR {
+		case err == syscall.EINTR:
 			continue
-		}
-		if err != nil && err != syscall.EAGAIN {
+		case err != 0 && err != syscall.EAGAIN:
 			s.tryErr = err
 		}
 		break

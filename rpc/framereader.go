@@ -140,8 +140,11 @@ func (f *frameReader) readOnce(fd uintptr) bool {
 		f.buf = getBuf(f.level, f.budget)
 	}
 	for {
-		n, err := syscall.Read(int(fd), f.buf.b[f.end:])
+		n, err := rawRead(fd, f.buf.b[f.end:])
 		switch err {
+		case 0:
+			f.n, f.err = n, nil
+			return true
 		case syscall.EINTR:
 			continue
 		case syscall.EAGAIN:

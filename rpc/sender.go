@@ -150,7 +150,15 @@ func (s *sender) written(w *writeBuf, charged int64, err error) {
 	s.notify()
 }
 
+// write writes b, waiting for the peer if need be.
 func (s *sender) write(b []byte) error {
+	if s.raw != nil {
+		n, err := s.tryWrite(b)
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
 	for len(b) > 0 {
 		n := min(len(b), writeChunk)
 		s.writeSince.Store(s.clock.Load())
