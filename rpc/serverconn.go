@@ -198,6 +198,15 @@ func (c *serverConn) call(r *Request) {
 func (c *serverConn) endBatch(need int) error {
 	c.current.Store(nil)
 	if f := c.srv.afterBatch; f != nil {
+		if c.batch.Work != nil {
+			// What is answered already, reads, doesn't wait for that work, nor for its disk.
+			c.s.mu.Lock()
+			if c.s.out != nil {
+				c.batch.add(&c.s)
+			}
+			c.s.mu.Unlock()
+			c.batch.Flush()
+		}
 		f(&c.batch)
 		c.batch.Flush()
 	}

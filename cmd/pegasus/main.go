@@ -22,6 +22,9 @@ import (
 var version = "unreleased"
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "replica" {
+		keepMonitorAwake()
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
