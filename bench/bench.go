@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pegasus/client"
+	"pegasus/rpc"
 )
 
 // run is what all clients of a run share.
@@ -44,7 +45,6 @@ type loader struct {
 	idle   []*slot
 	issued int64
 	gap    time.Duration // between two of this client's operations; 0: no rate
-	wake   *time.Timer
 }
 
 // Run loads a table as told and reports. The report is valid also if there is an error,
@@ -77,6 +77,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	for i, l := range loaders {
 		l.begin(i)
+	}
+	if r.o.Rate > 0 {
+		defer r.pace(loaders)()
 	}
 	total, err := r.watch(ctx, loaders)
 	rep := r.report(total, time.Since(r.start), before, usage(o.Pids))
@@ -142,7 +145,6 @@ func (l *loader) begin(index int) {
 	if l.gap > 0 {
 		l.mu.Lock()
 		l.idle = all
-		l.wake = time.AfterFunc(0, l.dispatch)
 		l.mu.Unlock()
 		return
 	}
@@ -160,9 +162,15 @@ func (l *loader) next(s *slot) {
 			l.slots.Done()
 			return
 		}
-		s.begin(seq, now)
+		s.begin(seq, now, nil)
 		return
 	}
+	l.nextDue(s, nil)
+}
+
+// nextDue is next where there is a rate. A slot that is ready too late for its operation
+// begins it at once, and its wait counts.
+func (l *loader) nextDue(s *slot, b *rpc.Burst) {
 	l.mu.Lock()
 	now := time.Now()
 	due := l.start.Add(time.Duration(l.issued) * l.gap)
@@ -178,26 +186,26 @@ func (l *loader) next(s *slot) {
 		l.slots.Done()
 		return
 	}
-	s.begin(seq, due)
+	s.begin(seq, due, b)
 }
 
-// dispatch starts operations that are due on idle slots, and comes again.
-func (l *loader) dispatch() {
+// dispatch starts operations that are due on idle slots, and tells when the next one is.
+func (l *loader) dispatch(b *rpc.Burst, ready []*slot) (time.Time, []*slot) {
 	l.mu.Lock()
 	now := time.Now()
 	over := l.over(now)
-	var ready []*slot
 	for left := int64(now.Sub(l.start)/l.gap) + 1 - l.issued; len(l.idle) > 0 && (over || left > 0); left-- {
 		ready = append(ready, l.idle[len(l.idle)-1])
 		l.idle = l.idle[:len(l.idle)-1]
 	}
-	if !over {
-		l.wake.Reset(max(min(l.gap, time.Millisecond), 200*time.Microsecond))
-	}
 	l.mu.Unlock()
-	for _, s := range ready {
-		l.next(s)
+	for i, s := range ready {
+		l.nextDue(s, b)
+		ready[i] = nil
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.start.Add(time.Duration(l.issued) * l.gap), ready[:0]
 }
 
 // over tells that no operation may begin any more.

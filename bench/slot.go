@@ -97,8 +97,8 @@ func newSlot(l *loader, id uint64) *slot {
 	return s
 }
 
-// begin starts operation number seq, due at the given time.
-func (s *slot) begin(seq int64, due time.Time) {
+// begin starts operation number seq, due at the given time. It leaves with b, if there is one.
+func (s *slot) begin(seq int64, due time.Time, b *rpc.Burst) {
 	l := s.l
 	s.due, s.rmwRead = due, false
 	s.kind = l.kindFor(s.pick.rng.Float64() * 100)
@@ -110,14 +110,14 @@ func (s *slot) begin(seq int64, due time.Time) {
 	default:
 		s.row = s.pick.pick(seq, l.last.Load())
 	}
-	s.send()
+	s.send(b)
 }
 
-func (s *slot) send() {
+func (s *slot) send(b *rpc.Burst) {
 	l := s.l
 	var hash uint64
 	s.key, hash = l.rows.appendKey(s.key[:0], s.row)
-	op := client.Op{Hash: hash}
+	op := client.Op{Hash: hash, Burst: b}
 	k := s.kind
 	if k == kindRMW {
 		if k = kindGet; s.rmwRead {
@@ -201,7 +201,7 @@ func (s *slot) done(body []byte, err error) {
 	}
 	if s.kind == kindRMW && !s.rmwRead {
 		s.rmwRead = true
-		s.send()
+		s.send(nil)
 		return
 	}
 	size, missed := 0, false

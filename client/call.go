@@ -22,6 +22,7 @@ type Op struct {
 	Write   bool
 	Once    bool          // doing it twice isn't the same as doing it once
 	Attempt time.Duration // how long one server is waited for; 0: Options.AttemptTimeout
+	Burst   *rpc.Burst    // with which the first attempt leaves; nil: by itself
 }
 
 // call is one Op under way, over its attempts.
@@ -94,8 +95,9 @@ func (c *call) send() {
 		return
 	}
 	c.t.c.pool.Go(c.at.primary, min(left, c.op.Attempt), rpc.Outgoing{
-		Code: c.op.Code, Gpid: c.at.gpid, PartitionHash: c.op.Hash, Arg: c.op.Arg, ArgType: c.op.ArgType, Framing: c.t.c.opts.Framing,
+		Code: c.op.Code, Gpid: c.at.gpid, PartitionHash: c.op.Hash, Arg: c.op.Arg, ArgType: c.op.ArgType, Framing: c.t.c.opts.Framing, Burst: c.op.Burst,
 	}, c.reply)
+	c.op.Burst = nil // its owner's, and not for later
 	c.mu.Unlock()
 }
 
