@@ -45,6 +45,8 @@ func (c *Core) follow(m *Message) bool {
 		return false
 	case m.Ballot == c.ballot && c.status == Primary:
 		return false // two primaries of one ballot: the meta permits none
+	case m.Ballot == c.ballot && c.cfg.Ballot == m.Ballot && c.cfg.Primary != 0 && c.cfg.Primary != m.From:
+		return false // and neither does it permit this one
 	case m.Ballot == c.ballot && c.status == m.Role && c.leader == m.From && (m.Role == Secondary || m.Signature == c.signature):
 		return true
 	case m.Ballot == c.ballot && c.status == Secondary:
