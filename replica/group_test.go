@@ -118,6 +118,22 @@ func (g *group) mustPut(i int, k, v string) {
 	}
 }
 
+func newGroupPool(t testing.TB) *rpc.Pool {
+	p := rpc.NewPool(rpc.PoolOptions{})
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (g *group) read(i int, k string) error {
+	var res idl.ReadResponse
+	arg := value.Blob(rowKey(k))
+	err := g.call(i, rrdb.CodeGet, &arg, &res)
+	if err == nil && res.Error != 0 {
+		err = fmt.Errorf("get %s: storage code %d", k, res.Error)
+	}
+	return err
+}
+
 func (g *group) wantGet(i int, k, v string) {
 	g.t.Helper()
 	var res idl.ReadResponse
@@ -193,7 +209,9 @@ func TestReturningSecondaryCatchesUp(t *testing.T) {
 
 func TestLearnerFromCheckpoint(t *testing.T) {
 	for name, separate := range map[string]int64{"values with their keys": 0, "values apart": 1000} {
-		t.Run(name, func(t *testing.T) { learnFromCheckpoint(t, func(c *config.Config) { c.Storage.SeparateValues = separate }) })
+		t.Run(name, func(t *testing.T) {
+			learnFromCheckpoint(t, func(c *config.Config) { c.Storage.SeparateValues = separate })
+		})
 	}
 }
 

@@ -1,0 +1,125 @@
+package replica
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/gen/metaadmin"
+)
+
+// TestLogIsBounded: one partition writes many times what the log may hold, a hundred others
+// wrote a little once. The log stays small, and a restart finds every row. Then a learner
+// that asks for nothing any more keeps the log from shrinking, but not for ever.
+func TestLogIsBounded(t *testing.T) {
+	const idle = 100
+	meta := newFakeMeta(t, idle+1)
+	g := &group{t: t, meta: meta, gpid: base.Gpid{AppID: 1, PartitionIndex: idle}, pool: newGroupPool(t)}
+	change := func(c *config.Config) {
+		c.Replica.MinReplicas = 1
+		c.WAL.Sync = "os" // it's the same with both, and faster
+		c.WAL.SegmentBytes, c.WAL.MaxBytes, c.WAL.KeepBytes = 128<<10, 1<<20, 256<<10
+		c.Storage.MemtableBytes = 256 << 10
+	}
+	g.nodes = append(g.nodes, startNodeWith(t, meta, change))
+	at := func(p int, f func()) {
+		g.gpid.PartitionIndex = int32(p)
+		f()
+	}
+	first := g.nodes[0].srv.Addr()
+	for p := range idle + 1 {
+		meta.propose(base.Gpid{AppID: 1, PartitionIndex: int32(p)}, metaadmin.CT_ASSIGN_PRIMARY, first, first)
+	}
+	for p := range idle + 1 {
+		at(p, func() {
+			g.insist("it is primary", func() bool { return g.serving(0) },
+				func() { meta.propose(g.gpid, metaadmin.CT_ASSIGN_PRIMARY, first, first) })
+			if p < idle {
+				g.mustPut(0, "a", fmt.Sprint(p))
+			}
+		})
+	}
+	d := g.nodes[0].srv.dirs[0]
+	bound := g.nodes[0].cfg.WAL.MaxBytes + 3*g.nodes[0].cfg.WAL.SegmentBytes
+	write := func(bytes int) (largest int64) {
+		for n := 0; n < bytes; n += 8 << 10 {
+			g.mustPut(0, fmt.Sprint("k", n%(1<<20)), string(noise(8<<10, uint64(n))))
+			largest = max(largest, d.log().Stats().TotalBytes)
+		}
+		return largest
+	}
+	largest := write(6 << 20)
+	if s := d.log().Stats(); largest > 2*bound || s.Removed < 10 {
+		t.Errorf("the log grew to %d bytes, of at most %d; %+v", largest, bound, s)
+	}
+	until(t, "the log is as small as it should be", func() bool { return d.log().Stats().TotalBytes <= bound })
+
+	// Somebody began a copy and is not heard of any more.
+	g.nodes[0].srv.send.mu.Lock()
+	r := g.nodes[0].srv.replica(g.gpid)
+	g.nodes[0].srv.send.open["pin"] = &checkpoint{gpid: g.gpid, until: time.Now().Add(time.Hour), gone: true, manifest: manifest{Decree: r.look().applied}}
+	g.nodes[0].srv.send.mu.Unlock()
+	write(6 << 20)
+	until(t, "the log shrinks in spite of a learner", func() bool {
+		g.mustPut(0, "more", string(noise(8<<10, 1)))
+		return d.log().Stats().TotalBytes <= hardly*g.nodes[0].cfg.WAL.MaxBytes+bound
+	})
+
+	g.nodes[0].stop()
+	g.nodes[0].start()
+	for p := range idle {
+		at(p, func() {
+			until(t, "it serves again", func() bool { return g.serving(0) })
+			g.wantGet(0, "a", fmt.Sprint(p))
+		})
+	}
+}
+
+// TestReadsDuringAddition: no read is refused or late while a member is added.
+func TestReadsDuringAddition(t *testing.T) {
+	g := newGroup(t, 2)
+	for i := range 100 {
+		g.mustPut(0, fmt.Sprintf("k%d", i), "v")
+	}
+	g.nodes = append(g.nodes, startNode(t, g.meta))
+	stop, ended := make(chan struct{}), make(chan error, 1)
+	reads := 0
+	go func() {
+		for {
+			select {
+			case <-stop:
+				ended <- nil
+				return
+			default:
+			}
+			if err := g.read(0, fmt.Sprintf("k%d", reads%100)); err != nil {
+				ended <- fmt.Errorf("read %d: %w", reads, err)
+				return
+			}
+			reads++
+		}
+	}()
+	g.add(2)
+	until(t, "the new member follows", func() bool { return g.view(2).Committed == g.view(0).Committed })
+	close(stop)
+	if err := <-ended; err != nil || reads < 10 {
+		t.Errorf("%d reads: %v", reads, err)
+	}
+}
+
+// TestIdleSecondaryApplies: what was written last is on secondaries soon, though nothing is
+// written after it.
+func TestIdleSecondaryApplies(t *testing.T) {
+	g := newGroup(t, 3)
+	g.mustPut(0, "a", "1")
+	start := time.Now()
+	until(t, "both secondaries have applied it", func() bool {
+		last := g.view(0).Last
+		return g.view(1).applied == last && g.view(2).applied == last
+	})
+	if d := time.Since(start); d > 10*time.Second { // a second, on a machine that does nothing else
+		t.Errorf("it took %v", d)
+	}
+}
