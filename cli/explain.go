@@ -71,6 +71,9 @@ func adviseAdmin(e *client.AdminError) string {
 	if strings.Contains(e.Op, "meta server") {
 		return "" // the hint says it
 	}
+	if e.Code == base.ErrObjectNotFound && strings.Contains(e.Op, "node") {
+		return "" // the meta's hint says it
+	}
 	switch e.Code {
 	case base.ErrObjectNotFound, base.ErrAppNotExist:
 		return "there is no such table: `pegasus table ls` lists them, `pegasus table create` makes one"

@@ -230,10 +230,19 @@ func tableCmd() *cobra.Command {
 		}}
 	ls.Flags().BoolVar(&all, "all", false, "dropped tables too")
 
+	var why bool
+	var partition int
 	show := &cobra.Command{Use: "show NAME", Short: "Show where a table's partitions are", Args: wantArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableShow(ctx, args[0]) })
+			return f.with(c, func(ctx context.Context, e *cli.Env) error {
+				if why || c.Flags().Changed("partition") {
+					return e.TableWhy(ctx, args[0], partition)
+				}
+				return e.TableShow(ctx, args[0])
+			})
 		}}
+	show.Flags().BoolVar(&why, "why", false, "say of each partition why it isn't in order, what is being done, and what was done last")
+	show.Flags().IntVar(&partition, "partition", -1, "the same of one partition")
 
 	var least float64
 	hot := &cobra.Command{Use: "hotkeys NAME", Short: "Show the hash keys that take most of their partition's requests", Args: wantArgs(1, 1),

@@ -1,0 +1,257 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"pegasus/base"
+	"pegasus/gen/placement"
+)
+
+type rolesJSON struct {
+	Address  string `json:"address"`
+	Status   string `json:"status"`
+	Role     string `json:"role"`
+	Primary  int32  `json:"primaries"`
+	Replicas int32  `json:"replicas"`
+	Bytes    int64  `json:"bytes"`
+	Rack     string `json:"rack,omitempty"`
+}
+
+var roleNames = map[placement.NodeRole]string{
+	placement.NODE_FULL: "full", placement.NODE_NO_PRIMARIES: "no primaries", placement.NODE_LEAVING: "being taken out",
+}
+
+// NodeList lists the replica servers with what they hold and may hold.
+func (e *Env) NodeList(ctx context.Context) error {
+	r, err := e.Client.Admin().NodeRoles(ctx)
+	if err != nil {
+		return err
+	}
+	list := make([]rolesJSON, len(r.Nodes))
+	g := newGrid("address", "status", "role", "#primaries", "#replicas", "#bytes", "rack")
+	for i, n := range r.Nodes {
+		status := "dead"
+		if n.Alive {
+			status = "alive"
+		}
+		list[i] = rolesJSON{n.Node.String(), status, roleNames[n.Role], n.Primaries, n.Replicas, n.Bytes, n.Rack}
+		g.add(list[i].Address, status, list[i].Role, n.Primaries, n.Replicas, size(n.Bytes), n.Rack)
+	}
+	if e.JSON {
+		return e.json(list)
+	}
+	return g.print(e.Out)
+}
+
+func nodeAddr(s string) (base.RPCAddress, error) {
+	a, err := base.ParseAddr(s)
+	if err != nil {
+		return 0, fmt.Errorf("%w; write the address of a replica server, host:port: `pegasus nodes` lists them", err)
+	}
+	return a, nil
+}
+
+func find(r *placement.NodeRoleResponse, a base.RPCAddress) *placement.NodePlacement {
+	for i := range r.Nodes {
+		if r.Nodes[i].Node == a {
+			return &r.Nodes[i]
+		}
+	}
+	return &placement.NodePlacement{Node: a}
+}
+
+// NodeDrain takes a server out: its primaries are moved away, then its replicas. It may be
+// stopped when that is done.
+func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) error {
+	a, err := nodeAddr(node)
+	if err != nil {
+		return err
+	}
+	adm := e.Client.Admin()
+	if _, err := adm.SetNodeRole(ctx, a, placement.NODE_LEAVING); err != nil {
+		return err
+	}
+	if wait <= 0 {
+		return e.print(map[string]any{"node": node, "role": roleNames[placement.NODE_LEAVING]}, "%v is being taken out; `pegasus node ls` shows how far it is, `pegasus node back %v` reverses it", a, a)
+	}
+	err = e.watch(ctx, wait, "it goes on by itself, and `pegasus node back "+node+"` reverses it", func() (string, bool, error) {
+		r, err := adm.NodeRoles(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		n := find(r, a)
+		if n.Role != placement.NODE_LEAVING {
+			return "", false, fmt.Errorf("%v isn't being taken out any more: somebody reversed it", a)
+		}
+		line := fmt.Sprintf("%d primaries and %d replicas are left on %v", n.Primaries, n.Replicas, a)
+		if len(r.Stuck) > 0 {
+			line += "; " + r.Stuck[0]
+		}
+		return line, n.Replicas == 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	return e.print(map[string]any{"node": node, "replicas": 0}, "%v holds nothing any more: it may be stopped", a)
+}
+
+// NodeBack reverses NodeDrain; what was moved away comes back by a rebalancing.
+func (e *Env) NodeBack(ctx context.Context, node string) error {
+	a, err := nodeAddr(node)
+	if err != nil {
+		return err
+	}
+	if _, err := e.Client.Admin().SetNodeRole(ctx, a, placement.NODE_FULL); err != nil {
+		return err
+	}
+	return e.print(map[string]any{"node": node, "role": "full"}, "%v may hold everything again; `pegasus rebalance` gives it its share", a)
+}
+
+// Restart are the arguments of `node restart`.
+type Restart struct {
+	Nodes       []string // none: all that live
+	Exec        string   // for the shell; $1 and PEGASUS_NODE are the server's address
+	Wait        time.Duration
+	NoRebalance bool
+}
+
+// NodeRestart restarts servers one after the other, each when all partitions are whole and
+// would keep two living replicas without it.
+func (e *Env) NodeRestart(ctx context.Context, a Restart) error {
+	var nodes []base.RPCAddress
+	for _, n := range a.Nodes {
+		addr, err := nodeAddr(n)
+		if err != nil {
+			return err
+		}
+		nodes = append(nodes, addr)
+	}
+	adm := e.Client.Admin()
+	r, err := adm.NodeRoles(ctx)
+	if err != nil {
+		return err
+	}
+	if len(nodes) == 0 {
+		for _, n := range r.Nodes {
+			if n.Alive {
+				nodes = append(nodes, n.Node)
+			}
+		}
+	}
+	for _, n := range nodes {
+		switch p := find(r, n); {
+		case !p.Alive:
+			return fmt.Errorf("no replica server %v lives: `pegasus nodes` lists them; nothing was done", n)
+		case p.Role == placement.NODE_LEAVING:
+			return fmt.Errorf("replica server %v is being taken out (`pegasus node back %v` reverses that); nothing was done", n, n)
+		}
+	}
+	for i, n := range nodes {
+		if !e.JSON {
+			fmt.Fprintf(e.Out, "%v (%d of %d)\n", n, i+1, len(nodes))
+		}
+		if err := e.restartOne(ctx, n, &a); err != nil {
+			return fmt.Errorf("restart %v: %w; %d of %d servers were restarted before", n, err, i, len(nodes))
+		}
+	}
+	if !a.NoRebalance {
+		if err := e.Rebalance(ctx, Rebalance{PrimariesOnly: true, Wait: a.Wait}); err != nil && base.CodeOf(err) != base.ErrBusy {
+			return err
+		}
+	}
+	return e.print(map[string]int{"restarted": len(nodes)}, "%d servers were restarted", len(nodes))
+}
+
+func (e *Env) restartOne(ctx context.Context, n base.RPCAddress, a *Restart) (err error) {
+	adm := e.Client.Admin()
+	if err := e.awaitRestartable(ctx, n, a.Wait); err != nil {
+		return err
+	}
+	before, err := adm.SetNodeRole(ctx, n, placement.NODE_NO_PRIMARIES)
+	if err != nil {
+		return err
+	}
+	start := find(before, n).StartTime
+	defer func() {
+		// Also when the person at the keyboard has lost patience.
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		if _, back := adm.SetNodeRole(c, n, placement.NODE_FULL); back != nil && err == nil {
+			err = fmt.Errorf("%w; `pegasus node back %v` lets it lead again", back, n)
+		}
+	}()
+	err = e.watch(ctx, a.Wait, "nothing was restarted", func() (string, bool, error) {
+		r, err := adm.NodeRoles(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		p := find(r, n)
+		return fmt.Sprintf("  it leads %d partitions", p.Primaries), p.Primaries == 0, nil
+	})
+	if err != nil {
+		return err
+	}
+	// Something may have died meanwhile.
+	if err := e.awaitRestartable(ctx, n, a.Wait); err != nil {
+		return err
+	}
+	if err := e.runRestart(ctx, n, a.Exec); err != nil {
+		return err
+	}
+	return e.watch(ctx, a.Wait, "see what the server's log says", func() (string, bool, error) {
+		r, err := adm.NodeRoles(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		switch p := find(r, n); {
+		case !p.Alive:
+			return "  it is down", false, nil
+		case p.StartTime == start:
+			return "  its process is the old one yet", false, nil
+		case !p.Reported:
+			return "  it is back and hasn't reported", false, nil
+		case r.Ill > 0:
+			return fmt.Sprintf("  it is back; %d partitions lack replicas", r.Ill), false, nil
+		}
+		return "  all partitions are whole", true, nil
+	})
+}
+
+// awaitRestartable waits until all partitions are whole, and fails if one would then be left
+// with fewer than two replicas without the server.
+func (e *Env) awaitRestartable(ctx context.Context, n base.RPCAddress, wait time.Duration) error {
+	var p *placement.NodePlacement
+	err := e.watch(ctx, wait, "a server is restarted only while all partitions are whole: `pegasus table show TABLE --why` tells why one isn't", func() (string, bool, error) {
+		r, err := e.Client.Admin().NodeRoles(ctx)
+		if err != nil {
+			return "", false, err
+		}
+		p = find(r, n)
+		if r.Ill > 0 {
+			return fmt.Sprintf("  %d partitions lack replicas", r.Ill), false, nil
+		}
+		return "  all partitions are whole", true, nil
+	})
+	if err == nil && p.Alone > 0 {
+		err = fmt.Errorf("%d partitions would be left with fewer than two living replicas: %s; give those tables 3 replicas first", p.Alone, p.AloneWhere)
+	}
+	return err
+}
+
+func (e *Env) runRestart(ctx context.Context, n base.RPCAddress, command string) error {
+	if !e.JSON {
+		fmt.Fprintf(e.Out, "  runs: %s\n", command)
+	}
+	c := exec.CommandContext(ctx, "sh", "-c", command, "sh", n.String())
+	c.Env = append(c.Environ(), "PEGASUS_NODE="+n.String())
+	c.WaitDelay = 2 * time.Second // what it leaves running may keep its output open
+	out, err := c.CombinedOutput()
+	if err != nil && !strings.Contains(err.Error(), "WaitDelay expired") {
+		return fmt.Errorf("the command failed: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
