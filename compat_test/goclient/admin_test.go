@@ -12,6 +12,20 @@ import (
 	"github.com/apache/incubator-pegasus/go-client/session"
 )
 
+var errno = regexp.MustCompile(`Errno:(ERR_\w+)`)
+
+// answer is the server's code in its answer to create, drop and so on; the client makes an
+// error of it.
+func answer(err error) string {
+	if err == nil {
+		return "ERR_OK"
+	}
+	if m := errno.FindStringSubmatch(err.Error()); m != nil {
+		return m[1]
+	}
+	return err.Error()
+}
+
 func (w *walk) admin(t *testing.T) {
 	c := admin.NewClient(admin.Config{MetaServers: w.metas})
 	name := "made_" + w.phase
@@ -27,16 +41,6 @@ func (w *walk) admin(t *testing.T) {
 	}
 	noError(t, "drop of what isn't there", c.DropTable(ctx(t), name))
 	equal(t, "listed before", listed(), false)
-	// The server's answer to create, drop and so on; the client makes an error of it.
-	answer := func(err error) string {
-		if err == nil {
-			return "ERR_OK"
-		}
-		if m := regexp.MustCompile(`Errno:(ERR_\w+)`).FindStringSubmatch(err.Error()); m != nil {
-			return m[1]
-		}
-		return err.Error()
-	}
 	create := func(name string, partitions, replicas int32, ifNotExist bool) string {
 		_, err := w.meta.CreateApp(ctx(t), &idl.CreateAppRequest{AppName: name, Options: &idl.CreateAppOptions{
 			PartitionCount: partitions, ReplicaCount: replicas, AppType: "pegasus", Envs: map[string]string{}, IsStateful: true, SuccessIfExist: ifNotExist}})

@@ -126,6 +126,7 @@ func (w *walk) run(t *testing.T, phase string) {
 			{"scan filters", w.scanFilters},
 			{"errors", w.errors},
 			{"admin", w.admin},
+			{"meta operations", w.metaOps},
 			{"remote command", w.remoteCommand},
 		} {
 			t.Run(s.name, s.f)
