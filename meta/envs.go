@@ -27,7 +27,7 @@ func (c *call) updateEnvs(q *metaadmin.ConfigurationUpdateAppEnvRequest, r *meta
 	switch q.Op {
 	case metaadmin.APP_ENV_OP_SET:
 		if !q.Keys.Set || !q.Values.Set || len(keys) == 0 || len(keys) != len(values) {
-			r.Err = base.ErrInvalidParameters
+			r.Err, r.HintMessage = base.ErrInvalidParameters, fmt.Sprintf("%d keys and %d values: name at least one key, and a value for each", len(keys), len(values))
 			return
 		}
 		cmd := &state.SetEnvs{}
@@ -42,7 +42,7 @@ func (c *call) updateEnvs(q *metaadmin.ConfigurationUpdateAppEnvRequest, r *meta
 		c.setEnvs(id, cmd, "", r)
 	case metaadmin.APP_ENV_OP_DEL:
 		if !q.Keys.Set || len(keys) == 0 {
-			r.Err = base.ErrInvalidParameters
+			r.Err, r.HintMessage = base.ErrInvalidParameters, "no keys: name at least one to delete"
 			return
 		}
 		id, envs := c.envsOf(q.AppName)
@@ -60,7 +60,7 @@ func (c *call) updateEnvs(q *metaadmin.ConfigurationUpdateAppEnvRequest, r *meta
 		c.deleteEnvs(id, del, r)
 	case metaadmin.APP_ENV_OP_CLEAR:
 		if !q.ClearPrefix.Set {
-			r.Err = base.ErrInvalidParameters
+			r.Err, r.HintMessage = base.ErrInvalidParameters, "no prefix: an empty one clears all"
 			return
 		}
 		id, envs := c.envsOf(q.AppName)
