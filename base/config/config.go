@@ -117,7 +117,7 @@ type Storage struct {
 	MaxIterations      int      `toml:"max_iteration_count" min:"1" def:"1000" doc:"Rows that one page of a scan looks at."`
 	MultiGetIterations int      `toml:"multi_get_max_iteration_count" min:"1" def:"3000" doc:"Rows that one multi_get looks at."`
 	MultiGetBytes      int64    `toml:"multi_get_max_iteration_size" min:"1" def:"31457280" unit:"bytes" doc:"Bytes of rows that one multi_get returns."`
-	SeparateValues     int64    `toml:"separate_values_from" min:"0" def:"0" unit:"bytes" doc:"Values of at least this size are stored apart from their keys, so that compactions don't write them again and again; 0 is never."`
+	SeparateValues     int64    `toml:"separate_values_from" min:"0" def:"8192" unit:"bytes" doc:"Values of at least this size are stored apart from their keys, so that compactions don't write them again and again; 0 is never."`
 	SweepInterval      Duration `toml:"sweep_interval" def:"\"30s\"" doc:"How often replicas look for expired rows to delete for good; 0 is never."`
 	SweepDelay         Duration `toml:"sweep_delay" min:"1s" def:"\"30s\"" doc:"How long a row must have been expired to be deleted. Longer than the clocks of servers differ."`
 	SweepBytes         int64    `toml:"sweep_bytes_per_second" min:"0" def:"67108864" doc:"Rows that a server reads a second when it looks for expired ones; 0 is no limit."`
