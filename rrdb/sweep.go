@@ -103,7 +103,7 @@ func (s *Store) Sweep(ctx context.Context, delay time.Duration, unknown int64, p
 	s.applyMu.Lock()
 	spans := s.expiries.ripe(cutoff, sweepPatience)
 	s.applyMu.Unlock()
-	var much []span
+	var much []span // bytes: live ones
 	for _, sp := range spans {
 		var done SweepStats
 		at := sp
@@ -127,13 +127,14 @@ func (s *Store) Sweep(ctx context.Context, delay time.Duration, unknown int64, p
 		}
 		all.add(done)
 		if done.Rows > 0 && done.DeletedBytes*8 >= done.Bytes {
+			sp.bytes = done.Bytes - done.DeletedBytes
 			much = append(much, sp)
 		}
 	}
 	if all.Rows == 0 {
 		return all, nil
 	}
-	if err := s.reclaim(ctx, much, all.Ranges > 0); err != nil {
+	if err := s.reclaim(ctx, much, all.Ranges > 0, pace); err != nil {
 		return all, fmt.Errorf("reclaiming the space of expired rows of %s: %w", s.opts.Gpid, err)
 	}
 	return all, nil
@@ -180,9 +181,12 @@ func (s *Store) Compact(ctx context.Context, delay time.Duration) error {
 // What it hasn't dropped by then is merged, which takes longer and comes to the same.
 const dropWait = 3 * time.Second
 
+// reclaimBytes is about how many bytes of live rows are merged at a time.
+const reclaimBytes = 64 << 20
+
 // reclaim brings deletes into table files, and merges those where much was deleted with what
 // lies below. Ranges have the engine drop what they cover as a whole first.
-func (s *Store) reclaim(ctx context.Context, much []span, ranges bool) error {
+func (s *Store) reclaim(ctx context.Context, much []span, ranges bool, pace *rate.Limiter) error {
 	dropped := s.db.Metrics().Compact.DeleteOnlyCount
 	if err := s.flushOnce(ctx); err != nil {
 		return err
@@ -205,8 +209,15 @@ func (s *Store) reclaim(ctx context.Context, much []span, ranges bool) error {
 	}
 	for i := 0; i < len(much); {
 		sp := much[i]
-		for i++; i < len(much) && bytes.Equal(much[i].start, sp.end); i++ {
+		for i++; i < len(much) && sp.bytes < reclaimBytes && bytes.Equal(much[i].start, sp.end); i++ {
 			sp.end = much[i].end
+			sp.bytes += much[i].bytes
+		}
+		// What lives on is written anew, at no greater rate than rows are read at.
+		for left := sp.bytes; left > 0; left -= sweepStep {
+			if err := wait(ctx, pace, int(min(left, sweepStep))); err != nil {
+				return err
+			}
 		}
 		end := sp.end
 		if end == nil {
