@@ -96,7 +96,7 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 	if err != nil {
 		return err
 	}
-	return e.print(map[string]any{"node": node, "replicas": 0}, "%v holds nothing any more: it may be stopped", a)
+	return e.print(map[string]any{"node": node, "replicas": 0}, "%v holds nothing any more: it may be stopped; `pegasus rebalance --dry-run` shows what is uneven now", a)
 }
 
 // NodeBack reverses NodeDrain; what was moved away comes back by a rebalancing.

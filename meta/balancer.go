@@ -270,6 +270,11 @@ func (l *leader) takePlan(p *balance.Plan, want *wantedPlan) {
 		return
 	}
 	b.queue = p.Moves
+	if len(p.Moves) > 0 {
+		l.log.Infof("will move %d primaries and %d replicas of together %d bytes; replicas on a server are %d to %d, then %d to %d; primaries %d to %d, then %d to %d",
+			p.Primaries, p.Copies, p.Bytes, p.Before.Replicas.Min, p.Before.Replicas.Max, p.After.Replicas.Min, p.After.Replicas.Max,
+			p.Before.Primaries.Min, p.Before.Primaries.Max, p.After.Primaries.Min, p.After.Primaries.Max)
+	}
 	switch {
 	case len(p.Moves) > 0:
 		// The next plan follows at once when these moves have ended, but for failures.

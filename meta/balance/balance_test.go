@@ -112,6 +112,7 @@ func readTable(t *testing.T, d *datadriven.TestData) Table {
 
 func showPlan(t *testing.T, v *View, d *datadriven.TestData) string {
 	var o Options
+	o.MustOnly = d.HasArg("must-only")
 	o.RolesOnly, o.PrimariesOnly = d.HasArg("roles-only"), d.HasArg("primaries-only")
 	tenths := 0
 	d.MaybeScanArgs(t, "tolerance", &tenths)
@@ -263,6 +264,7 @@ func TestRandom(t *testing.T) {
 		if seed%2 == 0 {
 			o.Tolerance = 0.2
 		}
+		o.MustOnly = !free && seed%5 == 0
 		p := MakePlan(v, o)
 		check(t, v, p)
 		if free {
@@ -381,6 +383,41 @@ func BenchmarkPlanEven(b *testing.B) {
 	for b.Loop() {
 		if p := MakePlan(v, Options{}); len(p.Moves) > 0 {
 			b.Fatal(p.Moves[0])
+		}
+	}
+}
+
+// TestDrainStaysEven takes nodes out one after the other as the meta does: roles first, then
+// copies, and nothing else is moved. They end as even as the members of those
+// partitions let them.
+func TestDrainStaysEven(t *testing.T) {
+	for seed := range uint64(30) {
+		rnd := rand.New(rand.NewPCG(seed, 9))
+		v := &View{}
+		for i := range 5 {
+			v.Nodes = append(v.Nodes, Node{Addr: addr(i + 1)})
+		}
+		tb := Table{ID: 1, Name: "t", Replicas: 3}
+		for range 64 {
+			var p Part
+			for _, k := range rnd.Perm(5)[:3] {
+				p.Members = append(p.Members, addr(k+1))
+			}
+			tb.Parts = append(tb.Parts, p)
+		}
+		v.Tables = []Table{tb}
+		for i := range 3 {
+			v.Nodes = append(v.Nodes, Node{Addr: addr(6 + i)})
+		}
+		check(t, v, MakePlan(v, Options{}))
+		for _, out := range rnd.Perm(8)[:2] {
+			v.Nodes[out].Role = Leaving
+			check(t, v, MakePlan(v, Options{MustOnly: true, RolesOnly: true}))
+			p := MakePlan(v, Options{MustOnly: true})
+			check(t, v, p)
+			if f := p.After; f.Replicas.Max-f.Replicas.Min > 2 || f.Primaries.Max-f.Primaries.Min > 4 {
+				t.Errorf("seed %d: %+v", seed, f)
+			}
 		}
 	}
 }

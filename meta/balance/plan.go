@@ -31,29 +31,27 @@ func (m *model) place() {
 		m.empty()
 		if !m.opts.MustOnly {
 			m.spreadRacks()
-			m.evenTables()
-			m.evenAll()
 		}
+		m.evenTables()
+		m.evenAll()
 	}
 	if len(m.lead) == 0 {
 		return
 	}
 	m.leadOrphans()
 	m.mustLead()
-	if m.opts.MustOnly {
-		return
-	}
 	f := newFlow(m)
 	m.evenTablePrimaries(f)
-	if !m.opts.RolesOnly {
+	swap := !m.opts.RolesOnly && !m.opts.MustOnly
+	if swap {
 		m.swapPrimaries()
 		m.evenTablePrimaries(f)
 	}
 	m.evenAllPrimaries(f)
-	if !m.opts.RolesOnly {
+	if swap {
 		m.swapAllPrimaries()
 	}
-	if copies {
+	if copies && !m.opts.MustOnly {
 		m.evenBytes()
 	}
 }

@@ -148,7 +148,7 @@ func (f *flow) expand(s int32) {
 // offer tries all that could lead a partition in the place of i.
 func (f *flow) offer(s, i int32, r ref) {
 	t, p := f.m.part(r)
-	if p.fixed || !p.lead || p.m[0] != i {
+	if p.fixed || !p.lead || p.m[0] != i || f.m.opts.MustOnly && p.oldLed && p.old[0] == i {
 		return
 	}
 	for _, j := range p.m[1:] {

@@ -214,8 +214,8 @@ func (m *model) choose(a, b int32, pass func(ref) bool) (best ref, ok bool) {
 	bestRank := rank{role: math.MaxInt}
 	for _, r := range na.reps {
 		t, p := m.part(r)
-		if p.fixed || p.has(b) {
-			continue
+		if p.fixed || p.has(b) || m.opts.MustOnly && slices.Contains(p.old, a) {
+			continue // with MustOnly, only what moves anyway goes elsewhere
 		}
 		if pass != nil && !pass(r) || pass == nil && t.rep[a] <= t.rep[b] || !m.keepsRacks(p, a, b) {
 			continue

@@ -57,7 +57,8 @@ type Options struct {
 	RolesOnly bool
 	// PrimariesOnly evens out primaries, with copies where it must be, and not replicas.
 	PrimariesOnly bool
-	// MustOnly relieves nodes that are leaving or mustn't lead, and evens out nothing.
+	// MustOnly relieves nodes that are leaving or mustn't lead, as evenly as that goes without
+	// moving anything else.
 	MustOnly bool
 	// Tolerance is how far above the mean of bytes a node may be, as a part of it. 0: bytes
 	// alone are no reason to copy.
