@@ -81,7 +81,7 @@ func newModel(v *View, o Options) *model {
 		all := make([]int32, 0, len(vt.Parts)*(vt.Replicas+1))
 		for pi := range vt.Parts {
 			vp, p := &vt.Parts[pi], &t.parts[pi]
-			p.fixed, p.bytes = vp.Fixed || vt.Fixed, vp.Bytes
+			p.fixed, p.bytes = vp.Fixed || vt.Fixed && !o.MustOnly, vp.Bytes
 			p.lead = !vp.Orphan
 			start := len(all)
 			for k, a := range vp.Members {

@@ -40,8 +40,8 @@ type Part struct {
 type Table struct {
 	ID       int32
 	Name     string
-	Replicas int // how many each partition shall have
-	Fixed    bool
+	Replicas int    // how many each partition shall have
+	Fixed    bool   // it isn't evened out; leaving nodes are relieved of it all the same
 	Parts    []Part // by partition index
 }
 
