@@ -65,6 +65,7 @@ type cluster struct {
 	cfg   config.Config
 	metas []*metaProc
 	reps  []*fakeReplica
+	mu    sync.RWMutex // of reps, which a test may add to
 	pool  *rpc.Pool
 	net   network
 }
@@ -291,6 +292,8 @@ func (c *cluster) whole(name string, n int) *layer2.QueryCfgResponse {
 }
 
 func (c *cluster) replica(a base.RPCAddress) *fakeReplica {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
 	i := slices.IndexFunc(c.reps, func(f *fakeReplica) bool { return f.addr == a })
 	if i < 0 {
 		return nil
@@ -328,7 +331,9 @@ func (c *cluster) addReplica() *fakeReplica {
 	l := listen(c.t, "127.0.0.1:0")
 	f := &fakeReplica{c: c, name: l.Addr().String(), confs: map[base.Gpid]layer2.PartitionConfiguration{}, stored: map[base.Gpid]metadata.ReplicaInfo{}, start: 1}
 	f.addr, _ = base.ParseAddr(f.name)
+	c.mu.Lock()
 	c.reps = append(c.reps, f)
+	c.mu.Unlock()
 	f.begin(l)
 	c.t.Cleanup(f.kill)
 	return f
