@@ -468,8 +468,10 @@ func (c *Core) trim() {
 	if n <= 0 {
 		return
 	}
-	// Entries that were handed out stay referenced by whoever applies them.
-	if n > 64 || n == int64(len(c.entries)) {
+	// Entries that were handed out stay referenced by whoever applies them. The window never
+	// holds on to more than it needs: that it moves only when half of it can go is for the cost
+	// of moving.
+	if 2*n >= int64(len(c.entries)) {
 		rest := copy(c.entries, c.entries[n:])
 		clear(c.entries[rest:])
 		c.entries = c.entries[:rest]

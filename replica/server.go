@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -82,7 +80,7 @@ func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
 	}
 	errs := make(chan error, 1)
 	go func() { errs <- s.Serve(l) }()
-	limitMemory(cfg)
+	s.limitMemory()
 	log.Infof("replica server %s of cluster %q listens", s.name, cfg.Cluster.Name)
 	select {
 	case <-ctx.Done():
@@ -94,18 +92,6 @@ func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
 		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer cancel()
 		return errors.Join(err, s.Close(c))
-	}
-}
-
-// workingMemory is what a server needs besides its caches: requests, windows, the log's
-// index, connections, and garbage not yet collected.
-const workingMemory = 200 << 20
-
-// limitMemory has the collector work harder before the process outgrows what its caches
-// were allowed, unless the environment says otherwise.
-func limitMemory(cfg config.Config) {
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(cfg.Storage.BlockCacheBytes + cfg.Storage.MemtablesBytes + workingMemory)
 	}
 }
 
@@ -122,6 +108,8 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	if err != nil || host == "" {
 		host = ap.Addr().String()
 	}
+	memory := cfg.MemoryOf(config.MachineMemory())
+	cfg.Replica.Memory, cfg.Storage.BlockCacheBytes, cfg.Storage.MemtablesBytes, cfg.RPC.MaxInFlightBytes = memory.Total, memory.Cache, memory.Memtables, memory.InFlight
 	s := &Server{cfg: cfg, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
 		pool: rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}), lease: newLease(cfg.FD.Lease.D()),
 		replicas: map[base.Gpid]*replica{}, opening: map[base.Gpid]bool{}, broken: map[base.Gpid]*dataDir{}, sync: make(chan struct{}, 1),

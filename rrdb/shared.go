@@ -1,6 +1,7 @@
 package rrdb
 
 import (
+	"cmp"
 	"io"
 	"runtime"
 	"sync"
@@ -50,13 +51,13 @@ func NewShared(o SharedOptions) *Shared {
 		o.Logger = silent()
 	}
 	s := &Shared{
-		cache:    pebble.NewCache(max(o.Storage.BlockCacheBytes, 1<<20)),
+		cache:    pebble.NewCache(max(cmp.Or(o.Storage.BlockCacheBytes, 256<<20), 1<<20)),
 		files:    pebble.NewFileCache(runtime.GOMAXPROCS(0), max(o.Storage.OpenFiles, 64)),
 		slots:    newCompactionSlots(o.Storage.Compactions),
 		sessions: newSessionTable(o.MaxScanSessions, o.ScanSessionAge, o.Now),
 		stop:     make(chan struct{}),
 	}
-	s.memory = newMemory(o.Storage.MemtablesBytes, s.cache, o.Logger)
+	s.memory = newMemory(cmp.Or(o.Storage.MemtablesBytes, 256<<20), s.cache, o.Logger)
 	s.done.Add(1)
 	go s.run()
 	if o.Storage.SweepInterval > 0 {

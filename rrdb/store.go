@@ -131,12 +131,16 @@ func Open(o Options) (_ *Store, err error) {
 		_ = s.closeFiles()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
+<<<<<<< HEAD
 	note, err := readNote(s.db)
 	if err != nil {
 		_ = s.closeFiles()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
 	s.note.Store(&note)
+=======
+	s.mem.engine.Store(s.db)
+>>>>>>> d04af74 (replica, rrdb: one memory budget a server; memtables shrink with the number of busy stores)
 	s.shared.memory.join(s)
 	s.failure.opened.Store(true)
 	return s, nil
@@ -251,6 +255,7 @@ func (s *Store) ApplyAll(ms []Mutation) error {
 		return fmt.Errorf("applying decree %d: %w", decree, err)
 	}
 	defer s.leave()
+	s.shared.memory.admit(s)
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
 	b := s.db.NewBatch()
@@ -385,7 +390,9 @@ func (s *Store) flushEarly() {
 		return
 	}
 	defer s.leave()
+	s.fillMemtable()
 	if _, err := s.db.AsyncFlush(); err != nil && !errors.Is(err, pebble.ErrClosed) {
+		s.mem.requested.Store(false)
 		s.log.WithError(err).Warn("early flush of a memtable failed")
 	}
 }

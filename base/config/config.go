@@ -35,7 +35,7 @@ type RPC struct {
 	MaxFrameBytes       int64    `toml:"max_frame_bytes" min:"65536" max:"2147483647" def:"67108864" doc:"Longest request or answer; a longer one closes its connection."`
 	MaxConnections      int      `toml:"max_connections" min:"1" def:"20000" doc:"Connections a server keeps open; above it new ones are closed at once."`
 	MaxConnectionsPerIP int      `toml:"max_connections_per_ip" def:"0" doc:"The same for one client address; 0 is no limit."`
-	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" def:"268435456" doc:"Memory of requests that are read and not yet answered; above it reading waits."`
+	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" def:"268435456" doc:"Memory of requests that are read and not yet answered; above it reading waits. A replica server takes at most 10 % of replica.memory_bytes."`
 	IdleTimeout         Duration `toml:"idle_timeout" def:"\"30m\"" doc:"A connection without traffic for that long is closed."`
 	HostPortOverThrift  bool     `toml:"host_port_over_thrift" def:"false" doc:"Fill the host_port (hp_*) fields in answers over the THFT framing. Published Go and Python clients, admin-cli and pegic can't decode them; only upstream's newest Go admin test and collector want them."`
 	HostPortOverRDSN    bool     `toml:"host_port_over_rdsn" def:"true" doc:"Fill the host_port (hp_*) fields in answers over the rDSN framing. C++ clients and shells of 2.6 need them; those of 2.5 and before can't decode them."`
@@ -73,6 +73,7 @@ type Replica struct {
 	Listen               string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on and to be known by."`
 	DataDirs             []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, each \"tag:path\" or a path alone; one a disk."`
 	Rack                 string   `toml:"rack" def:"\"\"" doc:"Where the server stands: replicas of a partition are put into different racks if there are any. Servers without one each count as a rack of their own."`
+	Memory               int64    `toml:"memory_bytes" def:"0" doc:"Memory of the server, all in all. Caches, memtables and requests in flight share it, and the collector works harder when it runs short. 0 is a quarter of the machine's, or of the control group's."`
 	MinReplicas          int      `toml:"mutation_2pc_min_replica_count" def:"0" doc:"A partition with fewer live members refuses writes; 0 is: 1 for tables of 1 or 2 replicas, otherwise a majority of the table's replica count."`
 	MaxWriteBytes        int64    `toml:"max_allowed_write_size" def:"1048576" unit:"bytes" doc:"Largest body of a write request; 0 is no limit."`
 	PrepareTimeout       Duration `toml:"prepare_timeout" def:"\"3s\"" doc:"A secondary that leaves a prepare unanswered for this long is removed from its group."`
@@ -109,9 +110,9 @@ type WAL struct {
 
 // Storage configures Pebble.
 type Storage struct {
-	BlockCacheBytes    int64    `toml:"block_cache_bytes" def:"268435456" doc:"Cache of data blocks, for all replicas of a server."`
+	BlockCacheBytes    int64    `toml:"block_cache_bytes" def:"0" doc:"Cache of data blocks, for all replicas of a server; 0 is 30 % of replica.memory_bytes."`
 	MemtableBytes      int64    `toml:"memtable_bytes" min:"65536" def:"16777216" doc:"Size at which one replica's memtable is flushed."`
-	MemtablesBytes     int64    `toml:"memtables_total_bytes" min:"65536" def:"268435456" doc:"Memory of all replicas' memtables together; above it the largest are flushed early."`
+	MemtablesBytes     int64    `toml:"memtables_total_bytes" def:"0" doc:"Memory of all replicas' memtables together; above it the largest are flushed early, far above it writes wait. 0 is 25 % of replica.memory_bytes."`
 	OpenFiles          int      `toml:"open_files" min:"16" def:"4096" doc:"Table files kept open, for all replicas of a server."`
 	Compactions        int      `toml:"compactions" min:"1" def:"2" doc:"Compactions that run at the same time, for all replicas of a server."`
 	MaxIterations      int      `toml:"max_iteration_count" min:"1" def:"1000" doc:"Rows that one page of a scan looks at."`

@@ -40,6 +40,9 @@ func (c *Config) validate(file string, data []byte) error {
 		return fail("replica.max_allowed_write_size", fmt.Sprintf("%d is more than rpc.max_frame_bytes, %d", c.Replica.MaxWriteBytes, c.RPC.MaxFrameBytes),
 			"raise rpc.max_frame_bytes above it")
 	}
+	if problem, fix := c.checkMemory(); problem != "" {
+		return fail("replica.memory_bytes", problem, fix)
+	}
 	for name, n := range map[string]int64{"read_capacity_unit_size": c.Replica.ReadUnit, "write_capacity_unit_size": c.Replica.WriteUnit} {
 		if n&(n-1) != 0 {
 			return fail("replica."+name, fmt.Sprintf("%d is no power of two", n), "write for example 4096")

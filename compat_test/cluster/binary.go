@@ -57,6 +57,7 @@ func Binary(tb testing.TB) string {
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "go", "build", "-o", built.path, "./cmd/pegasus")
 		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is shipped
 		if out, err := cmd.CombinedOutput(); err != nil {
 			built.err = fmt.Errorf("go build ./cmd/pegasus: %w\n%s", err, out)
 		}
