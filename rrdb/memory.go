@@ -171,11 +171,7 @@ func (m *memory) poke() {
 // Calm tells that Apply will not have to wait for a flush or a compaction, as far as that
 // can be told without asking the engine: it may be called from where nothing may wait.
 func (s *Store) Calm() bool {
-<<<<<<< HEAD
-	return !s.mem.crowded.Load() && s.mem.active.Load() < s.opts.Tuning.memtable(&s.opts.Storage)*3/2
-=======
 	return !s.mem.crowded.Load() && !s.shared.memory.full() && s.mem.active.Load() < s.memtableBytes()*3/2
->>>>>>> d04af74 (replica, rrdb: one memory budget a server; memtables shrink with the number of busy stores)
 }
 
 // balance measures what changed and asks for flushes if the budget is exceeded.

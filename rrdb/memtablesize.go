@@ -49,7 +49,9 @@ func (s *Store) sizeMemtable(held int64, short bool) {
 }
 
 // memtableBytes is the largest size of a memtable.
-func (s *Store) memtableBytes() int64 { return max(s.opts.Storage.MemtableBytes, smallestArena) }
+func (s *Store) memtableBytes() int64 {
+	return max(s.opts.Tuning.memtable(&s.opts.Storage), smallestArena)
+}
 
 // nextMemtable returns a power of two that holds so many bytes, or half of them if memory is
 // short, within the bounds of a memtable.

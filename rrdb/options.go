@@ -27,19 +27,8 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		Logger:             engineLog{s},
 		EventListener:      s.events(),
 
-<<<<<<< HEAD
 		DisableWAL:          true,
 		MaxManifestFileSize: 16 << 10, // a checkpoint copies it; it takes as much more as the list of files needs
-=======
-		DisableWAL:                  true,
-		MemTableSize:                uint64(s.memtableBytes()),
-		MemTableStopWritesThreshold: 4,
-
-		L0CompactionThreshold: 4,
-		L0StopWritesThreshold: 60,
-		LBaseMaxBytes:         64 << 20,
-		MaxManifestFileSize:   4 << 20, // a checkpoint copies it
->>>>>>> d04af74 (replica, rrdb: one memory budget a server; memtables shrink with the number of busy stores)
 
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, max(cfg.Compactions, 1) },
 	}

@@ -131,16 +131,13 @@ func Open(o Options) (_ *Store, err error) {
 		_ = s.closeFiles()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
-<<<<<<< HEAD
 	note, err := readNote(s.db)
 	if err != nil {
 		_ = s.closeFiles()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
 	s.note.Store(&note)
-=======
 	s.mem.engine.Store(s.db)
->>>>>>> d04af74 (replica, rrdb: one memory budget a server; memtables shrink with the number of busy stores)
 	s.shared.memory.join(s)
 	s.failure.opened.Store(true)
 	return s, nil
