@@ -57,6 +57,7 @@ func TestEnvs(t *testing.T) {
 		hint  string
 	}{ // the first ones as recorded from upstream
 		{"adm", set, []string{"replica.slow_query_threshold", "100"}, base.ErrOK, ""},
+		{"adm", set, []string{"user_specified_compaction", `{"ops":{}}`}, base.ErrInvalidParameters, "the value is not the JSON of operations: field ops can't be of type object: ERR_INVALID_PARAMETERS"},
 		{"adm", set, []string{"nosuch.env", "1"}, base.ErrInvalidParameters, "app_env 'nosuch.env' is not supported"},
 		{"adm", set, []string{"default_ttl", "86400", "rocksdb.checkpoint.reserve_min_count", "2"}, base.ErrOK, ""},
 		{"adm", set, []string{"manual_compact.once.trigger_time", "1"}, base.ErrOK, ""},

@@ -172,11 +172,14 @@ func (r *replica) pass(p passPlan) (rows int, err error) {
 					return payload, errChanged
 				}
 				o.Now = rrdb.ExpiryTime(time.Now())
-				if payload, n, err = st.Enforce(keys, o, r.overlay, payload); err != nil || p.repeated {
-					return payload, err
+				if !p.repeated {
+					note.Next, note.Done = next, next == nil
 				}
-				note.Next, note.Done = next, next == nil
-				return rrdb.AppendNote(payload, note), nil
+				payload = rrdb.AppendNote(payload, note) // first: see rrdb.Own
+				if payload, n, err = st.Enforce(keys, o, r.overlay, payload); err == nil && n == 0 && p.repeated {
+					return nil, nil
+				}
+				return payload, err
 			})
 			if err != nil {
 				return rows, err

@@ -40,6 +40,14 @@ func AppendNote(payload []byte, n Note) []byte {
 	return AppendOp(payload, Op{Key: noteKey, Value: append(v, n.Next...)})
 }
 
+// Own tells whether a mutation was made by the server for the table's rules, not for a client:
+// such begin with a note. They are not for other clusters, which have rules of their own.
+func Own(payload []byte) bool {
+	var op Op
+	r := NewOpReader(payload)
+	return r.Next(&op) && bytes.Equal(op.Key, noteKey)
+}
+
 func parseNote(b []byte) (Note, error) {
 	if len(b) < noteLen || b[0] != noteVersion || b[1] > 1 {
 		return Note{}, fmt.Errorf("note of a pass of %d bytes: %w", len(b), ErrCorrupt)

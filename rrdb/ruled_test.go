@@ -259,6 +259,14 @@ func TestNote(t *testing.T) {
 	if err != nil || sum.Rows != 1 {
 		t.Errorf("the note counts as a row: %+v %v", sum, err)
 	}
+	for _, c := range []struct {
+		payload []byte
+		own     bool
+	}{{nil, false}, {[]byte{0xff}, false}, {AppendOp(nil, Op{Key: rowKey("a", "b")}), false}, {AppendNote(nil, Note{}), true}, {AppendOp(AppendNote(nil, second), Op{Key: rowKey("a", "b")}), true}} {
+		if Own(c.payload) != c.own {
+			t.Errorf("mutation %x is the server's own: %t", c.payload, !c.own)
+		}
+	}
 	dir := path.Join("data", "copy")
 	if _, err := h.store.Checkpoint(dir); err != nil {
 		t.Fatal(err)

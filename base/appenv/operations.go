@@ -2,6 +2,7 @@ package appenv
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -84,7 +85,7 @@ func ParseOperations(value string) ([]Operation, error) {
 		}
 	}
 	if err := json.Unmarshal([]byte(value), &all); err != nil {
-		return nil, fmt.Errorf("the value is not the JSON of operations: %w: %w", base.ErrInvalidParameters, err)
+		return nil, fmt.Errorf("the value is not the JSON of operations: %s: %w", whatIsWrong(err), base.ErrInvalidParameters)
 	}
 	if all.Ops == nil {
 		return nil, fmt.Errorf("field ops is missing: %w", base.ErrInvalidParameters)
@@ -123,7 +124,7 @@ func parseOperation(kind, params string) (op Operation, err error) {
 		Value *uint32
 	}
 	if err := json.Unmarshal([]byte(params), &p); err != nil {
-		return op, fmt.Errorf("params %q: %w: %w", params, base.ErrInvalidParameters, err)
+		return op, fmt.Errorf("params %q: %s: %w", params, whatIsWrong(err), base.ErrInvalidParameters)
 	}
 	switch p.Type {
 	case "UTOT_FROM_NOW":
@@ -162,7 +163,7 @@ func parseRule(kind, params string) (r RowRule, err error) {
 		StopTTL   *uint32 `json:"stop_ttl"`
 	}
 	if err := json.Unmarshal([]byte(params), &p); err != nil {
-		return r, fmt.Errorf("params %q: %w: %w", params, base.ErrInvalidParameters, err)
+		return r, fmt.Errorf("params %q: %s: %w", params, whatIsWrong(err), base.ErrInvalidParameters)
 	}
 	if r.Kind == TTLRange {
 		if p.StartTTL == nil || p.StopTTL == nil {
@@ -185,6 +186,18 @@ func parseRule(kind, params string) (r RowRule, err error) {
 		return r, fmt.Errorf("params %q: match_type is not SMT_MATCH_ANYWHERE, SMT_MATCH_PREFIX or SMT_MATCH_POSTFIX: %w", params, base.ErrInvalidParameters)
 	}
 	return r, nil
+}
+
+// whatIsWrong tells of an error of json without naming Go's types.
+func whatIsWrong(err error) string {
+	var e *json.UnmarshalTypeError
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	if e.Field == "" {
+		return "it can't be of type " + e.Value
+	}
+	return fmt.Sprintf("field %s can't be of type %s", strings.ToLower(e.Field), e.Value)
 }
 
 func checkOperations(value string) string {
