@@ -219,6 +219,36 @@ func restartUnderLoad(t *testing.T, c *cluster.Cluster, cli func(args ...string)
 	defer cancel()
 	done := make(chan error, 1)
 	var count atomic.Int64
+	var down atomic.Pointer[string]
+	k := client.New(c.Metas(), client.Options{})
+	defer k.Close()
+	watched := make(chan int, 1)
+	go func() {
+		looks := 0
+		for ; ctx.Err() == nil; looks++ {
+			q, err := k.Admin().QueryConfig(ctx, "temp")
+			select {
+			case <-ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+			if err != nil {
+				continue
+			}
+			for i := range q.Partitions {
+				p := &q.Partitions[i]
+				live := 0
+				for _, a := range append(p.Secondaries, p.Primary) {
+					if d := down.Load(); a != 0 && (d == nil || a.String() != *d) {
+						live++
+					}
+				}
+				if live < 2 {
+					t.Errorf("partition %v has %d living members", p.Pid, live)
+				}
+			}
+		}
+		watched <- looks
+	}()
 	go func() {
 		for ctx.Err() == nil {
 			for _, name := range names {
@@ -226,6 +256,8 @@ func restartUnderLoad(t *testing.T, c *cluster.Cluster, cli func(args ...string)
 				if _, err := os.Stat(ask + ".ask"); err != nil {
 					continue
 				}
+				addr := c.Addr(name)
+				down.Store(&addr)
 				err := errors.Join(os.Remove(ask+".ask"), c.Signal(name, syscall.SIGTERM), cluster.Poll(30*time.Second, func() error {
 					if c.Alive(name) {
 						return fmt.Errorf("%s doesn't stop", name)
@@ -253,6 +285,9 @@ func restartUnderLoad(t *testing.T, c *cluster.Cluster, cli func(args ...string)
 	cancel()
 	if err != nil {
 		t.Fatalf("restart: %v", err)
+	}
+	if n := <-watched; n < 10 {
+		t.Errorf("the members were looked at only %d times", n)
 	}
 	if err := <-done; err != nil || int(count.Load()) != len(names) {
 		t.Errorf("%d restarts: %v", count.Load(), err)

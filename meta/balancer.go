@@ -36,6 +36,8 @@ type balancer struct {
 	stuck    []string
 	last     balanceCounts // of the last plan
 	runs     int64         // that have ended
+	done     int64         // moves, since the leader began
+	failed   int64
 	waits    string
 }
 
@@ -106,6 +108,7 @@ func (l *leader) land() {
 		case gone:
 		case ok:
 			b.hopeless = 0
+			b.done++
 			if b.run != nil {
 				b.run.done++
 				b.run.bytes += f.move.Bytes
@@ -113,6 +116,7 @@ func (l *leader) land() {
 			l.note(g, fmt.Sprintf("moved: %s, in %v", describe(&f.move), took), f.move.Why)
 			l.log.Infof("partition %v: %s in %v: %s", g, describe(&f.move), took, f.move.Why)
 		default:
+			b.failed++
 			if b.run != nil {
 				b.run.failed++
 			}

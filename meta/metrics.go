@@ -35,6 +35,10 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 	}
 	l.mu.Lock()
 	nodes, unsure := l.det.Nodes(), len(l.unsure)
+	e.Set(metrics.BalanceWaiting, int64(len(l.bal.queue)))
+	e.Set(metrics.BalanceRunning, int64(len(l.bal.flights)))
+	e.Set(metrics.BalanceDone, l.bal.done)
+	e.Set(metrics.BalanceFailed, l.bal.failed)
 	l.mu.Unlock()
 	alive := int64(0)
 	for _, n := range nodes {

@@ -47,6 +47,10 @@ var (
 	TableCount         = def(Server, "table_count", Gauge, "tables", "Available tables (leading meta).")
 	UnplannedWork      = def(Server, "meta_pending_partitions", Gauge, "partitions", "Partitions that may not be in order and are looked at (leading meta).")
 	ServerDisconnected = def(Server, "replica_server_disconnections", Counter, "disconnections", "Replica servers declared dead since this meta leads.")
+	BalanceWaiting     = def(Server, "balance_moves_waiting", Gauge, "moves", "Moves of replicas and primaries that are planned and not begun (leading meta).")
+	BalanceRunning     = def(Server, "balance_moves_running", Gauge, "moves", "Moves of replicas and primaries that are under way (leading meta).")
+	BalanceDone        = def(Server, "balance_moves_done", Counter, "moves", "Moves that were made since this meta leads.")
+	BalanceFailed      = def(Server, "balance_moves_failed", Counter, "moves", "Moves that were given up since this meta leads.")
 )
 
 // Of replica servers.
