@@ -3,10 +3,12 @@ package wal
 import "time"
 
 // The operating system makes who writes wait when its disk is behind. Then callers have
-// better things to do: after a Kick that took slowKick, the writer goroutine writes for a while.
+// better things to do: after a Kick that took slowKick or longer, the writer goroutine writes
+// for slowTimes as long, up to slowMost. Less than slowKick may be the processor's doing.
 const (
-	slowKick  = 2 * time.Millisecond
-	slowPause = time.Second
+	slowKick  = 4 * time.Millisecond
+	slowTimes = 20
+	slowMost  = 2 * time.Second
 )
 
 // Handing a batch to the writer goroutine costs two switches between goroutines. Where
@@ -46,8 +48,8 @@ func (l *Log) Kick() {
 	l.mu.Lock()
 	l.busy = false
 	l.kicked = items
-	if now := time.Now(); now.Sub(start) > slowKick {
-		l.slowUntil = now.Add(slowPause)
+	if now := time.Now(); now.Sub(start) >= slowKick {
+		l.slowUntil = now.Add(min(slowTimes*now.Sub(start), slowMost))
 	}
 	more := len(l.queue) > 0 || l.job != nil || l.idle || l.closing
 	l.mu.Unlock()
