@@ -23,7 +23,8 @@ const (
 )
 
 func (s *suite) run(cases []string) error {
-	known := map[string]func() error{"cpu": s.cpu, "sync": s.sync, "partitions": s.partitions, "idle": s.idle, "mixed": s.mixed}
+	known := map[string]func() error{"cpu": s.cpu, "sync": s.sync, "partitions": s.partitions, "idle": s.idle, "mixed": s.mixed,
+		"allocations": s.allocations, "cost": s.cost}
 	for _, c := range cases {
 		f := known[c]
 		if f == nil {
@@ -39,7 +40,7 @@ func (s *suite) run(cases []string) error {
 // with runs f on a cluster that holds all rows.
 func (s *suite) with(partitions int, config string, f func(*cluster) error) error {
 	s.clusters++
-	c, err := startCluster(s.bin, filepath.Join(s.dir, fmt.Sprint(s.clusters)), s.port, partitions, config)
+	c, err := startCluster(s.bin, filepath.Join(s.dir, fmt.Sprint(s.clusters)), s.port, partitions, 3, config)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ const table = "bench"
 
 // startCluster starts a onebox with one table, whose servers begin from the sections in
 // config.
-func startCluster(bin, dir string, port, partitions int, config string) (*cluster, error) {
+func startCluster(bin, dir string, port, partitions, replicas int, config string) (*cluster, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func startCluster(bin, dir string, port, partitions int, config string) (*cluste
 	defer log.Close()
 	c := &cluster{bin: bin, dir: dir, meta: fmt.Sprintf("127.0.0.1:%d", port)}
 	c.cmd = exec.Command(bin, "onebox", "--dir", dir, "--port", strconv.Itoa(port), "--config", base,
-		"--tables", fmt.Sprintf("%s:%d", table, partitions))
+		"--tables", fmt.Sprintf("%s:%d:%d", table, partitions, replicas))
 	c.cmd.Stderr = log
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {

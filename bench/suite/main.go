@@ -86,13 +86,31 @@ func (r *results) print() {
 	}
 }
 
+// verdict prints the figures that have a bound once more, by themselves.
+func (r *results) verdict() {
+	fmt.Printf("\nmust hold: %-36s %12s %s\n", "", "median", "bound")
+	for _, f := range r.Figures {
+		if f.Bound == 0 {
+			continue
+		}
+		sign, verdict := "<=", "MISSED"
+		if f.AtLeast {
+			sign = ">="
+		}
+		if f.kept() {
+			verdict = "met"
+		}
+		fmt.Printf("  %-44s %12.4g %s %g %s: %s\n", f.Name, f.Median, sign, f.Bound, f.Unit, verdict)
+	}
+}
+
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "floor-server" {
 		fail(serveFloor())
 		return
 	}
 	var s suite
-	only := flag.String("only", "cpu,sync,partitions,idle,mixed", "cases to run, separated by commas")
+	only := flag.String("only", "allocations,cpu,mixed,sync,partitions,idle", "cases to run, separated by commas; there is also cost")
 	out := flag.String("json", "", "file for the figures")
 	flag.StringVar(&s.bin, "bin", "bin/pegasus", "the program to measure")
 	flag.IntVar(&s.port, "port", 35601, "first port of the clusters")
@@ -107,6 +125,7 @@ func main() {
 	fail(err)
 	s.res.finish()
 	s.res.print()
+	s.res.verdict()
 	if *out != "" {
 		data, err := json.MarshalIndent(&s.res, "", "  ")
 		fail(err)
