@@ -39,6 +39,7 @@ type Server struct {
 	send   *checkpoints
 	delays *delays
 
+	heavy               heavy
 	abnormal            *abnormal
 	passRead, passWrite *rate.Limiter // of all passes
 	retuning            atomic.Bool
@@ -81,6 +82,7 @@ func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
 	errs := make(chan error, 1)
 	go func() { errs <- s.Serve(l) }()
 	s.limitMemory()
+	s.spawn(func() { s.heavy.spareLoop(s.halt) })
 	log.Infof("replica server %s of cluster %q listens", s.name, cfg.Cluster.Name)
 	select {
 	case <-ctx.Done():
@@ -123,7 +125,8 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.abnormal = newAbnormal(cfg.Replica)
 	s.units = newUnitShift(cfg.Replica)
 	s.passRead, s.passWrite = passLimit(cfg.Storage.SweepBytes), passLimit(cfg.Storage.RulesBytes)
-	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log})
+	s.heavy.began = make(chan struct{}, 1)
+	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log, OnHeavy: s.heavy.changed})
 	if err := s.openDirs(); err != nil {
 		s.stop()
 		s.closeDirs()

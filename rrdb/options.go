@@ -2,12 +2,15 @@ package rrdb
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
+
+	"pegasus/base"
 )
 
 // filterBitsPerKey costs 1.25 bytes a hash key and lets about 1 % of the tables without
@@ -33,6 +36,7 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, max(cfg.Compactions, 1) },
 	}
 	s.opts.Tuning.apply(o, &cfg)
+	o.MemTableSize -= stagger(o.MemTableSize, s.opts.Gpid, s.opts.Server)
 	o.Experimental.CompactionScheduler = s.slots
 	if n := cfg.SeparateValues; n > 0 {
 		o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return separation(n) }
@@ -59,6 +63,16 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 	return o
 }
 
+// stagger returns what to take off a memtable's size, up to a quarter: partitions of a table
+// fill theirs at the same rate, and flushes that all came at the same time, on all servers,
+// would hold up requests.
+func stagger(size uint64, g base.Gpid, server string) uint64 {
+	const steps = 16
+	h := fnv.New32a()
+	fmt.Fprint(h, g, server)
+	return size / 4 * uint64(h.Sum32()%steps) / steps
+}
+
 // separation puts values of at least size bytes into files of their own, which compactions
 // of the tables that refer to them don't rewrite. Files of which a fifth is garbage are
 // written anew: that is what the separation may cost in space.
@@ -73,8 +87,14 @@ func (s *Store) events() *pebble.EventListener {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
 		},
-		FlushBegin: func(pebble.FlushInfo) { s.shared.memory.flushBegan(s) },
+		CompactionBegin: func(pebble.CompactionInfo) { s.shared.heavy(1) },
+		CompactionEnd:   func(pebble.CompactionInfo) { s.shared.heavy(-1) },
+		FlushBegin: func(pebble.FlushInfo) {
+			s.shared.heavy(1)
+			s.shared.memory.flushBegan(s)
+		},
 		FlushEnd: func(pebble.FlushInfo) {
+			s.shared.heavy(-1)
 			s.durable.stale.Store(true)
 			s.shared.memory.flushEnded(s)
 		},

@@ -20,6 +20,9 @@ type SharedOptions struct {
 	ScanSessionAge  time.Duration    // a session unused for that long goes. 0 is 5 minutes
 	Logger          *logrus.Entry    // nil is silence
 	Now             func() time.Time // nil is time.Now
+	// OnHeavy is told of flushes and compactions that begin (1) and end (-1), with locks
+	// held; it must not wait for anything. It may be nil.
+	OnHeavy func(by int64)
 }
 
 // Shared is what all stores of a server have in common. Close it after the stores.
@@ -30,6 +33,7 @@ type Shared struct {
 	memory   *memory
 	sessions *sessionTable
 	swept    sweepCounts
+	heavy    func(by int64)
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -56,6 +60,10 @@ func NewShared(o SharedOptions) *Shared {
 		slots:    newCompactionSlots(o.Storage.Compactions),
 		sessions: newSessionTable(o.MaxScanSessions, o.ScanSessionAge, o.Now),
 		stop:     make(chan struct{}),
+		heavy:    o.OnHeavy,
+	}
+	if s.heavy == nil {
+		s.heavy = func(int64) {}
 	}
 	s.memory = newMemory(cmp.Or(o.Storage.MemtablesBytes, 256<<20), s.cache, o.Logger)
 	s.done.Add(1)
