@@ -74,7 +74,7 @@ func (e *Env) MetaStatus(ctx context.Context, metas []string) error {
 	fmt.Fprintf(e.Out, "%d members, %d of them answer, %d are a majority\n", len(members), alive, len(members)/2+1)
 	switch {
 	case leader != nil && leader.Restored:
-		fmt.Fprintln(e.Out, "the state comes from a backup: no configuration changes until `pegasus recover` has asked the replica servers")
+		fmt.Fprintln(e.Out, "the state comes from a backup or from a quorum that was made anew, and may be old: no configuration changes until `pegasus recover` has asked the replica servers")
 	case len(quorums) > 1:
 		fmt.Fprintln(e.Out, "they are not of one quorum: one has the data of another cluster, or of before a quorum was made anew")
 	case leader == nil && alive < len(members)/2+1:

@@ -20,6 +20,7 @@ import (
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
+	"pegasus/gen/replicaadmin"
 	"pegasus/rpc"
 )
 
@@ -321,6 +322,7 @@ type fakeReplica struct {
 	acked     time.Time
 	confs     map[base.Gpid]layer2.PartitionConfiguration
 	stored    map[base.Gpid]metadata.ReplicaInfo
+	infos     map[int32]layer2.AppInfo // of tables that it was told of
 	gc        []base.Gpid
 	proposals []metaadmin.ConfigurationUpdateRequest
 	updates   chan metaadmin.ConfigurationUpdateRequest
@@ -329,7 +331,7 @@ type fakeReplica struct {
 func (c *cluster) addReplica() *fakeReplica {
 	c.t.Helper()
 	l := listen(c.t, "127.0.0.1:0")
-	f := &fakeReplica{c: c, name: l.Addr().String(), confs: map[base.Gpid]layer2.PartitionConfiguration{}, stored: map[base.Gpid]metadata.ReplicaInfo{}, start: 1}
+	f := &fakeReplica{c: c, name: l.Addr().String(), confs: map[base.Gpid]layer2.PartitionConfiguration{}, stored: map[base.Gpid]metadata.ReplicaInfo{}, infos: map[int32]layer2.AppInfo{}, start: 1}
 	f.addr, _ = base.ParseAddr(f.name)
 	c.mu.Lock()
 	c.reps = append(c.reps, f)
@@ -346,6 +348,24 @@ func (f *fakeReplica) begin(l net.Listener) {
 	}
 	mux := rpc.NewMux(nil)
 	mux.HandleFunc(codeProposal, f.onProposal)
+	mux.HandleFunc("RPC_QUERY_APP_INFO", func(r *rpc.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		a := &metaadmin.QueryAppInfoResponse{Err: base.ErrOK}
+		for _, i := range f.infos {
+			a.Apps = append(a.Apps, i)
+		}
+		r.Reply(a)
+	})
+	mux.HandleFunc("RPC_QUERY_REPLICA_INFO", func(r *rpc.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		a := &replicaadmin.QueryReplicaInfoResponse{Err: base.ErrOK}
+		for _, i := range f.stored {
+			a.Replicas = append(a.Replicas, i)
+		}
+		r.Reply(a)
+	})
 	f.srv = rpc.NewServer(config.RPC{}, mux, nil, nil)
 	f.pool = rpc.NewPool(rpc.PoolOptions{StallTimeout: time.Second})
 	f.ctx, f.stop = context.WithCancel(context.Background())
@@ -535,6 +555,7 @@ func (f *fakeReplica) onProposal(req *rpc.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.proposals = append(f.proposals, p)
+	f.infos[p.Info.AppId] = p.Info
 	if f.lazy {
 		return
 	}

@@ -138,7 +138,7 @@ func (s *Server) takeOver() (*leader, error) {
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
 	s.fsm.read(func(st *state.State) {
 		if st.Restored() {
-			l.log.Warn("the state comes from a backup: no configuration changes until `pegasus recover` has asked the replica servers")
+			l.log.Warn("the state comes from a backup or from a quorum that was made anew, and may be old: no configuration changes until `pegasus recover` has asked the replica servers")
 		}
 	})
 	l.verified.Store(-int64(time.Hour))

@@ -23,7 +23,8 @@ import (
 // How long a change of the quorum waits for things.
 const (
 	statusWait  = 2 * time.Second // for a meta's word about itself
-	joinWait    = time.Minute     // for a new meta to hold what the leader has
+	statusPause = 100 * time.Millisecond
+	joinWait    = time.Minute // for a new meta to hold what the leader has
 	memberWait  = 10 * time.Second
 	outsideTick = time.Second
 )
@@ -81,19 +82,28 @@ func wireMembers(servers []raft.Server) (list []metaquorum.QuorumMember) {
 	return list
 }
 
-// askStatus asks another meta for its word about itself.
+// askStatus asks another meta for its word about itself. One that was just started may be
+// believed to be away for a moment yet, so a failure is tried again.
 func (s *Server) askStatus(ctx context.Context, addr string) (*metaquorum.QuorumStatusResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusWait)
 	defer cancel()
-	var r metaquorum.QuorumStatusResponse
-	err := s.pool.Call(ctx, addr, rpc.Outgoing{Code: "RPC_CM_QUORUM_STATUS", Arg: &metaquorum.QuorumStatusRequest{}, From: s.self}, &r)
-	if err == nil && r.Err != base.ErrOK {
-		err = r.Err
+	for {
+		var r metaquorum.QuorumStatusResponse
+		err := s.pool.Call(ctx, addr, rpc.Outgoing{Code: "RPC_CM_QUORUM_STATUS", Arg: &metaquorum.QuorumStatusRequest{}, From: s.self}, &r)
+		if err == nil && r.Err != base.ErrOK {
+			err = r.Err
+		}
+		if err == nil {
+			return &r, nil
+		}
+		pause := time.NewTimer(statusPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil, fmt.Errorf("ask meta server %s: %w", addr, err)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("ask meta server %s: %w", addr, err)
-	}
-	return &r, nil
 }
 
 // living returns the voters that answer and belong to this quorum, this server included.

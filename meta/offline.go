@@ -30,7 +30,8 @@ type Revived struct {
 
 // RecoverQuorum makes the server whose data directory dir is the only member of a new
 // quorum, with all that its log has. It is for a quorum that lost its majority for good: what
-// only the lost members had is gone, and they may never come back with their data.
+// only the lost members had is gone, and they may never come back with their data. As after
+// RestoreBackup no configuration changes before the replica servers were asked.
 func RecoverQuorum(dir string, log *logrus.Entry) (*Revived, error) {
 	o, found, err := readOwner(dir)
 	if err != nil {
@@ -139,7 +140,7 @@ type revivingFSM struct {
 // Snapshot encodes the State as that of the new quorum.
 func (f *revivingFSM) Snapshot() (raft.FSMSnapshot, error) {
 	f.mu.Lock()
-	f.st.Reborn(f.quorum, false)
+	f.st.Reborn(f.quorum, true) // the last changes may be lost
 	f.mu.Unlock()
 	return f.fsm.Snapshot()
 }

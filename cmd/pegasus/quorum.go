@@ -104,8 +104,8 @@ func recoverQuorumCmd() *cobra.Command {
 	c := &cobra.Command{Use: "recover-quorum", Short: "Make one meta server the only member, when a majority of the quorum is lost for good", Args: wantArgs(0, 0),
 		Long: "Make the meta server of a data directory the only member of a new quorum, with all that its log has.\n\n" +
 			"It is for a quorum that lost its majority for good. Stop all meta servers; of those that are left take the one whose last\n" +
-			"entry is the highest (`pegasus meta status` shows it while they run). What only the lost ones had is gone. The others\n" +
-			"may not come back with their data: empty their directories, start them with --join, and run `pegasus meta add`.",
+			"entry is the highest (`pegasus meta status` shows it while they run). What only the lost ones had is gone, so that\n" +
+			"`pegasus recover` has to ask the replica servers before any configuration changes. The others may not come back with their data: empty their directories, start them with --join, and run `pegasus meta add`.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load()
 			if err != nil {
@@ -128,5 +128,5 @@ func recoverQuorumCmd() *cobra.Command {
 
 func sayFormer(w io.Writer, r *meta.Revived) {
 	cli.MetaRevived(w, "as its log has them", r.Cluster, r.Server, r.Tables, r.Index, r.Term,
-		"the quorum was ["+strings.Join(r.Former, " ")+"]; start this server, empty the directories of the others, start them with --join, and run `pegasus meta add`")
+		"the quorum was ["+strings.Join(r.Former, " ")+"]; start this server, and run `pegasus recover`: the replica servers know what changed last; then empty the directories of the others, start them with --join, and run `pegasus meta add`")
 }

@@ -158,7 +158,8 @@ type State struct {
 	// quorum tells this quorum's log from that of any other, also of a cluster with the
 	// same name; "" in data of before there was one.
 	quorum string
-	// restored: this comes from a backup, and what it says of partitions may be long past.
+	// restored: this comes from a backup, or from a quorum that lost its majority, and what it
+	// says of partitions may be past.
 	restored bool
 	level    Level
 	lastID   int32
@@ -180,12 +181,12 @@ func (s *State) Cluster() string { return s.cluster }
 // Quorum returns what tells this quorum's log from any other, "" before the Init command.
 func (s *State) Quorum() string { return s.quorum }
 
-// Restored tells whether the State comes from a backup and wasn't compared with the replica
-// servers since (Recover does).
+// Restored tells whether the State comes from a backup, or from a quorum that lost its
+// majority, and wasn't compared with the replica servers since (Recover does).
 func (s *State) Restored() bool { return s.restored }
 
-// Reborn makes the State the beginning of another quorum's log. If it comes from a backup,
-// restored, no configuration changes until a Recover. It is called before any server has it.
+// Reborn makes the State the beginning of another quorum's log. If what it
+// says of partitions may be past, restored, no configuration changes until a Recover. It is called before any server has it.
 func (s *State) Reborn(quorum string, restored bool) {
 	s.quorum = quorum
 	s.restored = s.restored || restored
