@@ -23,7 +23,11 @@ import (
 // taken before, with two members and no copy, during the copy, and after.
 func learn(ctx context.Context, o Options) error {
 	o.Replicas = 3
-	w, err := newWorld(ctx, o, func(*config.Config) {})
+	w, err := newWorld(ctx, o, func(c *config.Config) {
+		if o.LearnRate > 0 {
+			c.Replica.LearnRate = o.LearnRate
+		}
+	})
 	if err != nil {
 		return err
 	}
@@ -38,7 +42,7 @@ func learn(ctx context.Context, o Options) error {
 	}
 	w.tell("%d rows of %d bytes are there", f.rows, fillValue)
 	t.run(f.run)
-	rest(ctx, 5*time.Second)
+	rest(ctx, 15*time.Second) // what was filled is compacted
 	before := f.window(ctx, o.Duration)
 	w.tell("before:             %v", before)
 

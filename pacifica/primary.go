@@ -125,21 +125,28 @@ func (c *Core) anyJoining() bool {
 // fill sends p what it lacks, as far as the bound on what is under way permits.
 func (c *Core) fill(p *peer) {
 	for !p.snapshot && p.next <= c.last() && p.sentBytes < 4*c.opt.MaxSendBytes {
-		if !c.send(p) {
+		if c.paced(p) || !c.send(p) {
 			return
 		}
 	}
 }
 
-// send sends p one message: the next entries, or none if it has them all. It reports
-// whether entries were sent.
+// paced tells whether what p lacks must wait. Commits wait for who is joining, so that one
+// never does.
+func (c *Core) paced(p *peer) bool {
+	return c.opt.Pacer != nil && p.learner && !p.joining && p.next < c.first && !c.opt.Pacer.Ready()
+}
+
+// send sends p one message: the next entries, or none if it has them all, or they must wait.
+// It reports whether entries were sent.
 func (c *Core) send(p *peer) bool {
 	m := Message{Type: MsgPrepare, From: c.opt.Self, To: p.id, Ballot: c.ballot, Role: Secondary, Base: c.base, Prev: p.next - 1,
 		Commit: c.committed, Last: c.last()}
 	if p.learner {
 		m.Role, m.Signature = Learner, p.signature
 	}
-	if !p.snapshot && p.next <= c.last() {
+	if !p.snapshot && p.next <= c.last() && !c.paced(p) {
+		old := p.next < c.first
 		es, err := c.collect(p.next)
 		if err != nil {
 			c.lacking(p)
@@ -149,6 +156,9 @@ func (c *Core) send(p *peer) bool {
 		n := int64(0)
 		for i := range es {
 			n += int64(len(es[i].Payload)) + 64
+		}
+		if old && p.learner && c.opt.Pacer != nil {
+			c.opt.Pacer.Sent(n)
 		}
 		p.next += int64(len(es))
 		p.sent = append(p.sent, sentRange{p.next - 1, n})
@@ -292,6 +302,8 @@ func (c *Core) tickPrimary() {
 			if p.unsent > 0 {
 				c.send(p)
 			}
+		} else if p.learner && c.opt.Pacer != nil {
+			c.fill(p)
 		}
 	}
 }

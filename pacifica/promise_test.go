@@ -137,3 +137,51 @@ func TestStrangersAreIgnored(t *testing.T) {
 		}
 	}
 }
+
+// budget is a Pacer with so much left.
+type budget struct{ left, sent int64 }
+
+func (b *budget) Ready() bool  { return b.left > 0 }
+func (b *budget) Sent(n int64) { b.left -= n; b.sent += n }
+
+// TestLearnerIsPaced: a learner that is far behind gets no more than the pacer lets it, and
+// hears of its primary meanwhile; a member that is as far behind is not slowed down.
+func TestLearnerIsPaced(t *testing.T) {
+	a, b, c := group(t)
+	pace := new(budget)
+	a.Core.opt.Pacer = pace
+	a.Core.opt.MaxSendBytes = 300
+	big := string(make([]byte, 200))
+	for range 90 {
+		a.propose(big)
+		settle(a, b, c)
+	}
+	tick(4, a, b, c)
+	if c.Committed() != 90 || pace.sent != 0 {
+		t.Fatalf("a member is slowed down: %v, %d bytes", c.Core, pace.sent)
+	}
+	d := newNode(t, 4)
+	if err := a.AddLearner(4); err != nil {
+		t.Fatal(err)
+	}
+	tick(a.Core.opt.LearnTicks*2, a, b, c, d)
+	if d.Status() != Learner || d.Last() != 0 || pace.sent != 0 {
+		t.Fatalf("without a budget: %v, %d bytes", d.Core, pace.sent)
+	}
+	for last := int64(0); d.Status() != Secondary; last = d.Last() {
+		pace.left = 1000
+		tick(1, a, b, c, d)
+		if got := d.Last() - last; got > 8 && d.Last() < 60 {
+			t.Fatalf("%d entries in a tick for 1000 bytes", got)
+		}
+		if p := a.Pending(); p != nil {
+			a.Configure(p.Config)
+			settle(a, b, c, d)
+		} else if d.Last() == last {
+			t.Fatalf("no progress from %d: %v", last, d.Core)
+		}
+	}
+	if d.Last() != 90 || pace.sent < 5000 {
+		t.Errorf("%v; %d bytes were paced", d.Core, pace.sent)
+	}
+}

@@ -203,10 +203,21 @@ type LogReader interface {
 	Entries(from, to, maxBytes int64) ([]Entry, error)
 }
 
+// Pacer bounds what learners that are far behind are sent, so that it isn't felt by clients.
+type Pacer interface {
+	// Ready tells whether more may be sent now. It is asked again each tick, and when a learner
+	// has acknowledged something.
+	Ready() bool
+	// Sent tells of so many bytes.
+	Sent(bytes int64)
+}
+
 // Options configure a Core. Times are counted in ticks.
 type Options struct {
 	Self NodeID
 	Log  LogReader
+	// Pacer, if there is one, is asked before a learner is sent entries that left the window.
+	Pacer Pacer
 	// MaxInFlight is how many decrees may be between prepare and commit.
 	MaxInFlight int64
 	// MaxSendBytes bounds the payload of one message and, four times that, of what is

@@ -39,6 +39,9 @@ const (
 	pinAfterDone = 30 * time.Second
 )
 
+// learnBurst is what the rate for learning lets through at once, in bytes.
+const learnBurst = 1 << 20
+
 // manifest names what a checkpoint consists of.
 type manifest struct {
 	ID     string         `json:"id"`
@@ -88,7 +91,7 @@ type sumKey struct {
 const manySums = 100_000
 
 func newCheckpoints(s *Server) *checkpoints {
-	return &checkpoints{srv: s, limiter: rate.NewLimiter(learnLimit(s.cfg.Replica.LearnRate), 1<<20), open: map[string]*checkpoint{},
+	return &checkpoints{srv: s, limiter: rate.NewLimiter(learnLimit(s.cfg.Replica.LearnRate), learnBurst), open: map[string]*checkpoint{},
 		sums: map[sumKey]uint32{}}
 }
 

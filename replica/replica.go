@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/time/rate"
 
 	"pegasus/base"
 	"pegasus/gen/layer2"
@@ -176,7 +177,7 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (_ *re
 	r.applied = store.LastApplied()
 	c := s.cfg.Replica
 	ticks := func(d time.Duration) int { return max(1, int(d/tick)) }
-	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log(), g}, MaxInFlight: int64(max(1, c.MaxMutations)),
+	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log(), g}, Pacer: pacer{s.send.limiter}, MaxInFlight: int64(max(1, c.MaxMutations)),
 		MaxSendBytes: 1 << 20, HeartbeatTicks: ticks(c.CommitInterval.D()), ResendTicks: 5, EjectTicks: ticks(c.PrepareTimeout.D()),
 		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
 	r.core.Witness(store.LastTimestamp())
@@ -286,6 +287,20 @@ func (r *replica) replay() ([]pacifica.Entry, error) {
 		from += int64(len(es))
 	}
 	return prepared, nil
+}
+
+// pacer bounds what learners are sent from the log by what is left of the rate for learning.
+type pacer struct{ limiter *rate.Limiter }
+
+// Ready implements pacifica.Pacer.
+func (p pacer) Ready() bool { return p.limiter.Limit() == rate.Inf || p.limiter.Tokens() > 0 }
+
+// Sent implements pacifica.Pacer.
+func (p pacer) Sent(n int64) {
+	// More than there is: what is missing must come together before more is sent.
+	for now := time.Now(); n > 0; n -= learnBurst {
+		p.limiter.ReserveN(now, int(min(n, learnBurst)))
+	}
 }
 
 // logReader gives a core what left its window.
