@@ -51,6 +51,7 @@ type leader struct {
 	stored   map[base.RPCAddress]map[base.Gpid]cure.Replica
 	compacts map[base.RPCAddress]compacts // what nodes said of manual compactions
 	reported map[base.RPCAddress]bool     // nodes that said what they store, since they live
+	holds    map[base.RPCAddress]bool     // nodes that said that they store something
 	// unfit are the partitions of which a node is a member and has no usable replica.
 	unfit   map[base.RPCAddress]map[base.Gpid]bool
 	probing map[base.RPCAddress]bool
@@ -127,6 +128,7 @@ func (s *Server) takeOver() (*leader, error) {
 		unsure:   map[base.Gpid]struct{}{},
 		stored:   map[base.RPCAddress]map[base.Gpid]cure.Replica{},
 		compacts: map[base.RPCAddress]compacts{},
+		holds:    map[base.RPCAddress]bool{},
 		reported: map[base.RPCAddress]bool{}, unfit: map[base.RPCAddress]map[base.Gpid]bool{},
 		probing: map[base.RPCAddress]bool{},
 		deposed: map[base.Gpid]deposed{},
@@ -156,6 +158,9 @@ func (s *Server) takeOver() (*leader, error) {
 	}
 	l.wg.Go(l.verify)
 	l.wg.Go(l.watch)
+	if len(s.defaults) > 0 {
+		l.wg.Go(func() { l.makeDefaults(s.defaults) })
+	}
 	l.wg.Go(func() { l.changes.run(l) })
 	return l, nil
 }

@@ -42,6 +42,7 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 	c.takeReport(node, q)
 	first := !c.reported[node]
 	c.reported[node] = true
+	c.holds[node] = len(q.StoredReplicas.V) > 0
 	stored, unfit := map[base.Gpid]cure.Replica{}, map[base.Gpid]bool{}
 	usable := make(map[base.Gpid]bool, len(q.StoredReplicas.V))
 	for _, rep := range q.StoredReplicas.V {

@@ -18,6 +18,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/meta/cure"
 	"pegasus/meta/raftrpc"
+	"pegasus/meta/state"
 	"pegasus/remotecmd"
 	"pegasus/rpc"
 )
@@ -51,6 +52,7 @@ type Server struct {
 	quorum    *quorum
 	cureOpts  cure.Options
 	knobs     *knobs
+	defaults  []state.CreateTable // meta.default_tables
 
 	addrs    sync.Map               // packed addresses of metas, by name
 	identity atomic.Pointer[string] // see quorumID
@@ -97,6 +99,9 @@ func New(opts Options) (*Server, error) {
 		if _, err := base.ParseAddr(m); err != nil {
 			return nil, fmt.Errorf("cluster.meta_servers: %w", err)
 		}
+	}
+	if s.defaults, err = defaultTables(&cfg); err != nil {
+		return nil, err
 	}
 	s.cureOpts = cure.Defaults()
 	s.cureOpts.MinMembers = s.minMembers

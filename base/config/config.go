@@ -46,6 +46,7 @@ type Meta struct {
 	Listen            string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34601\"" doc:"Address to listen on and to be known by; must be one of cluster.meta_servers."`
 	DataDir           string   `toml:"data_dir" def:"\"data/meta\"" doc:"Directory of the meta's raft log and snapshots."`
 	Join              bool     `toml:"join" def:"false" doc:"Begin with an empty data directory without founding a quorum, and wait until pegasus meta add takes this server into one that exists. Without effect once it was."`
+	DefaultTables     []string `toml:"default_tables" def:"[]" doc:"Tables that a new cluster begins with, each NAME:PARTITIONS:REPLICAS. They are made when there never was a table, enough replica servers live, and none of them stores anything."`
 	CureInterval      Duration `toml:"cure_interval" min:"10ms" def:"\"500ms\"" doc:"How often missing replicas are looked for, besides at every event that may cause one."`
 	CreateWait        Duration `toml:"create_wait" def:"\"10s\"" doc:"How long an answer to create table waits for every partition to become writable."`
 	ReplaceWait       Duration `toml:"replace_wait" def:"\"30s\"" doc:"How long a partition that lost a member, and can still be written, waits for it to come back before a copy is begun on another server. Longer than a restart takes."`
