@@ -249,6 +249,7 @@ func (l *leader) startPlan() {
 		b.due = l.now() + min(interval, time.Second)
 		return
 	}
+	want.even = want.even && ill == 0
 	b.planning = true
 	gen := b.gen
 	l.wg.Go(func() {
@@ -287,7 +288,7 @@ func (l *leader) takePlan(p *balance.Plan, want *wantedPlan) {
 		if b.hopeless > 1 {
 			b.due = l.now() + l.s.cfg.Meta.BalanceInterval.D()
 		}
-	case want.run != nil && b.run == want.run:
+	case want.even && want.run != nil && b.run == want.run:
 		l.endRun("it is done")
 	}
 	if b.run != nil && b.hopeless > hopelessRounds {
