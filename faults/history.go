@@ -167,7 +167,9 @@ func operations(ops []*Op) []porcupine.Operation {
 // doubles the work: unknown reads, and unknown writes of a value that nobody ever saw. The
 // value of a write is its own, and whatever looks at a row tells what it saw; so if such a
 // write happened, it was covered by another before anybody looked, and the history stands
-// without it as well as with it. Writes of the counter, and removals, are always kept.
+// without it as well as with it. Writes of the counter, and removals, are always kept; so is
+// what writes a row on whose presence an unknown check_and_set that is kept depends: that one
+// looks, too, and nobody knows at what.
 func prune(ops []*Op) []*Op {
 	seen := map[int64]bool{}
 	for _, op := range ops {
@@ -179,16 +181,36 @@ func prune(ops []*Op) []*Op {
 			seen[v] = true
 		}
 	}
-	var out []*Op
-	for _, op := range ops {
-		if op.Unknown {
-			if !op.Kind.writes() || op.unseenBy(seen) {
-				continue
+	var looked uint8 // the rows on which a kept check_and_set depends
+	kept := func(op *Op) bool {
+		return !op.Unknown || op.Kind.writes() && (!op.unseenBy(seen) || op.touches()&looked != 0)
+	}
+	for before := uint8(0xff); looked != before; {
+		before = looked
+		for _, op := range ops {
+			if op.Unknown && op.Kind == CheckAndSet && op.Check == ifPresent && kept(op) {
+				looked |= 1 << op.CheckRow
 			}
 		}
-		out = append(out, op)
+	}
+	var out []*Op
+	for _, op := range ops {
+		if kept(op) {
+			out = append(out, op)
+		}
 	}
 	return out
+}
+
+// touches returns the rows that op writes, as a mask.
+func (op *Op) touches() uint8 {
+	switch op.Kind {
+	case Set, Del, Incr, CheckAndSet:
+		return 1 << op.Row
+	case MultiSet, MultiDel:
+		return op.Mask
+	}
+	return 0
 }
 
 func (op *Op) unseenBy(seen map[int64]bool) bool {

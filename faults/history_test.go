@@ -193,6 +193,30 @@ func TestPrune(t *testing.T) {
 	}
 }
 
+// TestUnknownConditions: what an unknown check_and_set found is known to nobody, so the write
+// that made it hold can't be left out, nor the one that made that one hold.
+func TestUnknownConditions(t *testing.T) {
+	ops := []*Op{
+		{Kind: Set, Row: 0, Value: 1, Unknown: true, Call: 1, Return: 2},
+		{Kind: CheckAndSet, CheckRow: 0, Check: ifPresent, Row: 1, Value: 2, Unknown: true, Call: 3, Return: 4},
+		{Kind: CheckAndSet, CheckRow: 1, Check: ifPresent, Row: 2, Value: 3, Unknown: true, Call: 5, Return: 6},
+		{Kind: CheckAndSet, CheckRow: 0, Check: ifPresent, Row: 0, Value: 4, Unknown: true, Call: 7, Return: 8},
+		{Kind: MultiSet, Mask: 2, Value: 5, Unknown: true, Call: 9, Return: 10},
+		{Kind: MultiGet, All: [rows]int64{4, 5, 3}, Call: 11, Return: 12},
+	}
+	if f, bad := checkKey(1, ops, "", checkPatience); bad {
+		t.Errorf("a good history is refused:\n%s", f.text)
+	}
+	// Without what made the first one hold it is wrong.
+	if _, bad := checkKey(1, ops[1:], "", checkPatience); !bad {
+		t.Error("a row was written on a condition that could not hold, and that is not found")
+	}
+	// What no condition asks for is still left out.
+	if got := prune(append(ops[:len(ops):len(ops)], &Op{Kind: Set, Row: 2, Value: 9, Unknown: true})); len(got) != len(ops) {
+		t.Errorf("%d of %d operations are kept", len(got), len(ops)+1)
+	}
+}
+
 func TestHistoryFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "h.jsonl")
 	h, err := newHistory(file)
