@@ -85,6 +85,7 @@ var (
 var (
 	DiskTotal     = def(Disk, "disk_capacity_total_mb", Gauge, "MB", "Size of the file system.")
 	DiskAvail     = def(Disk, "disk_capacity_avail_mb", Gauge, "MB", "Free space of the file system.")
+	DiskState     = def(Disk, "disk_status", Gauge, "", "0 normal, 1 too little space (writes are refused, reads go on), 2 an error (its replicas are out of service).")
 	DiskReplicas  = def(Disk, "disk_replicas", Gauge, "replicas", "Replicas in the directory.")
 	WALSize       = def(Disk, "wal_size_bytes", Gauge, "bytes", "Size of the replication log.")
 	WALSegments   = def(Disk, "wal_segments", Gauge, "segments", "Segments of the replication log.")

@@ -130,7 +130,7 @@ func (s *Server) write(req *rpc.Request, w *worker) {
 	case base.ErrOK:
 	case base.ErrInvalidData:
 		r.usage.tooLarge.Add(1)
-		req.Refuse(code, fmt.Errorf("%d bytes, replica.max_allowed_write_size is %d", len(req.Body), s.cfg.Replica.MaxWriteBytes))
+		req.Refuse(code, fmt.Errorf("%d bytes, replica.max_allowed_write_size is %d", len(req.Body), s.live().MaxWriteBytes))
 		return
 	default:
 		req.ReplyError(code)
@@ -161,7 +161,7 @@ func (s *Server) write(req *rpc.Request, w *worker) {
 // mayWrite is the gate of writes, in upstream's order.
 func (r *replica) mayWrite(req *rpc.Request, u *rules) base.ErrorCode {
 	v := r.view.Load()
-	if most := r.srv.cfg.Replica.MaxWriteBytes; most > 0 && int64(len(req.Body)) > most {
+	if most := r.srv.live().MaxWriteBytes; most > 0 && int64(len(req.Body)) > most {
 		return base.ErrInvalidData
 	}
 	if code := u.checkHash(req.PartitionHash); code != base.ErrOK {
@@ -170,6 +170,8 @@ func (r *replica) mayWrite(req *rpc.Request, u *rules) base.ErrorCode {
 	switch {
 	case v.failed != nil || v.Status != pacifica.Primary || !r.srv.lease.valid():
 		return base.ErrInvalidState
+	case r.dir.room.short.Load() && r.srv.live().DiskReject:
+		return base.ErrDiskInsufficient
 	case v.members < v.least:
 		return base.ErrNotEnoughMember
 	}

@@ -21,6 +21,7 @@ const digestTime = 60 * time.Second
 // return is JSON; an error is an object with the one field "error".
 func (s *Server) commands() []remotecmd.Command {
 	return append(s.upstreamCommands(),
+		remotecmd.Command{Name: "replica.disks", Help: "Show the state of each data directory, as JSON", Run: func([]string) string { return asJSON(s.disks()) }},
 		remotecmd.Command{Name: "replica.hotkeys", Args: "[app_id]", Help: "Show the hash keys that took most requests in the last seconds, by partition, as JSON", Run: s.hotKeysCommand},
 		remotecmd.Command{Name: "replica.digest", Args: "<app>.<partition> [now]", Help: "Show a hash over the live records of a replica, as JSON; now is in seconds since 2016", Run: s.digestCommand},
 		remotecmd.Command{Name: "replica.learning", Help: "Show who learns here and of replicas here, and how far it is, as JSON", Run: s.learningCommand},

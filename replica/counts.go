@@ -113,6 +113,7 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 		total, avail := d.capacity()
 		e.Set(metrics.DiskTotal, total>>20)
 		e.Set(metrics.DiskAvail, avail>>20)
+		e.Set(metrics.DiskState, int64(d.state()))
 		e.Set(metrics.DiskReplicas, held[d])
 		collectLog(e, d.log().Stats())
 	}

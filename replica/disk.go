@@ -34,6 +34,7 @@ type dataDir struct {
 	// wal is replaced when a log that failed is opened again, see revive.
 	wal     atomic.Pointer[wal.Log]
 	openLog func() (*wal.Log, error)
+	room    room
 	// reviving: somebody is at it.
 	reviving  atomic.Bool
 	revivalMu sync.Mutex

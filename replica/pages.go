@@ -30,10 +30,7 @@ func (s *Server) http() http.Handler {
 	r.Common(httpapi.Server{
 		Version: remotecmd.Version, Revision: remotecmd.Revision(), Started: s.started, Role: "replica",
 		Port: int(s.addr.AddrPort().Port()), Config: s.cfg, Collect: s.collect,
-		Mutable: map[string]func(config.Config){
-			"logging.level":                  func(c config.Config) { setLogLevel(s.log.Logger, c.Log.Level) },
-			"replica.learn_bytes_per_second": func(c config.Config) { s.send.limiter.SetLimit(learnLimit(c.Replica.LearnRate)) },
-		},
+		Mutable: s.mutable(),
 		Ready: func() string {
 			if !s.lease.valid() {
 				return "no meta leader acknowledges this server"
@@ -45,6 +42,20 @@ func (s *Server) http() http.Handler {
 	r.Page("replica/duplication", "appid=<app_id>: the duplications of a table.", s.duplicationPage)
 	r.Page("replica/manual_compaction", "app_id=<app_id>: how many replicas of a table are being compacted by hand.", s.compactionPage)
 	return r
+}
+
+// mutable are the keys that can be changed while the server runs.
+func (s *Server) mutable() map[string]func(config.Config) {
+	m := map[string]func(config.Config){
+		"logging.level":                  func(c config.Config) { setLogLevel(s.log.Logger, c.Log.Level) },
+		"replica.learn_bytes_per_second": func(c config.Config) { s.send.limiter.SetLimit(learnLimit(c.Replica.LearnRate)) },
+	}
+	for _, key := range []string{"max_allowed_write_size", "slow_query_threshold", "abnormal_get_size", "abnormal_multi_get_size", "abnormal_multi_get_rows",
+		"abnormal_batch_get_size", "abnormal_batch_get_rows", "redact_keys", "disk_min_available_space_ratio", "reject_write_when_disk_insufficient",
+		"hot_bucket_variance_threshold", "hot_key_variance_threshold", "hotkey_analyse_time_interval", "max_time_to_detect_hotkey"} {
+		m["replica."+key] = func(c config.Config) { s.abnormal.cfg.Store(&c.Replica) }
+	}
+	return m
 }
 
 // learnLimit is a rate of checkpoint copies as the limiter takes it.

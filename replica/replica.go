@@ -131,6 +131,9 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (_ *re
 	r := &replica{srv: s, gpid: g, dir: d, path: d.replicaPath(g), log: s.log.WithField("replica", g.String()),
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	if fresh != nil {
+		if err := d.usable(); err != nil {
+			return nil, fmt.Errorf("replica %v: %w", g, err)
+		}
 		if _, err := os.Stat(r.path); err == nil {
 			return nil, fmt.Errorf("replica %v: directory %s is there already", g, r.path)
 		}

@@ -255,6 +255,9 @@ func (s *Server) Close(ctx context.Context) error {
 	return err
 }
 
+// live returns the configuration of the server with what was changed while it runs.
+func (s *Server) live() *config.Replica { return s.abnormal.cfg.Load() }
+
 // Addr returns the address that the server is known by.
 func (s *Server) Addr() base.RPCAddress { return s.addr }
 
@@ -293,7 +296,7 @@ func (s *Server) pickDir(app int32) *dataDir {
 	}
 	ls := make([]load, 0, len(s.dirs))
 	for _, d := range s.dirs {
-		if d.log().Failed() == nil {
+		if d.state() == diskNormal {
 			ls = append(ls, load{d: d})
 		}
 	}
@@ -333,6 +336,7 @@ func (s *Server) housekeep(ctx context.Context) {
 			s.compactSome(time.Now(), rs)
 			s.reviveDirs(time.Now())
 			s.watchKeys(time.Now(), rs)
+			s.watchRoom(s.live())
 			s.send.expire()
 		}
 	}

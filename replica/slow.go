@@ -18,19 +18,22 @@ import (
 // abnormal tells of reads that took long or read much: in the log, at a limited rate, and in
 // the metrics.
 type abnormal struct {
-	cfg     config.Replica
+	cfg     atomic.Pointer[config.Replica] // changes while the server runs, see Server.live
 	pace    *rate.Limiter
 	skipped atomic.Int64 // not logged since the last that was
 }
 
 func newAbnormal(cfg config.Replica) *abnormal {
-	return &abnormal{cfg: cfg, pace: rate.NewLimiter(10, 20)}
+	a := &abnormal{pace: rate.NewLimiter(10, 20)}
+	a.cfg.Store(&cfg)
+	return a
 }
 
 // isAbnormal tells whether a read is worth a line: it took the store that long, or it is
 // larger than its kind should be. A limit of 0 is none.
 func (a *abnormal) isAbnormal(u *rules, code string, took time.Duration, res *rrdb.Result) bool {
-	slow := a.cfg.SlowQuery.D()
+	cfg := a.cfg.Load()
+	slow := cfg.SlowQuery.D()
 	if u != nil && u.slow > 0 {
 		slow = u.slow
 	}
@@ -40,11 +43,11 @@ func (a *abnormal) isAbnormal(u *rules, code string, took time.Duration, res *rr
 	var mostBytes, mostRows int64
 	switch code {
 	case rrdb.CodeGet:
-		mostBytes = a.cfg.AbnormalGet
+		mostBytes = cfg.AbnormalGet
 	case rrdb.CodeMultiGet:
-		mostBytes, mostRows = a.cfg.AbnormalMultiGet, a.cfg.AbnormalMultiGetRows
+		mostBytes, mostRows = cfg.AbnormalMultiGet, cfg.AbnormalMultiGetRows
 	case rrdb.CodeBatchGet:
-		mostBytes, mostRows = a.cfg.AbnormalBatchGet, a.cfg.AbnormalBatchGetRows
+		mostBytes, mostRows = cfg.AbnormalBatchGet, cfg.AbnormalBatchGetRows
 	default:
 		return false
 	}
@@ -130,7 +133,7 @@ func (a *abnormal) key(k []byte) string {
 	switch {
 	case len(k) == 0:
 		return `""`
-	case a.cfg.RedactKeys:
+	case a.cfg.Load().RedactKeys:
 		return redacted
 	case len(k) > longestKey:
 		return fmt.Sprintf("%q and %d bytes more", k[:longestKey], len(k)-longestKey)

@@ -202,7 +202,7 @@ const sketchSpan = 10 * time.Second
 
 // watchKeys is called once a second.
 func (s *Server) watchKeys(now time.Time, rs []*replica) {
-	c := s.cfg.Replica
+	c := s.live()
 	l := hotkey.Limits{Bucket: float64(c.HotBucket), Key: float64(c.HotKey), Interval: c.HotKeyInterval.D(), GiveUp: c.HotKeyTime.D()}
 	turn := now.Sub(s.sketched) >= sketchSpan
 	if turn {
@@ -264,7 +264,7 @@ func (s *Server) detectHotkey(q *replicaadmin.DetectHotkeyRequest, r *replicaadm
 		case hotkey.Finished:
 			key, _ := c.Result()
 			text := cEscape(key)
-			if s.cfg.Replica.RedactKeys {
+			if s.live().RedactKeys {
 				text = redacted
 			}
 			r.Err = base.ErrBusy

@@ -92,6 +92,8 @@ type Replica struct {
 	AbnormalBatchGet     int64    `toml:"abnormal_batch_get_size" min:"0" def:"10000000" unit:"bytes" doc:"A batch_get that returns this much is logged; 0 is never."`
 	AbnormalBatchGetRows int64    `toml:"abnormal_batch_get_rows" min:"0" def:"2000" doc:"A batch_get that returns this many rows is logged; 0 is never."`
 	RedactKeys           bool     `toml:"redact_keys" def:"false" doc:"Leave keys out of the log."`
+	DiskMinSpace         int      `toml:"disk_min_available_space_ratio" min:"0" max:"100" def:"10" doc:"Percentage of a data directory's file system that must be free; below it writes to the replicas there are refused, and no replica is made there, until there is room. 0 is no limit."`
+	DiskReject           bool     `toml:"reject_write_when_disk_insufficient" def:"true" doc:"Refuse writes then; otherwise only new replicas."`
 	ReadUnit             int64    `toml:"read_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"A read costs one capacity unit for each of these, at least one. A power of two."`
 	WriteUnit            int64    `toml:"write_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"The same for writes. A power of two."`
 	HotBucket            int      `toml:"hot_bucket_variance_threshold" min:"1" def:"7" doc:"Detection of a hot key, first phase: how many standard deviations a bucket of keys must be above the others."`
