@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/base"
 	"pegasus/base/appenv"
+	"pegasus/base/config"
 	"pegasus/gen/metadata"
 )
 
@@ -111,5 +113,40 @@ func TestManualCompaction(t *testing.T) {
 	r := g.nodes[0].srv.replica(g.gpid)
 	if waits, _ := r.compactions.look(time.Now()); waits || state() != metadata.IDLE || strings.Contains(r.compactions.describe(), `"last_finish":"-"`) {
 		t.Errorf("after a restart: %t %v %s", waits, state(), r.compactions.describe())
+	}
+}
+
+// As many compactions begin as the server's slots and the table's settings allow.
+func TestCompactionLimit(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct {
+		slots   int
+		running int32
+		begun   int
+	}{{2, 0, 2}, {2, 1, 1}, {8, 3, 3}, {8, 0, 4}} {
+		g := newGroupWith(t, 1, func(cfg *config.Config) { cfg.Replica.MinReplicas, cfg.Storage.Compactions = 1, c.slots })
+		srv := g.nodes[0].srv
+		real := srv.replica(g.gpid)
+		var rs []*replica
+		for i := range 4 {
+			r := &replica{srv: srv, gpid: base.Gpid{AppID: 9, PartitionIndex: int32(i)}, log: real.log, wake: make(chan struct{}, 1), done: make(chan struct{})}
+			r.store.Store(real.store.Load())
+			r.view.Store(real.view.Load())
+			r.compactions.plan = appenv.Compact{Once: now.Unix() - 1, Running: c.running}
+			rs = append(rs, r)
+		}
+		srv.compactSome(now, rs)
+		begun, waiting := 0, 0
+		for _, r := range rs {
+			switch r.compactions.status() {
+			case metadata.QUEUING:
+				waiting++
+			case metadata.RUNNING, metadata.FINISHED:
+				begun++
+			}
+		}
+		if begun != c.begun || waiting != 4-c.begun {
+			t.Errorf("%d slots, at most %d of the table: %d begun, %d wait; want %d begun", c.slots, c.running, begun, waiting, c.begun)
+		}
 	}
 }
