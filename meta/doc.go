@@ -20,6 +20,10 @@
 //   - A decision that rests on a node being dead is made under the same lock as the beacons
 //     are taken, and holds the node dead until the decision is carried out.
 //   - A new leader serves only after it applied everything its predecessors committed.
+//   - Raft's messages carry the quorum's identity, and one of another quorum is refused. A
+//     server whose log is empty has no vote in a quorum that has decided something.
+//   - A state that may be old (a backup, a lost majority) gives no roles and changes no
+//     configuration before the replica servers were asked.
 //
 // It must not know how a replica works: the two sides meet in the RPC structs.
 package meta
