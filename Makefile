@@ -9,10 +9,10 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 
 all: build
 
-# One static binary. PGO=cmd/pegasus/bench.pgo uses the profile that is checked in
-# (docs/performance.md says how it was made): it takes minutes more the first time, and its
-# gain has not been told from the noise yet, hence off.
-PGO ?= off
+# One static binary, with the profile that is checked in (docs/performance.md says how it was
+# made). The first build compiles everything for it, which takes a minute or two; PGO=off is
+# quicker, and a little slower to run.
+PGO ?= cmd/pegasus/bench.pgo
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o bin/pegasus ./cmd/pegasus
 

@@ -52,8 +52,8 @@ func startCluster(bin, dir string, port, partitions, replicas int, config string
 	}
 	line := make([]byte, 256)
 	if n, err := out.Read(line); err != nil || !bytes.HasPrefix(line[:n], []byte("ready")) {
-		c.stop()
 		said, _ := os.ReadFile(log.Name())
+		c.stop()
 		return nil, fmt.Errorf("the cluster didn't start: %s", said)
 	}
 	for i := 1; i <= 3; i++ {
