@@ -243,7 +243,7 @@ func (c *checkpoints) list(ctx context.Context, cp *checkpoint, number int64) ([
 			return nil, fmt.Errorf("checkpoint has %s, which is no file", e.Name())
 		}
 		key := sumKey{cp.gpid, number, e.Name(), st.Size()}
-		table := filepath.Ext(e.Name()) == ".sst"
+		table := neverChanges(e.Name())
 		c.mu.Lock()
 		crc, known := c.sums[key]
 		c.mu.Unlock()

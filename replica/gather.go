@@ -167,10 +167,16 @@ func (g *gatherer) file(ctx context.Context, id string, mf manifestFile) error {
 	return err
 }
 
+// neverChanges tells whether a store writes a file once: tables, and files of separate values.
+func neverChanges(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".sst" || ext == ".blob"
+}
+
 // link takes a table file of the present store if it is the one that is wanted.
 func (g *gatherer) link(mf manifestFile) (bool, error) {
 	to := filepath.Join(g.dir, mf.Name)
-	if g.old == "" || filepath.Ext(mf.Name) != ".sst" {
+	if g.old == "" || !neverChanges(mf.Name) {
 		return false, nil
 	}
 	if _, err := os.Stat(to); err == nil {
