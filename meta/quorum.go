@@ -109,7 +109,7 @@ func (q *quorum) start(s *Server) error {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(s.name)
 	c.HeartbeatTimeout, c.ElectionTimeout = hb, hb
-	c.LeaderLeaseTimeout = hb / 2
+	c.LeaderLeaseTimeout = hb // what relies on being the only one asks a majority, see confirmed
 	c.CommitTimeout = min(50*time.Millisecond, hb/4)
 	c.Logger = q.logger("raft")
 	c.NotifyCh = q.notify

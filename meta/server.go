@@ -181,6 +181,7 @@ func (s *Server) Start() error {
 		}
 	})
 	s.leading.Go(s.followLeadership)
+	s.wg.Go(s.bePatient)
 	if !s.cfg.Meta.Join {
 		s.wg.Go(s.watchOutside)
 	}

@@ -58,7 +58,7 @@ type Meta struct {
 	BalanceInterval   Duration `toml:"balance_interval" min:"100ms" def:"\"10s\"" doc:"How often the placement of replicas is looked at while nothing is being moved. At function level lively what is uneven is moved; at every level from steady on servers that are being taken out are emptied."`
 	BalanceCopies     int      `toml:"balance_copies_per_node" min:"1" def:"2" doc:"Replicas that are moved from, and to, one replica server at the same time."`
 	BalanceBytes      int      `toml:"balance_bytes_tolerance" min:"0" def:"20" unit:"percent" doc:"How far above the mean the bytes of a replica server may be before replicas are moved for that alone; 0 is: never."`
-	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" def:"\"500ms\"" doc:"Heartbeat timeout of the metas' quorum; its election timeout is the same."`
+	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" def:"\"500ms\"" doc:"Heartbeat timeout of the metas' quorum; its election timeout is the same. Up to four times as long while leaders follow each other."`
 }
 
 // FD configures failure detection, on both sides.
