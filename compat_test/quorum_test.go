@@ -357,8 +357,12 @@ func TestMetaKills(t *testing.T) {
 		// It must be a follower that has everything, or the next kill takes the majority away.
 		if err := cluster.Poll(30*time.Second, func() error {
 			st, err := k.Admin().MetaStatus(ctx, c.Addr(victim))
-			if err == nil && (st.Leader == "" || st.Applied+5 < st.LastIndex) {
-				err = fmt.Errorf("%s follows %q, entry %d of %d", victim, st.Leader, st.Applied, st.LastIndex)
+			if err != nil {
+				return err
+			}
+			led, err := k.Admin().MetaStatus(ctx, st.Leader)
+			if err == nil && st.Applied+50 < led.LastIndex {
+				err = fmt.Errorf("%s follows %s, entry %d of %d", victim, st.Leader, st.Applied, led.LastIndex)
 			}
 			return err
 		}); err != nil {
