@@ -51,14 +51,13 @@ func (m *model) leadsLess(t *table, x, y int32) bool {
 // the search are nodes (any of their tables may give next) and, above them, pairs of a
 // table and a node (that table must give next, for the node has as many as it may).
 type flow struct {
-	m       *model
-	seen    []int32 // by state: in which search it was reached
-	from    []hop
-	search  int32
-	queue   []int32
-	only    int32     // the table that is looked at, -1: all
-	of      [][]int32 // by node, with only: the partitions that it leads
-	changed bool
+	m      *model
+	seen   []int32 // by state: in which search it was reached
+	from   []hop
+	search int32
+	queue  []int32
+	only   int32     // the table that is looked at, -1: all
+	of     [][]int32 // by node, with only: the partitions that it leads
 }
 
 type hop struct {
@@ -164,14 +163,12 @@ func (f *flow) offer(s, i int32, r ref) {
 }
 
 func (f *flow) apply(sink int32, why func(from, to int32) string) bool {
-	var path []hop // the last first
 	_, last := f.split(sink)
-	first := last
 	type change struct {
 		r        ref
 		from, to int32
 	}
-	var changes []change
+	var changes []change // the last first
 	at := sink
 	for h := f.from[sink]; h.state >= 0; h = f.from[at] {
 		if h.r.t >= 0 {
@@ -179,10 +176,9 @@ func (f *flow) apply(sink int32, why func(from, to int32) string) bool {
 			_, from := f.split(h.state)
 			changes = append(changes, change{h.r, from, to})
 		}
-		path = append(path, h)
 		at = h.state
 	}
-	_, first = f.split(at)
+	_, first := f.split(at)
 	// A partition can be met twice, by its table and by its node: then the path is no use.
 	for k, c := range changes {
 		if slices.ContainsFunc(changes[:k], func(d change) bool { return d.r == c.r }) {
