@@ -222,6 +222,10 @@ func (o *Options) prepare(m member, base config.Config) error {
 		c.Meta.Listen, c.Meta.DataDir = m.addr, data
 	} else {
 		c.Replica.Listen, c.Replica.DataDirs = m.addr, []string{"data:" + data}
+		if c.Replica.DiskMinSpace == config.Default().Replica.DiskMinSpace {
+			// The disk of somebody who tries is often fuller than that, and holds little of this.
+			c.Replica.DiskMinSpace = 1
+		}
 	}
 	if err := c.Validate(); err != nil {
 		return err
