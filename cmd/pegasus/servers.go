@@ -64,7 +64,7 @@ func metaCmd() *cobra.Command {
 	}
 	f.add(c)
 	c.Flags().StringSliceVar(&f.dirs, "data-dir", nil, "data directory, in place of the file's")
-	c.Flags().BoolVar(&join, "join", false, "with an empty data directory: found no quorum, wait for `pegasus meta add`")
+	c.Flags().BoolVar(&join, "join", false, "with an empty data directory: found no quorum, wait for pegasus meta add")
 	c.AddCommand(quorumCmds()...)
 	return c
 }
