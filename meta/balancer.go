@@ -202,8 +202,7 @@ func (l *leader) takeOff() {
 				rest = append(rest, b.queue[i:]...)
 				return
 			}
-			switch {
-			case b.flights[m.Gpid] != nil || waiting[m.Gpid] || !free(m):
+			if b.flights[m.Gpid] != nil || waiting[m.Gpid] || !free(m) {
 				waiting[m.Gpid] = true
 				rest = append(rest, *m)
 				continue

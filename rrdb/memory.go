@@ -176,12 +176,7 @@ func (s *Store) Calm() bool {
 
 // balance measures what changed and asks for flushes if the budget is exceeded.
 func (m *memory) balance(stop <-chan struct{}) {
-	m.mu.Lock()
-	stores := make([]*Store, 0, len(m.stores))
-	for s := range m.stores {
-		stores = append(stores, s)
-	}
-	m.mu.Unlock()
+	stores := m.all()
 	for _, s := range stores {
 		if s.mem.dirty.Swap(false) {
 			m.measure(s)

@@ -42,18 +42,7 @@ func (m *model) swapAllPrimaries() {
 func (m *model) swapOne(load func(i int32) int, swap func(a, b int32) bool) bool {
 	order := slices.Clone(m.lead)
 	slices.SortStableFunc(order, func(x, y int32) int { return cmp.Compare(load(x), load(y)) })
-	for k := len(order) - 1; k > 0; k-- {
-		a := order[k]
-		for _, b := range order {
-			if load(a)-load(b) < 2 {
-				break
-			}
-			if swap(a, b) {
-				return true
-			}
-		}
-	}
-	return false
+	return m.tryPairs(order, load, swap)
 }
 
 // swapBetween moves a primary of a table from a to b, and a secondary back if the replicas
