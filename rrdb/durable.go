@@ -158,43 +158,36 @@ func (s *Store) Checkpoint(dir string) (decree int64, err error) {
 			err = fmt.Errorf("checkpoint in %s: %w", dir, err)
 		}
 	}()
-	// Pebble copies its table files as of some moment in the call. If the flushed decree
-	// is the same before and after it, then that is the copy's; if a flush came in
-	// between, try again, and at last keep writers out.
-	for range 3 {
-		decree, same, err := s.tryCheckpoint(dir)
-		if err != nil || same {
-			return decree, err
-		}
-	}
-	s.applyMu.Lock()
-	defer s.applyMu.Unlock()
-	decree, same, err := s.tryCheckpoint(dir)
-	if err == nil && !same {
-		err = fmt.Errorf("a flush came while writes were stopped: %w", ErrFailed)
-	}
-	return decree, err
-}
-
-// tryCheckpoint makes a copy; unless its decree is certain, the copy is removed again.
-func (s *Store) tryCheckpoint(dir string) (decree int64, same bool, err error) {
 	if err := s.Flush(context.Background()); err != nil {
-		return 0, false, err
-	}
-	before, err := readMeta(s.db, true)
-	if err != nil {
-		return 0, false, err
+		return 0, err
 	}
 	if err := s.db.Checkpoint(dir); err != nil {
-		return 0, false, err
+		return 0, err
 	}
-	after, err := readMeta(s.db, true)
+	// Pebble copies its table files as of some moment in the call, and shows that moment to
+	// readers later. Which one it was only the copy knows. Its last decree may be one that is
+	// being applied just now; it is counted as applied when this returns.
+	s.applyMu.Lock()
+	s.applyMu.Unlock() //lint:ignore SA2001 it waits for the batch
+	m, err := s.readCopy(dir)
 	if err == nil {
 		err = s.failure.get()
 	}
-	if err != nil || before != after {
-		err = errors.Join(err, s.opts.FS.RemoveAll(dir))
-		return 0, false, err
+	if err != nil {
+		return 0, errors.Join(err, s.opts.FS.RemoveAll(dir))
 	}
-	return before.decree, true, nil
+	return m.decree, nil
+}
+
+// readCopy returns the metadata record of a copy of the store.
+func (s *Store) readCopy(dir string) (meta, error) {
+	o := pebbleOptions(s, nil)
+	o.ReadOnly, o.ErrorIfNotExists, o.EventListener = true, true, nil
+	o.Experimental.CompactionScheduler = nil
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return meta{}, err
+	}
+	m, err := readMeta(db, true)
+	return m, errors.Join(err, db.Close(), s.opts.FS.Remove(s.opts.FS.PathJoin(dir, "LOCK")))
 }

@@ -72,7 +72,7 @@ var fillerKey = append(append([]byte(nil), metaPrefix...), "filler"...)
 // fillMemtable makes the memtable more than half full. A memtable that is flushed by demand
 // and isn't half full is followed by one of the same size, whatever the size of the next was
 // said to be. What fills it are versions of one key, of which a flush writes none but the last,
-// its removal.
+// its removal. applyMu is held: see rotate.
 func (s *Store) fillMemtable() {
 	m := s.db.Metrics().MemTable
 	need := int64(m.Size)/2 + 64<<10 - s.mem.active.Load()

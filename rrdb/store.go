@@ -358,7 +358,9 @@ func (s *Store) flushOnce(ctx context.Context) error {
 	go func() {
 		// Asking for a flush waits while writes are stalled, maybe for ever.
 		defer s.leave()
-		done, err := s.db.AsyncFlush()
+		s.applyMu.Lock()
+		done, err := s.rotate()
+		s.applyMu.Unlock()
 		begun <- started{done, err}
 	}()
 	var f started
@@ -381,14 +383,22 @@ func (s *Store) flushOnce(ctx context.Context) error {
 	}
 }
 
+// rotate begins a new memtable and asks for a flush of the one before; what it returns is
+// closed when that is done. applyMu is held, so that no batch is in the memtable that readers
+// aren't shown yet: a flush keeps only the last version of a key, and a reader that may not see
+// that one would find none.
+func (s *Store) rotate() (<-chan struct{}, error) { return s.db.AsyncFlush() }
+
 // flushEarly is a flush for the sake of the memory budget.
 func (s *Store) flushEarly() {
 	if s.begin() != nil {
 		return
 	}
 	defer s.leave()
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
 	s.fillMemtable()
-	if _, err := s.db.AsyncFlush(); err != nil && !errors.Is(err, pebble.ErrClosed) {
+	if _, err := s.rotate(); err != nil && !errors.Is(err, pebble.ErrClosed) {
 		s.mem.requested.Store(false)
 		s.log.WithError(err).Warn("early flush of a memtable failed")
 	}
