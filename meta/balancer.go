@@ -231,7 +231,7 @@ func (l *leader) sensible(m *balance.Move, cfg *state.Config) bool {
 	return m.Kind == balance.Copy && cfg.Has(m.From) && !cfg.Has(m.To)
 }
 
-// startPlan makes a plan, without holding up anybody. The caller holds mu.
+// startPlan has a plan made, without holding up anybody. The caller holds mu.
 func (l *leader) startPlan() {
 	b := &l.bal
 	interval := l.s.cfg.Meta.BalanceInterval.D()
@@ -241,23 +241,25 @@ func (l *leader) startPlan() {
 	if key == b.seen && want.run == nil && (want.check || b.idle) {
 		return // it would be the same again
 	}
-	view, ill := l.balanceView(want.run)
-	b.waits = ""
-	if ill > 0 && !want.must {
-		b.waits = fmt.Sprintf("%d partitions aren't whole: that goes first", ill)
-		b.due = l.now() + min(interval, time.Second)
-		return
-	}
-	want.even = want.even && ill == 0
 	b.planning = true
 	gen := b.gen
 	l.wg.Go(func() {
-		p := makePlan(view, &want)
+		view, ill := l.balanceView(want.run)
+		var p *balance.Plan
+		if ill == 0 || want.must {
+			want.even = want.even && ill == 0
+			p = makePlan(view, &want)
+		}
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		b.planning = false
-		if b.gen == gen {
-			b.seen = key
+		switch {
+		case b.gen != gen:
+		case p == nil:
+			b.waits = fmt.Sprintf("%d partitions aren't whole: that goes first", ill)
+			b.due = l.now() + min(interval, time.Second)
+		default:
+			b.waits, b.seen = "", key
 			l.takePlan(p, &want)
 		}
 		l.kick()

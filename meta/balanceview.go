@@ -89,7 +89,7 @@ func (l *leader) planKey(w *wantedPlan) uint64 {
 	maphash.WriteComparable(&h, [3]bool{w.inTurn, w.must, w.even})
 	maphash.WriteComparable(&h, l.configs)
 	maphash.WriteComparable(&h, l.now()/bytesAge)
-	l.s.fsm.read(func(st *state.State) { maphash.WriteComparable(&h, st.LastID()) })
+	l.s.fsm.read(func(st *state.State) { maphash.WriteComparable(&h, [2]int{int(st.LastID()), countTables(st)}) })
 	k := l.s.knobs
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -103,15 +103,16 @@ func (l *leader) planKey(w *wantedPlan) uint64 {
 }
 
 // balanceView is the cluster as a plan sees it, and how many partitions aren't whole: they,
-// and those that have steps to take, are fixed. The caller holds mu.
+// and those that have steps to take, are fixed. It takes mu for a piece at a time; what
+// changes meanwhile is found out when a move is begun.
 func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill int) {
 	v = &balance.View{}
 	k := l.s.knobs
 	k.mu.Lock()
 	banned, ignored := k.banned, k.ignored
 	k.mu.Unlock()
-	l.s.fsm.read(func(st *state.State) {
-		takers := 0
+	takers := 0
+	l.locked(func(st *state.State) {
 		for _, n := range l.det.Nodes() {
 			if !n.Alive {
 				continue
@@ -122,40 +123,51 @@ func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill int) {
 				takers++
 			}
 		}
-		st.Tables(func(t *state.Table) {
-			if t.Status != state.Available {
-				return
-			}
-			b := balance.Table{ID: t.ID, Name: t.Name, Replicas: int(t.MaxReplicas), Parts: make([]balance.Part, len(t.Parts)),
-				Fixed: slices.Contains(ignored, t.ID) || run != nil && run.table != 0 && run.table != t.ID}
-			for i := range t.Parts {
-				g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
-				c := &t.Parts[i]
-				q := &b.Parts[i]
-				if c.Primary != 0 {
-					q.Orphan = !l.det.Alive(c.Primary)
-					q.Members = c.AppendMembers(make([]base.RPCAddress, 0, 1+len(c.Secondaries)))
-				}
-				q.Bytes = l.bytes[g]
-				q.Disks = l.disksOf(g, q.Members)
-				alive := 0
-				for _, a := range q.Members {
-					if l.det.Alive(a) {
-						alive++
-					}
-					// Whoever has no usable replica will say so, or has just been given it.
-					q.Fixed = q.Fixed || l.unfit[a][g]
-				}
-				if whole := alive >= min(int(t.MaxReplicas), takers); !whole || q.Orphan {
-					ill++
-					q.Fixed = true
-				}
-				q.Fixed = q.Fixed || l.plan.Steps(g) > 0
-			}
-			v.Tables = append(v.Tables, b)
-		})
 	})
+	part := func(g base.Gpid, c *state.Config, whole int) (q balance.Part) {
+		if c.Primary != 0 {
+			q.Orphan = !l.det.Alive(c.Primary)
+			q.Members = c.AppendMembers(make([]base.RPCAddress, 0, 1+len(c.Secondaries)))
+		}
+		q.Bytes = l.bytes[g]
+		q.Disks = l.disksOf(g, q.Members)
+		alive := 0
+		for _, a := range q.Members {
+			if l.det.Alive(a) {
+				alive++
+			}
+			// Whoever has no usable replica will say so, or has just been given it.
+			q.Fixed = q.Fixed || l.unfit[a][g]
+		}
+		if alive < whole || q.Orphan {
+			ill++
+			q.Fixed = true
+		}
+		q.Fixed = q.Fixed || l.plan.Steps(g) > 0
+		return q
+	}
+	for w := (walk{}); !w.done; {
+		l.locked(func(st *state.State) {
+			w.piece(st, func(t *state.Table, from, to int) {
+				if from == 0 {
+					v.Tables = append(v.Tables, balance.Table{ID: t.ID, Name: t.Name, Replicas: int(t.MaxReplicas), Parts: make([]balance.Part, len(t.Parts)),
+						Fixed: slices.Contains(ignored, t.ID) || run != nil && run.table != 0 && run.table != t.ID})
+				}
+				b := &v.Tables[len(v.Tables)-1]
+				for i := from; i < to; i++ {
+					b.Parts[i] = part(base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}, &t.Parts[i], min(int(t.MaxReplicas), takers))
+				}
+			})
+		})
+	}
 	return v, ill
+}
+
+// locked calls f with mu and the State locked.
+func (l *leader) locked(f func(st *state.State)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.s.fsm.read(f)
 }
 
 // disksOf returns on which disks the replicas of g are, if all that is known.

@@ -25,11 +25,11 @@ func (l *leader) mayLead(g base.Gpid, node base.RPCAddress) bool {
 	return !l.reported[node] || l.deposed[g].node == node
 }
 
-// believes takes note of what a node says of the replicas that it stores. The caller holds
-// mu, and the State.
-func (l *leader) believes(st *state.State, node base.RPCAddress, stored []metadata.ReplicaInfo) {
-	for i := range stored {
-		rep := &stored[i]
+// believes takes note of what a node says of the replicas that it stores, all of which stand
+// in stored too. The caller holds mu, and the State.
+func (l *leader) believes(st *state.State, node base.RPCAddress, list []metadata.ReplicaInfo, stored map[base.Gpid]bool) {
+	for i := range list {
+		rep := &list[i]
 		_, cfg, ok := st.Config(rep.Pid)
 		if !ok || cfg.Primary == node {
 			continue
@@ -46,17 +46,11 @@ func (l *leader) believes(st *state.State, node base.RPCAddress, stored []metada
 		}
 	}
 	for g, d := range l.deposed {
-		if d.node == node && !holds(stored, g) {
+		if d.node != node {
+			continue
+		}
+		if _, holds := stored[g]; !holds {
 			delete(l.deposed, g)
 		}
 	}
-}
-
-func holds(stored []metadata.ReplicaInfo, g base.Gpid) bool {
-	for i := range stored {
-		if stored[i].Pid == g {
-			return true
-		}
-	}
-	return false
 }

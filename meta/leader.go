@@ -24,6 +24,7 @@ import (
 // Times that no configuration key sets.
 const (
 	barrierWait  = 30 * time.Second
+	lookPiece    = 4 * walkPiece          // partitions of a round that are looked at without letting go of mu
 	roundGap     = 5 * time.Millisecond   // between two rounds of the planner, at least
 	probeTimeout = 500 * time.Millisecond // to see whether a silent node refuses connections
 	warmUpBeats  = 3                      // a new leader gives nodes that many beacon intervals to show up
@@ -157,6 +158,7 @@ func (s *Server) takeOver() (*leader, error) {
 		return nil, err
 	}
 	l.wg.Go(l.verify)
+	l.wg.Go(l.watchNodes)
 	l.wg.Go(l.watch)
 	if len(s.defaults) > 0 {
 		l.wg.Go(func() { l.makeDefaults(s.defaults) })
@@ -224,26 +226,32 @@ func (l *leader) kick() {
 	}
 }
 
-// watch runs the detector and the planner.
-func (l *leader) watch() {
+// watchNodes runs the detector.
+func (l *leader) watchNodes() {
 	tick := time.NewTicker(min(250*time.Millisecond, max(l.s.cfg.FD.BeaconInterval.D()/4, 5*time.Millisecond)))
 	defer tick.Stop()
-	cureTick := time.NewTicker(l.s.cfg.Meta.CureInterval.D())
-	defer cureTick.Stop()
 	for {
-		look := false
 		select {
 		case <-l.ctx.Done():
 			return
 		case <-tick.C:
-			look = l.checkNodes()
-		case <-cureTick.C:
-			look = true
-		case <-l.wake:
-			look = true
+			if l.checkNodes() {
+				l.kick()
+			}
 		}
-		if !look {
-			continue
+	}
+}
+
+// watch runs the planner.
+func (l *leader) watch() {
+	cureTick := time.NewTicker(l.s.cfg.Meta.CureInterval.D())
+	defer cureTick.Stop()
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-cureTick.C:
+		case <-l.wake:
 		}
 		began := time.Now()
 		l.moveOn()
@@ -329,24 +337,29 @@ func (l *leader) publish() {
 // round lets the planner look at what may not be in order, and starts what it decides.
 func (l *leader) round() {
 	l.mu.Lock()
-	if len(l.unsure) == 0 {
-		l.mu.Unlock()
-		return
-	}
 	look := make([]base.Gpid, 0, len(l.unsure))
 	for g := range l.unsure {
 		look = append(look, g)
 	}
+	l.mu.Unlock()
 	slices.SortFunc(look, base.Gpid.Compare)
-	var actions []cure.Action
+	for piece := range slices.Chunk(look, lookPiece) {
+		if l.ctx.Err() != nil {
+			return
+		}
+		l.look(piece)
+	}
+}
+
+// look is a part of a round.
+func (l *leader) look(look []base.Gpid) {
 	var msgs []proposal
-	l.s.fsm.read(func(st *state.State) {
+	l.locked(func(st *state.State) {
 		if st.Level() < state.LevelSteady {
 			return
 		}
-		var fine []base.Gpid
 		l.s.knobs.tune(l.plan)
-		actions, fine = l.plan.Round(l.planView(st), look)
+		actions, fine := l.plan.Round(l.planView(st), look)
 		for _, g := range fine {
 			delete(l.unsure, g)
 		}
@@ -366,7 +379,6 @@ func (l *leader) round() {
 			l.queuePlanned(a, cfg)
 		}
 	})
-	l.mu.Unlock()
 	l.s.send(msgs)
 }
 

@@ -87,27 +87,28 @@ func partHealthOf(c *state.Config, max int32, least int, gone map[base.RPCAddres
 func (l *leader) collectTables(sn *metrics.Snapshot, server *metrics.Entity) {
 	gone := l.view.Load().dead
 	tables := int64(0)
-	l.s.fsm.read(func(st *state.State) {
-		st.Tables(func(t *state.Table) {
-			if t.Status != state.Available {
-				return
-			}
+	var n [dead + 1]int64 // of the table at hand, which may come in several pieces
+	l.s.fsm.walk(func(t *state.Table, from, to int) {
+		if from == 0 {
 			tables++
-			var n [dead + 1]int64
-			least := l.s.minMembers(t.MaxReplicas)
-			for i := range t.Parts {
-				p := &t.Parts[i]
-				n[partHealthOf(p, t.MaxReplicas, least, gone)]++
-				g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
-				sn.Entity(metrics.Partition, g.String(), "table_id", itoa(t.ID), "partition_id", itoa(int32(i))).Set(metrics.ConfigChanges, p.Ballot)
-			}
-			e := sn.Entity(metrics.Table, itoa(t.ID), "table_id", itoa(t.ID))
-			e.Set(metrics.DeadPartitions, n[dead])
-			e.Set(metrics.UnreadablePartitions, n[unreadable])
-			e.Set(metrics.UnwritablePartitions, n[unwritable])
-			e.Set(metrics.WritableIllPartitions, n[writableIll])
-			e.Set(metrics.HealthyPartitions, n[healthy])
-		})
+			n = [dead + 1]int64{}
+		}
+		least := l.s.minMembers(t.MaxReplicas)
+		for i := from; i < to; i++ {
+			p := &t.Parts[i]
+			n[partHealthOf(p, t.MaxReplicas, least, gone)]++
+			g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
+			sn.Entity(metrics.Partition, g.String(), "table_id", itoa(t.ID), "partition_id", itoa(int32(i))).Set(metrics.ConfigChanges, p.Ballot)
+		}
+		if to < len(t.Parts) {
+			return
+		}
+		e := sn.Entity(metrics.Table, itoa(t.ID), "table_id", itoa(t.ID))
+		e.Set(metrics.DeadPartitions, n[dead])
+		e.Set(metrics.UnreadablePartitions, n[unreadable])
+		e.Set(metrics.UnwritablePartitions, n[unwritable])
+		e.Set(metrics.WritableIllPartitions, n[writableIll])
+		e.Set(metrics.HealthyPartitions, n[healthy])
 	})
 	server.Set(metrics.TableCount, tables)
 }

@@ -49,7 +49,7 @@ func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaa
 		usable[rep.Pid] = rep.Status != metadata.PS_ERROR
 	}
 	c.s.fsm.read(func(st *state.State) {
-		c.believes(st, node, q.StoredReplicas.V)
+		c.believes(st, node, q.StoredReplicas.V, usable)
 		mine := st.PartitionsOf(node)
 		r.Partitions = make([]metaadmin.ConfigurationUpdateRequest, 0, len(mine))
 		for _, g := range mine {

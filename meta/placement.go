@@ -102,10 +102,8 @@ func wireMove(m *balance.Move, running bool) placement.Move {
 
 // planOnly says what a rebalancing would do.
 func (c *call) planOnly(run *balanceRun, r *placement.RebalanceResponse) {
-	c.mu.Lock()
 	view, ill := c.balanceView(run)
 	tolerance := float64(c.s.cfg.Meta.BalanceBytes) / 100
-	c.mu.Unlock()
 	p := balance.MakePlan(view, balance.Options{RolesOnly: run.primariesOnly, Tolerance: tolerance})
 	for _, m := range withoutAdds(p) {
 		r.Moves = append(r.Moves, wireMove(&m, false))
@@ -175,57 +173,56 @@ func (c *call) checkRole(q *placement.NodeRoleRequest) (code base.ErrorCode, hin
 }
 
 func (c *call) listRoles(r *placement.NodeRoleResponse) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	at := map[base.RPCAddress]int{}
-	nodes := c.det.Nodes()
-	for i, n := range nodes {
-		at[n.Addr] = i
-		r.Nodes = append(r.Nodes, placement.NodePlacement{Node: n.Addr, Alive: n.Alive, Reported: c.reported[n.Addr], StartTime: n.StartTime, Rack: c.racks[n.Addr]})
-	}
-	r.Stuck = c.bal.stuck
-	c.s.fsm.read(func(st *state.State) {
-		for i := range r.Nodes {
-			n := &r.Nodes[i]
-			l := st.Load(n.Node)
-			n.Role, n.Primaries, n.Replicas = placement.NodeRole(st.Role(n.Node)), int32(l.Primaries), int32(l.Replicas)
+	c.locked(func(st *state.State) {
+		for i, n := range c.det.Nodes() {
+			at[n.Addr] = i
+			l := st.Load(n.Addr)
+			r.Nodes = append(r.Nodes, placement.NodePlacement{Node: n.Addr, Alive: n.Alive, Reported: c.reported[n.Addr], StartTime: n.StartTime, Rack: c.racks[n.Addr],
+				Role: placement.NodeRole(st.Role(n.Addr)), Primaries: int32(l.Primaries), Replicas: int32(l.Replicas)})
 		}
-		st.Tables(func(t *state.Table) {
-			if t.Status != state.Available {
-				return
-			}
-			for i := range t.Parts {
-				g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
-				members := t.Parts[i].AppendMembers(nil)
-				alive := 0
-				for _, a := range members {
-					if c.det.Alive(a) && !c.unfit[a][g] {
-						alive++
-					}
-				}
-				if alive < int(t.MaxReplicas) {
-					r.Ill++
-				}
-				for _, a := range members {
-					k, ok := at[a]
-					if !ok {
-						continue
-					}
-					n := &r.Nodes[k]
-					n.Bytes += c.bytes[g]
-					others := alive
-					if n.Alive && !c.unfit[a][g] {
-						others--
-					}
-					if others < 2 {
-						if n.Alone++; n.AloneWhere == "" {
-							n.AloneWhere = fmt.Sprintf("partition %d of table %s has %d other living replicas, and %d are wanted", i, t.Name, others, t.MaxReplicas)
-						}
-					}
-				}
-			}
-		})
+		r.Stuck = c.bal.stuck
 	})
+	var members []base.RPCAddress
+	part := func(t *state.Table, i int) {
+		g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
+		members = t.Parts[i].AppendMembers(members[:0])
+		alive := 0
+		for _, a := range members {
+			if c.det.Alive(a) && !c.unfit[a][g] {
+				alive++
+			}
+		}
+		if alive < int(t.MaxReplicas) {
+			r.Ill++
+		}
+		for _, a := range members {
+			k, ok := at[a]
+			if !ok {
+				continue
+			}
+			n := &r.Nodes[k]
+			n.Bytes += c.bytes[g]
+			others := alive
+			if c.det.Alive(a) && !c.unfit[a][g] {
+				others--
+			}
+			if others < 2 {
+				if n.Alone++; n.AloneWhere == "" {
+					n.AloneWhere = fmt.Sprintf("partition %d of table %s has %d other living replicas, and %d are wanted", i, t.Name, others, t.MaxReplicas)
+				}
+			}
+		}
+	}
+	for w := (walk{}); !w.done; {
+		c.locked(func(st *state.State) {
+			w.piece(st, func(t *state.Table, from, to int) {
+				for i := from; i < to; i++ {
+					part(t, i)
+				}
+			})
+		})
+	}
 }
 
 // explain tells how partitions are, why, and what was done about them last.

@@ -18,7 +18,10 @@ import (
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
+	"pegasus/gen/placement"
+	"pegasus/meta/detector"
 	"pegasus/meta/state"
+	"pegasus/metrics"
 	"pegasus/rpc"
 )
 
@@ -43,6 +46,12 @@ func scaleTables(t *testing.T) int {
 
 // quantiles calls f n times, each when pace ticks, and returns the median and the 99th percentile.
 func quantiles(n int, f func(i int), pace ...<-chan time.Time) (p50, p99 time.Duration) {
+	d := durations(n, f, pace...)
+	return d[n/2], d[n*99/100]
+}
+
+// durations calls f n times, each when pace ticks, and returns what they took, ascending.
+func durations(n int, f func(i int), pace ...<-chan time.Time) []time.Duration {
 	d := make([]time.Duration, n)
 	for i := range d {
 		for _, p := range pace {
@@ -53,7 +62,7 @@ func quantiles(n int, f func(i int), pace ...<-chan time.Time) (p50, p99 time.Du
 		d[i] = time.Since(began)
 	}
 	slices.Sort(d)
-	return d[n/2], d[n*99/100]
+	return d
 }
 
 func heap() int64 {
@@ -214,6 +223,99 @@ func TestScale(t *testing.T) {
 	if p99 > time.Second || b99 > time.Second {
 		t.Errorf("answers are slow: query %v, beacon %v", p99, b99)
 	}
+}
+
+// TestScalePlans: while plans are made, all partitions are looked at, and metrics and nodes
+// are asked for, over and over, queries and beacons don't wait for that. What they would wait
+// for is a writer behind a reader of the state, so settings are changed meanwhile.
+func TestScalePlans(t *testing.T) {
+	tables := scaleTables(t)
+	c := newCluster(t, 1, 0, func(c *config.Config) {
+		c.FD.BeaconInterval, c.FD.Lease, c.FD.Grace = config.Duration(time.Second), config.Duration(300*time.Second), config.Duration(310*time.Second)
+		c.Meta.RaftHeartbeat = config.Duration(500 * time.Millisecond)
+		c.FD.TrustRefusal = false
+	})
+	m := c.metas[0]
+	fill(t, m.srv, tables)
+	c.leader()
+	l := m.srv.leader.Load()
+	beat := func(i int) {
+		if ev := l.beacon(detector.Beacon{From: scaleNode(i), StartTime: 5}); !ev {
+			t.Error("a beacon isn't taken")
+		}
+	}
+	for i := range scaleNodes {
+		beat(i)
+	}
+	measure := func(what string) {
+		pace := time.NewTicker(2 * time.Millisecond)
+		defer pace.Stop()
+		n := min(1000, 100+tables)
+		q := durations(n, func(i int) {
+			if r := l.queryConfig(&layer2.QueryCfgRequest{AppName: fmt.Sprint("table", i%tables)}, nil); len(r.Partitions) != scaleParts {
+				t.Errorf("query: %v", r.Err)
+			}
+		}, pace.C)
+		b := durations(n, func(i int) { beat(i % scaleNodes) }, pace.C)
+		t.Logf("%s: query p50 %v, p99 %v, most %v; beacon p50 %v, p99 %v, most %v", what, q[n/2], q[n*99/100], q[n-1], b[n/2], b[n*99/100], b[n-1])
+		if most := max(q[n*99/100], b[n*99/100]); most > time.Second {
+			t.Errorf("%s: answers take %v", what, most)
+		}
+	}
+	measure("alone")
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	often := func(f func(i int)) {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+					f(i)
+				}
+			}
+		})
+	}
+	pace := time.NewTicker(5 * time.Millisecond)
+	defer pace.Stop()
+	often(func(i int) {
+		<-pace.C
+		if r := l.apply(&state.SetEnvs{ID: 1, Set: []state.Env{{Key: "default_ttl", Val: strconv.Itoa(i)}}}); r.Err != base.ErrOK {
+			t.Errorf("set a setting: %v", r.Err)
+		}
+	})
+	measure("beside changes of settings")
+	took := map[string]time.Duration{}
+	often(func(i int) {
+		what := []string{"the view of a plan", "a look at every partition", "what nodes hold", "metrics"}[i%4]
+		began := time.Now()
+		switch i % 4 {
+		case 0:
+			if v, _ := l.balanceView(nil); len(v.Tables) != tables || len(v.Nodes) != scaleNodes {
+				t.Errorf("the view has %d tables and %d nodes", len(v.Tables), len(v.Nodes))
+			}
+		case 1:
+			for w := (walk{}); !w.done; {
+				l.locked(func(st *state.State) {
+					w.piece(st, func(t *state.Table, from, to int) { l.lookAtTable(t) })
+				})
+			}
+			l.round()
+		case 2:
+			r := &placement.NodeRoleResponse{}
+			if (&call{leader: l}).listRoles(r); len(r.Nodes) != scaleNodes || r.Nodes[0].Replicas == 0 {
+				t.Errorf("nodes: %+v", r.Nodes)
+			}
+		case 3:
+			m.srv.collect(&metrics.Snapshot{})
+		}
+		took[what] = time.Since(began).Round(time.Millisecond)
+	})
+	measure("beside all that looks at every partition")
+	close(done)
+	wg.Wait()
+	t.Logf("the last of each took %v", took)
 }
 
 // counting is an answer to a configuration sync that remembers its length.

@@ -131,6 +131,7 @@ type Planner struct {
 // memory is what a Planner knows of a partition that isn't in order.
 type memory struct {
 	changing   bool
+	leads      Addr // the primary after the change
 	assign     *try
 	prefer     Addr // whom an administrator wants as first primary
 	adds       []*try
@@ -245,7 +246,7 @@ func newRound(p *Planner, v *View) *round {
 		r.nodes[v.Nodes[i].Addr] = &v.Nodes[i]
 	}
 	for g, m := range p.parts {
-		if m.assign == nil && len(m.adds) == 0 && m.remove == nil {
+		if m.assign == nil && len(m.adds) == 0 && m.remove == nil && !m.changing {
 			continue
 		}
 		_, cfg, ok := v.State.Config(g)
@@ -262,6 +263,10 @@ func newRound(p *Planner, v *View) *round {
 		}
 		if m.remove != nil && cfg.Has(m.remove.node) {
 			r.count(g, m.remove.node, 0, -1)
+		}
+		if m.changing && m.leads != cfg.Primary {
+			r.count(g, m.leads, 1, 0)
+			r.count(g, cfg.Primary, -1, 0)
 		}
 	}
 	return r
@@ -376,7 +381,7 @@ func (r *round) propose(g base.Gpid, typ metaadmin.ConfigType, target Addr, t *t
 // change asks for a new configuration with the next ballot.
 func (r *round) change(g base.Gpid, m *memory, cfg state.Config, dead []Addr, why string) {
 	cfg.Ballot++
-	m.changing = true
+	m.changing, m.leads = true, cfg.Primary
 	m.step = nil
 	r.actions = append(r.actions, Action{Gpid: g, Change: &state.Change{Gpid: g, Config: cfg}, Dead: dead, Why: why})
 }

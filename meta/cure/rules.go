@@ -57,6 +57,7 @@ func (r *round) replacePrimary(g base.Gpid, m *memory, cfg *state.Config) {
 	}
 	dead := slices.DeleteFunc(cfg.AppendMembers(nil), r.alive)
 	r.count(g, to, 1, 0)
+	r.count(g, cfg.Primary, -1, 0)
 	r.change(g, m, withoutDead(cfg.WithPrimary(to), dead), dead, "the primary "+cfg.Primary.String()+" is dead")
 }
 

@@ -213,6 +213,17 @@ func (s *State) Tables(f func(*Table)) {
 	}
 }
 
+// TablesFrom calls f for each table, dropped ones included, whose id is at least from, by
+// ascending id, as long as f returns true.
+func (s *State) TablesFrom(from int32, f func(*Table) bool) {
+	i, _ := slices.BinarySearch(s.ids, from)
+	for _, id := range s.ids[i:] {
+		if !f(s.tables[id]) {
+			return
+		}
+	}
+}
+
 // Config returns the configuration of a partition of an available table; ok is false for
 // any other.
 func (s *State) Config(g base.Gpid) (t *Table, c Config, ok bool) {
