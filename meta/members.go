@@ -141,6 +141,9 @@ func (c *call) changeQuorum(q *metaquorum.QuorumChangeRequest, r *metaquorum.Quo
 	} else {
 		err = c.addMeta(q.Address)
 	}
+	if r := (*refusal)(nil); err != nil && c.ctx.Err() != nil && !(errors.As(err, &r) && r.open) {
+		err = refuse(base.ErrServiceNotActive, "%s stopped leading meanwhile, and nothing else is wrong: ask again (%v)", c.s.name, err)
+	}
 	r.Err, r.Members = base.ErrOK, wireMembers(c.s.quorum.servers())
 	if err != nil {
 		r.Err, r.Hint = base.CodeOf(err), err.Error()
@@ -152,18 +155,19 @@ func (c *call) changeQuorum(q *metaquorum.QuorumChangeRequest, r *metaquorum.Quo
 type refusal struct {
 	code base.ErrorCode
 	why  string
+	open bool // raft was asked: what it was asked for may yet be done
 }
 
 func (r *refusal) Error() string { return r.why }
 func (r *refusal) Unwrap() error { return r.code }
 
 func refuse(code base.ErrorCode, format string, args ...any) error {
-	return &refusal{code, fmt.Sprintf(format, args...)}
+	return &refusal{code: code, why: fmt.Sprintf(format, args...)}
 }
 
 // raftRefusal gives the error of a change that raft didn't make.
 func raftRefusal(what string, err error) error {
-	return refuse(raftCode(err), "%s: %v; `pegasus meta status` shows what became of it", what, err)
+	return &refusal{raftCode(err), fmt.Sprintf("%s: %v; `pegasus meta status` shows what became of it", what, err), true}
 }
 
 // addMeta makes addr, a server that was started to join, a voter. It gets the log first:
@@ -212,6 +216,9 @@ func (c *call) addMeta(addr string) error {
 		version = f.Index()
 	}
 	if err := c.awaitCaughtUp(addr); err != nil {
+		if c.ctx.Err() != nil {
+			return err // whoever leads next takes it up where it stands
+		}
 		if e := q.raft.RemoveServer(raft.ServerID(addr), 0, memberWait).Error(); e != nil {
 			c.log.Warnf("take %s out again: %v", addr, e)
 		}

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -209,6 +210,43 @@ func TestQuorumChangeRefused(t *testing.T) {
 	if got, want := c.members(), sorted(c.leader(), c.follower2(dead, stranger)); got != want {
 		t.Errorf("members %s, want %s", got, want)
 	}
+}
+
+// A leader that is deposed while it waits for a new meta says that, and the new meta stays
+// what it is: who leads next goes on with it.
+func TestDeposedWhileAdding(t *testing.T) {
+	c := newCluster(t, 3, 0, nil)
+	led := c.leader()
+	l := listen(t, "127.0.0.1:0")
+	joins := l.Addr().String()
+	mux := rpc.NewMux(nil)
+	mux.HandleFunc("RPC_CM_QUORUM_STATUS", func(r *rpc.Request) { // it never catches up
+		r.Reply(&metaquorum.QuorumStatusResponse{Err: base.ErrOK, Cluster: c.cfg.Cluster.Name, Server: joins, Role: roleJoining})
+	})
+	srv := rpc.NewServer(config.RPC{}, mux, nil, nil)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	defer func() {
+		srv.Shutdown(context.Background())
+		<-served
+	}()
+	var r metaquorum.QuorumChangeResponse
+	asked := make(chan error, 1)
+	go func() {
+		asked <- c.call(led.name, "RPC_CM_QUORUM_CHANGE", rpc.RDSN, &metaquorum.QuorumChangeRequest{Address: joins}, &r)
+	}()
+	until(t, "it is a member without a vote", func() bool {
+		return slices.Contains(c.status(led.name).Members, metaquorum.QuorumMember{Address: joins})
+	})
+	if err := led.srv.quorum.raft.LeadershipTransfer().Error(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-asked; err != nil || r.Err != base.ErrServiceNotActive || !strings.Contains(r.Hint, "ask again") {
+		t.Errorf("%+v %v", r, err)
+	}
+	until(t, "somebody leads, and the new one is still there", func() bool {
+		return strings.Contains(c.members(), joins+"?")
+	})
 }
 
 // follower2 is the follower that is none of others.
