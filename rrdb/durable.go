@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -127,7 +128,7 @@ func (s *Store) loadMeta() error {
 	}
 	if m.decree == 0 {
 		// A store without a decree must be empty, else something took the record away.
-		it, err := s.db.NewIter(nil)
+		it, err := s.db.NewIter(&pebble.IterOptions{UpperBound: metaPrefix})
 		if err != nil {
 			return classify(err)
 		}
@@ -143,6 +144,28 @@ func (s *Store) loadMeta() error {
 	s.timestamp.Store(m.timestampUS)
 	s.durable.decree.Store(m.decree)
 	return nil
+}
+
+// firstFlush bounds the flush of a new store.
+const firstFlush = 10 * time.Second
+
+// firstRecord gives a new store its record, of decree 0: it has one, in a table, from the
+// beginning.
+func (s *Store) firstRecord() error {
+	ctx, cancel := context.WithTimeout(context.Background(), firstFlush)
+	defer cancel()
+	if err := s.putRecord(); err != nil {
+		return err
+	}
+	return s.flushOnce(ctx)
+}
+
+// putRecord writes the metadata record anew.
+func (s *Store) putRecord() error {
+	s.applyMu.Lock()
+	defer s.applyMu.Unlock()
+	s.metaBuf = meta{s.applied.Load(), s.timestamp.Load()}.append(s.metaBuf[:0])
+	return s.db.Set(metaKey, s.metaBuf, pebble.NoSync)
 }
 
 // Checkpoint makes a copy of the store, with links where the file system can, in a
@@ -161,6 +184,7 @@ func (s *Store) Checkpoint(dir string) (decree int64, err error) {
 	if err := s.Flush(context.Background()); err != nil {
 		return 0, err
 	}
+	defer s.manifests.copying()()
 	if err := s.db.Checkpoint(dir); err != nil {
 		return 0, err
 	}

@@ -1,6 +1,7 @@
 package rrdb
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -114,6 +115,9 @@ func (s *Store) CountEstimate() (int64, error) {
 	for _, tables := range levels {
 		for _, t := range tables {
 			rows += int64(t.Properties.NumEntries) - 2*int64(t.Properties.NumDeletions)
+			if bytes.Compare(t.Largest.UserKey, metaPrefix) > 0 {
+				rows-- // the record of the last decree
+			}
 		}
 	}
 	e.rows, e.at = max(rows, 0), now

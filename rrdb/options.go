@@ -31,7 +31,7 @@ func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
 		EventListener:      s.events(),
 
 		DisableWAL:          true,
-		MaxManifestFileSize: 16 << 10, // a checkpoint copies it; it takes as much more as the list of files needs
+		MaxManifestFileSize: manifestBytes,
 
 		CompactionConcurrencyRange: func() (lower, upper int) { return 1, max(cfg.Compactions, 1) },
 	}
@@ -87,6 +87,7 @@ func (s *Store) events() *pebble.EventListener {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			s.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
 		},
+		ManifestCreated: s.manifestCreated,
 		CompactionBegin: func(pebble.CompactionInfo) { s.shared.heavy(1) },
 		CompactionEnd:   func(pebble.CompactionInfo) { s.shared.heavy(-1) },
 		FlushBegin: func(pebble.FlushInfo) {

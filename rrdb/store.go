@@ -79,11 +79,13 @@ type Store struct {
 	metaBuf   []byte        // under applyMu
 	expiries  expiryMap     // under applyMu
 	sweepMu   sync.Mutex    // held by a sweep; taken before applyMu
+	untidy    bool          // under sweepMu: rows were swept since tidy was done
 	recent    *recentWrites // under applyMu; nil unless a sweep is at it
 	noted     *Note         // under applyMu: of the mutations being applied; nil: none
 
-	durable durability
-	failure failure
+	durable   durability
+	manifests manifests
+	failure   failure
 
 	partitions atomic.Int32 // of the table; 0 is unknown
 	estimate   countEstimate
@@ -140,6 +142,12 @@ func Open(o Options) (_ *Store, err error) {
 	s.mem.engine.Store(s.db)
 	s.shared.memory.join(s)
 	s.failure.opened.Store(true)
+	if o.Create {
+		if err := s.firstRecord(); err != nil {
+			_ = s.Close()
+			return nil, fmt.Errorf("making the store in %s: %w", o.Dir, err)
+		}
+	}
 	return s, nil
 }
 

@@ -131,10 +131,17 @@ func (s *Store) Sweep(ctx context.Context, delay time.Duration, unknown int64, p
 			much = append(much, sp)
 		}
 	}
-	if all.Rows == 0 {
-		return all, nil
+	err := error(nil)
+	if all.Rows > 0 {
+		s.untidy = true
+		err = s.reclaim(ctx, much, all.Ranges > 0, pace)
 	}
-	if err := s.reclaim(ctx, much, all.Ranges > 0, pace); err != nil {
+	if err == nil && s.untidy {
+		if err = s.tidy(ctx); err == nil {
+			s.untidy = false
+		}
+	}
+	if err != nil {
 		return all, fmt.Errorf("reclaiming the space of expired rows of %s: %w", s.opts.Gpid, err)
 	}
 	return all, nil
@@ -171,7 +178,7 @@ func (s *Store) Compact(ctx context.Context, delay time.Duration) error {
 	if err := s.flushOnce(ctx); err != nil {
 		return fmt.Errorf("compacting %s: %w", s.opts.Gpid, err)
 	}
-	if err := s.db.Compact(ctx, notBefore(nil), metaPrefix, false); err != nil {
+	if err := s.compact(ctx, notBefore(nil), metaEnd); err != nil {
 		return fmt.Errorf("compacting %s: %w", s.opts.Gpid, classify(err))
 	}
 	return nil
@@ -223,7 +230,7 @@ func (s *Store) reclaim(ctx context.Context, much []span, ranges bool, pace *rat
 		if end == nil {
 			end = metaPrefix
 		}
-		if err := s.db.Compact(ctx, notBefore(sp.start), end, false); err != nil {
+		if err := s.compact(ctx, notBefore(sp.start), end); err != nil {
 			return classify(err)
 		}
 	}

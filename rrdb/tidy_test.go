@@ -1,0 +1,228 @@
+package rrdb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pegasus/base/config"
+)
+
+// blocks is what a store's files take on a disk that gives out blocks of 4 KiB.
+func (h *harness) blocks() (n int64) {
+	h.t.Helper()
+	dir := h.options().Dir
+	names, err := h.fs.List(dir)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, name := range names {
+		if st, err := h.fs.Stat(h.fs.PathJoin(dir, name)); err == nil {
+			n += (st.Size() + 4095) / 4096
+		}
+	}
+	return n
+}
+
+// TestEmptiedStoreIsAsSmallAsANewOne: rows that expired leave nothing behind, neither tables
+// nor files of separate values nor long lists of files.
+func TestEmptiedStoreIsAsSmallAsANewOne(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(*config.Storage)
+	}{
+		{"one table after the other", func(c *config.Storage) { c.MemtableBytes = 256 << 10 }},
+		{"values apart", func(c *config.Storage) { c.MemtableBytes, c.SeparateValues = 256<<10, 500 }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHarness(t, c.change)
+			empty := h.blocks()
+			h.fill(20000, func(i int) uint32 { return 1100 + uint32(i/7)%100 })
+			h.flush()
+			if full := h.blocks(); full < 1000*empty {
+				t.Fatalf("%d blocks when empty, and %d full", empty, full)
+			}
+			h.clock.set(1400)
+			h.sweep()
+			// Nothing comes any more that would make the engine write something.
+			small := func() bool { return h.blocks()*10 <= empty*12 }
+			waitFor(t, fmt.Sprintf("%d blocks again", empty), small)
+			decree := h.store.LastApplied()
+			h.crash()
+			if got := h.store.LastApplied(); got != decree {
+				t.Errorf("the decree was %d, and is %d after a crash", decree, got)
+			}
+			waitFor(t, fmt.Sprintf("%d blocks after a restart", empty), small)
+		})
+	}
+}
+
+// TestSweepOfAStoreInUse: what is swept, merged and copied meanwhile can't be told from
+// reads, from copies, or from what a crash leaves.
+func TestSweepOfAStoreInUse(t *testing.T) {
+	const keys = 50
+	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes = 256 << 10 })
+	h.payload = nil
+	row := func(i int) []byte { return rowKey("h", fmt.Sprint(i%keys)) }
+	apply := func(decree int64) error {
+		var p []byte
+		p = AppendOp(p, Op{Key: row(int(decree)), Value: fmt.Append(nil, decree)})
+		for i := range 40 {
+			p = AppendOp(p, Op{Key: rowKey("gone", fmt.Sprint(decree, i)), Value: make([]byte, 100), ExpireTS: 500})
+		}
+		return h.store.Apply(decree, decree, p)
+	}
+	for d := int64(1); d <= keys; d++ {
+		if err := apply(d); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for d := int64(keys + 1); ctx.Err() == nil; d++ {
+			if err := apply(d); err != nil {
+				t.Errorf("decree %d: %v", d, err)
+				return
+			}
+		}
+	})
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			if _, closer, err := h.store.db.Get(row(i)); err != nil {
+				t.Errorf("row %d: %v", i%keys, err)
+				return
+			} else if err := closer.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	sweeps := int64(0)
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			st, err := h.store.Sweep(ctx, 10*time.Second, 1<<40, nil)
+			if err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+			sweeps += min(st.Rows, 1)
+		}
+	})
+	wg.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			dir := fmt.Sprint("data/copies/", i)
+			before := h.store.LastApplied()
+			decree, err := h.store.Checkpoint(dir)
+			if err != nil || decree < before {
+				t.Errorf("copy of decree %d: %d, %v", before, decree, err)
+				return
+			}
+			if err := h.fs.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	wg.Wait()
+	if sweeps == 0 {
+		t.Error("nothing was swept")
+	}
+	flushed := h.store.LastFlushed()
+	clone := h.fs.CrashClone(vfs.CrashCloneCfg{})
+	h.close()
+	h.fs = clone
+	h.open(false)
+	if got := h.store.LastApplied(); got < flushed {
+		t.Errorf("decree %d was flushed, and after a crash there is %d", flushed, got)
+	}
+	if sum, err := h.store.Digest(t.Context(), 1000); err != nil || sum.Rows != keys {
+		t.Errorf("after a crash: %+v, %v", sum, err)
+	}
+}
+
+// TestManifestBeforeStaysForACopy: the list of files that a copy may be reading isn't removed,
+// and goes with the next one.
+func TestManifestBeforeStaysForACopy(t *testing.T) {
+	h := newHarness(t, nil)
+	count := func() (n int) {
+		names, err := h.fs.List(h.options().Dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, "MANIFEST-") {
+				n++
+			}
+		}
+		return n
+	}
+	i := 0
+	roll := func() {
+		t.Helper()
+		before := h.store.manifests.current
+		for deadline := i + 2000; h.store.manifests.current == before; i++ {
+			if i == deadline {
+				t.Fatal("no new manifest")
+			}
+			h.put("h", fmt.Sprint(i), strings.Repeat("x", 100), 0)
+			h.flush()
+		}
+	}
+	roll()
+	if n := count(); n != 1 {
+		t.Errorf("%d manifests", n)
+	}
+	done := h.store.manifests.copying()
+	roll()
+	if n := count(); n != 2 {
+		t.Errorf("%d manifests while a copy is made", n)
+	}
+	done()
+	roll()
+	if n := count(); n != 1 {
+		t.Errorf("%d manifests after the copy", n)
+	}
+	h.crash()
+	if n := h.store.LastApplied(); n != int64(i) {
+		t.Errorf("%d decrees after a crash, not %d", n, i)
+	}
+}
+
+// TestCompactLetsWritesThrough: memtables are looked after with writes shut out, and while a
+// compaction waits for its turn they are not.
+func TestCompactLetsWritesThrough(t *testing.T) {
+	h := newHarness(t, nil)
+	h.put("h", "1", "x", 0)
+	slots := h.shared.slots
+	slots.mu.Lock()
+	slots.running += slots.max
+	slots.mu.Unlock()
+	done := make(chan error, 1)
+	go func() { done <- h.store.compact(t.Context(), notBefore(nil), metaEnd) }()
+	waitFor(t, "its turn to be waited for", func() bool {
+		slots.mu.Lock()
+		defer slots.mu.Unlock()
+		return h.store.slots.waiting
+	})
+	h.put("h", "2", "x", 0)
+	select {
+	case err := <-done:
+		t.Errorf("the compaction ended: %v", err)
+	default:
+	}
+	slots.mu.Lock()
+	slots.running -= slots.max
+	slots.kickLocked()
+	slots.mu.Unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := h.physical(); n != 2 {
+		t.Errorf("%d rows", n)
+	}
+}
