@@ -61,10 +61,8 @@ func (s *Server) read(req *rpc.Request, late bool) {
 		req.ReplyError(base.ErrInvalidState)
 	default:
 		s.note(r, rules, req, began, res)
-		r.usage.read(s.units, op, req, res)
-		if rules != nil && rules.readBytes != nil {
-			n, _ := res.Size()
-			rules.readBytes.consume(n)
+		if n := r.usage.read(s.units, op, req, res); rules != nil && rules.readBytes != nil {
+			rules.readBytes.consume(int(n))
 		}
 		req.Reply(res)
 		res.Release()

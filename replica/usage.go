@@ -9,7 +9,6 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
-	"pegasus/base/tbin"
 	"pegasus/gen/replicaadmin"
 	idl "pegasus/gen/rrdb"
 	"pegasus/metrics"
@@ -64,38 +63,48 @@ const (
 	codeTryAgain   = 13
 )
 
-// read counts a read that is about to be answered.
-func (u *usage) read(shift unitShift, op metrics.Op, req *rpc.Request, res *rrdb.Result) {
+// read counts a read that is about to be answered, and returns how many bytes it counts for
+// where reads are limited by their size. What is answered counts: values that the client
+// didn't want don't, and one unit is the least.
+func (u *usage) read(shift unitShift, op metrics.Op, req *rpc.Request, res *rrdb.Result) (size int64) {
 	sampled, collecting := hotkey.Sampled(), u.reads.collect.Active()
 	if sampled || collecting {
 		u.sawRead(op, req, res, sampled, collecting)
 	}
-	switch code := res.Code(); code {
-	case codeOK, codeNotFound:
-	case codeIncomplete, codeInvalid:
-		if op == metrics.OpGet || op == metrics.OpTTL || op == metrics.OpSortKeyCount {
-			return
-		}
-	default:
-		return
-	}
-	size, rows := res.Size()
-	n := int64(size)
+	n, rows := res.Size()
+	size = int64(n)
+	bytes := size
+	counts := res.Code() == codeOK || res.Code() == codeNotFound
 	switch op {
-	case metrics.OpTTL, metrics.OpSortKeyCount:
-		n = 0
-	case metrics.OpMultiGet:
-		if rows > 0 { // each is counted with its hash key
+	case metrics.OpGet:
+		if res.Code() != codeOK {
 			rd := req.ArgReader()
-			rd.Field()
-			n += int64(rows) * int64(len(rd.Bytes()))
+			bytes = int64(len(rd.Bytes()))
+		}
+	case metrics.OpTTL, metrics.OpSortKeyCount:
+		size, bytes = 1, 1
+	case metrics.OpMultiGet: // each row is counted with its hash key, but for the bytes
+		rd := req.ArgReader()
+		rd.Field()
+		hashKey := int64(len(rd.Bytes()))
+		size += int64(rows) * hashKey
+		bytes += hashKey
+		fallthrough
+	default:
+		counts = counts || res.Code() == codeIncomplete || res.Code() == codeInvalid
+	}
+	if counts || op == metrics.OpGet || op == metrics.OpMultiGet || op == metrics.OpBatchGet {
+		u.bytes[op].Add(bytes)
+		if req.IsBackup {
+			u.backupBytes.Add(bytes)
 		}
 	}
-	u.bytes[op].Add(n)
-	if req.IsBackup {
-		u.backupBytes.Add(n)
+	if !counts {
+		return 0
 	}
-	u.readUnits.Add(units(n, shift.read))
+	size = max(size, 1)
+	u.readUnits.Add(units(size, shift.read))
+	return size
 }
 
 // sawRead shows the hash keys of a read to who looks for hot ones. Scans have none.
@@ -143,13 +152,22 @@ func (u *usage) write(shift unitShift, op metrics.Op, req *rpc.Request, reply *r
 		}
 	}
 	code := reply.Code()
+	bytes := n
+	if h, _, ok := base.SplitKey(o.Key); ok && rows > 1 {
+		bytes -= int64(rows-1) * int64(len(h)) // it counts once
+	}
 	switch op {
 	case metrics.OpCheckAndSet, metrics.OpCheckAndMutate:
 		if code != codeOK && code != codeInvalid && code != codeTryAgain {
 			return
 		}
 		rd := req.ArgReader()
-		u.readUnits.Add(units(twoFields(&rd), shift.read))
+		rd.Field()
+		hashKey := int64(len(rd.Bytes()))
+		rd.Field()
+		checked := int64(len(rd.Bytes()))
+		u.readUnits.Add(units(hashKey+checked, shift.read))
+		bytes += checked
 	case metrics.OpIncr:
 		if code != codeOK && code != codeInvalid {
 			return
@@ -158,18 +176,9 @@ func (u *usage) write(shift unitShift, op metrics.Op, req *rpc.Request, reply *r
 		n = 0
 	}
 	if code == codeOK {
-		u.bytes[op].Add(n)
+		u.bytes[op].Add(bytes)
 		u.writeUnits.Add(units(n, shift.write))
 	}
-}
-
-// twoFields returns how long the first two byte strings of an argument are.
-func twoFields(rd *tbin.Reader) (n int64) {
-	for range 2 {
-		rd.Field()
-		n += int64(len(rd.Bytes()))
-	}
-	return n
 }
 
 // counted are the operations that have a metric of their bytes.

@@ -11,6 +11,7 @@ import (
 	"pegasus/gen/replicaadmin"
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
+	"pegasus/metrics"
 	"pegasus/rrdb"
 )
 
@@ -39,6 +40,12 @@ func TestCapacityUnits(t *testing.T) {
 		{"multi_get", rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: hash, MaxKvCount: 10, MaxKvSize: 1 << 20, StartInclusive: true}, new(idl.MultiGetResponse), 8, 0},
 		{"batch_get", rrdb.CodeBatchGet, &idl.BatchGetRequest{Keys: []idl.FullKey{{HashKey: hash, SortKey: []byte("m1")}}}, new(idl.BatchGetResponse), 3, 0},
 		{"scan", rrdb.CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true}, new(idl.ScanResponse), 9, 0},
+		{"multi_get of keys alone", rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: hash, MaxKvCount: 10, MaxKvSize: 1 << 20, StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse), 1, 0},
+		{"multi_get of two keys alone", rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: hash, SortKeys: [][]byte{[]byte("m1"), []byte("m2")}, NoValue: true}, new(idl.MultiGetResponse), 1, 0},
+		{"scan of keys alone", rrdb.CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true, NoValue: true}, new(idl.ScanResponse), 1, 0},
+		{"scan that counts", rrdb.CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true,
+			OnlyReturnCount: base.Some(true)}, new(idl.ScanResponse), 1, 0},
+		{"scan of an unknown session", rrdb.CodeScan, &idl.ScanRequest{ContextId: 12345}, new(idl.ScanResponse), 1, 0},
 		{"multi_remove", rrdb.CodeMultiRemove, &idl.MultiRemoveRequest{HashKey: hash, SortKeys: [][]byte{[]byte("m1")}}, new(idl.MultiRemoveResponse), 0, 1},
 		{"remove", rrdb.CodeRemove, blob(key), new(idl.UpdateResponse), 0, 1},
 		{"incr", rrdb.CodeIncr, &idl.IncrRequest{Key: absent, Increment: 1}, new(idl.IncrResponse), 1, 1},
@@ -57,6 +64,37 @@ func TestCapacityUnits(t *testing.T) {
 		read, write = u.readUnits.Load()-read, u.writeUnits.Load()-write
 		if read != c.read || write != c.write {
 			t.Errorf("%s: %d read units, %d write units, want %d and %d", c.name, read, write, c.read, c.write)
+		}
+	}
+}
+
+// TestReadBytes: keys and values that were answered, a multi_get's hash key once.
+func TestReadBytes(t *testing.T) {
+	g := alone(t)
+	e := &g.nodes[0].srv.replica(g.gpid).usage
+	blob := func(k []byte) value.Value { v := value.Blob(k); return &v }
+	hash := []byte("hash")
+	put := &idl.MultiPutRequest{HashKey: hash, Kvs: []idl.KeyValue{{Key: []byte("m1"), Value: make([]byte, 100)}, {Key: []byte("m2"), Value: make([]byte, 200)}}}
+	for _, c := range []struct {
+		name     string
+		code     string
+		op       metrics.Op
+		arg, res value.Value
+		want     int64
+	}{
+		{"multi_put", rrdb.CodeMultiPut, metrics.OpMultiPut, put, new(idl.UpdateResponse), 4 + 102 + 202},
+		{"get", rrdb.CodeGet, metrics.OpGet, blob(base.AppendKey(nil, hash, []byte("m1"))), new(idl.ReadResponse), 2 + 4 + 2 + 100},
+		{"get of nothing", rrdb.CodeGet, metrics.OpGet, blob(base.AppendKey(nil, hash, []byte("m9"))), new(idl.ReadResponse), 2 + 4 + 2},
+		{"multi_get", rrdb.CodeMultiGet, metrics.OpMultiGet, &idl.MultiGetRequest{HashKey: hash, StartInclusive: true}, new(idl.MultiGetResponse), 4 + 102 + 202},
+		{"multi_get of keys alone", rrdb.CodeMultiGet, metrics.OpMultiGet, &idl.MultiGetRequest{HashKey: hash, StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse), 4 + 2 + 2},
+		{"scan of keys alone", rrdb.CodeGetScanner, metrics.OpScan, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, NoValue: true}, new(idl.ScanResponse), 8 + 8},
+	} {
+		before := e.bytes[c.op].Load()
+		if err := g.call(0, c.code, c.arg, c.res); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		if n := e.bytes[c.op].Load() - before; n != c.want {
+			t.Errorf("%s: %d bytes, want %d", c.name, n, c.want)
 		}
 	}
 }

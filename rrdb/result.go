@@ -44,7 +44,7 @@ type Result struct {
 	rows    []byte // encoded list elements
 	starts  []int  // where each begins; of reverse only
 	count   int    // rows found
-	size    int    // bytes of keys and values found
+	size    int    // bytes of keys and values answered
 	seen    int    // rows that a range read looked at
 	scratch []byte
 }
@@ -89,7 +89,7 @@ func (r *Result) Release() {
 // found, 4 invalid argument, 7 incomplete.
 func (r *Result) Code() int32 { return r.code }
 
-// Size returns how many bytes of keys and values were found, and in how many rows.
+// Size returns how many bytes of keys and values are answered, and how many rows were found.
 func (r *Result) Size() (bytes, rows int) { return r.size, r.count }
 
 // Seen returns how many rows were looked at, hidden ones included.

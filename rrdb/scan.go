@@ -137,13 +137,13 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 			b.hidden = b.seen - 1
 		}
 		res.count++
-		res.size += len(key) + len(data)
-		switch {
-		case c.onlyCount:
+		if c.onlyCount {
 			continue
-		case c.noValue:
+		}
+		if c.noValue {
 			data = nil
 		}
+		res.size += len(key) + len(data)
 		if c.expiry {
 			res.addRowExpiry(key, data, expireTS)
 		} else {
