@@ -3,6 +3,7 @@ package replica
 import (
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"pegasus/metrics"
 	"pegasus/pacifica"
@@ -46,7 +47,11 @@ func opOf(code string) metrics.Op {
 }
 
 // roles counts replicas by what they are.
-type roles struct{ inactive, primary, secondary, learner, failed int64 }
+type roles struct {
+	inactive, primary, secondary, learner, failed int64
+
+	short int64 // primaries that refuse writes for a secondary's disk
+}
 
 // The values of the metric role.
 const (
@@ -97,6 +102,9 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 			latencies[op] = append(latencies[op], l...)
 			e.SetQuantiles(metrics.Latency[op], metrics.QuantilesOf(l))
 		}
+		if v.Status == pacifica.Primary && r.peers.lacks(time.Now) {
+			n.short++
+		}
 		r.throttled.collect(e)
 		r.usage.collect(e)
 		e.Set(metrics.AbnormalReads, r.abnormalReads.Load())
@@ -133,6 +141,7 @@ func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
 	e.Set(metrics.PrimaryReplicas, n.primary)
 	e.Set(metrics.SecondaryReplicas, n.secondary)
 	e.Set(metrics.LearningReplicas, n.learner)
+	e.Set(metrics.ShortSecondaries, n.short)
 	e.SetBool(metrics.LeaseValid, s.lease.valid())
 	e.Set(metrics.BeaconFailures, s.counts.beaconFailed.Load())
 	e.Set(metrics.LearnInstalled, s.counts.learned.Load())
@@ -149,6 +158,10 @@ func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
 	e.Set(metrics.SweptRows, m.SweptRows)
 	e.Set(metrics.SweptBytes, m.SweptBytes)
 	e.Set(metrics.SweepReadBytes, m.SweepReadBytes)
+	e.Set(metrics.Sweeps, m.Sweeps)
+	e.Set(metrics.SweepTime, m.SweepTime.Milliseconds())
+	e.Set(metrics.PassReadBytes, m.RuledReadBytes)
+	s.passCounts.collect(e)
 	e.Set(metrics.DelayedNow, s.delays.waiting())
 }
 

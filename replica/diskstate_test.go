@@ -24,6 +24,53 @@ func TestTooShort(t *testing.T) {
 	}
 }
 
+// TestSecondaryShortOfSpace: a primary whose secondary's disk has too little room refuses writes
+// with the same code, until there is room again or the secondary is gone.
+func TestSecondaryShortOfSpace(t *testing.T) {
+	g := newGroup(t, 3)
+	g.mustPut(0, "a", "1")
+	set := func(i int, percent string) {
+		t.Helper()
+		if code, text := g.page(i, "/updateConfig?"+url.Values{"disk_min_available_space_ratio": {percent}}.Encode()); code != 200 || text != `{"update_status":"ERR_OK"}`+"\n" {
+			t.Fatalf("%d %s", code, text)
+		}
+	}
+	put := func() base.ErrorCode {
+		return codeOf(g.send(0, rrdb.CodePut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), 5*time.Second, false))
+	}
+	for i := range g.nodes {
+		set(i, "0") // whatever the disk that the test runs on
+	}
+	until(t, "writes are taken", func() bool { return put() == base.ErrOK })
+	set(2, "100")
+	until(t, "writes are refused", func() bool { return put() == base.ErrDiskInsufficient })
+	g.wantGet(0, "a", "1")
+	if !g.nodes[0].srv.replica(g.gpid).peers.lacks(time.Now) {
+		t.Error("the primary doesn't say why")
+	}
+	set(2, "0")
+	until(t, "writes are taken again", func() bool { return put() == base.ErrOK })
+	if v := g.view(0); v.members != 3 {
+		t.Errorf("%d members", v.members)
+	}
+}
+
+func TestPeerRoom(t *testing.T) {
+	var p peerRoom
+	at := time.Now()
+	clock := func() time.Time { return at }
+	if p.lacks(clock) || p.heard(1, false, at) || !p.heard(1, true, at) || p.heard(1, true, at) || !p.lacks(clock) {
+		t.Error("one that is short")
+	}
+	if !p.heard(2, true, at) || !p.heard(1, false, at) || !p.lacks(clock) {
+		t.Error("another")
+	}
+	at = at.Add(peerSays + 1)
+	if p.lacks(clock) || p.some.Load() {
+		t.Error("one that is silent is still waited for")
+	}
+}
+
 // TestShortOfSpace: with too little room writes are refused with upstream's code, reads go on,
 // and all is well again by itself.
 func TestShortOfSpace(t *testing.T) {

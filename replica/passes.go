@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"pegasus/metrics"
 	"pegasus/pacifica"
 	"pegasus/rrdb"
 )
@@ -26,6 +28,27 @@ type passes struct {
 	running bool
 	ended   time.Time // of the last, or when this one was asked first
 	failed  time.Time // a pass that failed is tried again later
+}
+
+// passCounts add up a server's passes.
+type passCounts struct{ running, done, failed, rows, nanos atomic.Int64 }
+
+func (c *passCounts) end(rows int, took time.Duration, err error) {
+	c.rows.Add(int64(rows))
+	c.nanos.Add(int64(took))
+	if err != nil {
+		c.failed.Add(1)
+	} else {
+		c.done.Add(1)
+	}
+}
+
+func (c *passCounts) collect(e *metrics.Entity) {
+	e.Set(metrics.Passes, c.done.Load())
+	e.Set(metrics.PassesRunning, c.running.Load())
+	e.Set(metrics.PassFailures, c.failed.Load())
+	e.Set(metrics.PassRows, c.rows.Load())
+	e.Set(metrics.PassTime, time.Duration(c.nanos.Load()).Milliseconds())
 }
 
 const (
@@ -119,8 +142,11 @@ func (s *Server) passSome(now time.Time, rs []*replica) {
 		r.passes.mu.Unlock()
 		running++
 		s.spawn(func() {
+			s.passCounts.running.Add(1)
 			rows, err := r.pass(p)
+			s.passCounts.running.Add(-1)
 			at := time.Now()
+			s.passCounts.end(rows, at.Sub(now), err)
 			r.passes.mu.Lock()
 			r.passes.running = false
 			if err != nil {

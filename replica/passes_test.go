@@ -214,13 +214,16 @@ func TestReplicasAreAlike(t *testing.T) {
 	g.same(1, 0, 2)
 	until(t, "expired rows are deleted everywhere", func() bool {
 		for _, n := range g.nodes {
-			if n.srv.shared.Metrics().SweptRows == 0 {
+			if m := n.srv.shared.Metrics(); m.SweptRows == 0 || m.Sweeps == 0 || m.SweepTime <= 0 {
 				return false
 			}
 		}
 		return true
 	})
 	g.same(1, 0, 2)
+	if c := &g.nodes[1].srv.passCounts; c.done.Load() == 0 || c.rows.Load() == 0 || c.nanos.Load() <= 0 || g.nodes[1].srv.shared.Metrics().RuledReadBytes == 0 {
+		t.Errorf("counts of passes: %d made, %d rows, %d ns", c.done.Load(), c.rows.Load(), c.nanos.Load())
+	}
 }
 
 // mixed writes something to node i.

@@ -44,6 +44,7 @@ type replica struct {
 	// rules are nil for a table whose settings demand nothing of requests.
 	rules     atomic.Pointer[rules]
 	throttled throttled
+	peers     peerRoom
 
 	compactions compactions
 	passes      passes

@@ -42,6 +42,7 @@ type Server struct {
 	heavy               heavy
 	abnormal            *abnormal
 	passRead, passWrite *rate.Limiter // of all passes
+	passCounts          passCounts
 	retuning            atomic.Bool
 	units               unitShift
 	sketched            time.Time     // of housekeep: when the sketches of keys were last turned

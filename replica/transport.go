@@ -27,13 +27,20 @@ var errMessage = errors.New("malformed replication message")
 
 // wireMessage gives a pacifica message its form on the wire: a version byte, type, role,
 // flags, then varints, then the entries, each with decree and ballot implied.
-type wireMessage struct{ *pacifica.Message }
+type wireMessage struct {
+	*pacifica.Message
+	short bool // the sender's disk has too little free space
+}
 
 const (
 	flagGap = 1 << iota
 	flagReject
 	flagBusy
+	flagShort
 )
+
+// flagsAt is where a message has its flags.
+const flagsAt = 3
 
 // AppendThrift appends the message; the name is that of the interface by which rpc takes
 // arguments.
@@ -48,6 +55,9 @@ func (w wireMessage) AppendThrift(b []byte) []byte {
 	}
 	if m.Busy {
 		flags |= flagBusy
+	}
+	if w.short {
+		flags |= flagShort
 	}
 	b = append(b, messageVersion, byte(m.Type), byte(m.Role), flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.From))
@@ -66,7 +76,7 @@ func (w wireMessage) AppendThrift(b []byte) []byte {
 	return b
 }
 
-// decodeMessage is the inverse of AppendThrift. Payloads are copied: they outlive the frame.
+// decodeMessage is the inverse of AppendThrift, but for what it says of the sender's disk. Payloads are copied: they outlive the frame.
 func decodeMessage(b []byte) (pacifica.Message, error) {
 	var m pacifica.Message
 	if len(b) < 20 {
@@ -76,7 +86,8 @@ func decodeMessage(b []byte) (pacifica.Message, error) {
 		return m, fmt.Errorf("%w: version %d, this server speaks %d", errMessage, b[0], messageVersion)
 	}
 	m.Type, m.Role = pacifica.MsgType(b[1]), pacifica.Status(b[2])
-	m.Gap, m.Reject, m.Busy = b[3]&flagGap != 0, b[3]&flagReject != 0, b[3]&flagBusy != 0
+	flags := b[flagsAt]
+	m.Gap, m.Reject, m.Busy = flags&flagGap != 0, flags&flagReject != 0, flags&flagBusy != 0
 	m.From = base.RPCAddress(binary.BigEndian.Uint64(b[4:]))
 	m.To = base.RPCAddress(binary.BigEndian.Uint64(b[12:]))
 	b = b[20:]
@@ -127,7 +138,7 @@ func (r *replica) send(ms []pacifica.Message) {
 	for i := range ms {
 		m := &ms[i]
 		to := m.To
-		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m}, OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
+		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m, m.Type == pacifica.MsgAck && r.dir.room.short.Load()}, OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
 		if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
 			out.OneWay = false
 			r.srv.pool.Go(r.srv.peerName(to), pingTimeout, out, func(_ []byte, err error) {
@@ -143,11 +154,13 @@ func (r *replica) send(ms []pacifica.Message) {
 
 // onMessage takes a message from another replica server.
 func (s *Server) onMessage(req *rpc.Request) {
-	m, err := decodeMessage(payloadOf(req.Body))
+	body := payloadOf(req.Body)
+	m, err := decodeMessage(body)
 	if err != nil {
 		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
+	short := body[flagsAt]&flagShort != 0
 	gpid, w := req.Gpid, workerOf(req)
 	if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
 		req.Reply(empty{})
@@ -161,6 +174,7 @@ func (s *Server) onMessage(req *rpc.Request) {
 		}
 		return
 	}
+	r.hearRoom(&m, short)
 	r.deliver(m)
 	w.touch(r)
 }

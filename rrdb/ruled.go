@@ -183,6 +183,7 @@ func (s *Store) Ruled(ctx context.Context, from []byte, o PassOptions, pace *rat
 			size += n
 		}
 	}
+	s.shared.ruledRead.Add(int64(read))
 	if err == nil && next == nil {
 		err = wait(ctx, pace, step)
 	}

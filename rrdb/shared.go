@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -34,6 +35,8 @@ type Shared struct {
 	sessions *sessionTable
 	swept    sweepCounts
 	heavy    func(by int64)
+	// ruledRead are the bytes of rows that were looked at for the tables' rules.
+	ruledRead atomic.Int64
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -111,9 +114,12 @@ type SharedMetrics struct {
 	MemtableReserved   int64 // memory that memtables have allocated, touched or not
 	CompactionsRunning int
 	ScanSessions       int
+	Sweeps             int64 // of a store, in which there was something to look at
+	SweepTime          time.Duration
 	SweptRows          int64 // expired rows deleted since the start
 	SweptBytes         int64 // what they took, uncompressed
 	SweepReadBytes     int64 // rows read to find them
+	RuledReadBytes     int64 // rows read to find those that tables' rules change
 }
 
 // Metrics returns the present figures.
@@ -130,9 +136,12 @@ func (s *Shared) Metrics() SharedMetrics {
 		MemtableReserved:   s.memory.reserved.Load(),
 		CompactionsRunning: running,
 		ScanSessions:       s.sessions.len(),
+		Sweeps:             s.swept.runs.Load(),
+		SweepTime:          time.Duration(s.swept.nanos.Load()),
 		SweptRows:          s.swept.rows.Load(),
 		SweptBytes:         s.swept.bytes.Load(),
 		SweepReadBytes:     s.swept.read.Load(),
+		RuledReadBytes:     s.ruledRead.Load(),
 	}
 }
 

@@ -49,9 +49,14 @@ func (a *SweepStats) add(b SweepStats) {
 }
 
 // sweepCounts are the sum of what sweeps did.
-type sweepCounts struct{ rows, bytes, read atomic.Int64 }
+type sweepCounts struct{ runs, rows, bytes, read, nanos atomic.Int64 }
 
-func (c *sweepCounts) add(st SweepStats) {
+func (c *sweepCounts) add(st SweepStats, took time.Duration) {
+	if st.Bytes == 0 {
+		return // there was nothing to look at
+	}
+	c.runs.Add(1)
+	c.nanos.Add(int64(took))
 	c.rows.Add(st.Rows)
 	c.bytes.Add(st.DeletedBytes)
 	c.read.Add(st.Bytes)

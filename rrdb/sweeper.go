@@ -63,8 +63,9 @@ func (s *Shared) sweep(ctx context.Context, delay time.Duration, unknown int64, 
 		if !st.Calm() {
 			continue // it has enough to do
 		}
+		began := time.Now()
 		did, err := st.Sweep(ctx, delay, unknown, pace)
-		s.swept.add(did)
+		s.swept.add(did, time.Since(began))
 		unknown = max(unknown-did.Bytes, 0)
 		switch {
 		case err != nil && ctx.Err() == nil && st.Failed() == nil && !st.closeCalled.Load():
