@@ -19,6 +19,7 @@ type Rebalance struct {
 	Table         string // "": all
 	PrimariesOnly bool
 	DryRun, Stop  bool
+	Status        bool          // tell how the one under way, or the last one, is
 	Wait          time.Duration // 0: don't
 }
 
@@ -51,6 +52,8 @@ func (e *Env) Rebalance(ctx context.Context, a Rebalance) error {
 		return e.print(map[string]bool{"stopped": true}, "stopped; moves that are under way end by themselves")
 	case a.DryRun:
 		return e.planRebalance(ctx, a)
+	case a.Status:
+		return e.rebalanceStatus(ctx)
 	}
 	before, err := adm.Rebalance(ctx, placement.REBALANCE_STATUS, "", false)
 	if err != nil {
@@ -60,7 +63,7 @@ func (e *Env) Rebalance(ctx context.Context, a Rebalance) error {
 		return err
 	}
 	if a.Wait <= 0 {
-		return e.print(map[string]bool{"started": true}, "started; `pegasus rebalance --dry-run` shows what is left, `--stop` ends it")
+		return e.print(map[string]bool{"started": true}, "started; `pegasus rebalance --status` shows how it goes, `--stop` ends it")
 	}
 	return e.watchRebalance(ctx, before.Runs, a.Wait)
 }
@@ -132,15 +135,9 @@ func (e *Env) watchRebalance(ctx context.Context, runs int64, wait time.Duration
 			return "", false, err
 		}
 		if !r.Active && r.Runs == runs {
-			return "", false, fmt.Errorf("the meta that led was replaced, and its rebalancing with it; begin again")
+			return "", false, fmt.Errorf("the metas know nothing of the rebalancing any more: their state was replaced; begin again")
 		}
-		running := 0
-		for i := range r.Moves {
-			if r.Moves[i].Running {
-				running++
-			}
-		}
-		line = fmt.Sprintf("%d moves done, %d under way, %d waiting, %d failed; %s copied", r.Done, running, len(r.Moves)-running, r.Failed, size(r.BytesDone))
+		line = progress(r)
 		if r.HintMessage != "" && r.Active {
 			line += "; waits: " + r.HintMessage
 		}
@@ -151,6 +148,63 @@ func (e *Env) watchRebalance(ctx context.Context, runs int64, wait time.Duration
 	}
 	if e.JSON {
 		return e.json(map[string]any{"done": r.Done, "failed": r.Failed, "bytes": r.BytesDone, "stuck": append([]string{}, r.Stuck...)})
+	}
+	fmt.Fprintln(e.Out, "ended:", r.EndedWhy)
+	for _, s := range r.Stuck {
+		fmt.Fprintln(e.Out, "can't be moved:", s)
+	}
+	return nil
+}
+
+// progress says how far a rebalancing is.
+func progress(r *placement.RebalanceResponse) string {
+	running := 0
+	for i := range r.Moves {
+		if r.Moves[i].Running {
+			running++
+		}
+	}
+	return fmt.Sprintf("%d moves done, %d under way, %d waiting, %d failed; %s copied", r.Done, running, len(r.Moves)-running, r.Failed, size(r.BytesDone))
+}
+
+// rebalanceStatus tells of the rebalancing that is under way, or of the last one.
+func (e *Env) rebalanceStatus(ctx context.Context) error {
+	r, err := e.Client.Admin().Rebalance(ctx, placement.REBALANCE_STATUS, "", false)
+	if err != nil {
+		return err
+	}
+	at := func(sec int64) string { return time.Unix(sec, 0).UTC().Format(time.RFC3339) }
+	if e.JSON {
+		out := map[string]any{"active": r.Active, "done": r.Done, "failed": r.Failed, "bytes": r.BytesDone, "moves_open": len(r.Moves),
+			"table": r.AppName, "primaries_only": r.PrimariesOnly, "carried_on": r.CarriedOn, "waits": r.HintMessage, "stuck": append([]string{}, r.Stuck...)}
+		if r.Began != 0 {
+			out["began"] = at(r.Began)
+		}
+		if r.Ended != 0 {
+			out["ended"], out["ended_why"] = at(r.Ended), r.EndedWhy
+		}
+		return e.json(out)
+	}
+	what := "all tables"
+	if r.AppName != "" {
+		what = "table " + r.AppName
+	}
+	if r.PrimariesOnly {
+		what += ", primaries only"
+	}
+	switch {
+	case r.Began == 0:
+		fmt.Fprintln(e.Out, "no rebalancing was asked for yet")
+	case r.Active:
+		fmt.Fprintf(e.Out, "under way since %s, of %s: %s\n", at(r.Began), what, progress(r))
+		if r.CarriedOn {
+			fmt.Fprintln(e.Out, "the meta that began it leads no more; this one carries on, and counts what it did itself")
+		}
+	default:
+		fmt.Fprintf(e.Out, "ended %s (%s), begun %s, of %s: %s\n", at(r.Ended), r.EndedWhy, at(r.Began), what, progress(r))
+	}
+	if r.HintMessage != "" {
+		fmt.Fprintln(e.Out, "waits:", r.HintMessage)
 	}
 	for _, s := range r.Stuck {
 		fmt.Fprintln(e.Out, "can't be moved:", s)

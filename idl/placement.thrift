@@ -54,6 +54,12 @@ struct rebalance_response {
   11: span primaries_after;
   12: span replicas_after;
   13: i64 runs;
+  14: i64 began;
+  15: i64 ended;
+  16: string ended_why;
+  17: bool carried_on;
+  18: string app_name;
+  19: bool primaries_only;
 }
 
 enum node_role {

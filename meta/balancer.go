@@ -9,6 +9,7 @@ import (
 	"pegasus/gen/metaadmin"
 	"pegasus/meta/balance"
 	"pegasus/meta/cure"
+	"pegasus/meta/detector"
 	"pegasus/meta/state"
 )
 
@@ -23,7 +24,6 @@ const (
 // leader, whose mu guards it.
 type balancer struct {
 	run      *balanceRun // that was asked for, nil: none
-	ended    balanceRun  // the run before
 	queue    []balance.Move
 	flights  map[base.Gpid]*flight
 	planning bool
@@ -35,18 +35,24 @@ type balancer struct {
 	idle     bool // the last plan had nothing to do
 	stuck    []string
 	last     balanceCounts // of the last plan
-	runs     int64         // that have ended
 	done     int64         // moves, since the leader began
 	failed   int64
 	waits    string
 }
 
-// balanceRun is a rebalancing that an administrator asked for.
+// balanceRun is a rebalancing that an administrator asked for, see state.Run. Its counts
+// begin anew with each leader.
 type balanceRun struct {
+	id            int64 // 0: only a plan
 	table         int32 // 0: all
 	primariesOnly bool
 	done, failed  int64
 	bytes         int64
+	carried       bool // an earlier leader began it
+}
+
+func newRun(r state.Run) *balanceRun {
+	return &balanceRun{id: r.ID, table: r.Table, primariesOnly: r.PrimariesOnly}
 }
 
 // flight is a move under way.
@@ -84,9 +90,26 @@ func (l *leader) moveOn() {
 		return
 	}
 	l.takeOff()
+	if !l.warm() {
+		b.waits = "the meta that leads is new, and waits for the replica servers to say what they have"
+		return
+	}
 	if len(b.queue) == 0 && len(b.flights) == 0 && !b.planning && l.now() >= b.due {
 		l.startPlan()
 	}
+}
+
+// warm tells whether the replica servers had time to show up, and to report, since this
+// leader began. Plans that were made before would miss some. The caller holds mu.
+func (l *leader) warm() bool {
+	heard := warmUpBeats * l.s.cfg.FD.BeaconInterval.D()
+	switch now := l.now(); {
+	case now < heard:
+		return false
+	case now < heard+2*l.s.cfg.Replica.ConfigSync.D():
+		return !slices.ContainsFunc(l.det.Nodes(), func(n detector.Node) bool { return n.Alive && !l.reported[n.Addr] })
+	}
+	return true
 }
 
 // land finds the moves that have ended. The caller holds mu.
@@ -244,7 +267,7 @@ func (l *leader) startPlan() {
 	b.planning = true
 	gen := b.gen
 	l.wg.Go(func() {
-		view, ill := l.balanceView(want.run)
+		view, ill, busy := l.balanceView(want.run)
 		var p *balance.Plan
 		if ill == 0 || want.must {
 			want.even = want.even && ill == 0
@@ -260,14 +283,17 @@ func (l *leader) startPlan() {
 			b.due = l.now() + min(interval, time.Second)
 		default:
 			b.waits, b.seen = "", key
-			l.takePlan(p, &want)
+			if busy > 0 {
+				b.seen = 0 // they won't be for long, and then a plan can do more
+			}
+			l.takePlan(p, &want, busy)
 		}
 		l.kick()
 	})
 }
 
-// takePlan takes a plan that was made. The caller holds mu.
-func (l *leader) takePlan(p *balance.Plan, want *wantedPlan) {
+// takePlan takes a plan that was made while so many partitions were busy. The caller holds mu.
+func (l *leader) takePlan(p *balance.Plan, want *wantedPlan, busy int) {
 	b := &l.bal
 	b.stuck = p.Stuck
 	b.last = countsOf(p)
@@ -289,21 +315,43 @@ func (l *leader) takePlan(p *balance.Plan, want *wantedPlan) {
 		if b.hopeless > 1 {
 			b.due = l.now() + l.s.cfg.Meta.BalanceInterval.D()
 		}
-	case want.even && want.run != nil && b.run == want.run:
+	case !want.even || want.run == nil || b.run != want.run:
+	case busy > 0:
+		b.waits = fmt.Sprintf("%d partitions are busy, and can't be moved at present", busy)
+		b.hopeless++
+	default:
 		l.endRun("it is done")
 	}
 	if b.run != nil && b.hopeless > hopelessRounds {
 		b.queue = nil
-		l.endRun("its moves fail")
+		l.endRun("its moves fail, or partitions stay busy")
 	}
 }
 
-// endRun ends what an administrator asked for. The caller holds mu.
-func (l *leader) endRun(why string) {
-	l.log.Infof("rebalancing ends: %s; %d moves, %d of them failed", why, l.bal.run.done+l.bal.run.failed, l.bal.run.failed)
-	l.bal.ended, l.bal.run = *l.bal.run, nil
-	l.bal.runs++
-	l.bal.hopeless = 0
+// endAgain is after what time the end of a run is committed again, if that failed.
+const endAgain = time.Second
+
+// endRun ends what an administrator asked for. The channel is closed when that is committed,
+// or the leader ends. The caller holds mu.
+func (l *leader) endRun(why string) <-chan struct{} {
+	run := l.bal.run
+	l.log.Infof("rebalancing ends: %s; %d moves, %d of them failed", why, run.done+run.failed, run.failed)
+	l.bal.run, l.bal.hopeless = nil, 0
+	cmd := &state.EndRun{ID: run.id, Now: time.Now().Unix(), Why: why, Done: run.done, Failed: run.failed, Bytes: run.bytes}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for l.ctx.Err() == nil {
+			if _, err := l.s.quorum.apply(cmd); err == nil {
+				return
+			}
+			select {
+			case <-l.ctx.Done():
+			case <-time.After(endAgain):
+			}
+		}
+	}()
+	return ended
 }
 
 func countsOf(p *balance.Plan) (c balanceCounts) {

@@ -318,3 +318,60 @@ func TestWhiteList(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A rebalancing is carried on by the next leader, and what became of it is remembered.
+func TestRebalanceOutlivesLeader(t *testing.T) {
+	c := newCluster(t, 3, 3, func(c *config.Config) {
+		fast(c)
+		c.Meta.RaftHeartbeat = config.Duration(time.Second) // it changes when the test says so, also on a busy machine
+	})
+	if r := c.rebalance(placement.REBALANCE_STATUS, "", false); r.Active || r.Runs != 0 || r.Began != 0 {
+		t.Fatalf("before there was any: %+v", r)
+	}
+	c.mustCreate("temp", 8, 3)
+	c.whole("temp", 3)
+	c.addReplica()
+	until(t, "the new one is known", func() bool {
+		r := &placement.NodeRoleResponse{}
+		c.ask("RPC_CM_NODE_ROLE", &placement.NodeRoleRequest{}, r)
+		return len(r.Nodes) == 4
+	})
+	if r := c.rebalance(placement.REBALANCE_START, "temp", false); r.Err != base.ErrOK || !r.Active || r.CarriedOn {
+		t.Fatalf("start: %+v", r)
+	}
+	c.level(metaadmin.FlFreezed) // it doesn't come to its end before the leader does
+	if r := c.rebalance(placement.REBALANCE_STATUS, "", false); !r.Active || r.Runs != 0 || r.AppName != "temp" {
+		t.Fatalf("frozen: %+v", r)
+	}
+	old := c.leader()
+	c.stopMeta(old)
+	until(t, "another one leads", func() bool { m := c.leader(); return m != nil && m != old })
+	if r := c.rebalance(placement.REBALANCE_STATUS, "", false); !r.Active || !r.CarriedOn || r.AppName != "temp" || r.Began == 0 {
+		t.Fatalf("after a change of leader: %+v", r)
+	}
+	if r := c.rebalance(placement.REBALANCE_START, "", false); r.Err != base.ErrStateFreezed {
+		t.Fatalf("start while frozen: %+v", r)
+	}
+	c.level(metaadmin.FlSteady)
+	if r := c.rebalance(placement.REBALANCE_START, "", false); r.Err != base.ErrBusy {
+		t.Fatalf("start of another: %+v", r)
+	}
+	var r *placement.RebalanceResponse
+	until(t, "it is done", func() bool {
+		r = c.rebalance(placement.REBALANCE_STATUS, "", false)
+		return !r.Active
+	})
+	if p, n := c.spread("temp", c.reps); !even(p) || !even(n) || r.Runs != 1 || r.EndedWhy == "" || r.Ended < r.Began {
+		t.Fatalf("in the end: primaries %v, replicas %v, %+v", p, n, r)
+	}
+	if r := c.rebalance(placement.REBALANCE_STOP, "", false); r.Err != base.ErrInvalidState {
+		t.Fatalf("stop after the end: %+v", r)
+	}
+	if r := c.rebalance(placement.REBALANCE_START, "", true); r.Err != base.ErrOK {
+		t.Fatalf("another one: %+v", r)
+	}
+	until(t, "the other one is done", func() bool {
+		r = c.rebalance(placement.REBALANCE_STATUS, "", false)
+		return !r.Active && r.Runs == 2
+	})
+}

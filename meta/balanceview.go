@@ -102,10 +102,11 @@ func (l *leader) planKey(w *wantedPlan) uint64 {
 	return h.Sum64()
 }
 
-// balanceView is the cluster as a plan sees it, and how many partitions aren't whole: they,
-// and those that have steps to take, are fixed. It takes mu for a piece at a time; what
+// balanceView is the cluster as a plan sees it, how many partitions aren't whole, and how many
+// are busy: have steps to take, or a member that doesn't say that it has a usable replica. All
+// of these are fixed. It takes mu for a piece at a time; what
 // changes meanwhile is found out when a move is begun.
-func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill int) {
+func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill, busy int) {
 	v = &balance.View{}
 	k := l.s.knobs
 	k.mu.Lock()
@@ -139,11 +140,13 @@ func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill int) {
 			// Whoever has no usable replica will say so, or has just been given it.
 			q.Fixed = q.Fixed || l.unfit[a][g]
 		}
+		if q.Fixed = q.Fixed || l.plan.Steps(g) > 0; q.Fixed {
+			busy++
+		}
 		if alive < whole || q.Orphan {
 			ill++
 			q.Fixed = true
 		}
-		q.Fixed = q.Fixed || l.plan.Steps(g) > 0
 		return q
 	}
 	for w := (walk{}); !w.done; {
@@ -160,7 +163,7 @@ func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill int) {
 			})
 		})
 	}
-	return v, ill
+	return v, ill, busy
 }
 
 // locked calls f with mu and the State locked.

@@ -152,6 +152,11 @@ func (s *Server) takeOver() (*leader, error) {
 			l.det.Expect(l.now(), a)
 		}
 		st.Tables(func(t *state.Table) { l.lookAtTable(t) })
+		if r := st.Run(); r.Active() {
+			l.bal.run = newRun(r)
+			l.bal.run.carried = true
+			l.log.Info("carries on with the rebalancing that an earlier leader began")
+		}
 	})
 	if err := l.verifyOnce(); err != nil {
 		l.cancel()

@@ -51,49 +51,76 @@ func (c *call) rebalance(q *placement.RebalanceRequest, r *placement.RebalanceRe
 		c.planOnly(run, r)
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b := &c.bal
 	switch q.Action {
 	case placement.REBALANCE_START:
-		if b.run != nil {
-			r.Err, r.HintMessage = base.ErrBusy, "a rebalancing is under way: wait for it, or end it with `pegasus rebalance --stop`"
-			break
+		if r.Err = c.startRun(run); r.Err == base.ErrBusy {
+			r.HintMessage = "a rebalancing is under way: wait for it, or end it with `pegasus rebalance --stop`"
 		}
-		b.run, b.hopeless = run, 0
-		c.replan()
-		c.kick()
 	case placement.REBALANCE_STOP:
-		if b.run == nil {
+		if !c.stopRun() {
 			r.Err, r.HintMessage = base.ErrInvalidState, "no rebalancing is under way"
-			break
 		}
-		c.endRun("by request")
-		c.replan()
 	}
 	c.rebalanceStatus(r)
 }
 
-// rebalanceStatus fills in what is under way. The caller holds mu.
+func (c *call) startRun(run *balanceRun) base.ErrorCode {
+	res := c.apply(&state.StartRun{Table: run.table, PrimariesOnly: run.primariesOnly, Now: time.Now().Unix()})
+	if res.Err != base.ErrOK {
+		return res.Err
+	}
+	c.locked(func(st *state.State) {
+		if now := st.Run(); now.Active() {
+			c.bal.run, c.bal.hopeless = newRun(now), 0
+		}
+		c.replan()
+	})
+	c.kick()
+	return base.ErrOK
+}
+
+// stopRun reports false if there is nothing to stop.
+func (c *call) stopRun() bool {
+	c.mu.Lock()
+	if c.bal.run == nil {
+		c.mu.Unlock()
+		return false
+	}
+	ended := c.endRun("by request")
+	c.replan()
+	c.mu.Unlock()
+	<-ended
+	return true
+}
+
+// rebalanceStatus fills in what is under way.
 func (c *call) rebalanceStatus(r *placement.RebalanceResponse) {
 	b := &c.bal
-	of := &b.ended
-	if b.run != nil {
-		of = b.run
-	}
-	r.Active, r.Runs = b.run != nil, b.runs
-	r.Done, r.Failed, r.BytesDone = of.done, of.failed, of.bytes
-	r.Stuck = b.stuck
-	for _, f := range b.flights {
-		r.Moves = append(r.Moves, wireMove(&f.move, true))
-	}
-	slices.SortFunc(r.Moves, func(x, y placement.Move) int { return x.Pid.Compare(y.Pid) })
-	for i := range b.queue {
-		r.Moves = append(r.Moves, wireMove(&b.queue[i], false))
-	}
-	if r.HintMessage == "" {
-		r.HintMessage = b.waits
-	}
+	c.locked(func(st *state.State) {
+		run := st.Run()
+		r.Active, r.Runs, r.Began, r.Ended, r.EndedWhy, r.PrimariesOnly = run.Active(), run.ID, run.Began, run.Ended, run.Why, run.PrimariesOnly
+		r.Done, r.Failed, r.BytesDone = run.Done, run.Failed, run.Bytes
+		if t := st.Table(run.Table); t != nil {
+			r.AppName = t.Name
+		}
+		if r.Active {
+			r.Runs-- // those that have ended
+		}
+		if of := b.run; of != nil {
+			r.Done, r.Failed, r.BytesDone, r.CarriedOn = of.done, of.failed, of.bytes, of.carried
+		}
+		r.Stuck = b.stuck
+		for _, f := range b.flights {
+			r.Moves = append(r.Moves, wireMove(&f.move, true))
+		}
+		slices.SortFunc(r.Moves, func(x, y placement.Move) int { return x.Pid.Compare(y.Pid) })
+		for i := range b.queue {
+			r.Moves = append(r.Moves, wireMove(&b.queue[i], false))
+		}
+		if r.HintMessage == "" {
+			r.HintMessage = b.waits
+		}
+	})
 }
 
 func wireMove(m *balance.Move, running bool) placement.Move {
@@ -102,7 +129,7 @@ func wireMove(m *balance.Move, running bool) placement.Move {
 
 // planOnly says what a rebalancing would do.
 func (c *call) planOnly(run *balanceRun, r *placement.RebalanceResponse) {
-	view, ill := c.balanceView(run)
+	view, ill, _ := c.balanceView(run)
 	tolerance := float64(c.s.cfg.Meta.BalanceBytes) / 100
 	p := balance.MakePlan(view, balance.Options{RolesOnly: run.primariesOnly, Tolerance: tolerance})
 	for _, m := range withoutAdds(p) {

@@ -292,7 +292,7 @@ func TestScalePlans(t *testing.T) {
 		began := time.Now()
 		switch i % 4 {
 		case 0:
-			if v, _ := l.balanceView(nil); len(v.Tables) != tables || len(v.Nodes) != scaleNodes {
+			if v, _, _ := l.balanceView(nil); len(v.Tables) != tables || len(v.Nodes) != scaleNodes {
 				t.Errorf("the view has %d tables and %d nodes", len(v.Tables), len(v.Nodes))
 			}
 		case 1:

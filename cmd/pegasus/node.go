@@ -20,16 +20,19 @@ func rebalanceCmd() *cobra.Command {
 		Long: "Even out replicas and primaries over the replica servers, once: each table's, and all together, to within one,\n" +
 			"and bytes within meta.balance_bytes_tolerance. At function level lively the meta does so by itself all the time.\n\n" +
 			"With --dry-run nothing is moved: each move is shown with its reason. Without it progress is shown until all is done;\n" +
-			"interrupting the command doesn't end the moving, --stop does. meta.balance_copies_per_node limits concurrent copies.",
+			"interrupting the command doesn't end the moving, --stop does, and --status tells how it goes or what it came to; a new leader\n" +
+			"of the metas carries on. meta.balance_copies_per_node limits concurrent copies.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.Rebalance(ctx, a) })
 		}}
 	f.add(c)
 	c.Flags().BoolVar(&a.DryRun, "dry-run", false, "show what would be moved, and why")
+	c.Flags().BoolVar(&a.Status, "status", false, "tell how far the rebalancing is that is under way, or why the last one ended")
 	c.Flags().BoolVar(&a.Stop, "stop", false, "end a rebalancing that is under way")
 	c.Flags().StringVar(&a.Table, "table", "", "only this table")
 	c.Flags().BoolVar(&a.PrimariesOnly, "primaries-only", false, "only choose other primaries among the replicas there are: nothing is copied")
 	c.Flags().DurationVar(&a.Wait, "wait", longWait, "how long to show progress; 0: not at all")
+	c.MarkFlagsMutuallyExclusive("dry-run", "status", "stop")
 	return c
 }
 

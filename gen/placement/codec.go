@@ -213,12 +213,36 @@ func (s *RebalanceResponse) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 13)
 		b = tbin.AppendI64(b, s.Runs)
 	}
+	if s.absent&(1<<13) == 0 || s.Began != 0 {
+		b = tbin.AppendField(b, tbin.I64, 14)
+		b = tbin.AppendI64(b, s.Began)
+	}
+	if s.absent&(1<<14) == 0 || s.Ended != 0 {
+		b = tbin.AppendField(b, tbin.I64, 15)
+		b = tbin.AppendI64(b, s.Ended)
+	}
+	if s.absent&(1<<15) == 0 || s.EndedWhy != "" {
+		b = tbin.AppendField(b, tbin.String, 16)
+		b = tbin.AppendString(b, s.EndedWhy)
+	}
+	if s.absent&(1<<16) == 0 || s.CarriedOn {
+		b = tbin.AppendField(b, tbin.Bool, 17)
+		b = tbin.AppendBool(b, s.CarriedOn)
+	}
+	if s.absent&(1<<17) == 0 || s.AppName != "" {
+		b = tbin.AppendField(b, tbin.String, 18)
+		b = tbin.AppendString(b, s.AppName)
+	}
+	if s.absent&(1<<18) == 0 || s.PrimariesOnly {
+		b = tbin.AppendField(b, tbin.Bool, 19)
+		b = tbin.AppendBool(b, s.PrimariesOnly)
+	}
 	return tbin.AppendStop(b)
 }
 
 // ReadThrift replaces s by the body that r is at.
 func (s *RebalanceResponse) ReadThrift(r *tbin.Reader) {
-	*s = RebalanceResponse{absent: 1<<13 - 1}
+	*s = RebalanceResponse{absent: 1<<19 - 1}
 	r.Begin()
 	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
 		switch {
@@ -271,6 +295,24 @@ func (s *RebalanceResponse) ReadThrift(r *tbin.Reader) {
 		case id == 13 && t == tbin.I64:
 			s.absent &^= 1 << 12
 			s.Runs = r.I64()
+		case id == 14 && t == tbin.I64:
+			s.absent &^= 1 << 13
+			s.Began = r.I64()
+		case id == 15 && t == tbin.I64:
+			s.absent &^= 1 << 14
+			s.Ended = r.I64()
+		case id == 16 && t == tbin.String:
+			s.absent &^= 1 << 15
+			s.EndedWhy = r.String()
+		case id == 17 && t == tbin.Bool:
+			s.absent &^= 1 << 16
+			s.CarriedOn = r.Bool()
+		case id == 18 && t == tbin.String:
+			s.absent &^= 1 << 17
+			s.AppName = r.String()
+		case id == 19 && t == tbin.Bool:
+			s.absent &^= 1 << 18
+			s.PrimariesOnly = r.Bool()
 		default:
 			r.Skip(t)
 		}

@@ -126,8 +126,14 @@ type RebalanceResponse struct {
 	PrimariesAfter Span           // 11
 	ReplicasAfter  Span           // 12
 	Runs           int64          // 13
+	Began          int64          // 14
+	Ended          int64          // 15
+	EndedWhy       string         // 16
+	CarriedOn      bool           // 17
+	AppName        string         // 18
+	PrimariesOnly  bool           // 19
 
-	absent uint16
+	absent uint32
 }
 
 // NodeRoleRequest is the struct node_role_request.

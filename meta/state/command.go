@@ -33,6 +33,8 @@ const (
 	kindChange      kind = 10
 	kindRecover     kind = 11
 	kindSetNodeRole kind = 20
+	kindStartRun    kind = 21
+	kindEndRun      kind = 22
 )
 
 const commandVersion = 1
@@ -164,6 +166,10 @@ func newCommand(k kind) Command {
 		return &Recover{}
 	case kindSetNodeRole:
 		return &SetNodeRole{}
+	case kindStartRun:
+		return &StartRun{}
+	case kindEndRun:
+		return &EndRun{}
 	}
 	return nil
 }

@@ -28,6 +28,9 @@ func (s *State) AppendSnapshot(b []byte) []byte {
 	s.Tables(func(t *Table) { b = tbin.AppendStop(t.appendFields(b)) })
 	b = appendAddrs(b, 20, s.withRole(RoleNoPrimaries))
 	b = appendAddrs(b, 21, s.withRole(RoleLeaving))
+	if s.run.ID != 0 {
+		b = tbin.AppendStop(s.run.appendFields(tbin.AppendField(b, tbin.Struct, 22)))
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -67,6 +70,9 @@ func (s *State) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		s.readRoles(r, RoleNoPrimaries)
 	case field{21, tbin.List}:
 		s.readRoles(r, RoleLeaving)
+	case field{22, tbin.Struct}:
+		s.run = Run{}
+		readStruct(r, s.run.readField)
 	case field{4, tbin.List}:
 		n := list(r, tbin.Struct, 1)
 		for i := 0; i < n && r.Err() == nil; i++ {

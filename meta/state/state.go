@@ -168,6 +168,7 @@ type State struct {
 	ids      []int32           // of all tables, ascending
 	nodes    map[Addr]*node
 	roles    map[Addr]Role // other than RoleFull
+	run      Run           // the last one
 }
 
 // New returns the State before the first command.
@@ -190,6 +191,9 @@ func (s *State) Restored() bool { return s.restored }
 func (s *State) Reborn(quorum string, restored bool) {
 	s.quorum = quorum
 	s.restored = s.restored || restored
+	if s.run.Active() {
+		s.run.Ended, s.run.Why = max(s.run.Began, 1), "the quorum was made anew"
+	}
 }
 
 // Level returns the function level in force.

@@ -118,6 +118,10 @@ func parseCommand(t *testing.T, d *datadriven.TestData) Command {
 		return &SetReplicas{ID: int32(id), Count: int32(count)}
 	case "atomic":
 		return &SetAtomic{ID: int32(id), On: on}
+	case "run":
+		return &StartRun{Table: int32(id), PrimariesOnly: on, Now: now}
+	case "end":
+		return &EndRun{ID: int64(id), Now: now, Why: name, Done: int64(count)}
 	case "level":
 		return &SetLevel{Level: Level(count)}
 	case "change":
@@ -190,6 +194,9 @@ func show(s *State) string {
 			fmt.Fprintf(&b, "  %d %s\n", i, showConfig(&t.Parts[i]))
 		}
 	})
+	if r := s.Run(); r.ID != 0 {
+		fmt.Fprintf(&b, "run %d of table %d, primaries only %v, began %d, ended %d: %q, %d done\n", r.ID, r.Table, r.PrimariesOnly, r.Began, r.Ended, r.Why, r.Done)
+	}
 	for _, a := range s.Members() {
 		fmt.Fprintf(&b, "%s %+v %v\n", nodeName(a), s.Load(a), s.PartitionsOf(a))
 	}
@@ -301,6 +308,7 @@ func FuzzDecode(f *testing.F) {
 		&CreateTable{Name: "t", Type: "pegasus", Stateful: true, Partitions: 4, MaxReplicas: 3, Envs: []Env{{Key: "k", Val: "v"}}, Now: 5},
 		&DropTable{1, 2, 3}, &RecallTable{1, "x"}, &RenameTable{1, "x"}, &SetEnvs{1, []string{"a"}, []Env{{Key: "k", Val: "v"}}},
 		&SetReplicas{1, 2}, &SetAtomic{1, true}, &SetLevel{LevelLively}, &SetNodeRole{addr(1), RoleLeaving},
+		&StartRun{1, true, 5}, &EndRun{1, 6, "done", 1, 2, 3},
 		&ChangeConfigs{[]Change{{Gpid: base.Gpid{AppID: 1}, Config: Config{Ballot: 1, Primary: addr(1)}}}},
 	} {
 		f.Add(Encode(c))
@@ -309,6 +317,7 @@ func FuzzDecode(f *testing.F) {
 	s.Apply(Encode(&CreateTable{Name: "t", Partitions: 2, MaxReplicas: 3}))
 	s.Apply(Encode(&SetNodeRole{addr(1), RoleLeaving}))
 	s.Apply(Encode(&SetNodeRole{addr(2), RoleNoPrimaries}))
+	s.Apply(Encode(&StartRun{1, true, 5}))
 	f.Add(s.AppendSnapshot(nil))
 	f.Add([]byte("PGSMETA\x01\n\x00\x020000\x00\x00\x00\x00\x00")) // no such level
 	f.Fuzz(func(t *testing.T, b []byte) {
