@@ -252,7 +252,7 @@ func TestUnknownLogVersion(t *testing.T) {
 func (g *group) stray(i int, m pacifica.Message) {
 	g.t.Helper()
 	m.To = g.nodes[i].srv.Addr()
-	g.pool.Go(m.To.String(), time.Second, rpc.Outgoing{Code: codePacifica, Gpid: g.gpid, Arg: wireMessage{Message: &m}, OneWay: true, From: m.From}, nil)
+	g.pool.Go(m.To.String(), time.Second, rpc.Outgoing{Code: codePacifica, Gpid: g.gpid, Arg: wireMessage{&m}, OneWay: true, From: m.From}, nil)
 }
 
 // TestStrayMessages: messages of who is no member, of stale learn requests, and of other

@@ -48,7 +48,7 @@ func (s *Server) read(req *rpc.Request, late bool) {
 	op := opOf(req.Code)
 	defer r.ops.End(op, r.ops.Begin(op))
 	began := s.uptime()
-	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader()})
+	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), Memory: req})
 	switch {
 	case err != nil:
 		refuse(req, err)

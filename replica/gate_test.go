@@ -28,7 +28,7 @@ func BenchmarkMessage(b *testing.B) {
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = wireMessage{Message: &m}.AppendThrift(buf[:0])
+		buf = wireMessage{&m}.AppendThrift(buf[:0])
 		got, err := decodeMessage(buf)
 		if err != nil || len(got.Entries) != 1 {
 			b.Fatal(err)

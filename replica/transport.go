@@ -27,10 +27,7 @@ var errMessage = errors.New("malformed replication message")
 
 // wireMessage gives a pacifica message its form on the wire: a version byte, type, role,
 // flags, then varints, then the entries, each with decree and ballot implied.
-type wireMessage struct {
-	*pacifica.Message
-	short bool // the sender's disk has too little free space
-}
+type wireMessage struct{ *pacifica.Message }
 
 const (
 	flagGap = 1 << iota
@@ -56,9 +53,6 @@ func (w wireMessage) AppendThrift(b []byte) []byte {
 	if m.Busy {
 		flags |= flagBusy
 	}
-	if w.short {
-		flags |= flagShort
-	}
 	b = append(b, messageVersion, byte(m.Type), byte(m.Role), flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.From))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.To))
@@ -73,6 +67,18 @@ func (w wireMessage) AppendThrift(b []byte) []byte {
 		b = binary.AppendUvarint(b, uint64(len(e.Payload)))
 		b = append(b, e.Payload...)
 	}
+	return b
+}
+
+// shortMessage is a message whose sender's disk has too little free space. It is a type of its
+// own, and not a field, so that making an interface of a message takes no memory.
+type shortMessage struct{ *pacifica.Message }
+
+// AppendThrift appends the message.
+func (s shortMessage) AppendThrift(b []byte) []byte {
+	at := len(b) + flagsAt
+	b = wireMessage(s).AppendThrift(b)
+	b[at] |= flagShort
 	return b
 }
 
@@ -138,7 +144,10 @@ func (r *replica) send(ms []pacifica.Message) {
 	for i := range ms {
 		m := &ms[i]
 		to := m.To
-		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m, m.Type == pacifica.MsgAck && r.dir.room.short.Load()}, OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
+		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m}, OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
+		if m.Type == pacifica.MsgAck && r.dir.room.short.Load() {
+			out.Arg = shortMessage{m}
+		}
 		if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
 			out.OneWay = false
 			r.srv.pool.Go(r.srv.peerName(to), pingTimeout, out, func(_ []byte, err error) {

@@ -22,7 +22,7 @@ func sampleMessages() []pacifica.Message {
 
 func TestMessageRoundTrip(t *testing.T) {
 	for _, m := range sampleMessages() {
-		got, err := decodeMessage(wireMessage{Message: &m}.AppendThrift(nil))
+		got, err := decodeMessage(wireMessage{&m}.AppendThrift(nil))
 		if err != nil {
 			t.Fatalf("%v: %v", m, err)
 		}
@@ -34,7 +34,7 @@ func TestMessageRoundTrip(t *testing.T) {
 
 func TestMessageIsCopied(t *testing.T) {
 	m := sampleMessages()[0]
-	b := wireMessage{Message: &m}.AppendThrift(nil)
+	b := wireMessage{&m}.AppendThrift(nil)
 	got, err := decodeMessage(b)
 	if err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func TestMessageIsCopied(t *testing.T) {
 
 func FuzzMessage(f *testing.F) {
 	for _, m := range sampleMessages() {
-		f.Add(wireMessage{Message: &m}.AppendThrift(nil))
+		f.Add(wireMessage{&m}.AppendThrift(nil))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decodeMessage(b)
@@ -57,7 +57,7 @@ func FuzzMessage(f *testing.F) {
 			}
 			return
 		}
-		again, err := decodeMessage(wireMessage{Message: &m}.AppendThrift(nil))
+		again, err := decodeMessage(wireMessage{&m}.AppendThrift(nil))
 		if err != nil || !reflect.DeepEqual(again, m) {
 			t.Fatalf("decoded again: %+v, %v; first %+v", again, err, m)
 		}

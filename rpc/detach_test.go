@@ -27,6 +27,14 @@ func TestDetach(t *testing.T) {
 	if r.buf != own {
 		t.Error("it moved again")
 	}
+	r.Charge(1 << 20)
+	if !r.Crowded() {
+		t.Error("what is needed for the answer isn't counted")
+	}
+	r.Charge(-1 << 19)
+	if r.Crowded() || bud.used.Load() != 1<<19+10 {
+		t.Errorf("%d bytes are charged", bud.used.Load())
+	}
 	r.finish()
 	if bud.used.Load() != 0 {
 		t.Errorf("%d bytes stay charged", bud.used.Load())

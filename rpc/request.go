@@ -31,6 +31,7 @@ type Request struct {
 	buf   *readBuf // what Body and hdr lie in
 	hdr   []byte   // RDSN: the request's header
 	seq   int32    // THFT: the message's sequence number
+	held  int64    // charged, see Charge
 	known *knownCode
 	rd    tbin.Reader
 	// state is a count of uses, which a recycled Request continues, and in bit 0 whether
@@ -145,6 +146,10 @@ func (r *Request) answerIn(b *Burst, a answer) {
 
 // finish releases what r holds after the answer.
 func (r *Request) finish() {
+	if r.held != 0 {
+		r.buf.budget.add(-r.held)
+		r.held = 0
+	}
 	r.buf.release()
 	r.recycle()
 }

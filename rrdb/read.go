@@ -29,6 +29,16 @@ type ReadRequest struct {
 	Arg  tbin.Reader // at the argument's value
 	// Now is the time that expiry is judged by, see ExpiryTime. 0 is the store's clock.
 	Now uint32
+	// Memory is what a large result is counted by while it is made. It may be nil.
+	Memory Memory
+}
+
+// Memory counts what is needed to answer a request.
+type Memory interface {
+	// Charge counts n bytes more.
+	Charge(n int64)
+	// Crowded tells that the server's requests take all the memory they may.
+	Crowded() bool
 }
 
 // Read answers a read. Release the result when it is encoded; it is nil when the request
@@ -46,6 +56,7 @@ func (s *Store) Read(req *ReadRequest) (*Result, error) {
 		req.Now = ExpiryTime(s.now())
 	}
 	res := newResult(s)
+	res.memory = req.Memory
 	if err := s.read(req, res); err != nil || res.kind == kindNone {
 		res.Release()
 		return nil, err
@@ -190,6 +201,7 @@ func (s *Store) batchGet(arg *idl.BatchGetRequest, now uint32, res *Result) erro
 		if code == codeOK {
 			full := idl.FullData{HashKey: k.HashKey, SortKey: k.SortKey, Value: r.data}
 			res.rows = full.AppendThrift(res.rows)
+			res.charge()
 			res.count++
 			res.size += len(k.HashKey) + len(k.SortKey) + len(r.data)
 			if err := r.closer.Close(); err != nil {

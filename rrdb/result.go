@@ -46,6 +46,8 @@ type Result struct {
 	count   int    // rows found
 	size    int    // bytes of keys and values answered
 	seen    int    // rows that a range read looked at
+	memory  Memory // nil: rows aren't counted
+	charged int    // bytes of rows that memory was told of
 	scratch []byte
 }
 
@@ -102,6 +104,22 @@ func (r *Result) fail(code int32) {
 	r.count, r.size = 0, 0
 }
 
+// freeResult is how many bytes of rows aren't counted.
+const freeResult = 64 << 10
+
+// charge counts the memory of rows.
+func (r *Result) charge() {
+	if r.memory != nil && len(r.rows) > max(r.charged, freeResult) {
+		r.memory.Charge(int64(cap(r.rows) - r.charged))
+		r.charged = cap(r.rows)
+	}
+}
+
+// crowded tells that r should end early, if it can go on later.
+func (r *Result) crowded() bool {
+	return r.memory != nil && len(r.rows) > freeResult && r.memory.Crowded()
+}
+
 // addRow appends a key_value.
 func (r *Result) addRow(key, value []byte) {
 	if r.reverse {
@@ -109,6 +127,7 @@ func (r *Result) addRow(key, value []byte) {
 	}
 	r.rows = appendRow(r.rows, key, value)
 	r.rows = tbin.AppendStop(r.rows)
+	r.charge()
 }
 
 // addRowExpiry appends a key_value that tells its expiry.
@@ -117,6 +136,7 @@ func (r *Result) addRowExpiry(key, value []byte, expireTS uint32) {
 	r.rows = tbin.AppendField(r.rows, tbin.I32, 3)
 	r.rows = tbin.AppendI32(r.rows, int32(expireTS))
 	r.rows = tbin.AppendStop(r.rows)
+	r.charge()
 }
 
 func appendRow(b, key, value []byte) []byte {

@@ -103,7 +103,8 @@ func (s *Store) scan(id int64, now uint32, res *Result) {
 
 // page reads rows from c.next on, at most rows of them unless all were hidden. If there is
 // more it calls keep, which makes c independent of the request, and stores the session
-// under a new id. Time running out ends a page, not the scan.
+// under a new id. Time or memory running out
+// ends a page, not the scan.
 func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep func()) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: c.next, UpperBound: c.upper})
 	if err != nil {
@@ -167,7 +168,7 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 }
 
 func (c *scanSession) pageFull(b *budget, res *Result, maxBytes int) bool {
-	if res.count >= c.batch || len(res.rows) >= maxBytes || b.late() {
+	if res.count >= c.batch || len(res.rows) >= maxBytes || b.late() || res.crowded() {
 		return true
 	}
 	if res.count == 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/tbin"
 	idl "pegasus/gen/rrdb"
 )
 
@@ -167,5 +169,62 @@ func TestScanBadInput(t *testing.T) {
 	arg := idl.MultiGetRequest{HashKey: []byte("h"), StartSortkey: []byte("4"), StopSortkey: []byte("1"), StartInclusive: true, StopInclusive: true}
 	if _, err := h.read(CodeMultiGet, &arg, &res); err != nil || res.Error != codeOK || len(res.Kvs) != 0 {
 		t.Errorf("multi_get of a reversed range: code %d, %d rows, %v", res.Error, len(res.Kvs), err)
+	}
+}
+
+// counter is a Memory with a limit.
+type counter struct{ used, limit int64 }
+
+func (c *counter) Charge(n int64) { c.used += n }
+func (c *counter) Crowded() bool  { return c.used > c.limit }
+
+// TestLargeResultsAreCounted: what a result takes is told while it grows, and a scan's page ends
+// when there is too much of it everywhere; the scan goes on.
+func TestLargeResultsAreCounted(t *testing.T) {
+	h := newHarness(t, nil)
+	const rows, size = 100, 10 << 10
+	value := strings.Repeat("v", size)
+	for i := range rows {
+		h.put("h", fmt.Sprintf("%03d", i), value, 0)
+	}
+	read := func(c *counter, code string, arg tbin.Encoder, answer tbin.Decoder) {
+		t.Helper()
+		res, err := h.store.Read(&ReadRequest{Code: code, Arg: argReader(arg), Memory: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Release()
+		h.decode(res, answer)
+	}
+	c := &counter{limit: 1 << 40}
+	var got idl.MultiGetResponse
+	read(c, CodeMultiGet, &idl.MultiGetRequest{HashKey: []byte("h"), StartInclusive: true}, &got)
+	if len(got.Kvs) != rows || c.used < rows*size || c.used > 4*rows*size {
+		t.Errorf("multi_get: %d rows, %d bytes are counted", len(got.Kvs), c.used)
+	}
+	c = &counter{limit: 200 << 10}
+	all, pages := 0, 0
+	var page idl.ScanResponse
+	read(c, CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}}, &page)
+	for ; ; pages++ {
+		all += len(page.Kvs)
+		if c.used > 800<<10 {
+			t.Errorf("page %d: %d bytes", pages, c.used)
+		}
+		if page.ContextId < 0 || pages > rows {
+			break
+		}
+		c.used = 0
+		id := page.ContextId
+		page = idl.ScanResponse{}
+		read(c, CodeScan, &idl.ScanRequest{ContextId: id}, &page)
+	}
+	if all != rows || pages < 2 {
+		t.Errorf("%d rows in %d pages after the first", all, pages)
+	}
+	c = new(counter)
+	read(c, CodeMultiGet, &idl.MultiGetRequest{HashKey: []byte("h"), StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse))
+	if c.used != 0 {
+		t.Errorf("a small result: %d bytes", c.used)
 	}
 }

@@ -35,7 +35,7 @@ type RPC struct {
 	MaxFrameBytes       int64    `toml:"max_frame_bytes" min:"65536" max:"2147483647" def:"67108864" doc:"Longest request or answer; a longer one closes its connection."`
 	MaxConnections      int      `toml:"max_connections" min:"1" def:"20000" doc:"Connections a server keeps open; above it new ones are closed at once."`
 	MaxConnectionsPerIP int      `toml:"max_connections_per_ip" def:"0" doc:"The same for one client address; 0 is no limit."`
-	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" def:"268435456" doc:"Memory of requests that are read and not yet answered; above it reading waits. A replica server takes at most 10 % of replica.memory_bytes."`
+	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" def:"268435456" doc:"Memory of requests that are read and not yet answered, and of large answers while they are made and until they are sent; above it reading waits, and scans answer smaller pages. A replica server takes at most 10 % of replica.memory_bytes."`
 	IdleTimeout         Duration `toml:"idle_timeout" def:"\"30m\"" doc:"A connection without traffic for that long is closed."`
 	HostPortOverThrift  bool     `toml:"host_port_over_thrift" def:"false" doc:"Fill the host_port (hp_*) fields in answers over the THFT framing. Published Go and Python clients, admin-cli and pegic can't decode them; only upstream's newest Go admin test and collector want them."`
 	HostPortOverRDSN    bool     `toml:"host_port_over_rdsn" def:"true" doc:"Fill the host_port (hp_*) fields in answers over the rDSN framing. C++ clients and shells of 2.6 need them; those of 2.5 and before can't decode them."`
