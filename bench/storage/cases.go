@@ -63,8 +63,7 @@ func (s *storage) ttl(ctx context.Context, b *box) error {
 		rep, err := b.load(fgCtx, fg)
 		done <- result{rep, err}
 	}()
-	const tolerated = 1 << 20 // an empty table's files come and go by more than a fifth
-	back := time.Duration(0)
+	var little, back time.Duration // since began, until the files took less than 1 MB, and as little as must be
 	for tick := time.NewTicker(time.Second); ; {
 		select {
 		case <-ctx.Done():
@@ -80,13 +79,18 @@ func (s *storage) ttl(ctx context.Context, b *box) error {
 			if back == 0 {
 				back = time.Since(began)
 			}
+			s.add("ttl: table on disk below 1 MB after", "s", little.Seconds())
 			s.most("ttl: space is back after", "s", back.Seconds(), patience.Seconds())
 			s.add("ttl: table on disk at the end", "KB", float64(now)/1e3)
 			s.add("ttl: server on disk at the end", "MB", float64(all)/1e6)
 			s.most("ttl: table on disk / empty table", "", float64(now)/float64(empty), 1.2)
 			return nil
 		case <-tick.C:
-			if _, now := b.usage(app); back == 0 && now <= max(empty*12/10, tolerated) {
+			_, now := b.usage(app)
+			if little == 0 && now <= 1<<20 {
+				little = time.Since(began)
+			}
+			if back == 0 && now*10 <= empty*12 {
 				back = time.Since(began)
 			}
 		}
