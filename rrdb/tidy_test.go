@@ -3,6 +3,7 @@ package rrdb
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -114,9 +115,10 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 			sweeps += min(st.Rows, 1)
 		}
 	})
+	copies := 0
 	wg.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
-			dir := fmt.Sprint("data/copies/", i)
+		for ; ctx.Err() == nil; copies++ {
+			dir := fmt.Sprint("data/copies/", copies)
 			before := h.store.LastApplied()
 			decree, err := h.store.Checkpoint(dir)
 			if err != nil || decree < before {
@@ -128,21 +130,32 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 			}
 		}
 	})
+	crashes := 0
+	wg.Go(func() {
+		rng := rand.New(rand.NewPCG(1, 1))
+		for ; ctx.Err() == nil; crashes++ {
+			flushed := h.store.LastFlushed()
+			o := h.options()
+			o.FS = h.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(3) * 50, RNG: rng})
+			s, err := Open(o)
+			if err != nil {
+				t.Errorf("after a crash: %v", err)
+				return
+			}
+			sum, err := s.Digest(t.Context(), 1000)
+			if got := s.LastApplied(); err != nil || got < flushed || got >= keys && sum.Rows != keys {
+				t.Errorf("decree %d was flushed, and after a crash there is %d, %+v, %v", flushed, got, sum, err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	wg.Wait()
-	if sweeps == 0 {
-		t.Error("nothing was swept")
+	if sweeps == 0 || crashes == 0 {
+		t.Errorf("%d sweeps, %d crashes", sweeps, crashes)
 	}
-	flushed := h.store.LastFlushed()
-	clone := h.fs.CrashClone(vfs.CrashCloneCfg{})
-	h.close()
-	h.fs = clone
-	h.open(false)
-	if got := h.store.LastApplied(); got < flushed {
-		t.Errorf("decree %d was flushed, and after a crash there is %d", flushed, got)
-	}
-	if sum, err := h.store.Digest(t.Context(), 1000); err != nil || sum.Rows != keys {
-		t.Errorf("after a crash: %+v, %v", sum, err)
-	}
+	t.Logf("%d decrees, %d sweeps, %d copies, %d crashes", h.store.LastApplied(), sweeps, copies, crashes)
 }
 
 // TestManifestBeforeStaysForACopy: the list of files that a copy may be reading isn't removed,
