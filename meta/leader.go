@@ -165,6 +165,7 @@ func (s *Server) takeOver() (*leader, error) {
 	l.wg.Go(l.verify)
 	l.wg.Go(l.watchNodes)
 	l.wg.Go(l.watch)
+	l.wg.Go(l.purge)
 	if len(s.defaults) > 0 {
 		l.wg.Go(func() { l.makeDefaults(s.defaults) })
 	}

@@ -89,12 +89,15 @@ func (l *leader) restored() (yes bool) {
 }
 
 // useless tells whether a node may throw a stored replica away: its table was dropped long
-// enough ago, or its partition has all the members it wants, alive, without that node. What
+// enough ago, and may be forgotten since, or its partition has all the members it wants, alive, without that node. What
 // the meta doesn't know is never useless.
 func (l *leader) useless(st *state.State, node base.RPCAddress, rep *metadata.ReplicaInfo) bool {
 	t := st.Table(rep.Pid.AppID)
-	if t == nil || st.Level() < state.LevelSteady {
+	if st.Level() < state.LevelSteady {
 		return false
+	}
+	if t == nil {
+		return st.Purged(rep.Pid.AppID)
 	}
 	if t.Status == state.Dropped {
 		return t.ExpireSecond != 0 && time.Now().Add(-gcMargin).Unix() >= t.ExpireSecond

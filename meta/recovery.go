@@ -57,6 +57,11 @@ func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaa
 		return
 	}
 	all := c.takeInventory(nodes)
+	c.s.fsm.read(func(st *state.State) {
+		for i := range all { // what was dropped and forgotten doesn't come back
+			all[i].tables = slices.DeleteFunc(all[i].tables, func(a layer2.AppInfo) bool { return st.Purged(a.AppId) })
+		}
+	})
 	var hint strings.Builder
 	for _, inv := range all {
 		if inv.err != nil {

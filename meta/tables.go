@@ -16,6 +16,9 @@ import (
 // maxTableName is the longest name of a table, in bytes.
 const maxTableName = 256
 
+// reserveMost bounds how long a dropped table can be recalled, in seconds: a century.
+const reserveMost = 100 * 365 * 86400
+
 // fullWait is how much longer an answer to create waits for the last members, once every
 // partition can be written.
 const fullWait = time.Second
@@ -211,7 +214,7 @@ func (c *call) dropApp(q *metaadmin.ConfigurationDropAppRequest, r *metaadmin.Co
 	now := time.Now().Unix()
 	expire := now + int64(c.s.cfg.Meta.ReserveTime.D()/time.Second)
 	if sec := q.Options.ReserveSeconds.Or(0); sec > 0 {
-		expire = now + sec
+		expire = now + min(sec, reserveMost)
 	}
 	id := c.tableID(q.AppName)
 	if id != 0 {

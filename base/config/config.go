@@ -51,6 +51,7 @@ type Meta struct {
 	CreateWait        Duration `toml:"create_wait" def:"\"10s\"" doc:"How long an answer to create table waits for every partition to become writable."`
 	ReplaceWait       Duration `toml:"replace_wait" def:"\"30s\"" doc:"How long a partition that lost a member, and can still be written, waits for it to come back before a copy is begun on another server. Longer than a restart takes."`
 	ReserveTime       Duration `toml:"reserve_time" def:"\"168h\"" doc:"How long a dropped table can be recalled, when the drop doesn't say."`
+	DroppedRecord     Duration `toml:"dropped_record_time" def:"\"168h\"" doc:"How long a dropped table is listed after its data may go. Then the metas forget it; its id isn't used again. 0 is: for ever."`
 	MinReplicaCount   int      `toml:"min_replica_count" min:"1" def:"1" doc:"Least replica count of a table."`
 	MaxReplicaCount   int      `toml:"max_replica_count" min:"1" max:"100" def:"5" doc:"Largest replica count of a table."`
 	MaxPartitionCount int      `toml:"max_partition_count" min:"1" def:"65536" doc:"Largest partition count of a table."`

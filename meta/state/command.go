@@ -35,6 +35,7 @@ const (
 	kindSetNodeRole kind = 20
 	kindStartRun    kind = 21
 	kindEndRun      kind = 22
+	kindPurgeTables kind = 23
 )
 
 const commandVersion = 1
@@ -170,6 +171,8 @@ func newCommand(k kind) Command {
 		return &StartRun{}
 	case kindEndRun:
 		return &EndRun{}
+	case kindPurgeTables:
+		return &PurgeTables{}
 	}
 	return nil
 }

@@ -10,7 +10,7 @@
 //
 // # Invariants
 //
-//   - A table's id is never used again. Names of available tables are unique.
+//   - A table's id is never used again, also when the table is forgotten (PurgeTables). Names of available tables are unique.
 //   - A configuration changes only by compare-and-set: the new ballot is the old one + 1.
 //   - A new primary was a member; new secondaries were members, but for one that the
 //     current primary adds (CheckChange).

@@ -50,7 +50,7 @@ func (c *Recover) apply(s *State) Result {
 	try := New()
 	for i := range c.Tables {
 		t := c.Tables[i]
-		if t.Name == "" || t.ID <= 0 || len(t.Parts) == 0 || t.MaxReplicas <= 0 || try.acceptable(&t) != nil {
+		if t.Name == "" || t.ID <= 0 || len(t.Parts) == 0 || t.MaxReplicas <= 0 || s.Purged(t.ID) || try.acceptable(&t) != nil {
 			return failed(base.ErrInvalidParameters)
 		}
 		try.addTable(&t)

@@ -31,6 +31,7 @@ func (s *State) AppendSnapshot(b []byte) []byte {
 	if s.run.ID != 0 {
 		b = tbin.AppendStop(s.run.appendFields(tbin.AppendField(b, tbin.Struct, 22)))
 	}
+	b = s.appendPurged(b, 23)
 	return tbin.AppendStop(b)
 }
 
@@ -73,6 +74,8 @@ func (s *State) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	case field{22, tbin.Struct}:
 		s.run = Run{}
 		readStruct(r, s.run.readField)
+	case field{23, tbin.List}:
+		s.readPurged(r)
 	case field{4, tbin.List}:
 		n := list(r, tbin.Struct, 1)
 		for i := 0; i < n && r.Err() == nil; i++ {

@@ -169,6 +169,7 @@ type State struct {
 	nodes    map[Addr]*node
 	roles    map[Addr]Role // other than RoleFull
 	run      Run           // the last one
+	purged   []idRange     // ids of tables that were forgotten, ascending, with gaps between
 }
 
 // New returns the State before the first command.

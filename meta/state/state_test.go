@@ -118,6 +118,20 @@ func parseCommand(t *testing.T, d *datadriven.TestData) Command {
 		return &SetReplicas{ID: int32(id), Count: int32(count)}
 	case "atomic":
 		return &SetAtomic{ID: int32(id), On: on}
+	case "purge":
+		c := &PurgeTables{Before: now}
+		for _, a := range d.CmdArgs {
+			if a.Key == "ids" {
+				for _, v := range a.Vals {
+					n, err := strconv.Atoi(v)
+					if err != nil {
+						t.Fatal(err)
+					}
+					c.IDs = append(c.IDs, int32(n))
+				}
+			}
+		}
+		return c
 	case "run":
 		return &StartRun{Table: int32(id), PrimariesOnly: on, Now: now}
 	case "end":
@@ -196,6 +210,9 @@ func show(s *State) string {
 	})
 	if r := s.Run(); r.ID != 0 {
 		fmt.Fprintf(&b, "run %d of table %d, primaries only %v, began %d, ended %d: %q, %d done\n", r.ID, r.Table, r.PrimariesOnly, r.Began, r.Ended, r.Why, r.Done)
+	}
+	if len(s.purged) > 0 {
+		fmt.Fprintf(&b, "purged %v\n", s.purged)
 	}
 	for _, a := range s.Members() {
 		fmt.Fprintf(&b, "%s %+v %v\n", nodeName(a), s.Load(a), s.PartitionsOf(a))
@@ -308,7 +325,7 @@ func FuzzDecode(f *testing.F) {
 		&CreateTable{Name: "t", Type: "pegasus", Stateful: true, Partitions: 4, MaxReplicas: 3, Envs: []Env{{Key: "k", Val: "v"}}, Now: 5},
 		&DropTable{1, 2, 3}, &RecallTable{1, "x"}, &RenameTable{1, "x"}, &SetEnvs{1, []string{"a"}, []Env{{Key: "k", Val: "v"}}},
 		&SetReplicas{1, 2}, &SetAtomic{1, true}, &SetLevel{LevelLively}, &SetNodeRole{addr(1), RoleLeaving},
-		&StartRun{1, true, 5}, &EndRun{1, 6, "done", 1, 2, 3},
+		&StartRun{1, true, 5}, &EndRun{1, 6, "done", 1, 2, 3}, &PurgeTables{[]int32{1, 7}, 8},
 		&ChangeConfigs{[]Change{{Gpid: base.Gpid{AppID: 1}, Config: Config{Ballot: 1, Primary: addr(1)}}}},
 	} {
 		f.Add(Encode(c))
@@ -318,6 +335,11 @@ func FuzzDecode(f *testing.F) {
 	s.Apply(Encode(&SetNodeRole{addr(1), RoleLeaving}))
 	s.Apply(Encode(&SetNodeRole{addr(2), RoleNoPrimaries}))
 	s.Apply(Encode(&StartRun{1, true, 5}))
+	for i := range int32(4) {
+		s.Apply(Encode(&CreateTable{Name: fmt.Sprint("d", i), Partitions: 1, MaxReplicas: 3}))
+		s.Apply(Encode(&DropTable{i + 2, 2, 3}))
+	}
+	s.Apply(Encode(&PurgeTables{[]int32{2, 3, 5}, 4}))
 	f.Add(s.AppendSnapshot(nil))
 	f.Add([]byte("PGSMETA\x01\n\x00\x020000\x00\x00\x00\x00\x00")) // no such level
 	f.Fuzz(func(t *testing.T, b []byte) {
