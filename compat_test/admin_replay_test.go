@@ -73,7 +73,7 @@ var adminRecordings = []adminRecording{
 // wrong commands, against a fresh cluster, and compares every answer with the C++ server's.
 // What may differ is what diff_test.go says of all sessions, and what the table in
 // docs/compatibility.md lists with its reason; a row of that table that no answer needs is
-// an error.
+// an error, unless it is needed "at times" only.
 func TestAdminReplay(t *testing.T) {
 	dir := golden(t)
 	deviations := readDeviations(t)
@@ -97,7 +97,7 @@ func TestAdminReplay(t *testing.T) {
 	}
 	if !t.Failed() {
 		for _, d := range deviations {
-			if d.used == 0 {
+			if d.used == 0 && !strings.HasPrefix(d.why, "at times") {
 				t.Errorf("docs/compatibility.md: nothing needs the row %q %q %q", d.code, d.request, d.field)
 			}
 		}
