@@ -414,7 +414,10 @@ func TestPropose(t *testing.T) {
 // Every meta RPC is answered, by a leader and by a follower, and what upstream's meta doesn't
 // serve is refused in the header.
 func TestEveryRPCIsAnswered(t *testing.T) {
-	c := newCluster(t, 3, 1, func(c *config.Config) { c.Meta.CreateWait = config.Duration(1e8) })
+	c := newCluster(t, 3, 1, func(c *config.Config) {
+		steady(c)
+		c.Meta.CreateWait = config.Duration(1e8)
+	})
 	c.mustCreate("temp", 1, 1)
 	leader, follower := c.leader(), c.follower()
 	codes := registry.Codes()

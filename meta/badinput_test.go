@@ -52,7 +52,10 @@ type (
 // duplicate or illegal name, count or value, or in a wrong state gets upstream's code, a word
 // where the answer has room for one, and changes nothing; a follower changes nothing either.
 func TestBadAdminInput(t *testing.T) {
-	c := newCluster(t, 3, 2, func(c *config.Config) { c.Meta.MaxPartitionCount = 100 })
+	c := newCluster(t, 3, 2, func(c *config.Config) {
+		steady(c)
+		c.Meta.MaxPartitionCount = 100
+	})
 	id := c.mustCreate("temp", 2, 2)
 	c.mustCreate("other", 1, 1)
 	gone := c.mustCreate("gone", 1, 1)

@@ -106,7 +106,7 @@ func TestPages(t *testing.T) {
 }
 
 func TestFollowerPages(t *testing.T) {
-	c := newCluster(t, 3, 0, nil)
+	c := newCluster(t, 3, 0, steady)
 	f, l := c.follower().name, c.leader().name
 	until(t, "the follower knows its leader", func() bool { s, _, _ := page(t, f, "/readyz"); return s == 200 })
 	status, _, to := page(t, f, "/meta/app?name=x&detail")

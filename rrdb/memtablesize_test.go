@@ -38,9 +38,9 @@ func TestMemtablesShrink(t *testing.T) {
 		for i := range 200 {
 			applyValue(t, s, fmt.Sprint(i), value)
 		}
-		if n := shared.Metrics().MemtableReserved; n > 4*budget {
-			t.Errorf("%d bytes are allocated", n)
-		}
+		// How far it is exceeded while a store writes is up to how fast flushes are, but they
+		// catch up with each store, also with those that write no more.
+		waitFor(t, "flushes to keep up", func() bool { return shared.Metrics().MemtableReserved <= budget+budget/2 })
 	}
 	waitFor(t, "the budget to be kept", func() bool { return shared.Metrics().MemtableReserved <= budget })
 }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package rrdb
+
+const raceEnabled = false
