@@ -26,7 +26,7 @@ import (
 )
 
 // waitMost is how long tests wait for something before they fail.
-const waitMost = 20 * time.Second
+const waitMost = 40 * time.Second
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()

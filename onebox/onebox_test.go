@@ -147,7 +147,7 @@ func (b *buffer) String() string {
 
 func (b *buffer) await(t *testing.T, want string) string {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		if s := b.String(); strings.Contains(s, want) {
 			return s
@@ -195,7 +195,7 @@ func startBox(t *testing.T, dir string, port int, k *fakeCluster, change func(*O
 		select {
 		case err := <-b.result:
 			b.result <- err
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the supervisor doesn't end")
 		}
 	})
@@ -209,7 +209,7 @@ func (b *box) end(t *testing.T) error {
 	case err := <-b.result:
 		b.result <- err
 		return err
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the supervisor doesn't end")
 		return nil
 	}
@@ -239,7 +239,7 @@ func alive(pid int) bool {
 
 func awaitGone(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); alive(pid); {
+	for deadline := time.Now().Add(time.Minute); alive(pid); {
 		if time.Now().After(deadline) {
 			t.Fatalf("process %d is still there", pid)
 		}
@@ -279,6 +279,9 @@ func TestStartAndStop(t *testing.T) {
 		if cmd, _ := os.ReadFile(filepath.Join(dir, name, "cmd")); !strings.Contains(string(cmd), filepath.Join(dir, name, "config.toml")) {
 			t.Errorf("%s: cmd %q", name, cmd)
 		}
+	}
+	for _, name := range allNames { // before that, SIGTERM would end it without a word
+		awaitFile(t, filepath.Join(dir, name, "log"), "serving")
 	}
 	if err := b.end(t); err != nil {
 		t.Errorf("Run: %v", err)
@@ -365,6 +368,7 @@ func TestRestartsDiedServers(t *testing.T) {
 	}
 	b.err.await(t, "it is started again")
 	awaitFile(t, log, fmt.Sprintf("serving 127.0.0.1:%d\nserving", port+1))
+	awaitFile(t, filepath.Join(dir, "meta2", "pid"), "\n") // written once the process runs
 	if pid := pidOf(t, dir, "meta2"); pid == old || !alive(pid) {
 		t.Errorf("meta2 was process %d and is %d", old, pid)
 	}
@@ -392,7 +396,7 @@ func TestFailureBeforeReady(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "replica2 (process ") || !strings.Contains(err.Error(), "exit status 7") || !strings.Contains(err.Error(), "ends: no luck today") {
 			t.Errorf("got %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a server that can't start wasn't noticed")
 	}
 }
@@ -410,7 +414,7 @@ func TestNotReadyInTime(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "not ready after 300ms: table temp: everything; the servers' logs are in "+dir) {
 			t.Errorf("got %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the time to become ready isn't bounded")
 	}
 }
@@ -425,7 +429,7 @@ func TestNotReadyWithoutServers(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "not ready after 300ms: servers: no meta leads") {
 			t.Errorf("got %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("a cluster without tables counts as ready before a meta leads")
 	}
 }
@@ -542,7 +546,7 @@ func TestStalePidFile(t *testing.T) {
 
 func awaitFile(t *testing.T, path, want string) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		data, _ := os.ReadFile(path)
 		if strings.Contains(string(data), want) {
 			return

@@ -22,7 +22,7 @@ import (
 	"pegasus/base/tbin"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // hx builds bytes from hex digits, with "quoted" text taken as it is and NxM for M zero bytes.
 func hx(s string) []byte {
