@@ -16,8 +16,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"pegasus/base"
 	"pegasus/pacifica"
 )
@@ -39,9 +37,6 @@ const (
 	pinAfterDone = 30 * time.Second
 )
 
-// learnBurst is what the rate for learning lets through at once, in bytes.
-const learnBurst = 1 << 20
-
 // manifest names what a checkpoint consists of.
 type manifest struct {
 	ID     string         `json:"id"`
@@ -59,8 +54,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // checkpoints are those that this server sends.
 type checkpoints struct {
-	srv     *Server
-	limiter *rate.Limiter
+	srv *Server
 
 	mu   sync.Mutex
 	open map[string]*checkpoint
@@ -91,8 +85,7 @@ type sumKey struct {
 const manySums = 100_000
 
 func newCheckpoints(s *Server) *checkpoints {
-	return &checkpoints{srv: s, limiter: rate.NewLimiter(learnLimit(s.cfg.Replica.LearnRate), learnBurst), open: map[string]*checkpoint{},
-		sums: map[sumKey]uint32{}}
+	return &checkpoints{srv: s, open: map[string]*checkpoint{}, sums: map[sumKey]uint32{}}
 }
 
 func (c *checkpoints) register(mux *http.ServeMux) {
@@ -249,7 +242,7 @@ func (c *checkpoints) list(ctx context.Context, cp *checkpoint, number int64) ([
 		c.mu.Unlock()
 		size := st.Size()
 		if !known || !table {
-			if size, crc, err = sumFile(filepath.Join(cp.dir, e.Name()), func(n int) error { return c.limiter.WaitN(ctx, n) }); err != nil {
+			if size, crc, err = sumFile(filepath.Join(cp.dir, e.Name()), func(n int) error { return c.srv.pace.wait(ctx, c.srv.pace.send, n) }); err != nil {
 				return nil, err
 			}
 		}
@@ -273,7 +266,7 @@ func sumFile(name string, pace func(n int) error) (size int64, crc uint32, err e
 		return 0, 0, err
 	}
 	defer f.Close()
-	b := make([]byte, 256<<10)
+	b := make([]byte, learnBurst)
 	for {
 		if pace != nil {
 			if err := pace(len(b)); err != nil {
@@ -314,7 +307,7 @@ func (c *checkpoints) file(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	defer f.Close()
-	http.ServeContent(&slowWriter{w, req.Context(), c.limiter, func() { c.touch(cp) }}, req, name, time.Time{}, f)
+	http.ServeContent(&slowWriter{w, req.Context(), c.srv.pace, func() { c.touch(cp) }}, req, name, time.Time{}, f)
 }
 
 // touch notes that a checkpoint is in use.
@@ -326,11 +319,11 @@ func (c *checkpoints) touch(cp *checkpoint) {
 	}
 }
 
-// slowWriter keeps all copies of a server together under its rate.
+// slowWriter keeps all copies that a server sends together at its pace.
 type slowWriter struct {
 	http.ResponseWriter
 	ctx   context.Context
-	lim   *rate.Limiter
+	pace  *pace
 	wrote func()
 }
 
@@ -338,8 +331,8 @@ type slowWriter struct {
 func (s *slowWriter) Write(b []byte) (int, error) {
 	done := 0
 	for len(b) > 0 {
-		n := min(len(b), s.lim.Burst())
-		if err := s.lim.WaitN(s.ctx, n); err != nil {
+		n := min(len(b), learnBurst)
+		if err := s.pace.wait(s.ctx, s.pace.send, n); err != nil {
 			return done, err
 		}
 		k, err := s.ResponseWriter.Write(b[:n])

@@ -298,6 +298,7 @@ type flights struct {
 	list  []flight
 	spare [][]waiter // empty, for use
 	ops   *metrics.Ops
+	pace  *pace
 }
 
 // begin returns a flight that nobody waits for yet.
@@ -329,6 +330,9 @@ func (f *flights) commit(decree int64, b *rpc.Burst) {
 		return
 	}
 	ws, took := f.list[0].waiting, time.Since(f.list[0].at)
+	if len(ws) > 0 {
+		f.pace.feel(senseWrite, took)
+	}
 	for i := range ws {
 		if !ws[i].reply.Refused() {
 			ws[i].reply.SetDecree(decree)

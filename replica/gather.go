@@ -57,6 +57,8 @@ type gatherer struct {
 	old  string // the present store, of which table files may be the same; "": none
 	p    *progress
 	step func(string) // told of each step, for tests; may be nil
+	// pace, if not nil, is called before so many bytes, at most learnBurst, are read or copied.
+	pace func(n int) error
 }
 
 func (g *gatherer) reached(step string) {
@@ -186,7 +188,7 @@ func (g *gatherer) link(mf manifestFile) (bool, error) {
 	if st, err := os.Stat(from); err != nil || st.Size() != mf.Size {
 		return false, nil
 	}
-	if _, crc, err := sumFile(from, nil); err != nil || crc != mf.CRC {
+	if _, crc, err := sumFile(from, g.pace); err != nil || crc != mf.CRC {
 		return false, nil // it is copied, like any other
 	}
 	if err := vfs.Default.Link(from, to); err != nil {
@@ -205,10 +207,15 @@ func (g *gatherer) copy(ctx context.Context, u, name string, mf manifestFile) (k
 		return 0, err
 	}
 	h := crc32.New(castagnoli)
-	if kept, err = io.Copy(h, f); err != nil {
+	if kept, err = io.Copy(h, paced{f, g.pace}); err != nil {
 		return 0, errors.Join(err, f.Close())
 	}
 	// Now at its end, where it goes on.
+	if mf.Size > kept {
+		// It is only for speed: a sync of the log need not wait for blocks of this file. If there
+		// is no room the copy will tell.
+		_ = f.Preallocate(0, mf.Size)
+	}
 	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: syncEvery})
 	defer func() { err = errors.Join(err, f.Close()) }()
 	g.p.bytesDone.Add(kept)
@@ -228,7 +235,7 @@ func (g *gatherer) copy(ctx context.Context, u, name string, mf manifestFile) (k
 			pause(ctx, time.Duration(try)*200*time.Millisecond)
 		}
 		err = httpDo(ctx, http.MethodGet, u, got, func(res *http.Response) error {
-			n, err := io.Copy(tee{f, h, g.p}, io.LimitReader(res.Body, mf.Size-got))
+			n, err := io.Copy(tee{f, h, g.p}, paced{io.LimitReader(res.Body, mf.Size-got), g.pace})
 			got += n
 			if err == nil && got < mf.Size {
 				err = io.ErrUnexpectedEOF
@@ -240,6 +247,23 @@ func (g *gatherer) copy(ctx context.Context, u, name string, mf manifestFile) (k
 		return kept, fmt.Errorf("checksum differs: %w", base.ErrWrongChecksum)
 	}
 	return kept, f.Sync()
+}
+
+// paced reads no faster than wait permits, if it isn't nil.
+type paced struct {
+	io.Reader
+	wait func(n int) error
+}
+
+// Read implements io.Reader.
+func (p paced) Read(b []byte) (int, error) {
+	n, err := p.Reader.Read(b[:min(len(b), learnBurst)])
+	if n > 0 && p.wait != nil {
+		if e := p.wait(n); e != nil {
+			return 0, e
+		}
+	}
+	return n, err
 }
 
 // tee writes to a file, and to its hash what the file took.

@@ -96,7 +96,8 @@ func (r *replica) gather(ctx context.Context, f pacifica.Fetch, p *progress, pre
 	defer func() { <-r.srv.copies }()
 	r.fetching.Lock()
 	defer r.fetching.Unlock()
-	g := &gatherer{from: "http://" + p.from, dir: r.fetchDir(), old: r.storePath(present), p: p, step: r.srv.reached}
+	g := &gatherer{from: "http://" + p.from, dir: r.fetchDir(), old: r.storePath(present), p: p, step: r.srv.reached,
+		pace: func(n int) error { return r.srv.pace.wait(ctx, r.srv.pace.take, n) }}
 	q := url.Values{"replica": {r.gpid.String()}, "ballot": {strconv.FormatInt(f.Ballot, 10)}}
 	if r.distrust.Load() {
 		q.Set("fresh", "1")

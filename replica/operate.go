@@ -207,28 +207,24 @@ func (s *Server) reopen(r *replica) {
 	})
 }
 
-// sendRateCommand shows and sets the rate of checkpoint copies, in upstream's unit.
+// sendRateCommand shows and sets the highest rate of checkpoint copies, in upstream's unit.
 func (s *Server) sendRateCommand(args []string) string {
 	const name = "nfs.max_send_rate_megabytes_per_disk"
 	def := s.cfg.Replica.LearnRate
 	switch {
 	case len(args) == 0:
-		n := int64(s.send.limiter.Limit())
-		if s.send.limiter.Limit() == learnLimit(0) {
-			n = 0
-		}
-		return remotecmd.Show(name, strconv.FormatInt(n>>20, 10))
+		return remotecmd.Show(name, strconv.FormatInt(s.pace.most.Load()>>20, 10))
 	case len(args) > 1:
 		return remotecmd.Fail("ERR: invalid arguments '%s', only one argument is acceptable", strings.Join(args, " "))
 	case strings.EqualFold(args[0], "DEFAULT"):
-		s.send.limiter.SetLimit(learnLimit(def))
+		s.pace.limit(def)
 		return remotecmd.Show(name, strconv.FormatInt(def>>20, 10))
 	}
 	n, err := strconv.ParseInt(args[0], 10, 32)
 	if err != nil || n < 0 {
 		return remotecmd.Fail("ERR: invalid argument '%s', the value is not acceptable", args[0])
 	}
-	s.send.limiter.SetLimit(learnLimit(n << 20))
+	s.pace.limit(n << 20)
 	return remotecmd.OK()
 }
 

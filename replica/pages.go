@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/time/rate"
-
 	"pegasus/base/config"
 	"pegasus/httpapi"
 	"pegasus/remotecmd"
@@ -47,8 +45,9 @@ func (s *Server) http() http.Handler {
 // mutable are the keys that can be changed while the server runs.
 func (s *Server) mutable() map[string]func(config.Config) {
 	m := map[string]func(config.Config){
-		"logging.level":                  func(c config.Config) { setLogLevel(s.log.Logger, c.Log.Level) },
-		"replica.learn_bytes_per_second": func(c config.Config) { s.send.limiter.SetLimit(learnLimit(c.Replica.LearnRate)) },
+		"logging.level":                        func(c config.Config) { setLogLevel(s.log.Logger, c.Log.Level) },
+		"replica.learn_bytes_per_second":       func(c config.Config) { s.pace.limit(c.Replica.LearnRate) },
+		"replica.learn_least_bytes_per_second": func(c config.Config) { s.pace.least.Store(c.Replica.LearnLeast) },
 	}
 	for _, key := range []string{"max_allowed_write_size", "slow_query_threshold", "abnormal_get_size", "abnormal_multi_get_size", "abnormal_multi_get_rows",
 		"abnormal_batch_get_size", "abnormal_batch_get_rows", "redact_keys", "disk_min_available_space_ratio", "reject_write_when_disk_insufficient",
@@ -56,14 +55,6 @@ func (s *Server) mutable() map[string]func(config.Config) {
 		m["replica."+key] = func(c config.Config) { s.abnormal.cfg.Store(&c.Replica) }
 	}
 	return m
-}
-
-// learnLimit is a rate of checkpoint copies as the limiter takes it.
-func learnLimit(bytesPerSecond int64) rate.Limit {
-	if bytesPerSecond <= 0 {
-		return rate.Inf
-	}
-	return rate.Limit(bytesPerSecond)
 }
 
 // appID reads an argument that is a table's id.

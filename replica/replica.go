@@ -13,8 +13,6 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/time/rate"
-
 	"pegasus/base"
 	"pegasus/gen/layer2"
 	"pegasus/metrics"
@@ -79,6 +77,7 @@ type replica struct {
 	ms      []rrdb.Mutation
 	write   rrdb.WriteRequest
 	core    *pacifica.Core
+	pacer   pacer
 	info    replicaInfo
 	overlay *rrdb.Overlay
 	flights flights
@@ -129,7 +128,7 @@ func (w *work) empty() bool {
 
 // openReplica opens what is on the disk, or, given fresh, makes a new replica of it.
 func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (_ *replica, err error) {
-	r := &replica{srv: s, gpid: g, dir: d, path: d.replicaPath(g), log: s.log.WithField("replica", g.String()),
+	r := &replica{srv: s, gpid: g, dir: d, pacer: pacer{pace: s.pace}, path: d.replicaPath(g), log: s.log.WithField("replica", g.String()),
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	if fresh != nil {
 		if err := d.usable(); err != nil {
@@ -181,12 +180,12 @@ func (s *Server) openReplica(g base.Gpid, d *dataDir, fresh *replicaInfo) (_ *re
 	r.applied = store.LastApplied()
 	c := s.cfg.Replica
 	ticks := func(d time.Duration) int { return max(1, int(d/tick)) }
-	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log(), g}, Pacer: pacer{s.send.limiter}, MaxInFlight: int64(max(1, c.MaxMutations)),
+	r.core = pacifica.New(pacifica.Options{Self: s.addr, Log: logReader{d.log(), g}, Pacer: &r.pacer, MaxInFlight: int64(max(1, c.MaxMutations)),
 		MaxSendBytes: 1 << 20, HeartbeatTicks: ticks(c.CommitInterval.D()), ResendTicks: 5, EjectTicks: ticks(c.PrepareTimeout.D()),
 		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
 	r.core.Witness(store.LastTimestamp())
 	r.overlay = rrdb.NewOverlay()
-	r.flights.ops = &r.ops
+	r.flights.ops, r.flights.pace = &r.ops, s.pace
 	r.publish()
 	s.spawn(r.run)
 	return r, nil
@@ -293,18 +292,30 @@ func (r *replica) replay() ([]pacifica.Entry, error) {
 	return prepared, nil
 }
 
-// pacer bounds what learners are sent from the log by what is left of the rate for learning.
-type pacer struct{ limiter *rate.Limiter }
+// pacer bounds what the learners of one replica are sent from the log: twice what clients
+// write meanwhile, or they would never get there, and besides what the server's pace for
+// copies leaves.
+type pacer struct {
+	pace   *pace
+	earned int64 // bytes that may be sent for what was written
+}
+
+// mostEarned is how much of it is kept.
+const mostEarned = 4 << 20
+
+// wrote notes that clients wrote n bytes.
+func (p *pacer) wrote(n int64) { p.earned = min(p.earned+2*n, mostEarned) }
 
 // Ready implements pacifica.Pacer.
-func (p pacer) Ready() bool { return p.limiter.Limit() == rate.Inf || p.limiter.Tokens() > 0 }
+func (p *pacer) Ready() bool { return p.earned > 0 || p.pace.ready() }
 
 // Sent implements pacifica.Pacer.
-func (p pacer) Sent(n int64) {
-	// More than there is: what is missing must come together before more is sent.
-	for now := time.Now(); n > 0; n -= learnBurst {
-		p.limiter.ReserveN(now, int(min(n, learnBurst)))
+func (p *pacer) Sent(n int64) {
+	if p.earned > 0 {
+		p.earned -= n
+		return
 	}
+	p.pace.sent(n)
 }
 
 // logReader gives a core what left its window.
@@ -429,9 +440,13 @@ func (r *replica) handle(rd *pacifica.Ready) {
 		a := newAppending(r)
 		for i := range rd.Append {
 			e := &rd.Append[i]
+			r.pacer.wrote(int64(len(e.Payload)))
 			a.entries = append(a.entries, wal.Entry{Gpid: r.gpid, Ballot: e.Ballot, Decree: e.Decree, Committed: rd.Committed, Timestamp: e.Timestamp, Payload: e.Payload})
 		}
 		a.last = placed{rd.Append[n-1].Ballot, rd.Append[n-1].Decree}
+		if r.srv.pace.watching() && r.core.Status() != pacifica.Learner {
+			a.began = time.Now()
+		}
 		if r.srv.syncs {
 			r.dir.log().Append(a.entries, a.done)
 		} else {
@@ -461,6 +476,7 @@ type appending struct {
 	r       *replica
 	entries []wal.Entry
 	last    placed
+	began   time.Time   // zero: nobody wants to know
 	done    func(error) // the method logged
 }
 
@@ -480,6 +496,10 @@ func newAppending(r *replica) *appending {
 // who takes the directory's written replicas.
 func (a *appending) logged(err error) {
 	r, p := a.r, a.last
+	if !a.began.IsZero() {
+		r.srv.pace.feel(senseLog, time.Since(a.began))
+		a.began = time.Time{}
+	}
 	clear(a.entries)
 	a.r, a.entries = nil, a.entries[:0]
 	appendings.Put(a)

@@ -37,6 +37,7 @@ type Server struct {
 	shared *rrdb.Shared
 	dirs   []*dataDir
 	send   *checkpoints
+	pace   *pace // of copies
 	delays *delays
 
 	heavy               heavy
@@ -122,6 +123,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.meta = newMetaLink(s.pool, cfg.Cluster.MetaServers, s.addr, log)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.send = newCheckpoints(s)
+	s.pace = newPace(cfg.Replica.LearnLeast, cfg.Replica.LearnRate, log)
 	s.delays = newDelays(s)
 	s.abnormal = newAbnormal(cfg.Replica)
 	s.units = newUnitShift(cfg.Replica)
@@ -220,6 +222,7 @@ func (s *Server) Serve(l net.Listener) error {
 	s.spawn(func() { s.housekeep(s.ctx) })
 	s.spawn(s.tickLoop)
 	s.spawn(func() { s.delays.run(s.ctx) })
+	s.spawn(func() { s.pace.run(s.ctx) })
 	return s.rpc.Serve(l)
 }
 

@@ -58,6 +58,7 @@ func (a *abnormal) isAbnormal(u *rules, code string, took time.Duration, res *rr
 // note looks at a read that is about to be answered; began is by the server's clock.
 func (s *Server) note(r *replica, u *rules, req *rpc.Request, began time.Duration, res *rrdb.Result) {
 	took := s.uptime() - began
+	s.pace.feel(senseRead, took)
 	a := s.abnormal
 	if !a.isAbnormal(u, req.Code, took, res) {
 		return

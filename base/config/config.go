@@ -84,7 +84,8 @@ type Replica struct {
 	CommitInterval       Duration `toml:"commit_interval" min:"10ms" def:"\"500ms\"" doc:"How soon secondaries are told the commit point when no write carries it."`
 	ConfigSync           Duration `toml:"config_sync_interval" min:"100ms" def:"\"5s\"" doc:"How often the whole configuration is compared with the meta's."`
 	LearnConcurrency     int      `toml:"learn_concurrency" min:"1" def:"3" doc:"Checkpoint copies that a server receives at the same time."`
-	LearnRate            int64    `toml:"learn_bytes_per_second" def:"104857600" doc:"Bytes a second that a server sends to all learners together, of checkpoints and of its log; 0 is no limit."`
+	LearnRate            int64    `toml:"learn_bytes_per_second" def:"104857600" doc:"Bytes a second of checkpoints and of its log that a server sends to all learners together, and of checkpoints that it receives, at most: while nobody uses it, or as long as requests don't take longer. 0 is no limit, whatever requests take."`
+	LearnLeast           int64    `toml:"learn_least_bytes_per_second" min:"1" def:"8388608" doc:"Bytes a second that it sends and receives even if requests take longer meanwhile. What clients write is sent to learners besides."`
 	DiskRetry            Duration `toml:"disk_retry" min:"10ms" def:"\"5s\"" doc:"How long after an error of its log a data directory is tried again; then after twice as long each time, up to 5 minutes. A disk that failed 5 times within an hour is left alone until the server is started again."`
 	SlowQuery            Duration `toml:"slow_query_threshold" def:"\"100ms\"" doc:"A read that takes its replica this long is logged; 0 is never. The table setting replica.slow_query_threshold goes before it."`
 	AbnormalGet          int64    `toml:"abnormal_get_size" min:"0" def:"1000000" unit:"bytes" doc:"A get of a value this large is logged; 0 is never."`
