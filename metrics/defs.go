@@ -87,6 +87,7 @@ var (
 	LearnInstalled    = def(Server, "learn_successful_count", Counter, "checkpoints", "Checkpoints received and installed by learners.")
 	LearnCopies       = def(Server, "learn_running_count", Gauge, "checkpoints", "Checkpoints that learners are receiving, or wait to receive.")
 	LearnLeft         = def(Server, "learn_remaining_bytes", Gauge, "bytes", "Bytes of those checkpoints that are still to be received.")
+	LearnRate         = def(Server, "learn_copy_rate", Gauge, "bytes per second", "How fast this server may send, and receive, checkpoints at the moment; 0 is no limit.")
 	LearnFailed       = def(Server, "learn_failed_count", Counter, "checkpoints", "Checkpoints that a learner could not receive or install.")
 )
 

@@ -468,3 +468,26 @@ func TestCheckpointExpiry(t *testing.T) {
 		t.Errorf("the files of an expired one: %v", err)
 	}
 }
+
+// TestCatchUpOutrunsWrites: a learner gets there although clients write much more than may be
+// copied in the same time.
+func TestCatchUpOutrunsWrites(t *testing.T) {
+	g := newGroupWith(t, 2, func(c *config.Config) { c.Replica.LearnRate, c.Replica.LearnLeast = 1000, 1000 })
+	n := 0
+	write := func() {
+		t.Helper()
+		g.mustPut(0, fmt.Sprintf("k%d", n), string(noise(32<<10, uint64(n))))
+		n++
+	}
+	for range 3 * mostEarned / 2 / (32 << 10) {
+		write()
+	}
+	g.nodes = append(g.nodes, startNode(t, g.meta))
+	was := n
+	g.insist("the learner is a secondary", func() bool { write(); return len(g.meta.config(g.gpid).Secondaries) == 2 },
+		func() { g.proposeAdd(2) })
+	if p := g.nodes[0].srv.pace; !p.fixed() || n-was < 10 {
+		t.Errorf("it had no need of what was earned: %d writes, fixed %t", n-was, p.fixed())
+	}
+	g.same(0, 1, 2)
+}

@@ -79,4 +79,5 @@ func (s *Server) collectLearning(e *metrics.Entity, all []*replica) {
 	}
 	e.Set(metrics.LearnCopies, copies)
 	e.Set(metrics.LearnLeft, left)
+	e.Set(metrics.LearnRate, s.pace.now.Load())
 }
