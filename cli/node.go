@@ -19,6 +19,29 @@ type rolesJSON struct {
 	Replicas int32  `json:"replicas"`
 	Bytes    int64  `json:"bytes"`
 	Rack     string `json:"rack,omitempty"`
+	Disks    int32  `json:"disks"`
+	Short    int32  `json:"disks_short"`
+	Broken   int32  `json:"disks_broken"`
+	Capacity int64  `json:"capacity_mb"`
+	Free     int64  `json:"available_mb"`
+}
+
+// disksText says in words how a server's data directories are.
+func disksText(n *placement.NodePlacement) string {
+	switch {
+	case n.Disks == 0:
+		return "not told"
+	case n.DisksShort+n.DisksBroken == 0:
+		return fmt.Sprint(n.Disks)
+	}
+	var bad []string
+	if n.DisksShort > 0 {
+		bad = append(bad, fmt.Sprintf("%d full", n.DisksShort))
+	}
+	if n.DisksBroken > 0 {
+		bad = append(bad, fmt.Sprintf("%d broken", n.DisksBroken))
+	}
+	return fmt.Sprintf("%d, %s", n.Disks, strings.Join(bad, ", "))
 }
 
 var roleNames = map[placement.NodeRole]string{
@@ -32,14 +55,14 @@ func (e *Env) NodeList(ctx context.Context) error {
 		return err
 	}
 	list := make([]rolesJSON, len(r.Nodes))
-	g := newGrid("address", "status", "role", "#primaries", "#replicas", "#bytes", "rack")
+	g := newGrid("address", "status", "role", "#primaries", "#replicas", "#bytes", "disks", "#free", "rack")
 	for i, n := range r.Nodes {
 		status := "dead"
 		if n.Alive {
 			status = "alive"
 		}
-		list[i] = rolesJSON{n.Node.String(), status, roleNames[n.Role], n.Primaries, n.Replicas, n.Bytes, n.Rack}
-		g.add(list[i].Address, status, list[i].Role, n.Primaries, n.Replicas, size(n.Bytes), n.Rack)
+		list[i] = rolesJSON{n.Node.String(), status, roleNames[n.Role], n.Primaries, n.Replicas, n.Bytes, n.Rack, n.Disks, n.DisksShort, n.DisksBroken, n.CapacityMb, n.AvailableMb}
+		g.add(list[i].Address, status, list[i].Role, n.Primaries, n.Replicas, size(n.Bytes), disksText(&n), size(n.AvailableMb<<20), n.Rack)
 	}
 	if e.JSON {
 		return e.json(list)

@@ -74,11 +74,26 @@ struct replica_server_info {
   2: i64 total_capacity_mb;
 }
 
+// What a data directory can be used for. Ours; the numbers are those of upstream's disk_status.
+enum disk_state {
+  DISK_NORMAL = 0,
+  DISK_SHORT = 1,
+  DISK_BROKEN = 2,
+}
+
+struct disk_report {
+  1: string tag;
+  2: disk_state state;
+  3: i64 capacity_mb;
+  4: i64 available_mb;
+}
+
 struct configuration_query_by_node_request {
   1: dsn.rpc_address node;
   2: optional list<metadata.replica_info> stored_replicas;
   3: optional replica_server_info info;
   4: optional dsn.host_port hp_node;
+  20: optional list<disk_report> disks; // ours, told to the meta only
 }
 
 struct configuration_query_by_node_response {

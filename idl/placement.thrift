@@ -86,6 +86,11 @@ struct node_placement {
   9: string rack;
   10: i32 alone;
   11: string alone_where;
+  12: i32 disks;
+  13: i32 disks_short;
+  14: i32 disks_broken;
+  15: i64 capacity_mb;
+  16: i64 available_mb;
 }
 
 struct node_role_response {

@@ -251,7 +251,7 @@ func (l *leader) sensible(m *balance.Move, cfg *state.Config) bool {
 	if m.Kind == balance.Promote {
 		return !l.unfit[m.To][m.Gpid] && slices.Contains(cfg.Secondaries, m.To)
 	}
-	return m.Kind == balance.Copy && cfg.Has(m.From) && !cfg.Has(m.To)
+	return m.Kind == balance.Copy && cfg.Has(m.From) && !cfg.Has(m.To) && !l.space[m.To].full()
 }
 
 // startPlan has a plan made, without holding up anybody. The caller holds mu.

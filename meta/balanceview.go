@@ -119,7 +119,7 @@ func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill, busy int) {
 				continue
 			}
 			role := balance.Role(st.Role(n.Addr))
-			v.Nodes = append(v.Nodes, balance.Node{Addr: n.Addr, Rack: l.racks[n.Addr], Role: role, Closed: slices.Contains(banned, n.Addr)})
+			v.Nodes = append(v.Nodes, balance.Node{Addr: n.Addr, Rack: l.racks[n.Addr], Role: role, Closed: slices.Contains(banned, n.Addr) || l.space[n.Addr].full()})
 			if role != balance.Leaving {
 				takers++
 			}

@@ -339,6 +339,7 @@ type fakeReplica struct {
 	stored    map[base.Gpid]metadata.ReplicaInfo
 	infos     map[int32]layer2.AppInfo // of tables that it was told of
 	gc        []base.Gpid
+	disks     []metaadmin.DiskReport
 	proposals []metaadmin.ConfigurationUpdateRequest
 	updates   chan metaadmin.ConfigurationUpdateRequest
 }
@@ -488,6 +489,9 @@ func (f *fakeReplica) sync() {
 	q.StoredReplicas.Set = true
 	for _, r := range f.stored {
 		q.StoredReplicas.V = append(q.StoredReplicas.V, r)
+	}
+	if len(f.disks) > 0 {
+		q.Disks = base.Some(f.disks)
 	}
 	lazy := f.lazy
 	f.mu.Unlock()

@@ -62,6 +62,7 @@ type leader struct {
 	racks   map[base.RPCAddress]string
 	bytes   map[base.Gpid]int64                      // of a replica, as the primary told last
 	disks   map[base.RPCAddress]map[base.Gpid]string // of nodes with several
+	space   map[base.RPCAddress]space
 	history map[base.Gpid]*history
 	waiters map[int32][]chan struct{} // told when a partition of the table changes
 }
@@ -135,7 +136,7 @@ func (s *Server) takeOver() (*leader, error) {
 		deposed: map[base.Gpid]deposed{},
 		waiters: map[int32][]chan struct{}{},
 		bal:     newBalancer(),
-		racks:   map[base.RPCAddress]string{}, bytes: map[base.Gpid]int64{}, disks: map[base.RPCAddress]map[base.Gpid]string{},
+		racks:   map[base.RPCAddress]string{}, bytes: map[base.Gpid]int64{}, disks: map[base.RPCAddress]map[base.Gpid]string{}, space: map[base.RPCAddress]space{},
 		history: map[base.Gpid]*history{},
 	}
 	l.ctx, l.cancel = context.WithCancel(s.ctx)
@@ -396,7 +397,7 @@ func (l *leader) planView(st *state.State) *cure.View {
 	}, Unfit: func(a base.RPCAddress, g base.Gpid) bool { return l.unfit[a][g] }}
 	for _, n := range l.det.Nodes() {
 		role := st.Role(n.Addr)
-		v.Nodes = append(v.Nodes, cure.Node{Addr: n.Addr, Alive: n.Alive, Reported: l.reported[n.Addr], Rack: l.racks[n.Addr],
+		v.Nodes = append(v.Nodes, cure.Node{Addr: n.Addr, Alive: n.Alive, Reported: l.reported[n.Addr], Rack: l.racks[n.Addr], Full: l.space[n.Addr].full(),
 			Leaving: role == state.RoleLeaving, NoPrimaries: role == state.RoleNoPrimaries})
 	}
 	return v

@@ -204,9 +204,10 @@ func (c *call) listRoles(r *placement.NodeRoleResponse) {
 	c.locked(func(st *state.State) {
 		for i, n := range c.det.Nodes() {
 			at[n.Addr] = i
-			l := st.Load(n.Addr)
+			l, d := st.Load(n.Addr), c.space[n.Addr]
 			r.Nodes = append(r.Nodes, placement.NodePlacement{Node: n.Addr, Alive: n.Alive, Reported: c.reported[n.Addr], StartTime: n.StartTime, Rack: c.racks[n.Addr],
-				Role: placement.NodeRole(st.Role(n.Addr)), Primaries: int32(l.Primaries), Replicas: int32(l.Replicas)})
+				Role: placement.NodeRole(st.Role(n.Addr)), Primaries: int32(l.Primaries), Replicas: int32(l.Replicas),
+				Disks: int32(d.disks), DisksShort: int32(d.short), DisksBroken: int32(d.broken), CapacityMb: d.capacityMB, AvailableMb: d.availableMB})
 		}
 		r.Stuck = c.bal.stuck
 	})

@@ -369,6 +369,11 @@ func (s *Server) configSync(ctx context.Context, resuming bool) error {
 			ManualCompactStatus: base.Some(r.compactions.status()), Bytes: r.reportedSize()})
 	}
 	req := metaadmin.ConfigurationQueryByNodeRequest{Node: s.addr, StoredReplicas: base.Some(stored), HpNode: base.Some(s.hostPort)}
+	for _, d := range s.dirs {
+		total, avail := d.capacity()
+		req.Disks.Set = true
+		req.Disks.V = append(req.Disks.V, metaadmin.DiskReport{Tag: d.tag, State: metaadmin.DiskState(d.state()), CapacityMb: total >> 20, AvailableMb: avail >> 20})
+	}
 	if s.cfg.Replica.Rack != "" {
 		req.Info = base.Some(metaadmin.ReplicaServerInfo{GeoTags: []base.Pair[string, string]{{Key: "rack", Val: s.cfg.Replica.Rack}}})
 	}

@@ -151,6 +151,52 @@ func (s *ReplicaServerInfo) ReadThrift(r *tbin.Reader) {
 }
 
 // AppendThrift appends the struct's body.
+func (s *DiskReport) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Tag != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.Tag)
+	}
+	if s.absent&(1<<1) == 0 || s.State != 0 {
+		b = tbin.AppendField(b, tbin.I32, 2)
+		b = tbin.AppendI32(b, int32(s.State))
+	}
+	if s.absent&(1<<2) == 0 || s.CapacityMb != 0 {
+		b = tbin.AppendField(b, tbin.I64, 3)
+		b = tbin.AppendI64(b, s.CapacityMb)
+	}
+	if s.absent&(1<<3) == 0 || s.AvailableMb != 0 {
+		b = tbin.AppendField(b, tbin.I64, 4)
+		b = tbin.AppendI64(b, s.AvailableMb)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *DiskReport) ReadThrift(r *tbin.Reader) {
+	*s = DiskReport{absent: 1<<4 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.Tag = r.String()
+		case id == 2 && t == tbin.I32:
+			s.absent &^= 1 << 1
+			s.State = DiskState(r.I32())
+		case id == 3 && t == tbin.I64:
+			s.absent &^= 1 << 2
+			s.CapacityMb = r.I64()
+		case id == 4 && t == tbin.I64:
+			s.absent &^= 1 << 3
+			s.AvailableMb = r.I64()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *ConfigurationQueryByNodeRequest) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.Node != 0 {
 		b = tbin.AppendField(b, tbin.Struct, 1)
@@ -170,6 +216,13 @@ func (s *ConfigurationQueryByNodeRequest) AppendThrift(b []byte) []byte {
 	if s.HpNode.Set {
 		b = tbin.AppendField(b, tbin.Struct, 4)
 		b = s.HpNode.V.AppendThrift(b)
+	}
+	if s.Disks.Set {
+		b = tbin.AppendField(b, tbin.List, 20)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Disks.V))
+		for i := range s.Disks.V {
+			b = s.Disks.V[i].AppendThrift(b)
+		}
 	}
 	return tbin.AppendStop(b)
 }
@@ -197,6 +250,14 @@ func (s *ConfigurationQueryByNodeRequest) ReadThrift(r *tbin.Reader) {
 		case id == 4 && t == tbin.Struct:
 			s.HpNode.Set = true
 			s.HpNode.V.ReadThrift(r)
+		case id == 20 && t == tbin.List:
+			s.Disks.Set = true
+			n := seq.List(r, tbin.Struct, 3)
+			s.Disks.V = seq.Make[DiskReport](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Disks.V[i].ReadThrift(r)
+			}
+			n.End(r)
 		default:
 			r.Skip(t)
 		}
@@ -551,63 +612,6 @@ func (s *ConfigurationDropAppRequest) ReadThrift(r *tbin.Reader) {
 		case id == 2 && t == tbin.Struct:
 			s.absent &^= 1 << 1
 			s.Options.ReadThrift(r)
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationDropAppResponse) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Err != "" {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Err.AppendThrift(b)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationDropAppResponse) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationDropAppResponse{absent: 1<<1 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Err.ReadThrift(r)
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationRenameAppRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.OldAppName != "" {
-		b = tbin.AppendField(b, tbin.String, 1)
-		b = tbin.AppendString(b, s.OldAppName)
-	}
-	if s.absent&(1<<1) == 0 || s.NewAppName != "" {
-		b = tbin.AppendField(b, tbin.String, 2)
-		b = tbin.AppendString(b, s.NewAppName)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationRenameAppRequest) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationRenameAppRequest{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.String:
-			s.absent &^= 1 << 0
-			s.OldAppName = r.String()
-		case id == 2 && t == tbin.String:
-			s.absent &^= 1 << 1
-			s.NewAppName = r.String()
 		default:
 			r.Skip(t)
 		}

@@ -10,6 +10,63 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *ConfigurationDropAppResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationDropAppResponse) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationDropAppResponse{absent: 1<<1 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *ConfigurationRenameAppRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.OldAppName != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.OldAppName)
+	}
+	if s.absent&(1<<1) == 0 || s.NewAppName != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.NewAppName)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationRenameAppRequest) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationRenameAppRequest{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.OldAppName = r.String()
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.NewAppName = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *ConfigurationRenameAppResponse) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.Err != "" {
 		b = tbin.AppendField(b, tbin.Struct, 1)
@@ -570,46 +627,6 @@ func (s *ConfigurationListNodesRequest) ReadThrift(r *tbin.Reader) {
 		case id == 1 && t == tbin.I32:
 			s.absent &^= 1 << 0
 			s.Status = NodeStatus(r.I32())
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationListNodesResponse) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Err != "" {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Err.AppendThrift(b)
-	}
-	if s.absent&(1<<1) == 0 || len(s.Infos) != 0 {
-		b = tbin.AppendField(b, tbin.List, 2)
-		b = tbin.AppendList(b, tbin.Struct, len(s.Infos))
-		for i := range s.Infos {
-			b = s.Infos[i].AppendThrift(b)
-		}
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationListNodesResponse) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationListNodesResponse{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Err.ReadThrift(r)
-		case id == 2 && t == tbin.List:
-			s.absent &^= 1 << 1
-			n := seq.List(r, tbin.Struct, 4)
-			s.Infos = seq.Make[NodeInfo](n)
-			for i := 0; i < n.N && r.Err() == nil; i++ {
-				s.Infos[i].ReadThrift(r)
-			}
-			n.End(r)
 		default:
 			r.Skip(t)
 		}

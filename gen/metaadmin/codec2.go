@@ -9,6 +9,46 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *ConfigurationListNodesResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || len(s.Infos) != 0 {
+		b = tbin.AppendField(b, tbin.List, 2)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Infos))
+		for i := range s.Infos {
+			b = s.Infos[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationListNodesResponse) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationListNodesResponse{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.List:
+			s.absent &^= 1 << 1
+			n := seq.List(r, tbin.Struct, 4)
+			s.Infos = seq.Make[NodeInfo](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Infos[i].ReadThrift(r)
+			}
+			n.End(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *ConfigurationClusterInfoRequest) AppendThrift(b []byte) []byte {
 	return tbin.AppendStop(b)
 }
@@ -582,31 +622,6 @@ func (s *ConfigurationSetMaxReplicaCountResponse) ReadThrift(r *tbin.Reader) {
 		case id == 3 && t == tbin.String:
 			s.absent &^= 1 << 2
 			s.HintMessage = r.String()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationGetAtomicIdempotentRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.AppName != "" {
-		b = tbin.AppendField(b, tbin.String, 1)
-		b = tbin.AppendString(b, s.AppName)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationGetAtomicIdempotentRequest) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationGetAtomicIdempotentRequest{absent: 1<<1 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.String:
-			s.absent &^= 1 << 0
-			s.AppName = r.String()
 		default:
 			r.Skip(t)
 		}

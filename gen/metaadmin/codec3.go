@@ -7,6 +7,31 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *ConfigurationGetAtomicIdempotentRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.AppName != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.AppName)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationGetAtomicIdempotentRequest) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationGetAtomicIdempotentRequest{absent: 1<<1 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.AppName = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *ConfigurationGetAtomicIdempotentResponse) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.Err != "" {
 		b = tbin.AppendField(b, tbin.Struct, 1)

@@ -165,6 +165,29 @@ func (e BalancerRequestType) String() string {
 	return "balancer_request_type(" + strconv.Itoa(int(e)) + ")"
 }
 
+// DiskState is the enum disk_state; it travels as an i32.
+type DiskState int32
+
+// The values of DiskState.
+const (
+	DISK_NORMAL DiskState = 0
+	DISK_SHORT  DiskState = 1
+	DISK_BROKEN DiskState = 2
+)
+
+// String returns the IDL name of the value.
+func (e DiskState) String() string {
+	switch e {
+	case DISK_NORMAL:
+		return "DISK_NORMAL"
+	case DISK_SHORT:
+		return "DISK_SHORT"
+	case DISK_BROKEN:
+		return "DISK_BROKEN"
+	}
+	return "disk_state(" + strconv.Itoa(int(e)) + ")"
+}
+
 // ConfigurationUpdateRequest is the struct configuration_update_request.
 type ConfigurationUpdateRequest struct {
 	Info            layer2.AppInfo                 // 1
@@ -194,12 +217,23 @@ type ReplicaServerInfo struct {
 	absent uint8
 }
 
+// DiskReport is the struct disk_report.
+type DiskReport struct {
+	Tag         string    // 1
+	State       DiskState // 2
+	CapacityMb  int64     // 3
+	AvailableMb int64     // 4
+
+	absent uint8
+}
+
 // ConfigurationQueryByNodeRequest is the struct configuration_query_by_node_request.
 type ConfigurationQueryByNodeRequest struct {
 	Node           base.RPCAddress                  // 1
 	StoredReplicas base.Opt[[]metadata.ReplicaInfo] // 2, optional
 	Info           base.Opt[ReplicaServerInfo]      // 3, optional
 	HpNode         base.Opt[base.HostPort]          // 4, optional
+	Disks          base.Opt[[]DiskReport]           // 20, optional
 
 	absent uint8
 }

@@ -405,12 +405,32 @@ func (s *NodePlacement) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.String, 11)
 		b = tbin.AppendString(b, s.AloneWhere)
 	}
+	if s.absent&(1<<11) == 0 || s.Disks != 0 {
+		b = tbin.AppendField(b, tbin.I32, 12)
+		b = tbin.AppendI32(b, s.Disks)
+	}
+	if s.absent&(1<<12) == 0 || s.DisksShort != 0 {
+		b = tbin.AppendField(b, tbin.I32, 13)
+		b = tbin.AppendI32(b, s.DisksShort)
+	}
+	if s.absent&(1<<13) == 0 || s.DisksBroken != 0 {
+		b = tbin.AppendField(b, tbin.I32, 14)
+		b = tbin.AppendI32(b, s.DisksBroken)
+	}
+	if s.absent&(1<<14) == 0 || s.CapacityMb != 0 {
+		b = tbin.AppendField(b, tbin.I64, 15)
+		b = tbin.AppendI64(b, s.CapacityMb)
+	}
+	if s.absent&(1<<15) == 0 || s.AvailableMb != 0 {
+		b = tbin.AppendField(b, tbin.I64, 16)
+		b = tbin.AppendI64(b, s.AvailableMb)
+	}
 	return tbin.AppendStop(b)
 }
 
 // ReadThrift replaces s by the body that r is at.
 func (s *NodePlacement) ReadThrift(r *tbin.Reader) {
-	*s = NodePlacement{absent: 1<<11 - 1}
+	*s = NodePlacement{absent: 1<<16 - 1}
 	r.Begin()
 	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
 		switch {
@@ -447,6 +467,21 @@ func (s *NodePlacement) ReadThrift(r *tbin.Reader) {
 		case id == 11 && t == tbin.String:
 			s.absent &^= 1 << 10
 			s.AloneWhere = r.String()
+		case id == 12 && t == tbin.I32:
+			s.absent &^= 1 << 11
+			s.Disks = r.I32()
+		case id == 13 && t == tbin.I32:
+			s.absent &^= 1 << 12
+			s.DisksShort = r.I32()
+		case id == 14 && t == tbin.I32:
+			s.absent &^= 1 << 13
+			s.DisksBroken = r.I32()
+		case id == 15 && t == tbin.I64:
+			s.absent &^= 1 << 14
+			s.CapacityMb = r.I64()
+		case id == 16 && t == tbin.I64:
+			s.absent &^= 1 << 15
+			s.AvailableMb = r.I64()
 		default:
 			r.Skip(t)
 		}
@@ -499,7 +534,7 @@ func (s *NodeRoleResponse) ReadThrift(r *tbin.Reader) {
 			s.HintMessage = r.String()
 		case id == 3 && t == tbin.List:
 			s.absent &^= 1 << 2
-			n := seq.List(r, tbin.Struct, 6)
+			n := seq.List(r, tbin.Struct, 8)
 			s.Nodes = seq.Make[NodePlacement](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Nodes[i].ReadThrift(r)
@@ -587,68 +622,6 @@ func (s *PartitionEvent) ReadThrift(r *tbin.Reader) {
 		case id == 3 && t == tbin.String:
 			s.absent &^= 1 << 2
 			s.Why = r.String()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *PartitionExplanation) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Pid != (base.Gpid{}) {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Pid.AppendThrift(b)
-	}
-	if s.absent&(1<<1) == 0 || s.Health != "" {
-		b = tbin.AppendField(b, tbin.String, 2)
-		b = tbin.AppendString(b, s.Health)
-	}
-	if s.absent&(1<<2) == 0 || len(s.Why) != 0 {
-		b = tbin.AppendField(b, tbin.List, 3)
-		b = tbin.AppendList(b, tbin.String, len(s.Why))
-		for i := range s.Why {
-			b = tbin.AppendString(b, s.Why[i])
-		}
-	}
-	if s.absent&(1<<3) == 0 || len(s.Events) != 0 {
-		b = tbin.AppendField(b, tbin.List, 4)
-		b = tbin.AppendList(b, tbin.Struct, len(s.Events))
-		for i := range s.Events {
-			b = s.Events[i].AppendThrift(b)
-		}
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *PartitionExplanation) ReadThrift(r *tbin.Reader) {
-	*s = PartitionExplanation{absent: 1<<4 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Pid.ReadThrift(r)
-		case id == 2 && t == tbin.String:
-			s.absent &^= 1 << 1
-			s.Health = r.String()
-		case id == 3 && t == tbin.List:
-			s.absent &^= 1 << 2
-			n := seq.List(r, tbin.String, 4)
-			s.Why = seq.Make[string](n)
-			for i := 0; i < n.N && r.Err() == nil; i++ {
-				s.Why[i] = r.String()
-			}
-			n.End(r)
-		case id == 4 && t == tbin.List:
-			s.absent &^= 1 << 3
-			n := seq.List(r, tbin.Struct, 3)
-			s.Events = seq.Make[PartitionEvent](n)
-			for i := 0; i < n.N && r.Err() == nil; i++ {
-				s.Events[i].ReadThrift(r)
-			}
-			n.End(r)
 		default:
 			r.Skip(t)
 		}

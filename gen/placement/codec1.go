@@ -3,9 +3,72 @@
 package placement
 
 import (
+	"pegasus/base"
 	"pegasus/base/tbin"
 	"pegasus/gen/internal/seq"
 )
+
+// AppendThrift appends the struct's body.
+func (s *PartitionExplanation) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Pid != (base.Gpid{}) {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Pid.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.Health != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.Health)
+	}
+	if s.absent&(1<<2) == 0 || len(s.Why) != 0 {
+		b = tbin.AppendField(b, tbin.List, 3)
+		b = tbin.AppendList(b, tbin.String, len(s.Why))
+		for i := range s.Why {
+			b = tbin.AppendString(b, s.Why[i])
+		}
+	}
+	if s.absent&(1<<3) == 0 || len(s.Events) != 0 {
+		b = tbin.AppendField(b, tbin.List, 4)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Events))
+		for i := range s.Events {
+			b = s.Events[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *PartitionExplanation) ReadThrift(r *tbin.Reader) {
+	*s = PartitionExplanation{absent: 1<<4 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Pid.ReadThrift(r)
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.Health = r.String()
+		case id == 3 && t == tbin.List:
+			s.absent &^= 1 << 2
+			n := seq.List(r, tbin.String, 4)
+			s.Why = seq.Make[string](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Why[i] = r.String()
+			}
+			n.End(r)
+		case id == 4 && t == tbin.List:
+			s.absent &^= 1 << 3
+			n := seq.List(r, tbin.Struct, 3)
+			s.Events = seq.Make[PartitionEvent](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Events[i].ReadThrift(r)
+			}
+			n.End(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
 
 // AppendThrift appends the struct's body.
 func (s *ExplainResponse) AppendThrift(b []byte) []byte {

@@ -147,17 +147,22 @@ type NodeRoleRequest struct {
 
 // NodePlacement is the struct node_placement.
 type NodePlacement struct {
-	Node       base.RPCAddress // 1
-	Role       NodeRole        // 2
-	Alive      bool            // 3
-	Reported   bool            // 4
-	StartTime  int64           // 5
-	Primaries  int32           // 6
-	Replicas   int32           // 7
-	Bytes      int64           // 8
-	Rack       string          // 9
-	Alone      int32           // 10
-	AloneWhere string          // 11
+	Node        base.RPCAddress // 1
+	Role        NodeRole        // 2
+	Alive       bool            // 3
+	Reported    bool            // 4
+	StartTime   int64           // 5
+	Primaries   int32           // 6
+	Replicas    int32           // 7
+	Bytes       int64           // 8
+	Rack        string          // 9
+	Alone       int32           // 10
+	AloneWhere  string          // 11
+	Disks       int32           // 12
+	DisksShort  int32           // 13
+	DisksBroken int32           // 14
+	CapacityMb  int64           // 15
+	AvailableMb int64           // 16
 
 	absent uint16
 }

@@ -99,10 +99,18 @@ func (r *round) explainAdding(m *memory, t *state.Table, cfg *state.Config, say 
 		return
 	}
 	free := 0
+	var full []Addr
 	for i := range r.v.Nodes {
 		if n := &r.v.Nodes[i]; n.Alive && !cfg.Has(n.Addr) && !slices.Contains(r.p.banned, n.Addr) {
+			if n.Full {
+				full = append(full, n.Addr)
+				continue
+			}
 			free++
 		}
+	}
+	if len(full) > 0 {
+		say("no disk of %s has room for a new replica", addrs(full))
 	}
 	switch wait := left(m.shortSince, r.p.opts.ReplaceWait); {
 	case free == 0:

@@ -82,6 +82,8 @@ type Node struct {
 	// Both hold as long as there is another choice.
 	Leaving, NoPrimaries bool
 	Rack                 string // "": not known
+	// Full: none of its disks takes a new replica.
+	Full bool
 	// Reported tells that the node said which replicas it stores, since it lives.
 	Reported bool
 }

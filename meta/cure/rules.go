@@ -28,7 +28,7 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 	}
 	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
 	a := r.pick(m, func(a Addr) bool { return r.room(a).assigns < r.p.opts.MaxAssigns }, func(x, y Addr) int {
-		return cmp.Or(-cmp.Compare(b2i(x == m.prefer), b2i(y == m.prefer)), cmp.Compare(r.unwilling(x), r.unwilling(y)), r.lessPrimaries(g.AppID, x, y))
+		return cmp.Or(-cmp.Compare(b2i(x == m.prefer), b2i(y == m.prefer)), cmp.Compare(r.full(x), r.full(y)), cmp.Compare(r.unwilling(x), r.unwilling(y)), r.lessPrimaries(g.AppID, x, y))
 	})
 	if a == 0 {
 		return
@@ -167,8 +167,10 @@ func (r *round) pickNew(g base.Gpid, m *memory, t *state.Table, cfg *state.Confi
 		return !cfg.Has(a) && !slices.ContainsFunc(m.adds, func(t *try) bool { return t.node == a }) &&
 			r.room(a).adds < r.p.opts.MaxAdds && !slices.Contains(r.p.banned, a)
 	}
+	// One whose disks are full would refuse, unless it holds a replica already.
+	takes := func(a Addr) bool { return r.full(a) == 0 && possible(a) }
 	// One that is being taken out is better than none.
-	others := slices.ContainsFunc(r.v.Nodes, func(n Node) bool { return n.Alive && !n.Leaving && !cfg.Has(n.Addr) })
+	others := slices.ContainsFunc(r.v.Nodes, func(n Node) bool { return n.Alive && !n.Leaving && !n.Full && !cfg.Has(n.Addr) })
 	if others {
 		of := possible
 		possible = func(a Addr) bool { return r.leaving(a) == 0 && of(a) }
@@ -189,9 +191,14 @@ func (r *round) pickNew(g base.Gpid, m *memory, t *state.Table, cfg *state.Confi
 	if cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas) && r.v.Now-m.shortSince < r.p.opts.ReplaceWait && r.mayReturn(cfg) {
 		return 0
 	}
-	return r.pick(m, possible, func(x, y Addr) int {
+	return r.pick(m, takes, func(x, y Addr) int {
 		return cmp.Or(cmp.Compare(r.inRack(m, cfg, x), r.inRack(m, cfg, y)), r.lessReplicas(g.AppID, x, y))
 	})
+}
+
+func (r *round) full(a Addr) int {
+	n := r.nodes[a]
+	return b2i(n != nil && n.Full)
 }
 
 func (r *round) leaving(a Addr) int {
