@@ -121,6 +121,8 @@ var (
 	PreparedDecree   = def(Replica, "prepared_decree", Gauge, "mutations", "Last prepared decree.")
 	AppliedDecree    = def(Replica, "applied_decree", Gauge, "mutations", "Last decree in the store.")
 	AbnormalReads    = def(Replica, "abnormal_read_requests", Counter, "requests", "Reads that took long, or read much.")
+	ExpiredReads     = def(Replica, "read_expired_values", Counter, "values", "Rows that reads found and whose time was over.")
+	FilteredReads    = def(Replica, "read_filtered_values", Counter, "values", "Rows that a filter of multi_get or of a scan hid.")
 	DelayedWrites    = def(Replica, "throttling_delayed_write_requests", Counter, "requests", "Writes delayed by a throttle of the table.")
 	RejectedWrites   = def(Replica, "throttling_rejected_write_requests", Counter, "requests", "Writes refused by a throttle of the table.")
 	DelayedReads     = def(Replica, "throttling_delayed_read_requests", Counter, "requests", "Reads delayed by a throttle of the table.")

@@ -23,6 +23,7 @@ type usage struct {
 	readUnits, writeUnits atomic.Int64
 	bytes                 [metrics.NumOps]atomic.Int64
 	backupBytes           atomic.Int64
+	expired, filtered     atomic.Int64 // rows that reads found and didn't answer
 	tooLarge              atomic.Int64 // writes above replica.max_allowed_write_size
 	reads, writes         keyUse
 }
@@ -70,6 +71,10 @@ func (u *usage) read(shift unitShift, op metrics.Op, req *rpc.Request, res *rrdb
 	sampled, collecting := hotkey.Sampled(), u.reads.collect.Active()
 	if sampled || collecting {
 		u.sawRead(op, req, res, sampled, collecting)
+	}
+	if h := res.Hidden(); h != (rrdb.Hidden{}) {
+		u.expired.Add(int64(h.Expired))
+		u.filtered.Add(int64(h.Filtered))
 	}
 	n, rows := res.Size()
 	size = int64(n)
@@ -192,6 +197,8 @@ func (u *usage) collect(e *metrics.Entity) {
 		e.Set(metrics.OpBytes[op], u.bytes[op].Load())
 	}
 	e.Set(metrics.BackupBytes, u.backupBytes.Load())
+	e.Set(metrics.ExpiredReads, u.expired.Load())
+	e.Set(metrics.FilteredReads, u.filtered.Load())
 	e.Set(metrics.TooLargeWrites, u.tooLarge.Load())
 	for _, k := range []struct {
 		use         *keyUse

@@ -122,6 +122,7 @@ func (s *Store) multiGetKeys(arg *idl.MultiGetRequest, now uint32, res *Result) 
 		switch code {
 		case codeOK:
 		case codeNotFound:
+			res.hides(r)
 			continue
 		default:
 			res.fail(code)
@@ -182,7 +183,12 @@ func (s *Store) multiGetRange(arg *idl.MultiGetRequest, f filter, now uint32, re
 			return nil
 		}
 		sortKey := it.Key()[hashLen:]
-		if expired(expireTS, now) || !f.match(sortKey) {
+		if expired(expireTS, now) {
+			res.hidden.Expired++
+			continue
+		}
+		if !f.match(sortKey) {
+			res.hidden.Filtered++
 			continue
 		}
 		if arg.NoValue {
@@ -247,9 +253,11 @@ func (s *Store) sortkeyCount(hashKey []byte, now uint32, res *Result) error {
 			res.code = s.readFailed(err)
 			return nil
 		}
-		if !expired(expireTS, now) {
-			res.number++
+		if expired(expireTS, now) {
+			res.hidden.Expired++
+			continue
 		}
+		res.number++
 	}
 	res.seen = b.seen
 	if err := it.Close(); err != nil {

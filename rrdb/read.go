@@ -146,6 +146,7 @@ func (s *Store) lookup(key []byte, now uint32) (row row, code int32) {
 		if err := closer.Close(); err != nil {
 			return row, s.readFailed(err)
 		}
+		row.expired = true
 		return row, codeNotFound
 	}
 	row.data, row.expireTS, row.timetag, row.closer = data, expireTS, timetag, closer
@@ -161,6 +162,7 @@ func (s *Store) get(key []byte, now uint32, res *Result) {
 	var r row
 	r, res.code = s.lookup(key, now)
 	if res.code != codeOK {
+		res.hides(r)
 		return
 	}
 	res.value, res.closer, res.seen = r.data, r.closer, 1
@@ -172,6 +174,7 @@ func (s *Store) ttl(key []byte, now uint32, res *Result) {
 	var r row
 	r, res.code = s.lookup(key, now)
 	if res.code != codeOK {
+		res.hides(r)
 		return
 	}
 	res.number = -1
@@ -196,6 +199,7 @@ func (s *Store) batchGet(arg *idl.BatchGetRequest, now uint32, res *Result) erro
 		res.scratch = base.AppendKey(res.scratch[:0], k.HashKey, k.SortKey)
 		r, code := s.lookup(res.scratch, now)
 		if code == codeNotFound {
+			res.hides(r)
 			continue
 		}
 		if code == codeOK {

@@ -13,6 +13,7 @@ type row struct {
 	expireTS uint32
 	timetag  uint64
 	closer   io.Closer
+	expired  bool // there is a row, whose time is over; nothing else of it is told
 }
 
 type resultKind uint8
@@ -46,6 +47,7 @@ type Result struct {
 	count   int    // rows found
 	size    int    // bytes of keys and values answered
 	seen    int    // rows that a range read looked at
+	hidden  Hidden
 	memory  Memory // nil: rows aren't counted
 	charged int    // bytes of rows that memory was told of
 	scratch []byte
@@ -94,8 +96,24 @@ func (r *Result) Code() int32 { return r.code }
 // Size returns how many bytes of keys and values are answered, and how many rows were found.
 func (r *Result) Size() (bytes, rows int) { return r.size, r.count }
 
+// Hidden counts the rows that a read found and didn't answer.
+type Hidden struct {
+	Expired  int // their time is over
+	Filtered int // a filter of the request doesn't match
+}
+
+// Hidden returns how many rows were looked at and not answered.
+func (r *Result) Hidden() Hidden { return r.hidden }
+
 // Seen returns how many rows were looked at, hidden ones included.
 func (r *Result) Seen() int { return max(r.seen, r.count) }
+
+// hides counts a row that a lookup didn't give.
+func (r *Result) hides(x row) {
+	if x.expired {
+		r.hidden.Expired++
+	}
+}
 
 // fail makes r an answer without rows.
 func (r *Result) fail(code int32) {

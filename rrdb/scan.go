@@ -131,7 +131,15 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 			res.fail(s.readFailed(err))
 			return
 		}
-		if expired(expireTS, now) || c.validate && s.foreign(env, key) || !c.matches(key) {
+		if expired(expireTS, now) {
+			res.hidden.Expired++
+			continue
+		}
+		if c.validate && s.foreign(env, key) {
+			continue
+		}
+		if !c.matches(key) {
+			res.hidden.Filtered++
 			continue
 		}
 		if res.count == 0 {
