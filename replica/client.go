@@ -168,7 +168,7 @@ func (r *replica) mayWrite(req *rpc.Request, u *rules) base.ErrorCode {
 	switch {
 	case v.failed != nil || v.Status != pacifica.Primary || !r.srv.lease.valid():
 		return base.ErrInvalidState
-	case (r.dir.room.short.Load() || r.peers.lacks(time.Now)) && r.srv.live().DiskReject:
+	case (r.dir.room.short.Load() || r.shortPeer()) && r.srv.live().DiskReject:
 		return base.ErrDiskInsufficient
 	case v.members < v.least:
 		return base.ErrNotEnoughMember

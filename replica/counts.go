@@ -3,7 +3,6 @@ package replica
 import (
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"pegasus/metrics"
 	"pegasus/pacifica"
@@ -102,7 +101,7 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 			latencies[op] = append(latencies[op], l...)
 			e.SetQuantiles(metrics.Latency[op], metrics.QuantilesOf(l))
 		}
-		if v.Status == pacifica.Primary && r.peers.lacks(time.Now) {
+		if v.Status == pacifica.Primary && r.shortPeer() {
 			n.short++
 		}
 		r.throttled.collect(e)

@@ -45,7 +45,7 @@ func TestSecondaryShortOfSpace(t *testing.T) {
 	set(2, "100")
 	until(t, "writes are refused", func() bool { return put() == base.ErrDiskInsufficient })
 	g.wantGet(0, "a", "1")
-	if !g.nodes[0].srv.replica(g.gpid).peers.lacks(time.Now) {
+	if !g.nodes[0].srv.replica(g.gpid).shortPeer() {
 		t.Error("the primary doesn't say why")
 	}
 	set(2, "0")
@@ -58,15 +58,14 @@ func TestSecondaryShortOfSpace(t *testing.T) {
 func TestPeerRoom(t *testing.T) {
 	var p peerRoom
 	at := time.Now()
-	clock := func() time.Time { return at }
-	if p.lacks(clock) || p.heard(1, false, at) || !p.heard(1, true, at) || p.heard(1, true, at) || !p.lacks(clock) {
+	if p.lacks(at, peerSays) || p.heard(1, false, at) || !p.heard(1, true, at) || p.heard(1, true, at) || !p.lacks(at, peerSays) {
 		t.Error("one that is short")
 	}
-	if !p.heard(2, true, at) || !p.heard(1, false, at) || !p.lacks(clock) {
+	if !p.heard(2, true, at) || !p.heard(1, false, at) || !p.lacks(at, peerSays) {
 		t.Error("another")
 	}
 	at = at.Add(peerSays + 1)
-	if p.lacks(clock) || p.some.Load() {
+	if p.lacks(at, peerSays) || p.some.Load() {
 		t.Error("one that is silent is still waited for")
 	}
 }

@@ -19,9 +19,14 @@ type peerRoom struct {
 	short map[pacifica.NodeID]time.Time
 }
 
-// peerSays is for how long a secondary's word counts. They acknowledge several times a second,
-// also when nothing is written.
+// peerSays is for how long a secondary's word counts at least. They acknowledge several times
+// a second, also when nothing is written, unless replica.commit_interval is long.
 const peerSays = 5 * time.Second
+
+// shortPeer tells whether the disk of a secondary has too little free space.
+func (r *replica) shortPeer() bool {
+	return r.peers.some.Load() && r.peers.lacks(time.Now(), max(peerSays, 4*r.srv.cfg.Replica.CommitInterval.D()))
+}
 
 // heard takes what a secondary said, and tells whether that is news.
 func (p *peerRoom) heard(from pacifica.NodeID, short bool, now time.Time) (news bool) {
@@ -45,15 +50,11 @@ func (p *peerRoom) heard(from pacifica.NodeID, short bool, now time.Time) (news 
 
 // lacks tells whether some secondary has too little room. Those that left the group are
 // forgotten.
-func (p *peerRoom) lacks(clock func() time.Time) bool {
-	if !p.some.Load() {
-		return false
-	}
-	now := clock()
+func (p *peerRoom) lacks(now time.Time, says time.Duration) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, at := range p.short {
-		if now.Sub(at) > peerSays {
+		if now.Sub(at) > says {
 			delete(p.short, id)
 		}
 	}
