@@ -35,7 +35,7 @@ type Options struct {
 	Rate       int // operations a second
 	Workers    int
 	Fill       int64  // learn: bytes that are copied
-	LearnRate  int64  // learn: replica.learn_bytes_per_second, 0 is the default
+	LearnRate  int64  // learn: bytes a second that servers send and receive, whatever clients feel; 0: as configured by default
 	Rounds     int    // killall: rounds; failover: kills
 	SmallDisk  bool   // the last replica server's disk can be filled; needs a sandbox
 	How        string // failover: kill, pause, cut, kill-meta, kill-both

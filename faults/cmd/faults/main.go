@@ -37,7 +37,7 @@ func run(args []string) int {
 	fl.IntVar(&o.Workers, "workers", 16, "clients")
 	fl.IntVar(&o.Rounds, "rounds", 50, "killall: rounds; failover: blows")
 	fl.Int64Var(&o.Fill, "fill", 512<<20, "learn: bytes of rows, all of which are copied")
-	fl.Int64Var(&o.LearnRate, "learn-rate", 0, "learn: bytes a second that a server sends, 0 is the default")
+	fl.Int64Var(&o.LearnRate, "learn-rate", 0, "learn: bytes a second that a server sends, whatever clients feel; 0: it finds its own pace, as by default")
 	fl.StringVar(&o.How, "how", "kill", "failover: kill, pause or cut a primary's server, kill-meta, or kill-both")
 	fl.StringVar(&o.Plant, "plant", "", "a bug of package pacifica that the servers shall have, to see that it is found")
 	fl.StringVar(&o.Bin, "bin", "", "a server binary built with the tag faults; \"\": it is built")
