@@ -22,6 +22,8 @@ const digestTime = 60 * time.Second
 func (s *Server) commands() []remotecmd.Command {
 	return append(s.upstreamCommands(),
 		remotecmd.Command{Name: "replica.disks", Help: "Show the state of each data directory, as JSON", Run: func([]string) string { return asJSON(s.disks()) }},
+		remotecmd.Command{Name: "replica.disk-retry", Args: "<tag>", Help: "Try a data directory again that failed, at once; on an empty disk it is made anew", Run: s.diskCommand(s.retryDisk)},
+		remotecmd.Command{Name: "replica.disk-abandon", Args: "<tag>", Help: "Give up a data directory that failed, so that its replicas can be elsewhere on this server", Run: s.diskCommand(s.abandonDisk)},
 		remotecmd.Command{Name: "replica.hotkeys", Args: "[app_id]", Help: "Show the hash keys that took most requests in the last seconds, by partition, as JSON", Run: s.hotKeysCommand},
 		remotecmd.Command{Name: "replica.digest", Args: "<app>.<partition> [now]", Help: "Show a hash over the live records of a replica, as JSON; now is in seconds since 2016", Run: s.digestCommand},
 		remotecmd.Command{Name: "replica.learning", Help: "Show who learns here and of replicas here, and how far it is, as JSON", Run: s.learningCommand},

@@ -35,8 +35,12 @@ type dataDir struct {
 	wal     atomic.Pointer[wal.Log]
 	openLog func() (*wal.Log, error)
 	room    room
+	// prepare makes what of the directory isn't there, and checks whose it is.
+	prepare func() error
 	// reviving: somebody is at it.
-	reviving  atomic.Bool
+	reviving atomic.Bool
+	// abandoned: an administrator gave it up, until the next start.
+	abandoned atomic.Bool
 	revivalMu sync.Mutex
 	revival   revival
 	// batches: the log's goroutine has written some of written.
@@ -80,32 +84,14 @@ func openDataDir(tag, path, cluster, node string, cfg config.WAL, onPressure fun
 			return nil, fmt.Errorf("data directory %s: %w: create its parent directory, or change replica.data_dirs", path, err)
 		}
 	}
-	for _, d := range []string{"", "wal", "reps", "tmp"} {
-		if err := os.MkdirAll(filepath.Join(path, d), 0o755); err != nil {
-			return nil, fmt.Errorf("data directory %s: %w", path, err)
-		}
-	}
-	var id dirIdent
-	name := filepath.Join(path, "pegasus.json")
-	switch err := readJSON(name, &id); {
-	case errors.Is(err, fs.ErrNotExist):
-		id = dirIdent{Format: dirFormat, Cluster: cluster, Node: node}
-		if err := writeJSON(name, &id); err != nil {
-			return nil, fmt.Errorf("data directory %s: %w", path, err)
-		}
-	case err != nil:
-		return nil, fmt.Errorf("data directory %s: %w", path, err)
-	case id.Format != dirFormat:
-		return nil, fmt.Errorf("data directory %s has format %d, this version reads %d: use the version that wrote it", path, id.Format, dirFormat)
-	case id.Cluster != cluster:
-		return nil, fmt.Errorf("data directory %s belongs to cluster %q, this server to %q: change replica.data_dirs or cluster.name", path, id.Cluster, cluster)
-	case id.Node != node:
-		return nil, fmt.Errorf("data directory %s belongs to the server known as %s, this one is %s: change replica.data_dirs or replica.listen", path, id.Node, node)
+	prepare := func() error { return prepareDir(path, cluster, node) }
+	if err := prepare(); err != nil {
+		return nil, err
 	}
 	if err := emptyDir(filepath.Join(path, "tmp")); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
-	d := &dataDir{tag: tag, path: path, batches: make(chan struct{}, 1)}
+	d := &dataDir{tag: tag, path: path, prepare: prepare, batches: make(chan struct{}, 1)}
 	d.openLog = func() (*wal.Log, error) {
 		here, err := d.replicas()
 		if err != nil {
@@ -124,6 +110,33 @@ func openDataDir(tag, path, cluster, node string, cfg config.WAL, onPressure fun
 	}
 	d.wal.Store(l)
 	return d, nil
+}
+
+// prepareDir makes what a data directory consists of, and checks that it is of this server.
+func prepareDir(path, cluster, node string) error {
+	for _, d := range []string{"", "wal", "reps", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(path, d), 0o755); err != nil {
+			return fmt.Errorf("data directory %s: %w", path, err)
+		}
+	}
+	var id dirIdent
+	name := filepath.Join(path, "pegasus.json")
+	switch err := readJSON(name, &id); {
+	case errors.Is(err, fs.ErrNotExist):
+		id = dirIdent{Format: dirFormat, Cluster: cluster, Node: node}
+		if err := writeJSON(name, &id); err != nil {
+			return fmt.Errorf("data directory %s: %w", path, err)
+		}
+	case err != nil:
+		return fmt.Errorf("data directory %s: %w", path, err)
+	case id.Format != dirFormat:
+		return fmt.Errorf("data directory %s has format %d, this version reads %d: use the version that wrote it", path, id.Format, dirFormat)
+	case id.Cluster != cluster:
+		return fmt.Errorf("data directory %s belongs to cluster %q, this server to %q: change replica.data_dirs or cluster.name", path, id.Cluster, cluster)
+	case id.Node != node:
+		return fmt.Errorf("data directory %s belongs to the server known as %s, this one is %s: change replica.data_dirs or replica.listen", path, id.Node, node)
+	}
+	return nil
 }
 
 // replicaInfo is what a replica knows of itself besides its data.

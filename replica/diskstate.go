@@ -89,31 +89,3 @@ func tooShort(total, avail, percent int64, was bool) bool {
 	}
 	return float64(avail)*100 < float64(total)*limit
 }
-
-// Disk is what the remote command replica.disks answers of a data directory.
-type Disk struct {
-	Tag       string `json:"tag"`
-	Path      string `json:"path"`
-	State     string `json:"state"` // NORMAL, SPACE_INSUFFICIENT or IO_ERROR
-	Total     int64  `json:"total_bytes"`
-	Available int64  `json:"available_bytes"`
-	Replicas  int    `json:"replicas"`
-	Error     string `json:"error,omitempty"`
-}
-
-func (s *Server) disks() []Disk {
-	held := map[*dataDir]int{}
-	for _, r := range s.all() {
-		held[r.dir]++
-	}
-	out := []Disk{}
-	for _, d := range s.dirs {
-		k := Disk{Tag: d.tag, Path: d.path, State: d.state().String(), Replicas: held[d]}
-		k.Total, k.Available = d.capacity()
-		if err := d.log().Failed(); err != nil {
-			k.Error = err.Error()
-		}
-		out = append(out, k)
-	}
-	return out
-}

@@ -299,7 +299,7 @@ func (s *Server) beginOpening(g base.Gpid) bool {
 	}
 	// A directory that could not be opened at start must not be taken for a free place.
 	for _, d := range s.dirs {
-		if d.has(g) {
+		if !d.abandoned.Load() && d.has(g) {
 			return false
 		}
 	}

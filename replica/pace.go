@@ -255,7 +255,9 @@ func phaseAt(since time.Duration, rest bool, idle time.Duration) int32 {
 type governor struct {
 	felt *[senses]feeling
 	used bool // somebody uses the server
-	why  string
+	// bad is how often in a row each was too slow.
+	bad [senses]int
+	why string
 }
 
 const (
@@ -273,6 +275,7 @@ func (g *governor) decide(r float64, requests int64) float64 {
 	switch {
 	case !g.used:
 		forget(g.felt)
+		g.bad = [senses]int{}
 		g.why = "nobody uses the server"
 		return r * 4
 	case !was:
@@ -283,19 +286,27 @@ func (g *governor) decide(r float64, requests int64) float64 {
 	for s := range g.felt {
 		with, without := &g.felt[s].with, &g.felt[s].without
 		if min(with.count(), without.count()) < feltEnough {
+			if g.bad[s] > 0 {
+				factor = min(factor, 1) // it is under suspicion
+			}
 			continue
 		}
 		f, why := judge(with, without)
-		if f < factor {
-			factor, g.why = f, senseNames[s]+" "+why
-		}
-		// Trouble that has nothing to do with copies comes in bursts, so both are of about six
-		// seconds of many cycles; but what another rate did says nothing of the next.
+		// Trouble that has nothing to do with copies comes in bursts: hence the memory of about
+		// six seconds of each kind, over many cycles, and once may be anything. What was felt at
+		// another rate, or was too slow, is not counted again.
 		without.fade(7, 8)
 		if f < 1 {
 			with.fade(0, 1)
+			if g.bad[s]++; g.bad[s] == 1 {
+				f = 1
+			}
 		} else {
 			with.fade(1, 2)
+			g.bad[s] = 0
+		}
+		if f < factor {
+			factor, g.why = f, senseNames[s]+" "+why
 		}
 	}
 	if math.IsInf(factor, 1) {

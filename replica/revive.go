@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"pegasus/base"
 )
 
 const (
@@ -22,8 +20,8 @@ const (
 	// A log that failed for another reason is opened again after replica.disk_retry, if the disk
 	// then keeps what is written to it; else after twice that, and so on up to reviveAtMost.
 	reviveAtMost = 5 * time.Minute
-	// A disk that failed so often within reviveWindow is left alone until the server is
-	// started again.
+	// A disk that failed so often within reviveWindow is left alone until an administrator says
+	// otherwise, or the server is started again.
 	reviveTimes, reviveWindow = 5, time.Hour
 	// probeBytes is what is written to a disk to see whether it works.
 	probeBytes = 1 << 20
@@ -36,6 +34,8 @@ type revival struct {
 	// times is when the log was opened again.
 	times  []time.Time
 	gaveUp bool
+	// asked: an administrator wants the next attempt.
+	asked bool
 }
 
 // failed notes that the log failed, and tells whether it is to be tried again: after wait,
@@ -87,7 +87,7 @@ func (s *Server) reviveDirs(now time.Time) {
 		v, due := &d.revival, false
 		if v.next.IsZero() {
 			if !v.failed(now, s.cfg.Replica.DiskRetry.D()) {
-				s.log.Errorf("data directory %s failed %d times within %v: it is not used until the server is started again", d.path, len(v.times)+1, reviveWindow)
+				s.log.Errorf("data directory %s failed %d times within %v: it is not used until replica.disk-retry %s, or the server is started again", d.path, len(v.times)+1, reviveWindow, d.tag)
 			}
 		} else {
 			due = v.due(now)
@@ -110,7 +110,17 @@ func (s *Server) tryRevival(d *dataDir, full bool) {
 		if full {
 			why = "has room again"
 		}
-		err := probe(d.path)
+		d.revivalMu.Lock()
+		asked := d.revival.asked
+		d.revival.asked = false
+		d.revivalMu.Unlock()
+		var err error
+		if asked {
+			err = d.prepare()
+		}
+		if err == nil {
+			err = probe(d.path)
+		}
 		if err == nil {
 			err = s.revive(d, why)
 		}
@@ -171,30 +181,10 @@ func probe(dir string) (err error) {
 // wasn't written was not acknowledged, and what follows from that is the same as after a
 // crash. The log sees to it that what it finds is on the disk.
 func (s *Server) revive(d *dataDir, why string) error {
-	var closing []*replica
-	var all []base.Gpid
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	closing, all, ok := s.takeOut(d)
+	if !ok {
 		return nil
 	}
-	for g, r := range s.replicas {
-		if r.dir == d && !s.opening[g] {
-			closing = append(closing, r)
-			all = append(all, g)
-		}
-	}
-	for g, where := range s.broken {
-		if where == d && !s.opening[g] {
-			all = append(all, g)
-		}
-	}
-	for _, g := range all {
-		delete(s.replicas, g)
-		delete(s.broken, g)
-		s.opening[g] = true
-	}
-	s.mu.Unlock()
 	s.log.Warnf("data directory %s %s: its log and %d replicas are opened again", d.path, why, len(all))
 	for _, r := range closing {
 		if err := r.close(); err != nil {

@@ -142,7 +142,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 }
 
 func (s *Server) openDirs() error {
-	seen := map[base.Gpid]string{}
+	seen := map[base.Gpid]*dataDir{}
 	for i, v := range s.cfg.Replica.DataDirs {
 		tag, path := parseDataDir(v, i)
 		d, err := openDataDir(tag, path, s.cfg.Cluster.Name, s.addr.String(), s.cfg.WAL, s.onPressure, s.log)
@@ -155,22 +155,19 @@ func (s *Server) openDirs() error {
 	if len(s.dirs) == 0 {
 		return errors.New("replica.data_dirs is empty: name at least one directory")
 	}
-	type found struct {
-		g base.Gpid
-		d *dataDir
-	}
-	var all []found
 	for _, d := range s.dirs {
 		gs, err := d.replicas()
 		if err != nil {
 			return err
 		}
 		for _, g := range gs {
-			if other, ok := seen[g]; ok {
-				return fmt.Errorf("replica %v is in two data directories, %s and %s: move the older one away", g, other, d.path)
+			use := d
+			if other := seen[g]; other != nil {
+				if use, err = s.resolve(g, other, d); err != nil {
+					return err
+				}
 			}
-			seen[g] = d.path
-			all = append(all, found{g, d})
+			seen[g] = use
 		}
 		// Entries without a directory: the replica was removed, and the log not told in time.
 		for _, g := range d.log().Replicas() {
@@ -187,19 +184,19 @@ func (s *Server) openDirs() error {
 	// missing to the meta, its directory untouched.
 	var wg sync.WaitGroup
 	limit := make(chan struct{}, 8)
-	for _, f := range all {
+	for g, d := range seen {
 		wg.Add(1)
 		limit <- struct{}{}
 		go func() {
 			defer func() { <-limit; wg.Done() }()
-			r, err := s.openReplica(f.g, f.d, nil)
+			r, err := s.openReplica(g, d, nil)
 			if err != nil {
-				s.log.Errorf("replica %v in %s is not usable and stays as it is: %v", f.g, f.d.path, err)
-				s.noteBroken(f.g, f.d)
+				s.log.Errorf("replica %v in %s is not usable and stays as it is: %v", g, d.path, err)
+				s.noteBroken(g, d)
 				return
 			}
 			s.mu.Lock()
-			s.replicas[f.g] = r
+			s.replicas[g] = r
 			s.mu.Unlock()
 		}()
 	}

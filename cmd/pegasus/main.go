@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 		}
 	}
 	add("servers", oneboxCmd(), metaCmd(), replicaCmd(), configCmd())
-	add("admin", tableCmd(), nodesCmd(), nodeCmd(), rebalanceCmd(), recoverCmd())
+	add("admin", tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd())
 	add("data", getCmd(), setCmd(), delCmd(), ttlCmd(), incrCmd(), multiGetCmd(), scanCmd(), countCmd(), benchCmd())
 	root.AddCommand(versionCmd())
 	return root

@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+func TestAnswered(t *testing.T) {
+	for text, want := range map[string]string{
+		"{\n  \"error\": \"ok\"\n}":    "",
+		`{"error":"ERR: it works"}`:    "it works",
+		`unknown command 'x'`:          "isn't understood",
+		`{"something":"else"}`:         "isn't understood",
+		`{"error":"ERR: ERR: \u001b"}`: "ERR: ",
+	} {
+		err := answered(text)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestPrintDisks(t *testing.T) {
+	var out bytes.Buffer
+	err := printDisks(&Env{Out: &out}, []diskJSON{
+		{Server: "10.0.0.1:34801", Tag: "ssd1", Path: "/data/1", State: "NORMAL", Replicas: 12, Total: 100 << 30, Available: 50 << 30},
+		{Server: "10.0.0.1:34801", Tag: "ssd2", Path: "/data/2", State: "IO_ERROR", Replicas: 3, Broken: 3, Error: "write: input/output\nerror", Next: "tried again", Retry: 12.4},
+		{Server: "10.0.0.2:34801", Tag: "ssd1", Path: "/data/1", State: "IO_ERROR", Next: "left alone"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"SERVER", "50 GiB", "IO_ERROR", "tried again in 12s", "left alone", `10.0.0.1:34801 ssd2: write: input/output\nerror`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q isn't in\n%s", want, out.String())
+		}
+	}
+}
