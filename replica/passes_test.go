@@ -221,9 +221,15 @@ func TestReplicasAreAlike(t *testing.T) {
 		return true
 	})
 	g.same(1, 0, 2)
-	if c := &g.nodes[1].srv.passCounts; c.done.Load() == 0 || c.rows.Load() == 0 || c.nanos.Load() <= 0 || g.nodes[1].srv.shared.Metrics().RuledReadBytes == 0 {
-		t.Errorf("counts of passes: %d made, %d rows, %d ns", c.done.Load(), c.rows.Load(), c.nanos.Load())
-	}
+	until(t, "the passes are counted", func() bool {
+		var done, rows, nanos, read int64
+		for _, n := range g.nodes {
+			c := &n.srv.passCounts
+			done, rows, nanos = done+c.done.Load(), rows+c.rows.Load(), nanos+c.nanos.Load()
+			read += n.srv.shared.Metrics().RuledReadBytes
+		}
+		return done > 0 && rows > 0 && nanos > 0 && read > 0
+	})
 }
 
 // mixed writes something to node i.
