@@ -63,7 +63,7 @@ var envEffects = map[string]func(*envTester){
 	appenv.ReadThrottling:        func(e *envTester) { e.refused(appenv.ReadThrottling, "1*reject*0", e.get, base.ErrBusy) },
 	appenv.ReadThrottlingBySize:  func(e *envTester) { e.refused(appenv.ReadThrottlingBySize, "100", e.get, base.ErrBusy) },
 	appenv.BackupThrottling: func(e *envTester) {
-		e.refused(appenv.BackupThrottling, "1*reject*0", func() error { return e.call("RPC_RRDB_RRDB_GET", 0, true, 300*time.Millisecond) }, base.ErrTimeout)
+		e.refused(appenv.BackupThrottling, "1*reject*0", func() error { return e.call("RPC_RRDB_RRDB_GET", 0, true, 2*time.Second) }, base.ErrTimeout)
 	},
 	appenv.DenyClient: func(e *envTester) { e.refused(appenv.DenyClient, "reconfig*write", e.put, base.ErrInvalidState) },
 	appenv.ValidateHash: func(e *envTester) {

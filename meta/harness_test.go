@@ -335,6 +335,7 @@ type fakeReplica struct {
 	leader    string
 	acked     time.Time
 	ackedSent time.Time // when what was acknowledged then was sent
+	metas     []string  // as the leader named them with that
 	confs     map[base.Gpid]layer2.PartitionConfiguration
 	stored    map[base.Gpid]metadata.ReplicaInfo
 	infos     map[int32]layer2.AppInfo // of tables that it was told of
@@ -472,12 +473,15 @@ func (f *fakeReplica) beacon() bool {
 		if ack.Time != b.Time || !ack.Allowed {
 			f.c.t.Errorf("ack: %+v", ack)
 		}
-		f.acked, f.ackedSent = time.Now(), sent
+		f.acked, f.ackedSent, f.metas = time.Now(), sent, ack.MetaServers.Or(nil)
 		return true
 	case err == nil && ack.PrimaryNode != 0 && ack.PrimaryNode.String() != f.leader:
 		f.leader = ack.PrimaryNode.String()
 	default:
-		metas := f.c.cfg.Cluster.MetaServers
+		metas := f.metas
+		if len(metas) == 0 {
+			metas = f.c.cfg.Cluster.MetaServers
+		}
 		f.leader = metas[(slices.Index(metas, f.leader)+1)%len(metas)]
 	}
 	return false

@@ -141,7 +141,7 @@ func (c *call) changeQuorum(q *metaquorum.QuorumChangeRequest, r *metaquorum.Quo
 	} else {
 		err = c.addMeta(q.Address)
 	}
-	if r := (*refusal)(nil); err != nil && c.ctx.Err() != nil && !(errors.As(err, &r) && r.open) {
+	if r := (*refusal)(nil); err != nil && c.ctx.Err() != nil && !errors.Is(err, base.ErrForwardToOthers) && !(errors.As(err, &r) && r.open) {
 		err = refuse(base.ErrServiceNotActive, "%s stopped leading meanwhile, and nothing else is wrong: ask again (%v)", c.s.name, err)
 	}
 	r.Err, r.Members = base.ErrOK, wireMembers(c.s.quorum.servers())
