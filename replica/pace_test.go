@@ -162,6 +162,36 @@ func TestPhases(t *testing.T) {
 	}
 }
 
+// TestPaceRuns: while nobody uses the server a copy gets faster and doesn't rest; once somebody
+// does, it rests, and both with and without it is felt what requests take.
+func TestPaceRuns(t *testing.T) {
+	const least, most = 1 << 20, 64 << 20
+	p := newPace(least, most, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); p.run(ctx) }()
+	defer func() { cancel(); <-done }()
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		for p.wait(ctx, p.send, 1024) == nil {
+			pause(ctx, time.Millisecond)
+		}
+	}()
+	defer func() { cancel(); <-copied }()
+	until(t, "it is faster", func() bool { return p.now.Load() > least })
+	if left := p.restLeft(); left != 0 {
+		t.Errorf("it rests for %v though nobody is there", left)
+	}
+	until(t, "it rests, and is slow again", func() bool {
+		p.feel(senseRead, time.Millisecond)
+		return p.restLeft() > 0 && p.now.Load() == least && p.felt[senseRead].without.count() > 0
+	})
+	if p.felt[senseWake].with.count() == 0 || p.felt[senseWake].without.count() == 0 {
+		t.Error("timers are not felt")
+	}
+}
+
 // TestPaceRests: nothing is let through during a rest, and what waits ends with its context.
 func TestPaceRests(t *testing.T) {
 	p := newPace(1<<30, 2<<30, nil)
