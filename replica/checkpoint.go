@@ -242,7 +242,7 @@ func (c *checkpoints) list(ctx context.Context, cp *checkpoint, number int64) ([
 		c.mu.Unlock()
 		size := st.Size()
 		if !known || !table {
-			if size, crc, err = sumFile(filepath.Join(cp.dir, e.Name()), func(n int) error { return c.srv.pace.wait(ctx, c.srv.pace.send, n) }); err != nil {
+			if size, crc, err = sumFile(filepath.Join(cp.dir, e.Name()), func(n int) error { return c.srv.pace.wait(ctx, c.srv.pace.send, n/readCost) }); err != nil {
 				return nil, err
 			}
 		}

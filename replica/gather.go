@@ -57,8 +57,16 @@ type gatherer struct {
 	old  string // the present store, of which table files may be the same; "": none
 	p    *progress
 	step func(string) // told of each step, for tests; may be nil
-	// pace, if not nil, is called before so many bytes, at most learnBurst, are read or copied.
+	// pace, if not nil, is called before so many bytes, at most learnBurst, are copied.
 	pace func(n int) error
+}
+
+// readPace is pace for bytes that are here already.
+func (g *gatherer) readPace(n int) error {
+	if g.pace == nil {
+		return nil
+	}
+	return g.pace(n / readCost)
 }
 
 func (g *gatherer) reached(step string) {
@@ -188,7 +196,7 @@ func (g *gatherer) link(mf manifestFile) (bool, error) {
 	if st, err := os.Stat(from); err != nil || st.Size() != mf.Size {
 		return false, nil
 	}
-	if _, crc, err := sumFile(from, g.pace); err != nil || crc != mf.CRC {
+	if _, crc, err := sumFile(from, g.readPace); err != nil || crc != mf.CRC {
 		return false, nil // it is copied, like any other
 	}
 	if err := vfs.Default.Link(from, to); err != nil {
@@ -207,7 +215,7 @@ func (g *gatherer) copy(ctx context.Context, u, name string, mf manifestFile) (k
 		return 0, err
 	}
 	h := crc32.New(castagnoli)
-	if kept, err = io.Copy(h, paced{f, g.pace}); err != nil {
+	if kept, err = io.Copy(h, paced{f, g.readPace}); err != nil {
 		return 0, errors.Join(err, f.Close())
 	}
 	// Now at its end, where it goes on.

@@ -33,6 +33,9 @@ const (
 	paceGap = time.Second
 	// learnBurst is what a pace lets through at once, in bytes.
 	learnBurst = 128 << 10
+	// readCost: a byte that is only read and hashed counts a quarter of one that is copied, which
+	// two servers and a network have a part in.
+	readCost = 4
 )
 
 // sense is one of the things that are compared.
