@@ -60,6 +60,7 @@ func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaa
 	c.s.fsm.read(func(st *state.State) {
 		for i := range all { // what was dropped and forgotten doesn't come back
 			all[i].tables = slices.DeleteFunc(all[i].tables, func(a layer2.AppInfo) bool { return st.Purged(a.AppId) })
+			all[i].replicas = slices.DeleteFunc(all[i].replicas, func(r metadata.ReplicaInfo) bool { return st.Purged(r.Pid.AppID) })
 		}
 	})
 	var hint strings.Builder
@@ -76,7 +77,11 @@ func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaa
 	for _, g := range lost {
 		fmt.Fprintf(&hint, "ERROR: partition(%v) has no replica collected\n", g)
 	}
-	if len(lost) > 0 && !q.SkipLostPartitions {
+	unnamed := nameless(all, tables)
+	for _, id := range unnamed {
+		fmt.Fprintf(&hint, "ERROR: table(%d) has replicas, but no replica server knows its name and its partitions\n", id)
+	}
+	if len(lost)+len(unnamed) > 0 && !q.SkipLostPartitions {
 		r.Err, r.HintMessage = base.ErrTryAgain, hint.String()
 		return
 	}
@@ -154,6 +159,9 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 		}
 		for i := range inv.tables {
 			a := &inv.tables[i]
+			if !described(a) {
+				continue // by no means the newest, whatever the ballot
+			}
 			if infos[a.AppId] == nil || ballot[a.AppId] > best[a.AppId] {
 				infos[a.AppId], best[a.AppId] = a, ballot[a.AppId]
 			}
@@ -171,7 +179,7 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 	}
 	names := map[string]bool{}
 	for id, a := range infos {
-		if id <= 0 || a.PartitionCount <= 0 || a.MaxReplicaCount <= 0 || a.AppName == "" {
+		if !described(a) {
 			continue
 		}
 		t := state.Table{
@@ -212,6 +220,26 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 	slices.Reverse(tables)
 	slices.SortFunc(lost, base.Gpid.Compare)
 	return tables, lost
+}
+
+// described tells whether a replica server knows the table. It may have a replica and not do
+// so: it learned it, and hasn't been told of the table by a meta yet.
+func described(a *layer2.AppInfo) bool {
+	return a.AppId > 0 && a.PartitionCount > 0 && a.MaxReplicaCount > 0 && a.AppName != ""
+}
+
+// nameless returns the ids of tables that there are replicas of, and that aren't among tables.
+func nameless(all []inventory, tables []state.Table) (ids []int32) {
+	for _, inv := range all {
+		for _, r := range inv.replicas {
+			id := r.Pid.AppID
+			if r.Status != metadata.PS_ERROR && !slices.Contains(ids, id) && !slices.ContainsFunc(tables, func(t state.Table) bool { return t.ID == id }) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // choose returns a partition's configuration: the best replica as the only member, under a

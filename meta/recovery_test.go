@@ -47,11 +47,14 @@ func TestRebuild(t *testing.T) {
 	has := func(app, part int32, ballot int64) metadata.ReplicaInfo {
 		return metadata.ReplicaInfo{Pid: base.Gpid{AppID: app, PartitionIndex: part}, Ballot: ballot, Status: metadata.PS_INACTIVE, LastPreparedDecree: 5}
 	}
-	tables, lost := rebuild([]inventory{
+	// A server that learned a replica may have been told of its table by nobody yet.
+	all := []inventory{
+		{node: 4, tables: []layer2.AppInfo{{AppId: 2, MaxReplicaCount: 3}, {AppId: 6, MaxReplicaCount: 3}}, replicas: []metadata.ReplicaInfo{has(2, 0, 9), has(6, 0, 9)}},
 		{node: 1, tables: []layer2.AppInfo{app(2, "old", 2), app(4, "same", 1)}, replicas: []metadata.ReplicaInfo{has(2, 0, 3), has(4, 0, 1)}},
 		{node: 2, tables: []layer2.AppInfo{app(2, "new", 2), app(7, "same", 1)}, replicas: []metadata.ReplicaInfo{has(2, 0, 5), has(7, 0, 1)}},
 		{node: 3, err: errors.New("unreachable"), tables: []layer2.AppInfo{app(9, "x", 1)}},
-	}, nil, 100)
+	}
+	tables, lost := rebuild(all, nil, 100)
 	var got []string
 	for _, x := range tables {
 		got = append(got, x.Name)
@@ -59,11 +62,14 @@ func TestRebuild(t *testing.T) {
 	if want := []string{"new", "same__4", "same"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("tables %v, want %v", got, want)
 	}
-	if c := tables[0].Parts[0]; c.Primary != 2 || c.Ballot != 6 || tables[0].CreateSecond != 100 {
+	if c := tables[0].Parts[0]; c.Primary != 4 || c.Ballot != 10 || tables[0].CreateSecond != 100 {
 		t.Errorf("the first is %+v", tables[0])
 	}
 	if want := []base.Gpid{{AppID: 2, PartitionIndex: 1}}; !reflect.DeepEqual(lost, want) {
 		t.Errorf("lost %v, want %v", lost, want)
+	}
+	if got := nameless(all, tables); !reflect.DeepEqual(got, []int32{6}) {
+		t.Errorf("tables that nobody knows: %v, want 6", got)
 	}
 }
 
@@ -74,6 +80,7 @@ func TestRebuildMerges(t *testing.T) {
 	old := []state.Table{
 		{ID: 1, Status: state.Available, Name: "was", Type: "pegasus", Stateful: true, MaxReplicas: 3, InitPartitions: 1, CreateSecond: 50, Parts: []state.Config{part(9)}},
 		{ID: 2, Status: state.Dropped, Name: "was", Type: "pegasus", Stateful: true, MaxReplicas: 3, InitPartitions: 2, CreateSecond: 51, DropSecond: 60, ExpireSecond: 70, Parts: []state.Config{part(9), part(9)}},
+		{ID: 5, Status: state.Dropped, Name: "soon", Type: "pegasus", Stateful: true, MaxReplicas: 3, InitPartitions: 1, CreateSecond: 53, DropSecond: 53, ExpireSecond: 70, Parts: []state.Config{part(9)}},
 		{ID: 3, Status: state.Available, Name: "gone", Type: "pegasus", Stateful: true, MaxReplicas: 1, InitPartitions: 1, CreateSecond: 52, Parts: []state.Config{part(9)}},
 	}
 	has := func(app, part int32, ballot int64, status metadata.PartitionStatus) metadata.ReplicaInfo {
@@ -85,12 +92,13 @@ func TestRebuildMerges(t *testing.T) {
 	tables, lost := rebuild([]inventory{
 		{node: 1, tables: []layer2.AppInfo{app(1, "renamed", 1), app(2, "was", 2), app(8, "later", 1)},
 			replicas: []metadata.ReplicaInfo{has(1, 0, 7, metadata.PS_SECONDARY), has(2, 0, 5, metadata.PS_INACTIVE), has(8, 0, 3, metadata.PS_PRIMARY)}},
-		{node: 2, replicas: []metadata.ReplicaInfo{has(1, 0, 7, metadata.PS_PRIMARY)}},
+		{node: 2, tables: []layer2.AppInfo{{AppId: 2, MaxReplicaCount: 3}}, replicas: []metadata.ReplicaInfo{has(1, 0, 7, metadata.PS_PRIMARY)}},
+		{node: 3, tables: []layer2.AppInfo{{AppId: 5, MaxReplicaCount: 3}}, replicas: []metadata.ReplicaInfo{has(5, 0, 2, metadata.PS_INACTIVE)}},
 	}, old, 100)
 	if want := []base.Gpid{{AppID: 3}}; !reflect.DeepEqual(lost, want) {
 		t.Errorf("lost %v, want %v", lost, want)
 	}
-	if len(tables) != 4 {
+	if len(tables) != 5 {
 		t.Fatalf("tables: %+v", tables)
 	}
 	if a := tables[0]; a.Name != "renamed" || a.MaxReplicas != 2 || a.CreateSecond != 50 || !a.AtomicIdempotent || a.Parts[0].Primary != 2 || a.Parts[0].Ballot != 8 {
@@ -102,7 +110,10 @@ func TestRebuildMerges(t *testing.T) {
 	if g := tables[2]; g.Name != "gone" || g.Parts[0].Primary != 0 {
 		t.Errorf("one without replicas: %+v", g)
 	}
-	if l := tables[3]; l.Name != "later" || l.CreateSecond != 100 || l.Parts[0].Primary != 1 {
+	if d := tables[3]; d.ID != 5 || d.Name != "soon" || d.Status != state.Dropped || d.Parts[0].Primary != 3 {
+		t.Errorf("one that was dropped before its replica server knew it: %+v", d)
+	}
+	if l := tables[4]; l.Name != "later" || l.CreateSecond != 100 || l.Parts[0].Primary != 1 {
 		t.Errorf("one made after the backup: %+v", l)
 	}
 }

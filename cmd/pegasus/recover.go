@@ -25,6 +25,6 @@ func recoverCmd() *cobra.Command {
 	f.add(c)
 	c.Flags().StringSliceVar(&nodes, "nodes", nil, "addresses of the replica servers to ask; without it all that live")
 	c.Flags().BoolVar(&o.SkipBadNodes, "skip-bad-nodes", false, "go on without servers that can't be asked: what only they have is lost")
-	c.Flags().BoolVar(&o.SkipLostPartitions, "skip-lost-partitions", false, "make partitions that no server has empty")
+	c.Flags().BoolVar(&o.SkipLostPartitions, "skip-lost-partitions", false, "make partitions that no server has empty, leave tables out that no server knows the name of")
 	return c
 }
