@@ -1,6 +1,8 @@
 package state
 
 import (
+	"slices"
+
 	"errors"
 	"fmt"
 
@@ -179,7 +181,7 @@ func (t *Table) readField(r *tbin.Reader, ft tbin.Type, id int16) {
 			r.Fail(tbin.ErrMalformed)
 			return
 		}
-		t.Parts = make([]Config, 0, n)
+		t.Parts = slices.Grow([]Config(nil), n) // none is nil, as without the field
 		for i := 0; i < n && r.Err() == nil; i++ {
 			var c Config
 			readStruct(r, c.readField)
