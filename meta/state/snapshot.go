@@ -1,10 +1,9 @@
 package state
 
 import (
-	"slices"
-
 	"errors"
 	"fmt"
+	"slices"
 
 	"pegasus/base/tbin"
 )
