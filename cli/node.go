@@ -67,7 +67,13 @@ func (e *Env) NodeList(ctx context.Context) error {
 	if e.JSON {
 		return e.json(list)
 	}
-	return g.print(e.Out)
+	if err := g.print(e.Out); err != nil {
+		return err
+	}
+	if r.HintMessage != "" {
+		fmt.Fprintln(e.Out, r.HintMessage)
+	}
+	return nil
 }
 
 func nodeAddr(s string) (base.RPCAddress, error) {

@@ -78,8 +78,8 @@ func (l *leader) moveOn() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	b := &l.bal
-	level := state.Level(0)
-	l.s.fsm.read(func(st *state.State) { level = st.Level() })
+	level, few := state.Level(0), ""
+	l.s.fsm.read(func(st *state.State) { level, few = st.Level(), l.few(st) })
 	if level != b.level {
 		b.level = level
 		l.replan()
@@ -87,6 +87,10 @@ func (l *leader) moveOn() {
 	l.land()
 	if level < state.LevelSteady {
 		b.queue, b.waits = nil, "the function level is below steady"
+		return
+	}
+	if few != "" {
+		b.queue, b.waits, b.due, b.seen = nil, few, 0, 0
 		return
 	}
 	l.takeOff()

@@ -28,9 +28,7 @@ type knobs struct {
 	maxAdds       atomic.Int64 // additions of replicas to one node at a time
 	// What a balancer goes by.
 	balancerInTurn, onlyPrimary, onlyMovePrimary atomic.Bool
-	// Kept for scripts that set it: too few living nodes don't freeze this meta, since no
-	// change that it makes takes the last member from a partition.
-	livePercentage atomic.Int64
+	livePercentage                               atomic.Int64 // see few
 
 	mu      sync.Mutex
 	banned  []base.RPCAddress // get no new secondaries
@@ -43,7 +41,6 @@ func newKnobs(o *cure.Options) *knobs {
 	k.assignDelayMS.Store(o.ReplaceWait.Milliseconds())
 	k.flowControl.Store(true)
 	k.maxAdds.Store(int64(o.MaxAdds))
-	k.livePercentage.Store(65)
 	return k
 }
 

@@ -395,6 +395,7 @@ func (l *leader) planView(st *state.State) *cure.View {
 		r, ok := l.stored[a][g]
 		return r, ok
 	}, Unfit: func(a base.RPCAddress, g base.Gpid) bool { return l.unfit[a][g] }}
+	v.Few = l.few(st)
 	for _, n := range l.det.Nodes() {
 		role := st.Role(n.Addr)
 		v.Nodes = append(v.Nodes, cure.Node{Addr: n.Addr, Alive: n.Alive, Reported: l.reported[n.Addr], Rack: l.racks[n.Addr], Full: l.space[n.Addr].full(),

@@ -210,6 +210,7 @@ func (c *call) listRoles(r *placement.NodeRoleResponse) {
 				Disks: int32(d.disks), DisksShort: int32(d.short), DisksBroken: int32(d.broken), CapacityMb: d.capacityMB, AvailableMb: d.availableMB})
 		}
 		r.Stuck = c.bal.stuck
+		r.HintMessage = c.few(st)
 	})
 	var members []base.RPCAddress
 	part := func(t *state.Table, i int) {

@@ -107,6 +107,7 @@ func New(opts Options) (*Server, error) {
 	s.cureOpts.MinMembers = s.minMembers
 	s.cureOpts.ReplaceWait = cfg.Meta.ReplaceWait.D()
 	s.knobs = newKnobs(&s.cureOpts)
+	s.knobs.livePercentage.Store(int64(cfg.Meta.LivePercentage))
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.pool = rpc.NewPool(rpc.PoolOptions{
 		DialTimeout: time.Second, StallTimeout: time.Second, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: opts.Dial, Log: s.log,

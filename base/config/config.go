@@ -51,6 +51,7 @@ type Meta struct {
 	CreateWait        Duration `toml:"create_wait" def:"\"10s\"" doc:"How long an answer to create table waits for every partition to become writable."`
 	ReplaceWait       Duration `toml:"replace_wait" def:"\"30s\"" doc:"How long a partition that lost a member, and can still be written, waits for it to come back before a copy is begun on another server. Longer than a restart takes."`
 	ReserveTime       Duration `toml:"reserve_time" def:"\"168h\"" doc:"How long a dropped table can be recalled, when the drop doesn't say."`
+	LivePercentage    int      `toml:"live_percentage" min:"0" max:"100" def:"50" unit:"percent" doc:"While fewer of the replica servers live than this, those that were taken out not counted, nothing is copied but what a partition lacks to be writable: the others are likely to come back, and the rest must not be filled up. 0 is: never mind."`
 	DroppedRecord     Duration `toml:"dropped_record_time" def:"\"168h\"" doc:"How long a dropped table is listed after its data may go. Then the metas forget it; its id isn't used again. 0 is: for ever."`
 	MinReplicaCount   int      `toml:"min_replica_count" min:"1" def:"1" doc:"Least replica count of a table."`
 	MaxReplicaCount   int      `toml:"max_replica_count" min:"1" max:"100" def:"5" doc:"Largest replica count of a table."`

@@ -113,6 +113,8 @@ func (r *round) explainAdding(m *memory, t *state.Table, cfg *state.Config, say 
 		say("no disk of %s has room for a new replica", addrs(full))
 	}
 	switch wait := left(m.shortSince, r.p.opts.ReplaceWait); {
+	case r.v.Few != "" && cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas):
+		say("%s", r.v.Few)
 	case free == 0:
 		say("no other replica server lives that may be given one")
 	case cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas) && wait > 0 && r.mayReturn(cfg):

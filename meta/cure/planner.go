@@ -101,6 +101,8 @@ type View struct {
 	// Stored returns what a node said about its replica of a partition; ok is false if it
 	// has none, or one that is of no use.
 	Stored func(a Addr, g base.Gpid) (r Replica, ok bool)
+	// Few, unless it is "", says why only partitions that can't be written are given copies.
+	Few string
 	// Unfit tells that a member said that its replica can't be used. nil: none did.
 	Unfit func(a Addr, g base.Gpid) bool
 }

@@ -188,7 +188,9 @@ func (r *round) pickNew(g base.Gpid, m *memory, t *state.Table, cfg *state.Confi
 	if a := r.pickOf(func(a Addr) bool { return holds(a) && fresh(a) }, newest); a != 0 {
 		return a
 	}
-	if cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas) && r.v.Now-m.shortSince < r.p.opts.ReplaceWait && r.mayReturn(cfg) {
+	if writable := cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas); writable && r.v.Few != "" {
+		return 0
+	} else if writable && r.v.Now-m.shortSince < r.p.opts.ReplaceWait && r.mayReturn(cfg) {
 		return 0
 	}
 	return r.pick(m, takes, func(x, y Addr) int {
