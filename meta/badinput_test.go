@@ -3,6 +3,7 @@ package meta
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,7 @@ func TestBadAdminInput(t *testing.T) {
 		{"a bad setting", "RPC_CM_CREATE_APP", &createQ{AppName: "n", Options: make(func(o *metaadmin.CreateAppOptions) {
 			o.Envs = []state.Env{{Key: "rocksdb.num_levels", Val: "99"}}
 		})}, base.ErrInvalidParameters},
+		{"a long type", "RPC_CM_CREATE_APP", &createQ{AppName: "n", Options: make(func(o *metaadmin.CreateAppOptions) { o.AppType = long })}, base.ErrInvalidParameters},
 		{"no table", "RPC_CM_DROP_APP", &dropQ{AppName: "none"}, base.ErrAppNotExist},
 		{"no name", "RPC_CM_DROP_APP", &dropQ{}, base.ErrAppNotExist},
 		{"dropped before", "RPC_CM_DROP_APP", &dropQ{AppName: "gone"}, base.ErrAppNotExist},
@@ -134,6 +136,7 @@ func TestBadAdminInput(t *testing.T) {
 		{"set of a bad value", "RPC_CM_UPDATE_APP_ENV", &envQ{AppName: "temp", Op: set, Keys: kv("default_ttl"), Values: kv("-5")}, base.ErrInvalidParameters},
 		{"set of a good and a bad value", "RPC_CM_UPDATE_APP_ENV", &envQ{AppName: "temp", Op: set, Keys: kv("default_ttl", "replica.slow_query_threshold"), Values: kv("5", "x")}, base.ErrInvalidParameters},
 		{"set of an unknown key", "RPC_CM_UPDATE_APP_ENV", &envQ{AppName: "temp", Op: set, Keys: kv("no.such"), Values: kv("5")}, base.ErrInvalidParameters},
+		{"set of a long value", "RPC_CM_UPDATE_APP_ENV", &envQ{AppName: "temp", Op: set, Keys: kv("user_specified_compaction"), Values: kv(strings.Repeat(" ", maxEnvValue) + "{}")}, base.ErrInvalidParameters},
 		{"set of nothing", "RPC_CM_UPDATE_APP_ENV", &envQ{AppName: "temp", Op: set, Keys: kv(), Values: kv()}, base.ErrInvalidParameters},
 		{"set without keys", "RPC_CM_UPDATE_APP_ENV", &envQ{AppName: "temp", Op: set}, base.ErrInvalidParameters},
 		{"a value too few", "RPC_CM_UPDATE_APP_ENV", &envQ{AppName: "temp", Op: set, Keys: kv("default_ttl", "replica.slow_query_threshold"), Values: kv("5")}, base.ErrInvalidParameters},
@@ -161,10 +164,13 @@ func TestBadAdminInput(t *testing.T) {
 		{"no partition", "RPC_CM_PROPOSE_BALANCER", &proposeQ{Gpid: base.Gpid{AppID: id, PartitionIndex: 2}, ActionList: step(node, node, metaadmin.CT_UPGRADE_TO_PRIMARY)}, base.ErrInvalidParameters},
 		{"partition -1", "RPC_CM_PROPOSE_BALANCER", &proposeQ{Gpid: base.Gpid{AppID: id, PartitionIndex: -1}, ActionList: step(node, node, metaadmin.CT_UPGRADE_TO_PRIMARY)}, base.ErrInvalidParameters},
 		{"a dropped table", "RPC_CM_PROPOSE_BALANCER", &proposeQ{Gpid: base.Gpid{AppID: gone}, ActionList: step(node, node, metaadmin.CT_UPGRADE_TO_PRIMARY)}, base.ErrInvalidParameters},
+		{"101 steps", "RPC_CM_PROPOSE_BALANCER", &proposeQ{Gpid: base.Gpid{AppID: id}, ActionList: slices.Repeat(step(node, node, metaadmin.CT_UPGRADE_TO_PRIMARY), 101)}, base.ErrInvalidParameters},
 		{"no table", "RPC_CM_DDD_DIAGNOSE", &metaadmin.DddDiagnoseRequest{Pid: base.Gpid{AppID: 99, PartitionIndex: -1}}, base.ErrAppNotExist},
 		{"tables are there", "RPC_CM_START_RECOVERY", &metaadmin.ConfigurationRecoveryRequest{RecoveryNodes: []base.RPCAddress{node}}, base.ErrServiceAlreadyRunning},
 		{"no table", "RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX", &layer2.QueryCfgRequest{AppName: "none"}, base.ErrObjectNotFound},
 		{"nobody", "RPC_CM_CONFIG_SYNC", &metaadmin.ConfigurationQueryByNodeRequest{}, base.ErrInvalidParameters},
+		{"no address", "RPC_CM_CONFIG_SYNC", &metaadmin.ConfigurationQueryByNodeRequest{Node: 0x0a000001_00000001}, base.ErrInvalidParameters},
+		{"a secondary without address", "RPC_CM_UPDATE_PARTITION_CONFIGURATION", &updateQ{Config: next(nil), Type: metaadmin.CT_UPGRADE_TO_SECONDARY, Node: 0x0a000001_87f10003}, base.ErrInvalidState},
 		{"an old ballot", "RPC_CM_UPDATE_PARTITION_CONFIGURATION", &updateQ{Config: next(func(n *layer2.PartitionConfiguration) { n.Ballot = 1 }), Type: metaadmin.CT_PRIMARY_FORCE_UPDATE_BALLOT, Node: node}, base.ErrInvalidVersion},
 		{"a ballot too far", "RPC_CM_UPDATE_PARTITION_CONFIGURATION", &updateQ{Config: next(func(n *layer2.PartitionConfiguration) { n.Ballot += 5 }), Type: metaadmin.CT_PRIMARY_FORCE_UPDATE_BALLOT, Node: node}, base.ErrInvalidVersion},
 		{"no partition", "RPC_CM_UPDATE_PARTITION_CONFIGURATION", &updateQ{Config: next(func(n *layer2.PartitionConfiguration) { n.Pid.PartitionIndex = 9 }), Type: metaadmin.CT_PRIMARY_FORCE_UPDATE_BALLOT, Node: node}, base.ErrObjectNotFound},

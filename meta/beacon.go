@@ -19,7 +19,7 @@ func (s *Server) onBeacon(req *rpc.Request) {
 		return
 	}
 	from := resolve(b.FromNode, b.HpFromNode)
-	if from == 0 {
+	if !isServer(from) {
 		req.Refuse(base.ErrInvalidParameters, errors.New("the beacon names no address"))
 		return
 	}

@@ -14,30 +14,30 @@ import (
 func (c *call) diagnose(q *metaadmin.DddDiagnoseRequest, r *metaadmin.DddDiagnoseResponse) {
 	r.Err = base.ErrOK
 	gone := c.view.Load().dead
-	c.s.fsm.read(func(st *state.State) {
-		if q.Pid.AppID != -1 && st.Table(q.Pid.AppID) == nil {
-			r.Err = base.ErrAppNotExist
+	absent := false
+	c.s.fsm.read(func(st *state.State) { absent = q.Pid.AppID != -1 && st.Table(q.Pid.AppID) == nil })
+	if absent {
+		r.Err = base.ErrAppNotExist
+		return
+	}
+	c.s.fsm.walk(func(t *state.Table, from, to int) {
+		if q.Pid.AppID != -1 && q.Pid.AppID != t.ID {
 			return
 		}
-		st.Tables(func(t *state.Table) {
-			if t.Status != state.Available || q.Pid.AppID != -1 && q.Pid.AppID != t.ID {
-				return
+		for i := from; i < to; i++ {
+			cfg := &t.Parts[i]
+			g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
+			if q.Pid.AppID != -1 && q.Pid.PartitionIndex != -1 && q.Pid.PartitionIndex != g.PartitionIndex ||
+				cfg.Members() == 0 || partHealthOf(cfg, t.MaxReplicas, c.s.minMembers(t.MaxReplicas), gone) != dead {
+				continue
 			}
-			for i := range t.Parts {
-				cfg := &t.Parts[i]
-				g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}
-				if q.Pid.AppID != -1 && q.Pid.PartitionIndex != -1 && q.Pid.PartitionIndex != g.PartitionIndex ||
-					cfg.Members() == 0 || partHealthOf(cfg, t.MaxReplicas, c.s.minMembers(t.MaxReplicas), gone) != dead {
-					continue
-				}
-				d := metaadmin.DddPartitionInfo{Config: partition(t, g, cfg)}
-				c.names.fill(&d.Config)
-				for _, a := range cfg.AppendMembers(nil) {
-					d.Dropped = append(d.Dropped, metaadmin.DddNodeInfo{Node: a, HpNode: c.names.opt(a), Ballot: cfg.Ballot, LastCommittedDecree: cfg.LastCommitted})
-				}
-				d.Reason = fmt.Sprintf("none of its %d members lives: start one of them", cfg.Members())
-				r.Partitions = append(r.Partitions, d)
+			d := metaadmin.DddPartitionInfo{Config: partition(t, g, cfg)}
+			c.names.fill(&d.Config)
+			for _, a := range cfg.AppendMembers(nil) {
+				d.Dropped = append(d.Dropped, metaadmin.DddNodeInfo{Node: a, HpNode: c.names.opt(a), Ballot: cfg.Ballot, LastCommittedDecree: cfg.LastCommitted})
 			}
-		})
+			d.Reason = fmt.Sprintf("none of its %d members lives: start one of them", cfg.Members())
+			r.Partitions = append(r.Partitions, d)
+		}
 	})
 }

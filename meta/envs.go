@@ -22,6 +22,17 @@ func (l *leader) envsOf(name string) (id int32, envs []state.Env) {
 	return id, envs
 }
 
+// maxEnvValue is the longest value of a setting, in bytes: each list of tables and each
+// configuration sync carries them all.
+const maxEnvValue = 64 << 10
+
+func validEnv(key, value string, valid func(key, value string) string) (hint string) {
+	if len(value) > maxEnvValue {
+		return fmt.Sprintf("the value of a setting has at most %d bytes, this one has %d", maxEnvValue, len(value))
+	}
+	return valid(key, value)
+}
+
 func (c *call) updateEnvs(q *metaadmin.ConfigurationUpdateAppEnvRequest, r *metaadmin.ConfigurationUpdateAppEnvResponse) {
 	keys, values := q.Keys.V, q.Values.V
 	switch q.Op {
@@ -32,7 +43,7 @@ func (c *call) updateEnvs(q *metaadmin.ConfigurationUpdateAppEnvRequest, r *meta
 		}
 		cmd := &state.SetEnvs{}
 		for i, k := range keys {
-			if hint := appenv.Validate(k, values[i]); hint != "" {
+			if hint := validEnv(k, values[i], appenv.Validate); hint != "" {
 				r.Err, r.HintMessage = base.ErrInvalidParameters, hint
 				return
 			}

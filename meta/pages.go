@@ -224,6 +224,9 @@ func (c *call) appsPage(q *httpapi.Request) httpapi.Response {
 			{Name: "replica_count", Value: itoa(a.MaxReplicaCount)}, {Name: "is_stateful", Value: strconv.FormatBool(a.IsStateful)},
 			{Name: "create_time", Value: at(a.CreateSecond)}, {Name: "drop_time", Value: "-"}, {Name: "drop_expire", Value: "-"},
 			{Name: "envs_count", Value: strconv.Itoa(len(a.Envs))}})
+		if !q.Has("detail") {
+			continue
+		}
 		h := healthOf(c.queryConfig(&layer2.QueryCfgRequest{AppName: a.AppName}, nil).Partitions)
 		row := httpapi.Object{{Name: "app_id", Value: id}, {Name: "app_name", Value: a.AppName}, {Name: "partition_count", Value: itoa(a.PartitionCount)}}
 		h.fields(&row, "fully_healthy", "unhealthy", "write_unhealthy", "read_unhealthy")

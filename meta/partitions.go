@@ -22,7 +22,7 @@ const gcMargin = time.Minute
 // configSync takes what a node stores and answers with what it should serve.
 func (c *call) configSync(q *metaadmin.ConfigurationQueryByNodeRequest, r *metaadmin.ConfigurationQueryByNodeResponse) {
 	node := resolve(q.Node, q.HpNode)
-	if node == 0 {
+	if !isServer(node) {
 		r.Err = base.ErrInvalidParameters
 		return
 	}
@@ -182,13 +182,13 @@ func (l *leader) decide(t *state.Table, g base.Gpid, cur *state.Config, q *metaa
 	next.LastCommitted = max(cur.LastCommitted, q.Config.LastCommittedDecree)
 	switch q.Type {
 	case metaadmin.CT_ASSIGN_PRIMARY:
-		if cur.Members() > 0 || node == 0 || want.Primary != node {
+		if cur.Members() > 0 || !isServer(node) || want.Primary != node {
 			return nil, base.ErrInvalidState
 		}
 		next.Primary = node
 	case metaadmin.CT_UPGRADE_TO_SECONDARY:
 		// A member more than wanted is right while one is being replaced.
-		if !fromPrimary || node == 0 || cur.Has(node) || cur.Members() > int(t.MaxReplicas) || l.knownDead(node) {
+		if !fromPrimary || !isServer(node) || cur.Has(node) || cur.Members() > int(t.MaxReplicas) || l.knownDead(node) {
 			return nil, base.ErrInvalidState
 		}
 		p.change.Adds = node
@@ -260,6 +260,9 @@ func (l *leader) successor(g base.Gpid, cur *state.Config) (best base.RPCAddress
 	return best
 }
 
+// maxSteps is how many steps may be proposed for a partition at a time.
+const maxSteps = 100
+
 // proposeBalancer takes the steps that an administrator or a tool wants for a partition.
 func (c *call) proposeBalancer(q *metaadmin.ConfigurationBalancerRequest, r *metaadmin.ConfigurationBalancerResponse) {
 	var cfg state.Config
@@ -273,6 +276,11 @@ func (c *call) proposeBalancer(q *metaadmin.ConfigurationBalancerRequest, r *met
 		r.Err = base.ErrAppNotExist
 		return
 	case !ok:
+		r.Err = base.ErrInvalidParameters
+		return
+	}
+	if len(q.ActionList) > maxSteps {
+		c.req.Complain(fmt.Errorf("%d steps are proposed for partition %v, more than %d", len(q.ActionList), q.Gpid, maxSteps))
 		r.Err = base.ErrInvalidParameters
 		return
 	}

@@ -204,6 +204,12 @@ func (c *call) controlMeta(q *metaadmin.ConfigurationMetaControlRequest, r *meta
 	c.kick()
 }
 
+// isServer tells whether a can be the address of a replica server.
+func isServer(a base.RPCAddress) bool {
+	ap := a.AddrPort()
+	return ap.IsValid() && ap.Port() != 0 && !ap.Addr().IsUnspecified()
+}
+
 // resolve returns the address of a node in a request: the packed one, or the named one.
 func resolve(a base.RPCAddress, hp base.Opt[base.HostPort]) base.RPCAddress {
 	if a != 0 || !hp.Set || hp.V.IsZero() {

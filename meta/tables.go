@@ -78,7 +78,7 @@ func (c *call) createApp(q *metaadmin.ConfigurationCreateAppRequest, r *metaadmi
 	case c.level() <= state.LevelFreezed:
 		r.Err = base.ErrStateFreezed
 		return
-	case o.PartitionCount <= 0 || int(o.PartitionCount) > c.s.cfg.Meta.MaxPartitionCount || !validName(q.AppName):
+	case o.PartitionCount <= 0 || int(o.PartitionCount) > c.s.cfg.Meta.MaxPartitionCount || !validName(q.AppName) || len(o.AppType) > maxTableName:
 		c.req.Complain(fmt.Errorf("table name %.*q, %d partitions: a name has 1 to %d bytes, a table 1 to %d partitions",
 			maxTableName, q.AppName, o.PartitionCount, maxTableName, c.s.cfg.Meta.MaxPartitionCount))
 		r.Err = base.ErrInvalidParameters
@@ -90,7 +90,7 @@ func (c *call) createApp(q *metaadmin.ConfigurationCreateAppRequest, r *metaadmi
 		return
 	}
 	for _, e := range o.Envs {
-		if hint := appenv.ValidateCreate(e.Key, e.Val); hint != "" {
+		if hint := validEnv(e.Key, e.Val, appenv.ValidateCreate); hint != "" {
 			c.log.Infof("create table %q: %s: %s", q.AppName, e.Key, hint)
 			r.Err = base.ErrInvalidParameters
 			return
