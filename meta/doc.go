@@ -19,6 +19,7 @@
 //     over, no acknowledgement of the old one keeps that node's lease alive.
 //   - A decision that rests on a node being dead is made under the same lock as the beacons
 //     are taken, and holds the node dead until the decision is carried out.
+//   - What looks at every partition does so in pieces (walk), and lets go of the locks between.
 //   - A new leader serves only after it applied everything its predecessors committed.
 //   - Raft's messages carry the quorum's identity, and one of another quorum is refused. A
 //     server whose log is empty has no vote in a quorum that has decided something.
