@@ -264,8 +264,8 @@ type governor struct {
 }
 
 const (
-	// feltUse: fewer requests in a cycle than this are nobody's.
-	feltUse = 4
+	// feltUse: fewer requests and appends in a cycle than this are nobody's.
+	feltUse = 20
 	// feltEnough of something with and without a copy are compared.
 	feltEnough = 50
 )
