@@ -26,6 +26,7 @@ func TestKilledPrimaryIsReplacedFast(t *testing.T) {
 	})
 	c.mustCreate("temp", 8, 3)
 	before := c.whole("temp", 3)
+	c.reported()
 	victim := c.replica(before.Partitions[0].Primary)
 	began := time.Now()
 	victim.kill()

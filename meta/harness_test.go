@@ -316,6 +316,21 @@ func (c *cluster) replica(a base.RPCAddress) *fakeReplica {
 	return c.reps[i]
 }
 
+// reported waits until every server has said what it stores now: a report that was on its
+// way is older, and makes its replicas unfit until the next one.
+func (c *cluster) reported() {
+	c.t.Helper()
+	for _, f := range c.reps {
+		synced := func() int {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.synced
+		}
+		before := synced()
+		until(c.t, "every server has reported", func() bool { return synced() >= before+2 })
+	}
+}
+
 // fakeReplica does what the meta tells it, at once, without any data.
 type fakeReplica struct {
 	c     *cluster
@@ -341,6 +356,7 @@ type fakeReplica struct {
 	infos     map[int32]layer2.AppInfo // of tables that it was told of
 	gc        []base.Gpid
 	disks     []metaadmin.DiskReport
+	synced    int // configuration syncs that were answered
 	proposals []metaadmin.ConfigurationUpdateRequest
 	updates   chan metaadmin.ConfigurationUpdateRequest
 }
@@ -505,6 +521,7 @@ func (f *fakeReplica) sync() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.synced++
 	for _, g := range r.GcReplicas.V {
 		f.gc = append(f.gc, g.Pid)
 		delete(f.stored, g.Pid)
