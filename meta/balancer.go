@@ -16,7 +16,8 @@ import (
 const (
 	promotionsPerNode = 8   // changes of primaries from, and to, one node at a time
 	maxFlights        = 256 // moves at a time
-	hopelessRounds    = 3   // plans of which every move fails, before a run gives up
+	busyMost          = 30 * time.Second
+	hopelessRounds    = 3 // plans of which every move fails, before a run gives up
 )
 
 // balancer carries out plans of package balance: it gives partitions steps, which the
@@ -32,12 +33,14 @@ type balancer struct {
 	seen     uint64        // what the last plan went by, see planKey
 	level    state.Level
 	hopeless int
-	idle     bool // the last plan had nothing to do
-	stuck    []string
-	last     balanceCounts // of the last plan
-	done     int64         // moves, since the leader began
-	failed   int64
-	waits    string
+	// busySince is when a plan first had no move while partitions were busy.
+	busySince time.Duration
+	idle      bool // the last plan had nothing to do
+	stuck     []string
+	last      balanceCounts // of the last plan
+	done      int64         // moves, since the leader began
+	failed    int64
+	waits     string
 }
 
 // balanceRun is a rebalancing that an administrator asked for, see state.Run. Its counts
@@ -322,13 +325,21 @@ func (l *leader) takePlan(p *balance.Plan, want *wantedPlan, busy int) {
 	case !want.even || want.run == nil || b.run != want.run:
 	case busy > 0:
 		b.waits = fmt.Sprintf("%d partitions are busy, and can't be moved at present", busy)
-		b.hopeless++
+		b.due = l.now() + min(l.s.cfg.Meta.BalanceInterval.D(), time.Second)
+		if b.busySince == 0 {
+			b.busySince = l.now()
+		}
+		if l.now()-b.busySince > busyMost {
+			l.endRun("partitions stay busy")
+		}
+		return
 	default:
 		l.endRun("it is done")
 	}
+	b.busySince = 0
 	if b.run != nil && b.hopeless > hopelessRounds {
 		b.queue = nil
-		l.endRun("its moves fail, or partitions stay busy")
+		l.endRun("its moves fail")
 	}
 }
 
@@ -340,7 +351,7 @@ const endAgain = time.Second
 func (l *leader) endRun(why string) <-chan struct{} {
 	run := l.bal.run
 	l.log.Infof("rebalancing ends: %s; %d moves, %d of them failed", why, run.done+run.failed, run.failed)
-	l.bal.run, l.bal.hopeless = nil, 0
+	l.bal.run, l.bal.hopeless, l.bal.busySince = nil, 0, 0
 	cmd := &state.EndRun{ID: run.id, Now: time.Now().Unix(), Why: why, Done: run.done, Failed: run.failed, Bytes: run.bytes}
 	ended := make(chan struct{})
 	go func() {
