@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -83,11 +84,19 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
+	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	swept := make(chan struct{}, 1)
 	wg.Go(func() {
 		for d := int64(keys + 1); ctx.Err() == nil; d++ {
+			if d%4000 == 0 { // on a slow machine writes would outrun the sweeps for ever
+				select {
+				case <-swept:
+				case <-ctx.Done():
+				}
+			}
 			if err := apply(d); err != nil {
 				t.Errorf("decree %d: %v", d, err)
 				return
@@ -104,7 +113,7 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 			}
 		}
 	})
-	sweeps := int64(0)
+	var sweeps, crashes atomic.Int64
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			st, err := h.store.Sweep(ctx, 10*time.Second, 1<<40, nil)
@@ -112,12 +121,19 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			sweeps += min(st.Rows, 1)
+			sweeps.Add(min(st.Rows, 1))
+			select {
+			case swept <- struct{}{}:
+			default:
+			}
 		}
 	})
 	copies := 0
 	wg.Go(func() {
+		pace := time.NewTicker(time.Millisecond) // a single processor has more to do than copies
+		defer pace.Stop()
 		for ; ctx.Err() == nil; copies++ {
+			<-pace.C
 			dir := fmt.Sprint("data/copies/", copies)
 			before := h.store.LastApplied()
 			decree, err := h.store.Checkpoint(dir)
@@ -130,10 +146,9 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 			}
 		}
 	})
-	crashes := 0
 	wg.Go(func() {
 		rng := rand.New(rand.NewPCG(1, 1))
-		for ; ctx.Err() == nil; crashes++ {
+		for ; ctx.Err() == nil; crashes.Add(1) {
 			flushed := h.store.LastFlushed()
 			o := h.options()
 			o.FS = h.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(3) * 50, RNG: rng})
@@ -151,11 +166,11 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 			}
 		}
 	})
+	<-time.After(2 * time.Second)
+	waitFor(t, "a sweep and a crash", func() bool { return sweeps.Load() > 0 && crashes.Load() > 0 || t.Failed() })
+	cancel()
 	wg.Wait()
-	if sweeps == 0 || crashes == 0 {
-		t.Errorf("%d sweeps, %d crashes", sweeps, crashes)
-	}
-	t.Logf("%d decrees, %d sweeps, %d copies, %d crashes", h.store.LastApplied(), sweeps, copies, crashes)
+	t.Logf("%d decrees, %d sweeps, %d copies, %d crashes", h.store.LastApplied(), sweeps.Load(), copies, crashes.Load())
 }
 
 // TestManifestBeforeStaysForACopy: the list of files that a copy may be reading isn't removed,
