@@ -11,6 +11,7 @@
 //	LOCK                    held while the log is open; two processes can't share it
 //	<seq>.log               a segment; seq is 20 decimal digits, from 1, without holes
 //	spare                   the next segment before it has its name, or an old one to write over
+//	filling                 a spare one that is being filled with zeros, or was when the process died
 //	<seq>.log.unreadable    a file that no identity could be found in, put aside
 //
 // # Segment

@@ -58,6 +58,7 @@ func (l *Log) background() {
 		}
 		for l.collect() {
 		}
+		l.fill()
 	}
 }
 

@@ -11,6 +11,7 @@ type stats struct {
 	entries, bytes, batches      atomic.Uint64
 	syncs, syncNanos             atomic.Uint64
 	rotations, removed, recycled atomic.Uint64
+	filled                       atomic.Uint64
 	rewritten, pressures         atomic.Uint64
 	reads, readBytes             atomic.Uint64
 	batchSizes                   [batchBuckets]atomic.Uint64
@@ -40,6 +41,8 @@ type Stats struct {
 	// Rotations counts segments that were begun, Removed those that were given up,
 	// Recycled those of them that are written over.
 	Rotations, Removed, Recycled uint64
+	// Filled counts segments that were written in full before they were needed.
+	Filled uint64
 	// Rewritten counts entries that were written again so that their segment could go,
 	// Pressures the calls of OnPressure.
 	Rewritten, Pressures uint64
@@ -71,7 +74,7 @@ func (l *Log) Stats() Stats {
 	s := Stats{
 		Entries: c.entries.Load(), Bytes: c.bytes.Load(), Batches: c.batches.Load(),
 		Syncs: c.syncs.Load(), SyncTime: time.Duration(c.syncNanos.Load()),
-		Rotations: c.rotations.Load(), Removed: c.removed.Load(), Recycled: c.recycled.Load(),
+		Rotations: c.rotations.Load(), Removed: c.removed.Load(), Recycled: c.recycled.Load(), Filled: c.filled.Load(),
 		Rewritten: c.rewritten.Load(), Pressures: c.pressures.Load(),
 		Reads: c.reads.Load(), ReadBytes: c.readBytes.Load(),
 	}
