@@ -129,6 +129,7 @@ func Open(o Options) (_ *Store, err error) {
 	if s.db, err = openPebble(s); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
+	s.manifestsAtOpen()
 	if err := s.loadMeta(); err != nil {
 		_ = s.closeFiles()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)

@@ -54,19 +54,43 @@ func (s *Store) manifestCreated(i pebble.ManifestCreateInfo) {
 	if m.copies.Load() > 0 {
 		return // with the next one
 	}
+	s.dropManifests(uint64(i.FileNum))
+}
+
+// dropManifests removes the manifests before the present one. What can't be removed is left for
+// the next time.
+func (s *Store) dropManifests(present uint64) {
 	fsys := guardedFS{s.opts.FS, s}
 	names, err := fsys.List(s.opts.Dir)
 	if err != nil {
-		return // with the next one
+		return
 	}
 	for _, n := range names {
-		digits, ok := strings.CutPrefix(n, "MANIFEST-")
-		if num, err := strconv.ParseUint(digits, 10, 64); !ok || err != nil || num >= uint64(i.FileNum) {
+		if num, ok := manifestNumber(n); !ok || num >= present {
 			continue
 		}
 		if err := fsys.Remove(fsys.PathJoin(s.opts.Dir, n)); err != nil {
 			s.log.WithError(err).Debug("an old manifest is left for later")
 		}
+	}
+}
+
+// manifestNumber returns the number in the name of a manifest.
+func manifestNumber(name string) (uint64, bool) {
+	digits, ok := strings.CutPrefix(name, "MANIFEST-")
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return n, ok && err == nil
+}
+
+// manifestsAtOpen removes manifests that a crash brought back: a removal isn't synced. The
+// store was just opened, and nobody else uses it.
+func (s *Store) manifestsAtOpen() {
+	desc, err := pebble.Peek(s.opts.Dir, s.opts.FS)
+	if err != nil || !desc.Exists {
+		return
+	}
+	if n, ok := manifestNumber(filepath.Base(desc.ManifestFilename)); ok {
+		s.dropManifests(n)
 	}
 }
 
