@@ -52,7 +52,11 @@ func (g guardedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 		return nil, err
 	}
 	f, err := g.FS.Create(name, c)
-	return g.guard(f, g.s.slow(err))
+	f, err = g.guard(f, g.s.slow(err))
+	if err == nil && writtenOnce(name) {
+		f = &bufferedFile{File: f, before: func(n int) { g.s.keepTempo(n, isFlush(c)) }}
+	}
+	return f, err
 }
 
 // OpenReadWrite implements vfs.FS.

@@ -38,6 +38,8 @@ type memtableUse struct {
 	measured  atomic.Int64 // active when reserved was measured
 	requested atomic.Bool  // a flush was asked for and hasn't ended
 	crowded   atomic.Bool  // flushes or compactions are behind
+	awaited   atomic.Int32 // calls that wait for a flush
+	flushing  flushTempo
 	// reservedNow is what memtables had allocated when it was measured last.
 	reservedNow atomic.Int64
 	// engine is set when it is open.
@@ -147,6 +149,7 @@ func (m *memory) admit(s *Store) {
 // flushBegan is told by Pebble, under its mutex: it must not block.
 func (m *memory) flushBegan(s *Store) {
 	held := s.mem.active.Swap(0)
+	s.mem.flushing.begin(time.Now(), held)
 	s.mem.measured.Store(0)
 	m.active.Add(-held)
 	s.sizeMemtable(held, m.reserved.Load() > m.limit/4*3)

@@ -32,6 +32,7 @@ type Shared struct {
 	files    *pebble.FileCache
 	slots    *compactionSlots
 	memory   *memory
+	tempo    *tempo
 	sessions *sessionTable
 	swept    sweepCounts
 	heavy    func(by int64)
@@ -62,6 +63,7 @@ func NewShared(o SharedOptions) *Shared {
 		files:    pebble.NewFileCache(runtime.GOMAXPROCS(0), max(o.Storage.OpenFiles, 64)),
 		slots:    newCompactionSlots(o.Storage.Compactions),
 		sessions: newSessionTable(o.MaxScanSessions, o.ScanSessionAge, o.Now),
+		tempo:    newTempo(time.Now),
 		stop:     make(chan struct{}),
 		heavy:    o.OnHeavy,
 	}

@@ -359,6 +359,8 @@ func (s *Store) flushOnce(ctx context.Context) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
+	s.mem.awaited.Add(1)
+	defer s.mem.awaited.Add(-1)
 	type started struct {
 		done <-chan struct{}
 		err  error

@@ -1,0 +1,107 @@
+package rrdb
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// clock is a time that a test moves.
+type clock struct{ t time.Time }
+
+func (c *clock) now() time.Time { return c.t }
+
+// spend writes chunks for d, as who keeps the tempo, and returns the bytes.
+func spend(c *clock, t *tempo, d time.Duration, hurried bool) (bytes int64) {
+	for end := c.t.Add(d); c.t.Before(end); {
+		c.t = c.t.Add(t.reserve(fileChunk, hurried) + 100*time.Microsecond)
+		bytes += fileChunk
+	}
+	return bytes
+}
+
+func TestTempoFollowsTheWork(t *testing.T) {
+	c := &clock{time.Unix(1e9, 0)}
+	tp := newTempo(c.now)
+
+	c.t = c.t.Add(time.Hour)
+	if n := spend(c, tp, time.Second, false); n < tempoLeast || n > 2*tempoLeast {
+		t.Errorf("after a pause %d MiB in a second, want about %d", n>>20, tempoLeast>>20)
+	}
+	// Work that doesn't end gets faster.
+	before := spend(c, tp, time.Second, false)
+	spend(c, tp, 19*time.Second, false)
+	if after := spend(c, tp, time.Second, false); after < 2*before {
+		t.Errorf("%d MiB a second, and %d after 20 s in which the work didn't end", before>>20, after>>20)
+	}
+	// 20 MiB each second: about half of the time is work.
+	var busy time.Duration
+	for i := range 100 {
+		begin := c.t
+		for n := 0; n < 20<<20; n += fileChunk {
+			c.t = c.t.Add(tp.reserve(fileChunk, false))
+		}
+		if i >= 60 {
+			busy += c.t.Sub(begin)
+		}
+		c.t = begin.Add(max(time.Second, c.t.Sub(begin)))
+	}
+	if share := busy.Seconds() / 40; share < 0.35 || share > 0.65 {
+		t.Errorf("steady work takes %.2f of the time, want about half", share)
+	}
+}
+
+func TestTempoHurried(t *testing.T) {
+	c := &clock{time.Unix(1e9, 0)}
+	tp := newTempo(c.now)
+	for range 1000 {
+		if w := tp.reserve(fileChunk, true); w != 0 {
+			t.Fatalf("who is hurried waits %v", w)
+		}
+	}
+	if w := tp.reserve(fileChunk, false); w > 0 {
+		t.Errorf("others wait %v for who was hurried", w)
+	}
+}
+
+func TestFlushTempo(t *testing.T) {
+	var f flushTempo
+	now := time.Unix(1e9, 0)
+	f.begin(now, 16<<20)
+	if w := f.reserve(now, 16<<20) + f.reserve(now, 1); w > 0 {
+		t.Errorf("the first flush waits %v: nobody knows how fast memtables are filled", w)
+	}
+	// A memtable filled in 10 s is flushed in 4.
+	now = now.Add(10 * time.Second)
+	f.begin(now, 16<<20)
+	at := now
+	for range (16 << 20) / fileChunk {
+		at = at.Add(max(f.reserve(at, fileChunk), 0))
+	}
+	if d := at.Sub(now); d < 3500*time.Millisecond || d > 4*time.Second {
+		t.Errorf("the flush takes %v, want almost 4 s", d)
+	}
+	// One filled in a day isn't flushed for hours.
+	now = now.Add(24 * time.Hour)
+	f.begin(now, 16<<20)
+	f.reserve(now, 16<<20)
+	if w := f.reserve(now, 1); w < 11*time.Second || w > 12*time.Second {
+		t.Errorf("the flush takes %v, want 12 s", w)
+	}
+}
+
+// TestFlushAwaited: a flush that somebody waits for isn't held up.
+func TestFlushAwaited(t *testing.T) {
+	h := newHarness(t, nil)
+	f := &h.store.mem.flushing
+	h.put("h", "s", strings.Repeat("v", 8*fileChunk), 0)
+	// As if the memtable had taken a day to fill: its flush may take 12 s.
+	f.mu.Lock()
+	f.began = time.Now().Add(-24 * time.Hour)
+	f.mu.Unlock()
+	began := time.Now()
+	h.flush()
+	if d := time.Since(began); d > 6*time.Second {
+		t.Errorf("a flush that was waited for took %v", d)
+	}
+}
