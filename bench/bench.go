@@ -153,7 +153,8 @@ func (l *loader) begin(index int) {
 	}
 }
 
-// next starts the slot's next operation, or parks the slot until one is due, or ends it.
+// next starts the slot's next operation, or ends it; where there is a rate it leaves the slot to
+// the pace: what is due on one connection then leaves in one write.
 func (l *loader) next(s *slot) {
 	if l.gap == 0 {
 		now := time.Now()
@@ -165,11 +166,13 @@ func (l *loader) next(s *slot) {
 		s.begin(seq, now, nil)
 		return
 	}
-	l.nextDue(s, nil)
+	l.mu.Lock()
+	l.idle = append(l.idle, s)
+	l.mu.Unlock()
 }
 
-// nextDue is next where there is a rate. A slot that is ready too late for its operation
-// begins it at once, and its wait counts.
+// nextDue starts the operation that is due, which leaves with b, or parks the slot if none is,
+// or ends it. An operation that no slot was there for in time begins late, and its wait counts.
 func (l *loader) nextDue(s *slot, b *rpc.Burst) {
 	l.mu.Lock()
 	now := time.Now()

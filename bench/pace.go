@@ -12,8 +12,9 @@ import (
 )
 
 // paceStep is the least time between two looks at what is due: what becomes due meanwhile
-// leaves together, and waits for half of it on average.
-const paceStep = 100 * time.Microsecond
+// leaves together, and waits for half of it on average. With half of that, and starting what is
+// overdue where an answer came in, the generator took a fifth more of the processors.
+const paceStep = 200 * time.Microsecond
 
 // pace starts operations when they are due, until the function that it returns is called.
 //
