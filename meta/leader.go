@@ -194,16 +194,23 @@ func (l *leader) verifyOnce() error {
 
 // verify has a majority confirm the leadership again and again.
 func (l *leader) verify() {
-	t := time.NewTicker(max(l.s.window/3, 5*time.Millisecond))
+	l.every(max(l.s.window/3, 5*time.Millisecond), func() {
+		if err := l.verifyOnce(); err != nil {
+			l.log.Debugf("verify the leadership: %v", err)
+		}
+	})
+}
+
+// every calls f at that interval until the leadership ends.
+func (l *leader) every(d time.Duration, f func()) {
+	t := time.NewTicker(d)
 	defer t.Stop()
 	for {
 		select {
 		case <-l.ctx.Done():
 			return
 		case <-t.C:
-			if err := l.verifyOnce(); err != nil {
-				l.log.Debugf("verify the leadership: %v", err)
-			}
+			f()
 		}
 	}
 }
@@ -235,18 +242,11 @@ func (l *leader) kick() {
 
 // watchNodes runs the detector.
 func (l *leader) watchNodes() {
-	tick := time.NewTicker(min(250*time.Millisecond, max(l.s.cfg.FD.BeaconInterval.D()/4, 5*time.Millisecond)))
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-tick.C:
-			if l.checkNodes() {
-				l.kick()
-			}
+	l.every(min(250*time.Millisecond, max(l.s.cfg.FD.BeaconInterval.D()/4, 5*time.Millisecond)), func() {
+		if l.checkNodes() {
+			l.kick()
 		}
-	}
+	})
 }
 
 // watch runs the planner.

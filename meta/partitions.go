@@ -100,7 +100,7 @@ func (l *leader) useless(st *state.State, node base.RPCAddress, rep *metadata.Re
 		return st.Purged(rep.Pid.AppID)
 	}
 	if t.Status == state.Dropped {
-		return t.ExpireSecond != 0 && time.Now().Add(-gcMargin).Unix() >= t.ExpireSecond
+		return t.Expired(time.Now().Add(-gcMargin).Unix())
 	}
 	_, cfg, ok := st.Config(rep.Pid)
 	if !ok || cfg.Has(node) || rep.Status == metadata.PS_POTENTIAL_SECONDARY || cfg.Members() < int(t.MaxReplicas) {

@@ -19,16 +19,7 @@ func (l *leader) purge() {
 	if keep <= 0 {
 		return
 	}
-	tick := time.NewTicker(purgeEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-tick.C:
-			l.purgeOnce(time.Now().Add(-max(keep, gcMargin)))
-		}
-	}
+	l.every(purgeEvery, func() { l.purgeOnce(time.Now().Add(-max(keep, gcMargin))) })
 }
 
 // purgeOnce forgets the dropped tables whose data might go before that time.
@@ -39,7 +30,7 @@ func (l *leader) purgeOnce(before time.Time) {
 			return
 		}
 		st.Tables(func(t *state.Table) {
-			if t.Status == state.Dropped && t.ExpireSecond != 0 && t.ExpireSecond < cmd.Before && len(cmd.IDs) < purgeMost {
+			if t.Expired(cmd.Before) && len(cmd.IDs) < purgeMost {
 				cmd.IDs = append(cmd.IDs, t.ID)
 			}
 		})

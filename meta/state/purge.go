@@ -61,7 +61,7 @@ func (*PurgeTables) kind() kind { return kindPurgeTables }
 func (c *PurgeTables) apply(s *State) Result {
 	for _, id := range c.IDs {
 		t := s.tables[id]
-		if t == nil || t.Status != Dropped || t.ExpireSecond == 0 || t.ExpireSecond >= c.Before {
+		if t == nil || !t.Expired(c.Before) {
 			continue
 		}
 		delete(s.tables, id)

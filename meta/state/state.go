@@ -143,6 +143,12 @@ type Table struct {
 	Parts            []Config // by partition index
 }
 
+// Expired tells whether the table was dropped, and its data might go before that time, in Unix
+// seconds.
+func (t *Table) Expired(before int64) bool {
+	return t.Status == Dropped && t.ExpireSecond != 0 && t.ExpireSecond < before
+}
+
 // Env returns the value of a setting.
 func (t *Table) Env(key string) (string, bool) {
 	i, ok := slices.BinarySearchFunc(t.Envs, key, func(e Env, k string) int { return strings.Compare(e.Key, k) })
