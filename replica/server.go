@@ -40,7 +40,6 @@ type Server struct {
 	pace   *pace // of copies
 	delays *delays
 
-	heavy               heavy
 	abnormal            *abnormal
 	passRead, passWrite *rate.Limiter // of all passes
 	passCounts          passCounts
@@ -84,7 +83,6 @@ func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
 	errs := make(chan error, 1)
 	go func() { errs <- s.Serve(l) }()
 	s.limitMemory()
-	s.spawn(func() { s.heavy.spareLoop(s.halt) })
 	log.Infof("replica server %s of cluster %q listens", s.name, cfg.Cluster.Name)
 	select {
 	case <-ctx.Done():
@@ -128,8 +126,7 @@ func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
 	s.abnormal = newAbnormal(cfg.Replica)
 	s.units = newUnitShift(cfg.Replica)
 	s.passRead, s.passWrite = passLimit(cfg.Storage.SweepBytes), passLimit(cfg.Storage.RulesBytes)
-	s.heavy.began = make(chan struct{}, 1)
-	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log, OnHeavy: s.heavy.changed})
+	s.shared = rrdb.NewShared(rrdb.SharedOptions{Storage: cfg.Storage, MaxScanSessions: cfg.Replica.MaxScanSessions, Logger: log})
 	if err := s.openDirs(); err != nil {
 		s.stop()
 		s.closeDirs()

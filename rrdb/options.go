@@ -88,14 +88,10 @@ func (s *Store) events() *pebble.EventListener {
 			s.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
 		},
 		ManifestCreated: s.manifestCreated,
-		CompactionBegin: func(pebble.CompactionInfo) { s.shared.heavy(1) },
-		CompactionEnd:   func(pebble.CompactionInfo) { s.shared.heavy(-1) },
 		FlushBegin: func(pebble.FlushInfo) {
-			s.shared.heavy(1)
 			s.shared.memory.flushBegan(s)
 		},
 		FlushEnd: func(pebble.FlushInfo) {
-			s.shared.heavy(-1)
 			s.durable.stale.Store(true)
 			s.shared.memory.flushEnded(s)
 		},

@@ -21,9 +21,6 @@ type SharedOptions struct {
 	ScanSessionAge  time.Duration    // a session unused for that long goes. 0 is 5 minutes
 	Logger          *logrus.Entry    // nil is silence
 	Now             func() time.Time // nil is time.Now
-	// OnHeavy is told of flushes and compactions that begin (1) and end (-1), with locks
-	// held; it must not wait for anything. It may be nil.
-	OnHeavy func(by int64)
 }
 
 // Shared is what all stores of a server have in common. Close it after the stores.
@@ -35,7 +32,6 @@ type Shared struct {
 	tempo    *tempo
 	sessions *sessionTable
 	swept    sweepCounts
-	heavy    func(by int64)
 	// ruledRead are the bytes of rows that were looked at for the tables' rules.
 	ruledRead atomic.Int64
 
@@ -65,10 +61,6 @@ func NewShared(o SharedOptions) *Shared {
 		sessions: newSessionTable(o.MaxScanSessions, o.ScanSessionAge, o.Now),
 		tempo:    newTempo(time.Now),
 		stop:     make(chan struct{}),
-		heavy:    o.OnHeavy,
-	}
-	if s.heavy == nil {
-		s.heavy = func(int64) {}
 	}
 	s.memory = newMemory(cmp.Or(o.Storage.MemtablesBytes, 256<<20), s.cache, o.Logger)
 	s.done.Add(1)
