@@ -51,15 +51,20 @@ func (c *Cluster) Leader() (string, error) {
 	return name, err
 }
 
-// Lead makes a meta the leader, by killing and restarting the one that is until the others
-// elect the right one.
+// Lead makes a meta of three the leader, by killing the one that is until the others elect the
+// right one. It comes back only then: who is started anew mostly asks for votes before those do
+// that wait for their leader's silence to become long enough.
 func (c *Cluster) Lead(meta string) error {
 	for range 20 {
 		now, err := c.Leader()
 		if err != nil || now == meta {
 			return err
 		}
-		if err := errors.Join(c.Kill(now), c.Restart(now)); err != nil {
+		if err := c.Kill(now); err != nil {
+			return err
+		}
+		_, err = c.Leader()
+		if err := errors.Join(err, c.Restart(now)); err != nil {
 			return err
 		}
 	}
