@@ -1,7 +1,6 @@
 package replica
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,7 +16,7 @@ import (
 	"pegasus/remotecmd"
 )
 
-// flushTime bounds the flush that replica.trigger-checkpoint begins.
+// flushTime bounds a flush that was asked for, see flushSoon.
 const flushTime = 10 * time.Minute
 
 func setLogLevel(l *logrus.Logger, level string) {
@@ -146,17 +145,7 @@ func (r *replica) progress() string {
 
 // triggerFlush makes everything that is committed durable in the store.
 func (s *Server) triggerFlush(r *replica) string {
-	if !r.flushing.CompareAndSwap(false, true) {
-		return "triggered"
-	}
-	s.spawn(func() {
-		defer r.flushing.Store(false)
-		ctx, cancel := context.WithTimeout(s.ctx, flushTime)
-		defer cancel()
-		if err := r.flush(ctx); err != nil {
-			r.log.Warnf("flush by remote command: %v", err)
-		}
-	})
+	r.flushSoon()
 	return "triggered"
 }
 

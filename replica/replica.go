@@ -38,7 +38,8 @@ type replica struct {
 	view                       atomic.Pointer[view]
 	committed, last, appliedAt atomic.Int64
 
-	flushing atomic.Bool
+	// flushes counts who asked for a flush since none was under way, see flushSoon.
+	flushes atomic.Int64
 	// rules are nil for a table whose settings demand nothing of requests.
 	rules     atomic.Pointer[rules]
 	throttled throttled
@@ -680,6 +681,35 @@ func (r *replica) retain() {
 }
 
 func (r *replica) flush(ctx context.Context) error { return r.store.Load().Flush(ctx) }
+
+// flushSoon makes what is applied durable in the store, and lets the log have back what it
+// held for that. Who asks while that goes on gets another flush after it: what he wants gone
+// may be newer than what the first one began with, and the log doesn't ask twice.
+func (r *replica) flushSoon() {
+	if r.flushes.Add(1) > 1 {
+		return
+	}
+	r.srv.spawn(func() {
+		for {
+			asked := r.flushes.Load()
+			ctx, cancel := context.WithTimeout(r.srv.ctx, flushTime)
+			err := r.flush(ctx)
+			cancel()
+			if err != nil {
+				r.log.Warnf("flush that was asked for: %v", err)
+				r.flushes.Store(0)
+				return
+			}
+			if r.dir.log().Stats().TotalBytes > hardly*r.srv.cfg.WAL.MaxBytes {
+				r.pressed.Store(true)
+			}
+			r.retain()
+			if r.flushes.CompareAndSwap(asked, 0) {
+				return
+			}
+		}
+	})
+}
 
 // close ends the loop and closes the store.
 func (r *replica) close() error {

@@ -348,23 +348,8 @@ const hardly = 2
 // oldest segment.
 func (s *Server) onPressure(gs []base.Gpid) {
 	for _, g := range gs {
-		r := s.replica(g)
-		if r == nil {
-			continue
+		if r := s.replica(g); r != nil {
+			r.flushSoon()
 		}
-		if !r.flushing.CompareAndSwap(false, true) {
-			continue
-		}
-		s.spawn(func() {
-			defer r.flushing.Store(false)
-			if err := r.flush(s.ctx); err != nil {
-				r.log.Warnf("flush to let the log shrink: %v", err)
-				return
-			}
-			if r.dir.log().Stats().TotalBytes > hardly*s.cfg.WAL.MaxBytes {
-				r.pressed.Store(true)
-			}
-			r.retain()
-		})
 	}
 }

@@ -175,7 +175,9 @@ type Log struct {
 	// condemned are segments below low whose files are still there (background goroutine).
 	condemned []*segment
 	// lookedAt is the newest segment when the needs of all replicas were looked at last,
-	// pressedSeq the oldest when OnPressure was called last (background goroutine).
+	// pressedSeq the oldest when OnPressure was called last (background goroutine). A tick
+	// clears lookedAt: who keeps the oldest segment may have come to need so little of it that
+	// it can go, and a flush that was asked for may have failed.
 	lookedAt, pressedSeq uint64
 
 	kick                       chan struct{}

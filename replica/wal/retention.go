@@ -39,6 +39,7 @@ func (l *Log) background() {
 			return
 		case <-l.kick:
 		case <-tick:
+			l.lookedAt = 0
 			if n := l.stats.batches.Load(); n != batches {
 				batches = n
 			} else {
