@@ -171,44 +171,31 @@ func (l *loader) next(s *slot) {
 	l.mu.Unlock()
 }
 
-// nextDue starts the operation that is due, which leaves with b, or parks the slot if none is,
-// or ends it. An operation that no slot was there for in time begins late, and its wait counts.
-func (l *loader) nextDue(s *slot, b *rpc.Burst) {
-	l.mu.Lock()
-	now := time.Now()
-	due := l.start.Add(time.Duration(l.issued) * l.gap)
-	if due.After(now) && !l.over(now) {
-		l.idle = append(l.idle, s)
-		l.mu.Unlock()
-		return
-	}
-	l.issued++
-	l.mu.Unlock()
-	seq, ok := l.draw(due)
-	if !ok {
-		l.slots.Done()
-		return
-	}
-	s.begin(seq, due, b)
-}
-
-// dispatch starts operations that are due on idle slots, and tells when the next one is.
+// dispatch starts the operations that are due on idle slots, and tells when the next one is. They
+// leave with b. An operation that no slot was there for in time begins late, and its wait counts.
+// When no operation may begin any more it ends the slots.
 func (l *loader) dispatch(b *rpc.Burst, ready []*slot) (time.Time, []*slot) {
 	l.mu.Lock()
 	now := time.Now()
-	over := l.over(now)
-	for left := int64(now.Sub(l.start)/l.gap) + 1 - l.issued; len(l.idle) > 0 && (over || left > 0); left-- {
+	over, first := l.over(now), l.issued
+	due := func(i int64) time.Time { return l.start.Add(time.Duration(i) * l.gap) }
+	for len(l.idle) > 0 && (over || !due(l.issued).After(now)) {
 		ready = append(ready, l.idle[len(l.idle)-1])
 		l.idle = l.idle[:len(l.idle)-1]
+		l.issued++
 	}
+	next := due(l.issued)
 	l.mu.Unlock()
 	for i, s := range ready {
-		l.nextDue(s, b)
+		at := due(first + int64(i))
+		if seq, ok := l.draw(at); ok {
+			s.begin(seq, at, b)
+		} else {
+			l.slots.Done()
+		}
 		ready[i] = nil
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.start.Add(time.Duration(l.issued) * l.gap), ready[:0]
+	return next, ready[:0]
 }
 
 // over tells that no operation may begin any more.

@@ -1,7 +1,9 @@
 package rrdb
 
 import (
+	"bufio"
 	"errors"
+	"io"
 	"strings"
 	"sync"
 
@@ -13,8 +15,8 @@ import (
 // twice, which took a tenth of a put's processor time. A multiple of any page's size.
 const fileChunk = 256 << 10
 
-// chunks holds *[]byte of that capacity.
-var chunks = sync.Pool{New: func() any { b := make([]byte, 0, fileChunk); return &b }}
+// chunks holds *bufio.Writer of that size.
+var chunks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, fileChunk) }}
 
 // bufferedFile gathers what is written to a table file or a file of values, which the engine
 // writes from beginning to end and reads only when it has closed it. Nothing is kept back
@@ -23,9 +25,25 @@ var chunks = sync.Pool{New: func() any { b := make([]byte, 0, fileChunk); return
 type bufferedFile struct {
 	vfs.File
 	before  func(n int) // called before n bytes are written
-	buf     *[]byte     // nil: nothing waits
-	written int64       // bytes that the file has
-	err     error       // of a write that failed: there is a gap behind what was written
+	buf     *bufio.Writer
+	written int64 // bytes that the file has
+}
+
+// newBufferedFile takes f over. It is to be closed in any case.
+func newBufferedFile(f vfs.File, before func(n int)) *bufferedFile {
+	b := &bufferedFile{File: f, before: before, buf: chunks.Get().(*bufio.Writer)}
+	b.buf.Reset((*chunkWriter)(b))
+	return b
+}
+
+// chunkWriter is the file behind a bufferedFile's buffer.
+type chunkWriter bufferedFile
+
+func (w *chunkWriter) Write(p []byte) (int, error) {
+	w.before(len(p))
+	n, err := w.File.Write(p)
+	w.written += int64(n)
+	return n, err
 }
 
 // writtenOnce tells of which files bufferedFile can be had.
@@ -34,50 +52,11 @@ func writtenOnce(name string) bool {
 }
 
 // Write implements vfs.File. An error may be of what earlier calls wrote.
-func (f *bufferedFile) Write(p []byte) (int, error) {
-	total := len(p)
-	for len(p) > 0 {
-		if f.err != nil {
-			return 0, f.err
-		}
-		if f.buf == nil {
-			f.buf = chunks.Get().(*[]byte)
-		}
-		b := *f.buf
-		n := min(len(p), fileChunk-len(b))
-		*f.buf = append(b, p[:n]...)
-		if p = p[n:]; len(*f.buf) == fileChunk {
-			if err := f.flush(); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return total, nil
-}
-
-// flush writes what waits.
-func (f *bufferedFile) flush() error {
-	if f.buf != nil && f.err == nil {
-		f.before(len(*f.buf))
-		n, err := f.File.Write(*f.buf)
-		f.written += int64(n)
-		f.err = err
-	}
-	f.drop()
-	return f.err
-}
-
-func (f *bufferedFile) drop() {
-	if f.buf != nil {
-		*f.buf = (*f.buf)[:0]
-		chunks.Put(f.buf)
-		f.buf = nil
-	}
-}
+func (f *bufferedFile) Write(p []byte) (int, error) { return f.buf.Write(p) }
 
 // Sync implements vfs.File.
 func (f *bufferedFile) Sync() error {
-	if err := f.flush(); err != nil {
+	if err := f.buf.Flush(); err != nil {
 		return err
 	}
 	return f.File.Sync()
@@ -85,7 +64,7 @@ func (f *bufferedFile) Sync() error {
 
 // SyncData implements vfs.File.
 func (f *bufferedFile) SyncData() error {
-	if err := f.flush(); err != nil {
+	if err := f.buf.Flush(); err != nil {
 		return err
 	}
 	return f.File.SyncData()
@@ -97,17 +76,23 @@ func (f *bufferedFile) WriteAt([]byte, int64) (int, error) { return 0, errors.Er
 // SyncTo implements vfs.File.
 func (f *bufferedFile) SyncTo(length int64) (fullSync bool, err error) {
 	if length > f.written {
-		if err := f.flush(); err != nil {
+		if err := f.buf.Flush(); err != nil {
 			return false, err
 		}
 	}
 	full, err := f.File.SyncTo(length)
-	return full && f.buf == nil, err
+	return full && f.buf.Buffered() == 0, err
 }
 
 // Close implements vfs.File.
 func (f *bufferedFile) Close() error {
-	err := f.flush()
+	if f.buf == nil {
+		return f.File.Close()
+	}
+	err := f.buf.Flush()
+	f.buf.Reset(io.Discard)
+	chunks.Put(f.buf)
+	f.buf = nil
 	if e := f.File.Close(); err == nil {
 		err = e
 	}

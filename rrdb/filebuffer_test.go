@@ -40,7 +40,7 @@ func newBuffered(t *testing.T) (*bufferedFile, *pieces, vfs.FS) {
 		t.Fatal(err)
 	}
 	p := &pieces{File: f}
-	return &bufferedFile{File: p, before: func(int) {}}, p, fs
+	return newBufferedFile(p, func(int) {}), p, fs
 }
 
 func contents(t *testing.T, fs vfs.FS) []byte {
@@ -118,8 +118,10 @@ func TestBufferedFileEnds(t *testing.T) {
 // say that all is synced.
 func TestBufferedFileSyncToOfAPart(t *testing.T) {
 	f, p, _ := newBuffered(t)
-	if _, err := f.Write(make([]byte, fileChunk+1)); err != nil {
-		t.Fatal(err)
+	for _, n := range []int{fileChunk - 1, 2} {
+		if _, err := f.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	full, err := f.SyncTo(fileChunk)
 	if err != nil || full || len(p.sizes) != 1 {

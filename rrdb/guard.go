@@ -54,7 +54,7 @@ func (g guardedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 	f, err := g.FS.Create(name, c)
 	f, err = g.guard(f, g.s.slow(err))
 	if err == nil && writtenOnce(name) {
-		f = &bufferedFile{File: f, before: func(n int) { g.s.keepTempo(n, isFlush(c)) }}
+		f = newBufferedFile(f, func(n int) { g.s.keepTempo(n, isFlush(c)) })
 	}
 	return f, err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/time/rate"
 )
 
 // tempo spreads what flushes and compactions do over time. Left to themselves they do it as
@@ -24,7 +25,7 @@ type tempo struct {
 	mu      sync.Mutex
 	average float64   // bytes a second, of compactions
 	at      time.Time // of which time average is
-	next    time.Time // when the next chunk may be written
+	pace    *rate.Limiter
 }
 
 const (
@@ -33,14 +34,12 @@ const (
 	tempoAhead = 2
 	// tempoMemory is how long what was written counts, mostly.
 	tempoMemory = 10 * time.Second
-	// tempoSlack is what may be written at once after a pause, in time.
-	tempoSlack = 20 * time.Millisecond
 	// tempoLook is how often who waits looks whether he is hurried.
 	tempoLook = 20 * time.Millisecond
 )
 
 func newTempo(now func() time.Time) *tempo {
-	return &tempo{now: now, average: tempoFirst / tempoAhead, at: now()}
+	return &tempo{now: now, average: tempoFirst / tempoAhead, at: now(), pace: rate.NewLimiter(0, fileChunk)}
 }
 
 // reserve notes that n bytes are about to be written, and returns how long to wait before.
@@ -55,26 +54,23 @@ func (t *tempo) reserve(n int, hurried bool) time.Duration {
 	if hurried {
 		return 0
 	}
-	return paced(&t.next, now, n, float64(time.Second)/max(t.average*tempoAhead, tempoLeast))
+	t.pace.SetLimitAt(now, rate.Limit(max(t.average*tempoAhead, tempoLeast)))
+	return delay(t.pace, now, n)
 }
 
-// paced returns how long to wait before n bytes are written at perByte nanoseconds each, and
-// moves next on.
-func paced(next *time.Time, now time.Time, n int, perByte float64) time.Duration {
-	if least := now.Add(-tempoSlack); next.Before(least) {
-		*next = least
+// delay returns how long to wait before n bytes are written. At once after a pause goes one chunk.
+func delay(pace *rate.Limiter, now time.Time, n int) (wait time.Duration) {
+	for ; n > 0; n -= fileChunk {
+		wait = pace.ReserveN(now, min(n, fileChunk)).DelayFrom(now)
 	}
-	wait := next.Sub(now)
-	*next = next.Add(time.Duration(float64(n) * perByte))
 	return wait
 }
 
 // flushTempo is the speed of one store's flushes.
 type flushTempo struct {
-	mu      sync.Mutex
-	began   time.Time // the last flush
-	perByte float64   // nanoseconds
-	next    time.Time
+	mu    sync.Mutex
+	began time.Time     // the last flush
+	pace  *rate.Limiter // nil: as fast as it can
 }
 
 const (
@@ -88,18 +84,21 @@ const (
 func (f *flushTempo) begin(now time.Time, bytes int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.perByte = 0
-	if !f.began.IsZero() {
-		f.perByte = flushPart * float64(min(now.Sub(f.began), flushMost)) / float64(max(bytes, smallestArena))
+	f.pace = nil
+	if took := flushPart * min(now.Sub(f.began), flushMost).Seconds(); !f.began.IsZero() && took > 0 {
+		f.pace = rate.NewLimiter(rate.Limit(float64(max(bytes, smallestArena))/took), fileChunk)
 	}
-	f.began, f.next = now, now
+	f.began = now
 }
 
 // reserve returns how long to wait before n bytes are written.
 func (f *flushTempo) reserve(now time.Time, n int) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return paced(&f.next, now, n, f.perByte)
+	if f.pace == nil {
+		return 0
+	}
+	return delay(f.pace, now, n)
 }
 
 // isFlush tells what a table file is written for.

@@ -89,6 +89,9 @@ func (s *Store) manifestsAtOpen() {
 	if err != nil || !desc.Exists {
 		return
 	}
+	s.manifests.mu.Lock()
+	s.manifests.current = desc.ManifestFilename
+	s.manifests.mu.Unlock()
 	if n, ok := manifestNumber(filepath.Base(desc.ManifestFilename)); ok {
 		s.dropManifests(n)
 	}
