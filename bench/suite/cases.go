@@ -80,8 +80,9 @@ func (s *suite) cpu() error {
 					return err
 				}
 				name := fmt.Sprintf("%s %dx%d", m.op, m.clients, m.outstanding)
-				s.note("round %d: %s %.0f op/s, %.2f us of the servers (floor %.2f), client %.2f", round+1, name, rep.OpsPerSec, rep.ServerCPU, least, rep.ClientCPU)
+				s.note("round %d: %s %.0f op/s, %.2f us of the servers, %.2f afterwards (floor %.2f), client %.2f", round+1, name, rep.OpsPerSec, rep.ServerCPU, rep.left, least, rep.ClientCPU)
 				s.res.most(name+", CPU of all servers", "us/op", rep.ServerCPU, m.micros)
+				s.res.add(name+", CPU of all servers afterwards", "us/op", rep.left)
 				s.res.most(name+", times the floor", "x", rep.ServerCPU/least, m.times)
 				s.res.add(name, "op/s", rep.OpsPerSec)
 				s.res.add(name+", p50", "us", float64(rep.Latency.P50))
@@ -109,7 +110,8 @@ func (s *suite) paired(parts [2]int, configs [2]string, names [2]string, ratio s
 					got[i] = rep.OpsPerSec
 					s.res.add(names[i], "op/s", rep.OpsPerSec)
 					s.res.add(names[i]+", CPU of all servers", "us/op", rep.ServerCPU)
-					s.note("round %d: %s %.0f op/s, %.2f us of the servers", round+1, names[i], rep.OpsPerSec, rep.ServerCPU)
+					s.res.add(names[i]+", afterwards", "us/op", rep.left)
+					s.note("round %d: %s %.0f op/s, %.2f us of the servers, %.2f afterwards", round+1, names[i], rep.OpsPerSec, rep.ServerCPU, rep.left)
 				}
 				s.res.least(ratio, "x", got[1]/got[0], bound)
 			}

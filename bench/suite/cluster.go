@@ -85,8 +85,17 @@ func (c *cluster) stop() {
 	_ = os.RemoveAll(c.dir)
 }
 
-// load runs `pegasus bench` on the cluster and returns its report.
-func (c *cluster) load(op string, clients, outstanding int, more ...string) (*bench.Report, error) {
+// report is that of `pegasus bench`, and what came after it.
+type report struct {
+	bench.Report
+	// left is the processor time an operation, us, that the servers used after the run for what
+	// it left them to do: flushes and compactions.
+	left float64
+}
+
+// load runs `pegasus bench` on the cluster, waits until the servers have done what that left
+// them to do, so that the next run doesn't find it in its way, and returns its report.
+func (c *cluster) load(op string, clients, outstanding int, more ...string) (*report, error) {
 	var pids []string
 	for _, p := range c.pids {
 		pids = append(pids, strconv.Itoa(p))
@@ -102,11 +111,48 @@ func (c *cluster) load(op string, clients, outstanding int, more ...string) (*be
 		}
 		return nil, fmt.Errorf("pegasus %s: %w", strings.Join(args, " "), err)
 	}
-	rep := new(bench.Report)
-	if err := json.Unmarshal(out, rep); err != nil {
+	ended := c.cpu()
+	rep := new(report)
+	if err := json.Unmarshal(out, &rep.Report); err != nil {
 		return nil, fmt.Errorf("report of pegasus bench: %w", err)
 	}
+	idle := c.settle()
+	rep.left = float64(max(c.cpu()-ended-idle, 0).Microseconds()) / float64(max(rep.Ops, 1))
 	return rep, nil
+}
+
+const (
+	settleStep = 500 * time.Millisecond
+	// settleShare of a processor is what servers that have nothing to do use at most.
+	settleShare = 0.1
+	settleTime  = 2 * time.Minute
+)
+
+// settle waits until the servers have used next to nothing for two steps, and returns what they
+// would have used in all of that time if they always had done as little.
+func (c *cluster) settle() time.Duration {
+	start, last := time.Now(), c.cpu()
+	for calm := 0; time.Since(start) < settleTime; {
+		time.Sleep(settleStep)
+		now := c.cpu()
+		used := now - last
+		if last = now; used.Seconds() > settleShare*settleStep.Seconds() {
+			calm = 0
+			continue
+		}
+		if calm++; calm == 2 {
+			return time.Duration(float64(used) * float64(time.Since(start)) / float64(settleStep))
+		}
+	}
+	return 0
+}
+
+// cpu returns the processor time that the servers have used.
+func (c *cluster) cpu() (sum time.Duration) {
+	for _, p := range c.pids {
+		sum += cpuOf(p)
+	}
+	return sum
 }
 
 // cpuOf returns the processor time that a process has used.
