@@ -70,6 +70,8 @@ var (
 	MemtablesTotal    = def(Server, "rdb_wbm_total_mem_usage_bytes", Gauge, "bytes", "Memory that memtables of all replicas have allocated.")
 	MemtablesMutable  = def(Server, "rdb_wbm_mutable_mem_usage_bytes", Gauge, "bytes", "Rows in memtables that are not being flushed yet.")
 	Compactions       = def(Server, "rdb_running_compactions", Gauge, "compactions", "Compactions running.")
+	FlushWaits        = def(Server, "flush_tempo_wait_ms", Counter, "milliseconds", "Time that flushes were held back, so that they are spread over the time in which memtables are filled. Those that somebody waits for aren't.")
+	CompactionWaits   = def(Server, "compaction_tempo_wait_ms", Counter, "milliseconds", "Time that compactions were held back, so that they go about twice as fast as they did on average. Those that somebody waits for aren't.")
 	ScanSessions      = def(Server, "scan_sessions", Gauge, "sessions", "Open scan sessions.")
 	SweptRows         = def(Server, "expired_rows_deleted", Counter, "rows", "Expired rows deleted for good.")
 	SweptBytes        = def(Server, "expired_bytes_deleted", Counter, "bytes", "What they took, uncompressed.")

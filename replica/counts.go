@@ -153,6 +153,8 @@ func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
 	e.Set(metrics.MemtablesTotal, m.MemtableReserved)
 	e.Set(metrics.MemtablesMutable, m.MemtableBytes)
 	e.Set(metrics.Compactions, int64(m.CompactionsRunning))
+	e.Set(metrics.FlushWaits, m.FlushWaits.Milliseconds())
+	e.Set(metrics.CompactionWaits, m.CompactionWaits.Milliseconds())
 	e.Set(metrics.ScanSessions, int64(m.ScanSessions))
 	e.Set(metrics.SweptRows, m.SweptRows)
 	e.Set(metrics.SweptBytes, m.SweptBytes)

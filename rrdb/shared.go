@@ -107,6 +107,8 @@ type SharedMetrics struct {
 	MemtableBytes      int64 // rows in memtables that aren't being flushed yet
 	MemtableReserved   int64 // memory that memtables have allocated, touched or not
 	CompactionsRunning int
+	FlushWaits         time.Duration // in all, of those that weren't hurried
+	CompactionWaits    time.Duration
 	ScanSessions       int
 	Sweeps             int64 // of a store, in which there was something to look at
 	SweepTime          time.Duration
@@ -129,6 +131,8 @@ func (s *Shared) Metrics() SharedMetrics {
 		MemtableBytes:      s.memory.active.Load(),
 		MemtableReserved:   s.memory.reserved.Load(),
 		CompactionsRunning: running,
+		FlushWaits:         time.Duration(s.tempo.flushWaits.Load()),
+		CompactionWaits:    time.Duration(s.tempo.waits.Load()),
 		ScanSessions:       s.sessions.len(),
 		Sweeps:             s.swept.runs.Load(),
 		SweepTime:          time.Duration(s.swept.nanos.Load()),

@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -26,6 +27,8 @@ type tempo struct {
 	average float64   // bytes a second, of compactions
 	at      time.Time // of which time average is
 	pace    *rate.Limiter
+
+	flushWaits, waits atomic.Int64 // nanoseconds that flushes and compactions were held up
 }
 
 const (
@@ -107,15 +110,18 @@ func isFlush(c vfs.DiskWriteCategory) bool { return strings.Contains(string(c), 
 // keepTempo holds up who writes n bytes of a table file of s, as the tempo has it.
 func (s *Store) keepTempo(n int, flush bool) {
 	var wait time.Duration
+	waits := &s.shared.tempo.waits
 	if hurried := s.hurried(flush); !flush {
 		wait = s.shared.tempo.reserve(n, hurried)
-	} else if !hurried {
+	} else if waits = &s.shared.tempo.flushWaits; !hurried {
 		wait = s.mem.flushing.reserve(time.Now(), n)
 	}
 	if wait <= 0 {
 		return
 	}
-	end := time.Now().Add(wait)
+	began := time.Now()
+	defer func() { waits.Add(int64(time.Since(began))) }()
+	end := began.Add(wait)
 	timer := time.NewTimer(min(wait, tempoLook))
 	defer timer.Stop()
 	for {

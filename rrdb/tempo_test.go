@@ -1,9 +1,12 @@
 package rrdb
 
 import (
-	"strings"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
+
+	"pegasus/base/config"
 )
 
 // clock is a time that a test moves.
@@ -90,11 +93,28 @@ func TestFlushTempo(t *testing.T) {
 	}
 }
 
+// memtableOf2MiB returns a store whose only memtable holds that, and has room for more.
+func memtableOf2MiB(t *testing.T) *harness {
+	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes, c.MemtablesBytes = 16<<20, 64<<20 })
+	value := make([]byte, fileChunk)
+	rng := rand.NewChaCha8([32]byte{})
+	fill := func(bytes int) {
+		for i := range bytes / fileChunk {
+			_, _ = rng.Read(value) // what compresses well is hardly written
+			h.put("h", fmt.Sprint(i), string(value), 0)
+		}
+	}
+	fill(8 << 20) // the first memtables are small
+	h.flush()
+	waitFor(t, "flushes to be done", func() bool { return !h.store.mem.crowded.Load() })
+	fill(2 << 20)
+	return h
+}
+
 // TestFlushAwaited: a flush that somebody waits for isn't held up.
 func TestFlushAwaited(t *testing.T) {
-	h := newHarness(t, nil)
+	h := memtableOf2MiB(t)
 	f := &h.store.mem.flushing
-	h.put("h", "s", strings.Repeat("v", 8*fileChunk), 0)
 	// As if the memtable had taken a day to fill: its flush may take 12 s.
 	f.mu.Lock()
 	f.began = time.Now().Add(-24 * time.Hour)
@@ -103,5 +123,28 @@ func TestFlushAwaited(t *testing.T) {
 	h.flush()
 	if d := time.Since(began); d > 6*time.Second {
 		t.Errorf("a flush that was waited for took %v", d)
+	}
+}
+
+// TestFlushHeldUp: a flush that nobody waits for is, and that is counted.
+func TestFlushHeldUp(t *testing.T) {
+	h := memtableOf2MiB(t)
+	f := &h.store.mem.flushing
+	f.mu.Lock()
+	f.began = time.Now().Add(-time.Second)
+	f.mu.Unlock()
+	h.store.applyMu.Lock()
+	done, err := h.store.rotate()
+	h.store.applyMu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("the flush doesn't end")
+	}
+	if w := h.store.shared.Metrics().FlushWaits; w < 50*time.Millisecond || w > 30*time.Second {
+		t.Errorf("a flush of 2 MiB that might take 0.4 s was held up for %v", w)
 	}
 }
