@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +47,8 @@ type dataDir struct {
 	// batches: the log's goroutine has written some of written.
 	batches chan struct{}
 	written written
+	// flushes: tokens of flushes that were asked for, see flushSoon.
+	flushes chan struct{}
 }
 
 // log returns the directory's log.
@@ -91,7 +94,7 @@ func openDataDir(tag, path, cluster, node string, cfg config.WAL, onPressure fun
 	if err := emptyDir(filepath.Join(path, "tmp")); err != nil {
 		return nil, fmt.Errorf("data directory %s: %w", path, err)
 	}
-	d := &dataDir{tag: tag, path: path, prepare: prepare, batches: make(chan struct{}, 1)}
+	d := &dataDir{tag: tag, path: path, prepare: prepare, batches: make(chan struct{}, 1), flushes: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	d.openLog = func() (*wal.Log, error) {
 		here, err := d.replicas()
 		if err != nil {

@@ -685,11 +685,20 @@ func (r *replica) flush(ctx context.Context) error { return r.store.Load().Flush
 // flushSoon makes what is applied durable in the store, and lets the log have back what it
 // held for that. Who asks while that goes on gets another flush after it: what he wants gone
 // may be newer than what the first one began with, and the log doesn't ask twice.
+//
+// Of a disk's replicas as many are at it as there are processors: the log asks for all that hold
+// its oldest segment together, and hundreds of flushes would leave requests no turn.
 func (r *replica) flushSoon() {
 	if r.flushes.Add(1) > 1 {
 		return
 	}
 	r.srv.spawn(func() {
+		select {
+		case r.dir.flushes <- struct{}{}:
+			defer func() { <-r.dir.flushes }()
+		case <-r.srv.ctx.Done():
+			return
+		}
 		for {
 			asked := r.flushes.Load()
 			ctx, cancel := context.WithTimeout(r.srv.ctx, flushTime)

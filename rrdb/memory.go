@@ -249,7 +249,9 @@ func (m *memory) measure(s *Store) {
 	all := s.db.Metrics()
 	t := all.MemTable
 	m.setReserved(s, int64(t.Size+t.ZombieSize))
-	s.mem.crowded.Store(t.Count > 2 || all.Levels[0].Sublevels > 20 && s.opts.Tuning.Scenario != appenv.BulkLoad)
+	// The engine lets small memtables gather until a flush of them is worth it, so their number
+	// says nothing: more than one to write into and one being flushed is too much.
+	s.mem.crowded.Store(int64(t.Size) > 2*s.memtableBytes() || all.Levels[0].Sublevels > 20 && s.opts.Tuning.Scenario != appenv.BulkLoad)
 }
 
 // setReserved notes what the store's memtables have allocated, and makes the cache larger

@@ -148,3 +148,20 @@ func TestFlushHeldUp(t *testing.T) {
 		t.Errorf("a flush of 2 MiB that might take 0.4 s was held up for %v", w)
 	}
 }
+
+// TestGatheringMemtablesAreCalm: the engine lets a young store's small memtables gather until a
+// flush of them is worth it. That isn't being behind.
+func TestGatheringMemtablesAreCalm(t *testing.T) {
+	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes, c.MemtablesBytes = 16<<20, 64<<20 })
+	value := string(make([]byte, 4<<10))
+	for i := range 500 {
+		h.put("h", fmt.Sprint(i), value, 0)
+	}
+	if n := h.store.db.Metrics().MemTable.Count; n < 3 {
+		t.Fatalf("%d memtables, so nothing is tested", n)
+	}
+	h.store.shared.memory.measure(h.store)
+	if !h.store.Calm() || h.store.hurried(true) {
+		t.Errorf("2 MB of 16 in small memtables: calm %v, hurried %v", h.store.Calm(), h.store.hurried(true))
+	}
+}
