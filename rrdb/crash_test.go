@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -242,9 +243,12 @@ func TestCloseWhileStalled(t *testing.T) {
 			}
 		}
 	}()
+	last, since := int64(0), time.Now()
 	waitFor(t, "writes to hang", func() bool {
-		before := s.LastApplied()
-		return before > 10 && s.db.Metrics().MemTable.Count > 3 && before == s.LastApplied()
+		if d := s.LastApplied(); d != last {
+			last, since = d, time.Now()
+		}
+		return last > 10 && s.db.Metrics().MemTable.Count > 3 && time.Since(since) > 300*time.Millisecond
 	})
 	s.fail(errors.New("told so by the test")) // for Close's patience to be short
 	if err := s.Close(); !errors.Is(err, ErrFailed) {
