@@ -25,3 +25,9 @@ func HashOfKey(key []byte) uint64 {
 	}
 	return HashOf(h, s)
 }
+
+// InPartition tells whether a row of that hash belongs to partition index of count: clients take the
+// remainder. Where count is a power of two, as in every table that was split, that is upstream's mask.
+func InPartition(hash uint64, index, count int32) bool {
+	return count > 0 && hash%uint64(count) == uint64(index)
+}

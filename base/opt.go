@@ -9,6 +9,15 @@ type Opt[T any] struct {
 // Some returns an Opt that is there.
 func Some[T any](v T) Opt[T] { return Opt[T]{v, true} }
 
+// NonZero returns an Opt that is there unless v is the zero value.
+func NonZero[T comparable](v T) Opt[T] {
+	var zero T
+	if v == zero {
+		return Opt[T]{}
+	}
+	return Some(v)
+}
+
 // Or returns the value, or d if it is not there.
 func (o Opt[T]) Or(d T) T {
 	if o.Set {

@@ -116,7 +116,7 @@ func (r *run) prepare() error {
 	o.Keys = max(o.Count, 1)
 	r.w = workload{mix: []share{{kindGet, 100}}}
 	if len(r.pending) == 0 {
-		return fmt.Errorf("%s records no acknowledged row", o.Acked)
+		return fmt.Errorf("%s contains no acknowledged rows", o.Acked)
 	}
 	return nil
 }
@@ -280,7 +280,7 @@ func (r *run) watch(ctx context.Context, loaders []*loader) (*sum, error) {
 			lastOK = lastTick
 		} else if !done && time.Since(lastOK) > r.o.GiveUp && err == nil {
 			r.halt.Store(true)
-			err = fmt.Errorf("no operation succeeded for %v, so the run was ended", r.o.GiveUp)
+			err = fmt.Errorf("stopped: no operation succeeded for %v", r.o.GiveUp)
 		}
 		if r.o.Progress != nil && !done {
 			h := now.all()

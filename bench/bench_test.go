@@ -231,14 +231,14 @@ func TestRefusals(t *testing.T) {
 		want   string
 	}{
 		{func(o *Options) { o.Acked = inUse }, "is in use by another run"},
-		{func(o *Options) { o.Op = "sett" }, `--op "sett" is no operation: give one of del, get`},
+		{func(o *Options) { o.Op = "sett" }, `unknown operation --op "sett": give one of del, get`},
 		{func(o *Options) { o.Table = "" }, "--table is missing"},
 		{func(o *Options) { o.Table = "none" }, `"none"`},
 		{func(o *Options) { o.Clients = 0 }, "--clients 0"},
 		{func(o *Options) { o.ValueSize = -1 }, "--value-size -1"},
 		{func(o *Options) { o.Op = Verify }, "verify needs --record-acked"},
-		{func(o *Options) { o.Op, o.Acked = "get", junk }, "--record-acked goes with set"},
-		{func(o *Options) { o.Op, o.Acked = Verify, junk }, "isn't a record"},
+		{func(o *Options) { o.Op, o.Acked = "get", junk }, "--record-acked works with set"},
+		{func(o *Options) { o.Op, o.Acked = Verify, junk }, "is not a record"},
 		{func(o *Options) { o.Op, o.Acked = Verify, filepath.Join(dir, "none") }, "no such file"},
 		{func(o *Options) { o.Acked = filepath.Join(dir, "no", "where") }, "no such file"},
 		{func(o *Options) { o.Dist = "normal" }, `--dist "normal"`},

@@ -135,7 +135,7 @@ func openLocked(path string, flag int) (*os.File, error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("--record-acked: %s is in use by another run: wait for its end, or give another file", path)
+		return nil, fmt.Errorf("--record-acked: %s is in use by another run: wait until it ends, or give another file", path)
 	}
 	return f, nil
 }
@@ -173,7 +173,7 @@ func openAcked(path string) (*acked, error) {
 	head := make([]byte, ackedSize)
 	if _, err := f.ReadAt(head, 0); err != nil || string(head[:8]) != ackedMagic {
 		f.Close()
-		return nil, fmt.Errorf("--record-acked: %s isn't a record of acknowledged rows", path)
+		return nil, fmt.Errorf("--record-acked: %s is not a record of acknowledged rows", path)
 	}
 	if _, err := binary.Decode(head[8:], binary.LittleEndian, &a.head); err != nil {
 		f.Close()
@@ -182,7 +182,7 @@ func openAcked(path string) (*acked, error) {
 	size := ackedSize + int64(a.head.Keys+7)/8
 	if fi, err := f.Stat(); err != nil || fi.Size() != size || a.head.PerHash == 0 {
 		f.Close()
-		return nil, fmt.Errorf("--record-acked: %s isn't whole", path)
+		return nil, fmt.Errorf("--record-acked: %s is incomplete", path)
 	}
 	return a, a.mapIn(size)
 }

@@ -35,9 +35,9 @@ type Options struct {
 
 	Timeout  time.Duration // of an operation, attempts included
 	NoResend bool
-	GiveUp   time.Duration // end when nothing succeeded for this long; 0: 30 s
+	GiveUp   time.Duration // stop after this time without a successful operation; 0: 30 s
 	Acked    string        // file that records acknowledged indices, and that "verify" reads
-	Check    bool          // compare what get reads with what set writes
+	Check    bool          // check the values that get reads
 
 	Pids     []int     // server processes to account
 	Progress io.Writer // a line each second; nil: none
@@ -80,19 +80,19 @@ type workload struct {
 
 // workloads by name. a to f are the shapes of the Yahoo! Cloud Serving Benchmark.
 var workloads = map[string]workload{
-	"set":       {[]share{{kindSet, 100}}, "sequential", false, "write rows, each once"},
+	"set":       {[]share{{kindSet, 100}}, "sequential", false, "write each row once"},
 	"get":       {[]share{{kindGet, 100}}, "uniform", false, "read rows"},
-	"ttl":       {[]share{{kindTTL, 100}}, "uniform", false, "read rows' expiry"},
+	"ttl":       {[]share{{kindTTL, 100}}, "uniform", false, "read the expiry of rows"},
 	"del":       {[]share{{kindDel, 100}}, "sequential", false, "remove rows"},
-	"incr":      {[]share{{kindIncr, 100}}, "uniform", false, "count up (give a --seed of its own: rows of set aren't numbers)"},
-	"mixed":     {nil, "uniform", false, "get and set, --read-ratio of the first"},
+	"incr":      {[]share{{kindIncr, 100}}, "uniform", false, "increment rows (use another --seed than set: its rows are not numbers)"},
+	"mixed":     {nil, "uniform", false, "get and set; --read-ratio is the share of get"},
 	"multi-set": {[]share{{kindMultiSet, 100}}, "sequential", true, "write all rows of a hash key"},
 	"multi-get": {[]share{{kindMultiGet, 100}}, "uniform", true, "read all rows of a hash key"},
 	"scan":      {[]share{{kindScan, 100}}, "uniform", true, "scan the rows of a hash key"},
 	"ycsb-a":    {[]share{{kindGet, 50}, {kindSet, 50}}, "zipf", false, "half reads, half updates"},
 	"ycsb-b":    {[]share{{kindGet, 95}, {kindSet, 5}}, "zipf", false, "mostly reads"},
 	"ycsb-c":    {[]share{{kindGet, 100}}, "zipf", false, "reads only"},
-	"ycsb-d":    {[]share{{kindGet, 95}, {kindInsert, 5}}, "latest", false, "reads of what was inserted last"},
+	"ycsb-d":    {[]share{{kindGet, 95}, {kindInsert, 5}}, "latest", false, "reads of the latest inserts"},
 	"ycsb-e":    {[]share{{kindScan, 95}, {kindInsert, 5}}, "zipf", true, "short scans"},
 	"ycsb-f":    {[]share{{kindGet, 50}, {kindRMW, 50}}, "zipf", false, "read-modify-write"},
 }
@@ -106,7 +106,7 @@ func Ops() string {
 	for _, n := range slices.Sorted(maps.Keys(workloads)) {
 		fmt.Fprintf(&b, "  %-10s %s\n", n, workloads[n].doc)
 	}
-	fmt.Fprintf(&b, "  %-10s %s\n", Verify, "read back the rows that --record-acked of an earlier set names")
+	fmt.Fprintf(&b, "  %-10s %s\n", Verify, "read the rows that --record-acked of an earlier run recorded")
 	return b.String()
 }
 
@@ -115,13 +115,13 @@ func (o *Options) complete() (workload, error) {
 	w, known := workloads[o.Op]
 	switch {
 	case !known && o.Op != Verify:
-		return w, fmt.Errorf("--op %q is no operation: give one of %s, %s", o.Op, strings.Join(slices.Sorted(maps.Keys(workloads)), ", "), Verify)
+		return w, fmt.Errorf("unknown operation --op %q: give one of %s, %s", o.Op, strings.Join(slices.Sorted(maps.Keys(workloads)), ", "), Verify)
 	case o.Table == "":
-		return w, fmt.Errorf("--table is missing: name the table to load")
+		return w, fmt.Errorf("--table is missing: give the table to use")
 	case o.Op == Verify && o.Acked == "":
-		return w, fmt.Errorf("verify needs --record-acked: the file that a run of set wrote")
+		return w, fmt.Errorf("verify needs --record-acked, the file that a run of set wrote")
 	case o.Acked != "" && o.Op != "set" && o.Op != "multi-set" && o.Op != Verify:
-		return w, fmt.Errorf("--record-acked goes with set, multi-set and verify, not with %s", o.Op)
+		return w, fmt.Errorf("--record-acked works with set, multi-set and verify, not with %s", o.Op)
 	case o.Clients < 1 || o.Outstanding < 1:
 		return w, fmt.Errorf("--clients %d --outstanding %d: give at least 1 of each", o.Clients, o.Outstanding)
 	case o.ValueSize < 0 || o.ValueSize > 16<<20:

@@ -28,7 +28,7 @@ func ParsePids(s string) ([]int, error) {
 			words = append(words, strings.TrimSpace(string(data)))
 		}
 		if len(words) == 0 {
-			return nil, fmt.Errorf("--pids %s: the directory has no */pid file", s)
+			return nil, fmt.Errorf("--pids %s: no file matches */pid in this directory", s)
 		}
 	} else {
 		words = strings.Split(s, ",")
@@ -37,7 +37,7 @@ func ParsePids(s string) ([]int, error) {
 	for _, w := range words {
 		pid, err := strconv.Atoi(strings.TrimSpace(w))
 		if err != nil || pid < 1 {
-			return nil, fmt.Errorf("--pids %q: give process ids separated by commas, or the directory of a onebox", s)
+			return nil, fmt.Errorf("--pids %q: give comma-separated process ids, or the directory of a onebox", s)
 		}
 		pids = append(pids, pid)
 	}

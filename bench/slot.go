@@ -126,30 +126,30 @@ func (s *slot) send(b *rpc.Burst) {
 	}
 	switch k {
 	case kindGet:
-		op.Code, op.Arg = "RPC_RRDB_RRDB_GET", (*blob)(&s.key)
+		op.Code, op.Arg = base.RPCGet, (*blob)(&s.key)
 	case kindTTL:
-		op.Code, op.Arg = "RPC_RRDB_RRDB_TTL", (*blob)(&s.key)
+		op.Code, op.Arg = base.RPCTTL, (*blob)(&s.key)
 	case kindDel:
-		op.Code, op.Arg, op.Write = "RPC_RRDB_RRDB_REMOVE", (*blob)(&s.key), true
+		op.Code, op.Arg, op.Write = base.RPCRemove, (*blob)(&s.key), true
 	case kindSet, kindInsert:
 		s.value = l.rows.appendValue(s.value[:0], s.row)
 		s.put.Key, s.put.Value = s.key, s.value
-		op.Code, op.Arg, op.Write = "RPC_RRDB_RRDB_PUT", &s.put, true
+		op.Code, op.Arg, op.Write = base.RPCPut, &s.put, true
 	case kindIncr:
 		s.incr.Key, s.incr.Increment = s.key, 1
-		op.Code, op.Arg, op.Write, op.Once = "RPC_RRDB_RRDB_INCR", &s.incr, true, true
+		op.Code, op.Arg, op.Write, op.Once = base.RPCIncr, &s.incr, true, true
 	case kindMultiSet:
 		s.fillMultiSet()
-		op.Code, op.Arg, op.Write = "RPC_RRDB_RRDB_MULTI_PUT", &s.mput, true
+		op.Code, op.Arg, op.Write = base.RPCMultiPut, &s.mput, true
 	case kindMultiGet:
 		s.mget.HashKey, s.mget.StartInclusive = s.hashKey(), true
-		op.Code, op.Arg = "RPC_RRDB_RRDB_MULTI_GET", &s.mget
+		op.Code, op.Arg = base.RPCMultiGet, &s.mget
 	case kindScan:
 		h := s.key[:2+len(s.hashKey())]
 		s.stop = base.NextKey(s.stop[:0], h)
 		s.scan.StartKey, s.scan.StopKey, s.scan.StartInclusive, s.scan.BatchSize = h, s.stop, true, int32(l.rows.perHash)
 		s.scan.ValidatePartitionHash, s.scan.FullScan = base.Some(false), base.Some(false)
-		op.Code, op.Arg = "RPC_RRDB_RRDB_GET_SCANNER", &s.scan
+		op.Code, op.Arg = base.RPCGetScanner, &s.scan
 	}
 	l.table.Go(op, l.o.Timeout, s.cb)
 }
@@ -211,9 +211,9 @@ func (s *slot) done(body []byte, err error) {
 		size = len(s.answer.value)
 		if l.o.Check {
 			if missed {
-				l.wrong(s.row, "it isn't there")
+				l.wrong(s.row, "it is missing")
 			} else if s.value = l.rows.appendValue(s.value[:0], s.row); !bytes.Equal(s.value, s.answer.value) {
-				l.wrong(s.row, fmt.Sprintf("it has another value of %d bytes", size))
+				l.wrong(s.row, fmt.Sprintf("it has a wrong value of %d bytes", size))
 			}
 		}
 	case kindSet, kindInsert, kindRMW:

@@ -46,10 +46,10 @@ func TestUnescape(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct{ in, want string }{
-		{`end\`, "lone backslash"},
-		{`\xg`, "isn't followed by hexadecimal digits"},
-		{`\x`, "isn't followed by hexadecimal digits"},
-		{`ab\777`, `\777 at byte 2 is more than a byte`},
+		{`end\`, "single backslash"},
+		{`\xg`, "must be followed by hexadecimal digits"},
+		{`\x`, "must be followed by hexadecimal digits"},
+		{`ab\777`, `\777 at byte 2 exceeds one byte`},
 		{`a\q`, "unknown escape at byte 1"},
 	} {
 		if _, err := Unescape(tc.in); err == nil || !strings.Contains(err.Error(), tc.want) {
@@ -86,17 +86,22 @@ func TestExplain(t *testing.T) {
 		want string
 	}{
 		{errors.New("two\nlines"), "two lines"},
-		{&client.Error{Op: "RPC_RRDB_RRDB_PUT", Table: "t", Attempts: 3, Err: base.ErrNotEnoughMember}, "; too few replicas live to accept a write: see pegasus nodes and pegasus table show t"},
-		{&client.Error{Op: "RPC_RRDB_RRDB_PUT", Table: "t", Unknown: true, Err: base.ErrTimeout}, "may or may not have been applied: ERR_TIMEOUT; see which servers live"},
+		{&client.Error{Op: "RPC_RRDB_RRDB_PUT", Table: "t", Attempts: 3, Err: base.ErrNotEnoughMember}, "; too few live replicas to accept a write: see pegasus nodes and pegasus table show t"},
+		{&client.Error{Op: "RPC_RRDB_RRDB_PUT", Table: "t", Unknown: true, Err: base.ErrTimeout}, "may or may not have been applied: ERR_TIMEOUT; check the servers"},
 		{&client.Error{Err: base.ErrBusy}, "throttle"},
 		{&client.Error{Err: fmt.Errorf("x: %w", base.ErrInvalidData)}, "max_allowed_write_size"},
-		{&client.AdminError{Op: "create table \"x\"", Code: base.ErrAppExist}, "the name is taken"},
+		{&client.AdminError{Op: "create table \"x\"", Code: base.ErrAppExist}, "the table exists"},
+		// Servers accept any name of 1 to 256 bytes, and say what is wrong themselves.
+		{&client.AdminError{Op: "create table \"x\"", Code: base.ErrInvalidParameters}, "a name of 1 to 256 bytes"},
 		{&client.StoreError{Op: "get", Code: 5}, "get: I/O error (code 5)"},
 		{&client.StoreError{Op: "get", Code: 77}, "storage error 77"},
 	} {
 		if got := Explain(tc.err); !strings.Contains(got, tc.want) || strings.Contains(got, "\n") {
 			t.Errorf("%v: %q", tc.err, got)
 		}
+	}
+	if got := Explain(&client.AdminError{Op: "create table \"x\"", Code: base.ErrInvalidParameters, Hint: "too many"}); strings.Contains(got, "a-z") || strings.Contains(got, "give at least") {
+		t.Errorf("what the meta says is drowned: %q", got)
 	}
 	if Explain(nil) != "" {
 		t.Error("nil is explained")

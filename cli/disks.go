@@ -7,22 +7,14 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"pegasus/remotecmd/answer"
 )
 
-// diskJSON is what the remote command replica.disks answers of a data directory, and whose it is.
+// diskJSON is a data directory as its server describes it, and which server that is.
 type diskJSON struct {
-	Server    string  `json:"server"`
-	Tag       string  `json:"tag"`
-	Path      string  `json:"path"`
-	State     string  `json:"state"`
-	Total     int64   `json:"total_bytes"`
-	Available int64   `json:"available_bytes"`
-	Replicas  int     `json:"replicas"`
-	Broken    int     `json:"broken_replicas"`
-	Error     string  `json:"error,omitempty"`
-	Failures  int     `json:"failures,omitempty"`
-	Next      string  `json:"next,omitempty"`
-	Retry     float64 `json:"retry_seconds,omitempty"`
+	Server string `json:"server"`
+	answer.Disk
 }
 
 // outlook says in words what becomes of a directory.
@@ -46,38 +38,53 @@ func (e *Env) DiskList(ctx context.Context) error {
 	}
 	list := []diskJSON{}
 	var failed error
+	var dead []string
 	for _, n := range nodes.Nodes {
 		if !n.Alive {
+			dead = append(dead, n.Node.String())
 			continue
 		}
-		there, err := e.disksOf(ctx, n.Node.String())
+		there, err := disksOf(e, ctx, n.Node.String())
 		failed = errors.Join(failed, err) // the others are worth a look nonetheless
 		list = append(list, there...)
 	}
 	if e.JSON {
 		return errors.Join(e.json(list), failed)
 	}
-	return errors.Join(printDisks(e, list), failed)
+	return errors.Join(printDisks(e, list, dead), failed)
 }
 
-func printDisks(e *Env, list []diskJSON) error {
-	g := newGrid("server", "tag", "path", "state", "#replicas", "#broken", "#free", "#of", "what next")
+// shownHolds is how many holds of a log are printed.
+const shownHolds = 10
+
+func printDisks(e *Env, list []diskJSON, dead []string) error {
+	g := newGrid("server", "tag", "path", "state", "#replicas", "#broken", "#free", "#of", "#trash", "what next")
 	for i := range list {
 		d := &list[i]
-		g.add(d.Server, Escape([]byte(d.Tag)), Escape([]byte(d.Path)), d.State, d.Replicas, d.Broken, size(d.Available), size(d.Total), d.outlook())
+		g.add(d.Server, Escape([]byte(d.Tag)), Escape([]byte(d.Path)), d.State, d.Replicas, d.Broken, size(d.Available), size(d.Total), size(d.TrashBytes), d.outlook())
 	}
 	if err := g.print(e.Out); err != nil {
 		return err
+	}
+	if len(dead) > 0 {
+		fmt.Fprintf(e.Out, "not asked, because they are dead: %s\n", strings.Join(dead, ", "))
 	}
 	for _, d := range list {
 		if d.Error != "" {
 			fmt.Fprintf(e.Out, "%s %s: %s\n", d.Server, Escape([]byte(d.Tag)), Escape([]byte(d.Error)))
 		}
+		for i, h := range d.Holds {
+			if i == shownHolds {
+				fmt.Fprintf(e.Out, "%s %s: and %d others keep something in the log: --json lists them\n", d.Server, Escape([]byte(d.Tag)), len(d.Holds)-i)
+				break
+			}
+			fmt.Fprintf(e.Out, "%s %s: the log keeps what follows decree %d of replica %s for %s\n", d.Server, Escape([]byte(d.Tag)), h.Decree, h.Replica, Escape([]byte(h.Holder)))
+		}
 	}
 	return nil
 }
 
-func (e *Env) disksOf(ctx context.Context, node string) ([]diskJSON, error) {
+func disksOf(e *Env, ctx context.Context, node string) ([]diskJSON, error) {
 	text, err := e.Client.Admin().RemoteCommand(ctx, node, "replica.disks")
 	if err != nil {
 		return nil, err
@@ -122,7 +129,7 @@ func answered(text string) error {
 		Error string `json:"error"`
 	}
 	if err := json.Unmarshal([]byte(text), &res); err != nil || res.Error == "" {
-		return fmt.Errorf("an answer that isn't understood: %q: it may be an older version", text)
+		return fmt.Errorf("unknown answer %q: the server may run an older version", text)
 	}
 	if res.Error != "ok" {
 		return errors.New(strings.TrimPrefix(res.Error, "ERR: "))

@@ -51,20 +51,20 @@ func Unescape(s string) ([]byte, error) {
 			continue
 		}
 		if i++; i == len(s) {
-			return nil, fmt.Errorf("%q ends with a lone backslash: write it as \\\\", s)
+			return nil, fmt.Errorf("%q ends with a single backslash: write it as \\\\", s)
 		}
 		switch c = s[i]; c {
 		case 'x':
 			v, n := digits(s[i+1:], 16, 2)
 			if n == 0 {
-				return nil, fmt.Errorf("%q: \\x at byte %d isn't followed by hexadecimal digits", s, i-1)
+				return nil, fmt.Errorf("%q: \\x at byte %d must be followed by hexadecimal digits", s, i-1)
 			}
 			b = append(b, byte(v))
 			i += n
 		case '0', '1', '2', '3', '4', '5', '6', '7':
 			v, n := digits(s[i:], 8, 3)
 			if v > 0xff {
-				return nil, fmt.Errorf("%q: \\%s at byte %d is more than a byte, which ends at \\377", s, s[i:i+n], i-1)
+				return nil, fmt.Errorf("%q: \\%s at byte %d exceeds one byte (at most \\377)", s, s[i:i+n], i-1)
 			}
 			b = append(b, byte(v))
 			i += n - 1
@@ -72,7 +72,7 @@ func Unescape(s string) ([]byte, error) {
 			const from, to = `\"'abfnrtv`, "\\\"'\a\b\f\n\r\t\v"
 			k := strings.IndexByte(from, c)
 			if k < 0 {
-				return nil, fmt.Errorf("%q: unknown escape at byte %d: know \\\\ \\\" \\' \\a \\b \\f \\n \\r \\t \\v \\xNN \\NNN", s, i-1)
+				return nil, fmt.Errorf("%q: unknown escape at byte %d; known: \\\\ \\\" \\' \\a \\b \\f \\n \\r \\t \\v \\xNN \\NNN", s, i-1)
 			}
 			b = append(b, to[k])
 		}

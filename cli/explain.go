@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
+	"pegasus/base/judge"
 	"pegasus/client"
 )
 
@@ -23,6 +26,9 @@ func Explain(err error) string {
 		return ""
 	}
 	line := strings.Join(strings.Fields(err.Error()), " ")
+	if errors.Is(err, context.Canceled) {
+		return "interrupted: " + line
+	}
 	if advice := advise(err); advice != "" {
 		line += "; " + advice
 	}
@@ -34,34 +40,49 @@ func advise(err error) string {
 		refused *client.AdminError
 		failed  *client.Error
 		stored  *client.StoreError
+		setting *client.SettingError
+		judged  *judgedError
 	)
 	switch {
+	case errors.As(err, &judged):
+		return adviseJudged(judged)
+	case errors.As(err, &setting):
+		if _, known := appenv.Describe(setting.Name); known {
+			return "`pegasus table env help " + setting.Name + "` explains it"
+		}
 	case errors.As(err, &refused):
 		return adviseAdmin(refused)
 	case errors.As(err, &stored):
 		switch stored.Code {
-		case client.CodeInvalidArgument:
-			return "the server doesn't accept the argument (for incr: the row must hold a decimal number and the sum fit 64 bits)"
 		case client.CodeIncomplete:
-			return "ask for less at a time"
+			return "request less at a time"
 		}
 	case errors.As(err, &failed):
 		switch base.CodeOf(err) {
 		case base.ErrTimeout, base.ErrNetworkFailure, base.ErrInactiveState:
-			return fmt.Sprintf("see which servers live (pegasus nodes) and who serves the partition (pegasus table show %s), then try again", failed.Table)
+			return fmt.Sprintf("check the servers (pegasus nodes) and the partition (pegasus table show %s), then try again", failed.Table)
 		case base.ErrNotEnoughMember:
-			return fmt.Sprintf("too few replicas live to accept a write: see pegasus nodes and pegasus table show %s", failed.Table)
+			return fmt.Sprintf("too few live replicas to accept a write: see pegasus nodes and pegasus table show %s", failed.Table)
 		case base.ErrBusy:
-			return "the table's throttle holds the request back: send less, or raise its replica.*_throttling settings"
+			return "the table is throttled: send fewer requests, or raise its replica.*_throttling settings"
 		case base.ErrInvalidData:
-			return "the write is larger than the servers' replica.max_allowed_write_size (1 MiB by default): split it"
+			return "the write exceeds replica.max_allowed_write_size of the servers (1 MiB by default): split it"
 		case base.ErrDiskInsufficient:
 			return "a data directory is full: free space on the replica servers"
 		}
 	case strings.Contains(err.Error(), "no leading meta server found"):
-		return "check that a meta server runs there, or name others with --meta or PEGASUS_META (`pegasus onebox` starts a cluster)"
+		return "`pegasus meta status` says which meta servers answer, whether they have a majority, and what to do; if none should run there, give other addresses with --meta or PEGASUS_META (`pegasus onebox` starts a cluster)"
 	}
 	return ""
+}
+
+// adviseJudged says what the metas know.
+func adviseJudged(e *judgedError) string {
+	var say []string
+	for _, r := range e.why {
+		say = append(say, judge.Reason{What: r.What, Do: r.ToDo}.String())
+	}
+	return strings.Join(say, "; ")
 }
 
 func adviseAdmin(e *client.AdminError) string {
@@ -76,17 +97,22 @@ func adviseAdmin(e *client.AdminError) string {
 	}
 	switch e.Code {
 	case base.ErrObjectNotFound, base.ErrAppNotExist:
-		return "there is no such table: `pegasus table ls` lists them, `pegasus table create` makes one"
+		return "the table doesn't exist: `pegasus table ls` lists tables, `pegasus table create` creates one"
 	case base.ErrAppExist:
-		return "the name is taken: choose another, or accept the table that is there with --if-not-exists"
+		return "the table exists: choose another name, or accept the existing table with --if-not-exists"
 	case base.ErrInvalidParameters:
-		if strings.HasPrefix(e.Op, "create") {
-			return "partitions must be at least 1, replicas no more than servers live and within the meta's limits, and the name 1 to 256 of the characters a-z A-Z 0-9 . : _ #"
+		if strings.HasPrefix(e.Op, "create") && e.Hint == "" {
+			return fmt.Sprintf("give at least 1 partition, at most as many replicas as there are live servers (within the meta server's limits), and a name of 1 to %d bytes", base.MaxTableName)
 		}
+	case base.ErrDiskInsufficient:
+		return "the disk of a meta server is full (`pegasus meta status` shows which): free space there and try again"
 	case base.ErrBusyCreating, base.ErrBusyDropping:
-		return "the table is just being made or dropped: try again in a moment"
+		return "the table is being created or dropped: try again in a moment"
 	case base.ErrStateFreezed:
-		return "the meta is frozen (too few servers live, or by command): see pegasus nodes"
+		if strings.Contains(e.Hint, "pegasus recover") {
+			return "run `pegasus recover`"
+		}
+		return "an administrator has switched off changes of the cluster: raise the function level to steady (admin-cli: meta-level steady)"
 	}
 	return ""
 }

@@ -10,22 +10,13 @@ import (
 	"strings"
 
 	"pegasus/base"
+	"pegasus/remotecmd/answer"
 )
 
-// hotKeysJSON is what the remote command replica.hotkeys answers for one partition.
+// hotKeysJSON is a partition as its server describes it, and which server that is.
 type hotKeysJSON struct {
-	Partition string       `json:"partition"`
-	Server    string       `json:"server"`
-	Reads     []hotKeyJSON `json:"reads"`
-	Writes    []hotKeyJSON `json:"writes"`
-	ReadRows  float64      `json:"read_rows_per_second"`
-	WriteRows float64      `json:"write_rows_per_second"`
-}
-
-type hotKeyJSON struct {
-	Key       []byte  `json:"hash_key"` // base64
-	PerSecond float64 `json:"rows_per_second"`
-	Percent   float64 `json:"percent"`
+	Server string `json:"server"`
+	answer.HotKeys
 }
 
 // HotKeys shows the hash keys of a table that take the largest part of their partition's
@@ -57,7 +48,7 @@ func (e *Env) HotKeys(ctx context.Context, table string, least float64) error {
 		}
 		for _, h := range there {
 			h.Server = n.String()
-			keep := func(k hotKeyJSON) bool { return k.Percent < least }
+			keep := func(k answer.HotKey) bool { return k.Percent < least }
 			h.Reads, h.Writes = slices.DeleteFunc(h.Reads, keep), slices.DeleteFunc(h.Writes, keep)
 			list = append(list, h)
 		}
@@ -70,7 +61,7 @@ func (e *Env) HotKeys(ctx context.Context, table string, least float64) error {
 	for _, h := range list {
 		for _, kind := range []struct {
 			name string
-			keys []hotKeyJSON
+			keys []answer.HotKey
 		}{{"reads", h.Reads}, {"writes", h.Writes}} {
 			for _, k := range kind.keys {
 				g.add(h.Partition, h.Server, kind.name, int64(k.PerSecond), int64(k.Percent), Quote(k.Key))
@@ -79,7 +70,7 @@ func (e *Env) HotKeys(ctx context.Context, table string, least float64) error {
 		}
 	}
 	if n == 0 {
-		fmt.Fprintf(e.Out, "no hash key of table %s took %g %% of its partition's requests in the last seconds\n", Escape([]byte(table)), least)
+		fmt.Fprintf(e.Out, "no hash key of table %s had %g %% of its partition's requests in the last seconds\n", Escape([]byte(table)), least)
 		return nil
 	}
 	return g.print(e.Out)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -73,13 +74,36 @@ func (e *Env) NodeList(ctx context.Context) error {
 	if r.HintMessage != "" {
 		fmt.Fprintln(e.Out, r.HintMessage)
 	}
+	sayRoles(e, r)
 	return nil
+}
+
+// sayRoles names the servers that may not hold everything, and what undoes that.
+func sayRoles(e *Env, r *placement.NodeRoleResponse) {
+	for i := range r.Nodes {
+		switch n := &r.Nodes[i]; n.Role {
+		case placement.NODE_NO_PRIMARIES:
+			fmt.Fprintf(e.Out, "%v may lead no partition; unless `pegasus node restart` is at it, `pegasus node back %v` undoes that\n", n.Node, n.Node)
+		case placement.NODE_LEAVING:
+			fmt.Fprintf(e.Out, "%v is being taken out; `pegasus node back %v` undoes that\n", n.Node, n.Node)
+		}
+	}
+}
+
+// sayAnyRoles is sayRoles for commands about something else: that the meta can't tell is no error.
+func sayAnyRoles(e *Env, ctx context.Context) {
+	if r, err := e.Client.Admin().NodeRoles(ctx); err == nil && !e.JSON {
+		sayRoles(e, r)
+	}
 }
 
 func nodeAddr(s string) (base.RPCAddress, error) {
 	a, err := base.ParseAddr(s)
+	if err == nil && a == 0 {
+		err = errors.New("the address is empty")
+	}
 	if err != nil {
-		return 0, fmt.Errorf("%w; write the address of a replica server, host:port: `pegasus nodes` lists them", err)
+		return 0, fmt.Errorf("%w; give the address (host:port) of a replica server; `pegasus nodes` lists them", err)
 	}
 	return a, nil
 }
@@ -105,18 +129,18 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 		return err
 	}
 	if wait <= 0 {
-		return e.print(map[string]any{"node": node, "role": roleNames[placement.NODE_LEAVING]}, "%v is being taken out; `pegasus node ls` shows how far it is, `pegasus node back %v` reverses it", a, a)
+		return e.print(map[string]any{"node": node, "role": roleNames[placement.NODE_LEAVING]}, "%v is being drained; `pegasus node ls` shows the progress, `pegasus node back %v` undoes it", a, a)
 	}
-	err = e.watch(ctx, wait, "it goes on by itself, and `pegasus node back "+node+"` reverses it", func() (string, bool, error) {
+	err = e.watch(ctx, wait, "it continues in the background; `pegasus node back "+node+"` undoes it", func() (string, bool, error) {
 		r, err := adm.NodeRoles(ctx)
 		if err != nil {
 			return "", false, err
 		}
 		n := find(r, a)
 		if n.Role != placement.NODE_LEAVING {
-			return "", false, fmt.Errorf("%v isn't being taken out any more: somebody reversed it", a)
+			return "", false, fmt.Errorf("%v is no longer being drained: somebody undid it", a)
 		}
-		line := fmt.Sprintf("%d primaries and %d replicas are left on %v", n.Primaries, n.Replicas, a)
+		line := fmt.Sprintf("%d primaries and %d replicas left on %v", n.Primaries, n.Replicas, a)
 		if len(r.Stuck) > 0 {
 			line += "; " + r.Stuck[0]
 		}
@@ -125,7 +149,7 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 	if err != nil {
 		return err
 	}
-	return e.print(map[string]any{"node": node, "replicas": 0}, "%v holds nothing any more: it may be stopped; `pegasus rebalance --dry-run` shows what is uneven now", a)
+	return e.print(map[string]any{"node": node, "replicas": 0}, "%v is empty and can be stopped; `pegasus rebalance --dry-run` shows what is uneven now", a)
 }
 
 // NodeBack reverses NodeDrain; what was moved away comes back by a rebalancing.
@@ -137,7 +161,19 @@ func (e *Env) NodeBack(ctx context.Context, node string) error {
 	if _, err := e.Client.Admin().SetNodeRole(ctx, a, placement.NODE_FULL); err != nil {
 		return err
 	}
-	return e.print(map[string]any{"node": node, "role": "full"}, "%v may hold everything again; `pegasus rebalance` gives it its share", a)
+	return e.print(map[string]any{"node": node, "role": "full"}, "%v can hold replicas again; `pegasus rebalance` gives it its share", a)
+}
+
+// NodeForget makes the metas forget a dead server.
+func (e *Env) NodeForget(ctx context.Context, node string) error {
+	a, err := nodeAddr(node)
+	if err != nil {
+		return err
+	}
+	if err := e.Client.Admin().ForgetNode(ctx, a); err != nil {
+		return err
+	}
+	return e.print(map[string]any{"node": node, "status": "forgotten"}, "%v is forgotten; if it comes back it is a new server", a)
 }
 
 // Restart are the arguments of `node restart`.
@@ -174,9 +210,9 @@ func (e *Env) NodeRestart(ctx context.Context, a Restart) error {
 	for _, n := range nodes {
 		switch p := find(r, n); {
 		case !p.Alive:
-			return fmt.Errorf("no replica server %v lives: `pegasus nodes` lists them; nothing was done", n)
+			return fmt.Errorf("%v is not a live replica server (`pegasus nodes` lists them); nothing was done", n)
 		case p.Role == placement.NODE_LEAVING:
-			return fmt.Errorf("replica server %v is being taken out (`pegasus node back %v` reverses that); nothing was done", n, n)
+			return fmt.Errorf("replica server %v is being drained (`pegasus node back %v` undoes it); nothing was done", n, n)
 		}
 	}
 	for i, n := range nodes {
@@ -184,7 +220,7 @@ func (e *Env) NodeRestart(ctx context.Context, a Restart) error {
 			fmt.Fprintf(e.Out, "%v (%d of %d)\n", n, i+1, len(nodes))
 		}
 		if err := e.restartOne(ctx, n, &a); err != nil {
-			return fmt.Errorf("restart %v: %w; %d of %d servers were restarted before", n, err, i, len(nodes))
+			return fmt.Errorf("restart %v: %w; %d of %d servers were restarted", n, err, i, len(nodes))
 		}
 	}
 	if !a.NoRebalance {
@@ -200,26 +236,39 @@ func (e *Env) restartOne(ctx context.Context, n base.RPCAddress, a *Restart) (er
 	if err := e.awaitRestartable(ctx, n, a.Wait); err != nil {
 		return err
 	}
+	defer func() {
+		// Also when the person at the keyboard has lost patience, and when it isn't known whether the
+		// role was set.
+		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoRole)
+		defer cancel()
+		_, back := adm.SetNodeRole(c, n, placement.NODE_FULL)
+		switch {
+		case back != nil && err != nil:
+			err = fmt.Errorf("%w; and it may lead no partition until you run `pegasus node back %v` (%w)", err, n, back)
+		case back != nil:
+			err = fmt.Errorf("it was restarted, and may lead no partition until you run `pegasus node back %v`: %w", n, back)
+		case err != nil:
+			err = fmt.Errorf("%w; it may lead partitions again, and `pegasus rebalance --primaries-only` gives it its share", err)
+		}
+	}()
 	before, err := adm.SetNodeRole(ctx, n, placement.NODE_NO_PRIMARIES)
 	if err != nil {
 		return err
 	}
-	start := find(before, n).StartTime
-	defer func() {
-		// Also when the person at the keyboard has lost patience.
-		c, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if _, back := adm.SetNodeRole(c, n, placement.NODE_FULL); back != nil && err == nil {
-			err = fmt.Errorf("%w; `pegasus node back %v` lets it lead again", back, n)
+	// Of two that begin at once at least the one whose change is later sees the other.
+	for i := range before.Nodes {
+		if p := &before.Nodes[i]; p.Node != n && p.Role == placement.NODE_NO_PRIMARIES {
+			return fmt.Errorf("%v may lead no partition, as while another `pegasus node restart` is at it, and two at once may stop two members of one partition: wait for that one, or, if it was interrupted, run `pegasus node back %v`; nothing was restarted", p.Node, p.Node)
 		}
-	}()
+	}
+	start := find(before, n).StartTime
 	err = e.watch(ctx, a.Wait, "nothing was restarted", func() (string, bool, error) {
 		r, err := adm.NodeRoles(ctx)
 		if err != nil {
 			return "", false, err
 		}
 		p := find(r, n)
-		return fmt.Sprintf("  it leads %d partitions", p.Primaries), p.Primaries == 0, nil
+		return fmt.Sprintf("  it has %d primaries", p.Primaries), p.Primaries == 0, nil
 	})
 	if err != nil {
 		return err
@@ -231,7 +280,7 @@ func (e *Env) restartOne(ctx context.Context, n base.RPCAddress, a *Restart) (er
 	if err := e.runRestart(ctx, n, a.Exec); err != nil {
 		return err
 	}
-	return e.watch(ctx, a.Wait, "see what the server's log says", func() (string, bool, error) {
+	return e.watch(ctx, a.Wait, "see the server's log", func() (string, bool, error) {
 		r, err := adm.NodeRoles(ctx)
 		if err != nil {
 			return "", false, err
@@ -240,13 +289,13 @@ func (e *Env) restartOne(ctx context.Context, n base.RPCAddress, a *Restart) (er
 		case !p.Alive:
 			return "  it is down", false, nil
 		case p.StartTime == start:
-			return "  its process is the old one yet", false, nil
+			return "  its old process still runs", false, nil
 		case !p.Reported:
-			return "  it is back and hasn't reported", false, nil
+			return "  it is back, and has not reported yet", false, nil
 		case r.Ill > 0:
 			return fmt.Sprintf("  it is back; %d partitions lack replicas", r.Ill), false, nil
 		}
-		return "  all partitions are whole", true, nil
+		return "  all partitions are healthy", true, nil
 	})
 }
 
@@ -254,7 +303,7 @@ func (e *Env) restartOne(ctx context.Context, n base.RPCAddress, a *Restart) (er
 // with fewer than two replicas without the server.
 func (e *Env) awaitRestartable(ctx context.Context, n base.RPCAddress, wait time.Duration) error {
 	var p *placement.NodePlacement
-	err := e.watch(ctx, wait, "a server is restarted only while all partitions are whole: `pegasus table show TABLE --why` tells why one isn't", func() (string, bool, error) {
+	err := e.watch(ctx, wait, "a server is restarted only while all partitions are healthy: `pegasus table show TABLE --why` explains why one is not", func() (string, bool, error) {
 		r, err := e.Client.Admin().NodeRoles(ctx)
 		if err != nil {
 			return "", false, err
@@ -263,24 +312,38 @@ func (e *Env) awaitRestartable(ctx context.Context, n base.RPCAddress, wait time
 		if r.Ill > 0 {
 			return fmt.Sprintf("  %d partitions lack replicas", r.Ill), false, nil
 		}
-		return "  all partitions are whole", true, nil
+		return "  all partitions are healthy", true, nil
 	})
 	if err == nil && p.Alone > 0 {
-		err = fmt.Errorf("%d partitions would be left with fewer than two living replicas: %s; give those tables 3 replicas first", p.Alone, p.AloneWhere)
+		err = fmt.Errorf("%d partitions would have fewer than two live replicas: %s; give these tables 3 replicas first", p.Alone, p.AloneWhere)
 	}
 	return err
 }
 
+// undoRole is how long a meta is waited for to give a server its role back.
+const undoRole = 10 * time.Second
+
+// restartMost is how long the command that restarts a server may take.
+const restartMost = 10 * time.Minute
+
 func (e *Env) runRestart(ctx context.Context, n base.RPCAddress, command string) error {
+	ctx, cancel := context.WithTimeout(ctx, restartMost)
+	defer cancel()
 	if !e.JSON {
-		fmt.Fprintf(e.Out, "  runs: %s\n", command)
+		fmt.Fprintf(e.Out, "  running: %s\n", command)
 	}
 	c := exec.CommandContext(ctx, "sh", "-c", command, "sh", n.String())
 	c.Env = append(c.Environ(), "PEGASUS_NODE="+n.String())
 	c.WaitDelay = 2 * time.Second // what it leaves running may keep its output open
 	out, err := c.CombinedOutput()
-	if err != nil && !strings.Contains(err.Error(), "WaitDelay expired") {
-		return fmt.Errorf("the command failed: %w: %s", err, strings.TrimSpace(string(out)))
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
+		return nil
 	}
-	return nil
+	if cause := ctx.Err(); cause != nil {
+		err = fmt.Errorf("it was ended, because of this: %w (it may have restarted the server)", cause)
+	}
+	if said := strings.TrimSpace(string(out)); said != "" {
+		err = fmt.Errorf("%w; it printed: %s", err, said)
+	}
+	return fmt.Errorf("the command failed: %w", err)
 }

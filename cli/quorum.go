@@ -12,8 +12,12 @@ import (
 	"sync"
 	"time"
 
+	"pegasus/base/config"
+	"pegasus/base/durable"
+	"pegasus/base/judge"
+	"pegasus/base/metabackup"
 	"pegasus/gen/metaquorum"
-	"pegasus/meta/archive"
+	"pegasus/gen/placement"
 )
 
 type metaJSON struct {
@@ -29,64 +33,117 @@ type metaJSON struct {
 	Cluster  string   `json:"cluster,omitempty"`
 	Members  []string `json:"members"` // as this one knows them
 	Restored bool     `json:"restored,omitempty"`
-	Error    string   `json:"error,omitempty"`
+	Hint     string   `json:"hint,omitempty"`
+	// Version is what the cluster's members may write, Understands the newest version that this
+	// server's program understands.
+	Version     int32  `json:"cluster_version"`
+	Understands int32  `json:"understands_version"`
+	Error       string `json:"error,omitempty"`
 }
 
 // MetaStatus shows the quorum: it asks each of metas and all members that they name. It
-// works without a leader, too.
+// works without a leader, too, and fails if nobody answers.
 func (e *Env) MetaStatus(ctx context.Context, metas []string) error {
-	list := e.askMetas(ctx, metas)
-	members, alive := map[string]bool{}, 0
+	list := askMetas(e, ctx, metas)
+	asked := make([]judge.Meta, len(list))
 	var leader *metaJSON
+	g := newGrid("address", "role", "term", "last entry", "applied", "tables", "understands", "quorum")
 	for i := range list {
 		m := &list[i]
 		if m.Role == "leader" && (leader == nil || m.Term > leader.Term) {
 			leader = m
 		}
+		asked[i] = judge.Meta{Addr: m.Address, Answers: m.Error == "", Restored: m.Restored, Quorum: m.Quorum, Members: m.Members, Hint: m.Hint, Error: m.Error}
+		g.add(m.Address, m.Role, m.Term, fmt.Sprintf("%d/%d", m.LastTerm, m.Last), m.Applied, m.Tables, understands(m), m.Quorum)
 	}
-	source := list
-	if leader != nil {
-		source = []metaJSON{*leader}
-	}
-	for i := range source {
-		for _, a := range source[i].Members {
-			members[a] = true
-		}
-	}
-	quorums := map[string]bool{}
-	g := newGrid("address", "role", "term", "last entry", "applied", "tables", "quorum")
 	for i := range list {
-		m := &list[i]
-		if m.Error == "" && members[m.Address] {
-			alive++
-		}
-		if m.Quorum != "" {
-			quorums[m.Quorum] = true
-		}
-		g.add(m.Address, m.Role, m.Term, fmt.Sprintf("%d/%d", m.LastTerm, m.Last), m.Applied, m.Tables, m.Quorum)
+		asked[i].Leads = &list[i] == leader
+	}
+	q := judge.OfMetas(asked)
+	var unreached, unled error
+	switch {
+	case !q.Reached:
+		unreached = errors.New(q.Why[0].String())
+	case !q.Serves:
+		unled = errors.New("no meta server leads: nothing of the cluster can be changed, and clients can't find their tables")
 	}
 	if e.JSON {
-		return e.json(list)
+		return errors.Join(e.json(list), unreached, unled)
 	}
 	if err := g.print(e.Out); err != nil {
 		return err
 	}
-	fmt.Fprintf(e.Out, "%d members, %d of them answer, %d are a majority\n", len(members), alive, len(members)/2+1)
+	for i := range list {
+		if list[i].Error != "" {
+			fmt.Fprintf(e.Out, "%s: %s\n", list[i].Address, list[i].Error)
+		}
+	}
+	if unreached != nil {
+		return unreached
+	}
+	fmt.Fprintf(e.Out, "members: %d, answering: %d, majority: %d\n", q.Members, q.Answering, q.Members/2+1)
+	if leader != nil {
+		fmt.Fprintf(e.Out, "cluster version %d\n", leader.Version)
+		if leader.Understands > leader.Version {
+			fmt.Fprintln(e.Out, "a newer version is available once all servers run this program: `pegasus meta upgrade-version`")
+		}
+	}
+	for _, r := range q.Why {
+		printReasons(e.Out, []placement.Reason{{What: r.What, ToDo: r.Do}})
+	}
+	return unled
+}
+
+func understands(m *metaJSON) string {
+	if m.Understands == 0 {
+		return ""
+	}
+	return fmt.Sprintf("version %d", m.Understands)
+}
+
+// UpgradeVersion raises the version of the cluster, 0: to the newest that the leader
+// understands, and shows what each member understands.
+func (e *Env) UpgradeVersion(ctx context.Context, to int32, dryRun bool) error {
+	r, err := e.Client.Admin().UpgradeVersion(ctx, to, dryRun)
+	if r == nil {
+		return err
+	}
+	if e.JSON {
+		if err != nil {
+			return err
+		}
+		return e.json(r)
+	}
+	g := newGrid("address", "what", "understands", "")
+	for _, m := range r.Members {
+		what, version := "replica", ""
+		if m.Meta {
+			what = "meta"
+		}
+		if m.Version > 0 {
+			version = fmt.Sprintf("version %d", m.Version)
+		}
+		g.add(m.Address, what, version, m.Error)
+	}
+	if perr := g.print(e.Out); err == nil {
+		err = perr
+	}
+	if err != nil {
+		return err
+	}
 	switch {
-	case leader != nil && leader.Restored:
-		fmt.Fprintln(e.Out, "the state comes from a backup or from a quorum that was made anew, and may be old: no configuration changes until `pegasus recover` has asked the replica servers")
-	case len(quorums) > 1:
-		fmt.Fprintln(e.Out, "they are not of one quorum: one has the data of another cluster, or of before a quorum was made anew")
-	case leader == nil && alive < len(members)/2+1:
-		fmt.Fprintln(e.Out, "no majority, so nobody leads: start the others; if they are lost for good, stop all, and run `pegasus meta recover-quorum` on the one whose last entry is the highest")
-	case leader == nil:
-		fmt.Fprintln(e.Out, "nobody leads at the moment")
+	case dryRun:
+		fmt.Fprintf(e.Out, "the cluster has version %d; all members understand the newer one\n", r.Was)
+	case r.Was == r.Now:
+		fmt.Fprintf(e.Out, "the cluster already has version %d\n", r.Now)
+	default:
+		fmt.Fprintf(e.Out, "the cluster now has version %d (before: %d); members can't go back to a program that doesn't understand it\n", r.Now, r.Was)
 	}
 	return nil
 }
 
 // askMetas asks metas and whom they name, until nobody new is named.
-func (e *Env) askMetas(ctx context.Context, metas []string) []metaJSON {
+func askMetas(e *Env, ctx context.Context, metas []string) []metaJSON {
 	known := map[string]bool{}
 	var list []metaJSON
 	for ask := metas; len(ask) > 0; {
@@ -108,6 +165,8 @@ func (e *Env) askMetas(ctx context.Context, metas []string) []metaJSON {
 				} else {
 					m.Role, m.Leader, m.Term, m.Last, m.LastTerm, m.Applied = r.Role, r.Leader, r.Term, r.LastIndex, r.LastTerm, r.Applied
 					m.Tables, m.Quorum, m.Cluster, m.Members, m.Restored = r.Tables, r.Quorum, r.Cluster, addresses(r.Members), r.Restored
+					m.Hint = r.Hint.Or("")
+					m.Version, m.Understands = max(1, r.ClusterVersion.V), max(1, r.Version.V)
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -122,6 +181,14 @@ func (e *Env) askMetas(ctx context.Context, metas []string) []metaJSON {
 	return list
 }
 
+// metaAddr says what is wrong with the address of a meta server.
+func metaAddr(addr string) error {
+	if err := config.CheckAddr(addr); err != nil {
+		return fmt.Errorf("%w; give the address (host:port) of a meta server; `pegasus meta status` lists them", err)
+	}
+	return nil
+}
+
 func addresses(members []metaquorum.QuorumMember) []string {
 	list := make([]string, len(members))
 	for i, m := range members {
@@ -132,22 +199,28 @@ func addresses(members []metaquorum.QuorumMember) []string {
 
 // MetaAdd makes a meta server that was started with --join a member of the quorum.
 func (e *Env) MetaAdd(ctx context.Context, addr string) error {
+	if err := metaAddr(addr); err != nil {
+		return err
+	}
 	members, err := e.Client.Admin().AddMeta(ctx, addr)
 	if err != nil {
 		return err
 	}
 	return e.print(map[string]any{"added": addr, "members": addresses(members)},
-		"%s is a member of the quorum now: %s\nput it into cluster.meta_servers of all servers and clients before their next restart", addr, strings.Join(addresses(members), " "))
+		"%s is a member of the quorum: %s\nadd it to cluster.meta_servers of all servers and clients before their next restart", addr, strings.Join(addresses(members), " "))
 }
 
 // MetaRemove takes a meta server out of the quorum.
 func (e *Env) MetaRemove(ctx context.Context, addr string) error {
+	if err := metaAddr(addr); err != nil {
+		return err
+	}
 	members, err := e.Client.Admin().RemoveMeta(ctx, addr)
 	if err != nil {
 		return err
 	}
 	return e.print(map[string]any{"removed": addr, "members": addresses(members)},
-		"%s is out of the quorum, which is now: %s\nstop it, and take it out of cluster.meta_servers of all servers and clients", addr, strings.Join(addresses(members), " "))
+		"%s is no longer a member of the quorum: %s\nstop it, and remove it from cluster.meta_servers of all servers and clients", addr, strings.Join(addresses(members), " "))
 }
 
 // MetaBackup writes the state of the meta servers into a file that must not exist.
@@ -156,37 +229,29 @@ func (e *Env) MetaBackup(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	b, err := archive.Decode(data)
+	b, err := metabackup.Decode(data)
 	if err != nil {
-		return fmt.Errorf("what the meta server sent: %w", err)
+		return fmt.Errorf("the backup from the meta server: %w", err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if errors.Is(err, os.ErrExist) {
-		return fmt.Errorf("file %s exists: name another one; a backup is never overwritten", path)
+		return fmt.Errorf("file %s exists: give another one; a backup is never overwritten", path)
 	}
 	if err != nil {
 		return fmt.Errorf("write the backup: %w", err)
 	}
 	_, err = f.Write(data)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = durable.Dir(filepath.Dir(path))
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("write the backup: %w", err), os.Remove(path))
 	}
 	return e.print(map[string]any{"file": path, "cluster": b.Cluster, "entry": b.Index, "bytes": len(data), "taken": moment(b.Second)},
-		"%s: the state of cluster %s up to entry %d, %d bytes", path, b.Cluster, b.Index, len(data))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+		"%s: state of cluster %s up to entry %d, %d bytes", path, b.Cluster, b.Index, len(data))
 }
 
 // MetaRevived tells what became of a data directory.
 func MetaRevived(w io.Writer, how, cluster, server string, tables int, index, term uint64, next string) {
-	fmt.Fprintf(w, "%s is the only member of the quorum of cluster %s now, with %d tables, %s (entry %d of term %d)\n%s\n", server, cluster, tables, how, index, term, next)
+	fmt.Fprintf(w, "%s is now the only member of the quorum of cluster %s, with %d tables, %s (entry %d of term %d)\n%s\n", server, cluster, tables, how, index, term, next)
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (e *Env) Rebalance(ctx context.Context, a Rebalance) error {
 		if _, err := adm.Rebalance(ctx, placement.REBALANCE_STOP, "", false); err != nil {
 			return err
 		}
-		return e.print(map[string]bool{"stopped": true}, "stopped; moves that are under way end by themselves")
+		return e.print(map[string]bool{"stopped": true}, "stopped; running moves complete")
 	case a.DryRun:
 		return e.planRebalance(ctx, a)
 	case a.Status:
@@ -59,13 +60,50 @@ func (e *Env) Rebalance(ctx context.Context, a Rebalance) error {
 	if err != nil {
 		return err
 	}
-	if _, err := adm.Rebalance(ctx, placement.REBALANCE_START, a.Table, a.PrimariesOnly); err != nil {
+	_, err = adm.Rebalance(ctx, placement.REBALANCE_START, a.Table, a.PrimariesOnly)
+	if base.CodeOf(err) == base.ErrBusy {
+		if before, err = e.attach(ctx, &a, err); err == nil && before == nil {
+			return e.Rebalance(ctx, a) // it ended meanwhile
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if a.Wait <= 0 {
-		return e.print(map[string]bool{"started": true}, "started; `pegasus rebalance --status` shows how it goes, `--stop` ends it")
+		return e.print(map[string]bool{"started": true}, "started; `pegasus rebalance --status` shows the progress, `--stop` stops it")
 	}
 	return e.watchRebalance(ctx, before.Runs, a.Wait)
+}
+
+// attach returns the rebalance that is under way if it is the one that is wanted, and nil if there is
+// none any more.
+func (e *Env) attach(ctx context.Context, a *Rebalance, busy error) (*placement.RebalanceResponse, error) {
+	r, err := e.Client.Admin().Rebalance(ctx, placement.REBALANCE_STATUS, "", false)
+	switch {
+	case err != nil:
+		return nil, err
+	case !r.Active:
+		return nil, nil
+	case r.AppName != a.Table || r.PrimariesOnly != a.PrimariesOnly:
+		return nil, fmt.Errorf("a rebalance of %s has been running since %s: wait for it (`pegasus rebalance --status` shows the progress), or stop it with `pegasus rebalance --stop`: %w",
+			scope(r), moment(r.Began), base.CodeOf(busy))
+	}
+	if !e.JSON {
+		fmt.Fprintf(e.Out, "a rebalance of %s has been running since %s; this is its progress\n", scope(r), moment(r.Began))
+	}
+	return r, nil
+}
+
+// scope says what is rebalanced.
+func scope(r *placement.RebalanceResponse) string {
+	what := "all tables"
+	if r.AppName != "" {
+		what = "table " + Escape([]byte(r.AppName))
+	}
+	if r.PrimariesOnly {
+		what += ", primaries only"
+	}
+	return what
 }
 
 func (e *Env) planRebalance(ctx context.Context, a Rebalance) error {
@@ -100,14 +138,15 @@ func (e *Env) planRebalance(ctx context.Context, a Rebalance) error {
 			return err
 		}
 	}
-	fmt.Fprintf(e.Out, "%d moves, %d of them copies of together %s\n", len(moves), copies, size(bytes))
-	fmt.Fprintf(e.Out, "primaries on a server: %s, then %s; replicas: %s, then %s\n", span(p.Primaries), span(p.PrimariesAfter), span(p.Replicas), span(p.ReplicasAfter))
+	fmt.Fprintf(e.Out, "%d moves, including %d copies of %s in total\n", len(moves), copies, size(bytes))
+	fmt.Fprintf(e.Out, "primaries per server: %s, afterwards %s; replicas: %s, afterwards %s\n", span(p.Primaries), span(p.PrimariesAfter), span(p.Replicas), span(p.ReplicasAfter))
 	for _, s := range p.Stuck {
-		fmt.Fprintln(e.Out, "can't be moved:", s)
+		fmt.Fprintln(e.Out, "cannot be moved:", s)
 	}
 	if p.HintMessage != "" {
 		fmt.Fprintln(e.Out, p.HintMessage)
 	}
+	sayAnyRoles(e, ctx)
 	return nil
 }
 
@@ -130,12 +169,12 @@ func size(n int64) string {
 // before has ended.
 func (e *Env) watchRebalance(ctx context.Context, runs int64, wait time.Duration) error {
 	var r *placement.RebalanceResponse
-	err := e.watch(ctx, wait, "the rebalancing goes on by itself", func() (line string, done bool, err error) {
+	err := e.watch(ctx, wait, "the rebalance continues in the background", func() (line string, done bool, err error) {
 		if r, err = e.Client.Admin().Rebalance(ctx, placement.REBALANCE_STATUS, "", false); err != nil {
 			return "", false, err
 		}
 		if !r.Active && r.Runs == runs {
-			return "", false, fmt.Errorf("the metas know nothing of the rebalancing any more: their state was replaced; begin again")
+			return "", false, fmt.Errorf("the meta servers no longer know the rebalance: their state was replaced; start it again")
 		}
 		line = progress(r)
 		if r.HintMessage != "" && r.Active {
@@ -147,13 +186,25 @@ func (e *Env) watchRebalance(ctx context.Context, runs int64, wait time.Duration
 		return err
 	}
 	if e.JSON {
-		return e.json(map[string]any{"done": r.Done, "failed": r.Failed, "bytes": r.BytesDone, "stuck": append([]string{}, r.Stuck...)})
+		return e.json(map[string]any{"done": r.Done, "failed": r.Failed, "bytes": r.BytesDone, "stuck": append([]string{}, r.Stuck...), "failures": append([]string{}, r.Failures...)})
 	}
 	fmt.Fprintln(e.Out, "ended:", r.EndedWhy)
-	for _, s := range r.Stuck {
-		fmt.Fprintln(e.Out, "can't be moved:", s)
-	}
+	sayProblems(e, r)
+	sayAnyRoles(e, ctx)
 	return nil
+}
+
+// sayProblems names the moves that failed and those that can't be made.
+func sayProblems(e *Env, r *placement.RebalanceResponse) {
+	for _, s := range r.Failures {
+		fmt.Fprintln(e.Out, "failed:", s)
+	}
+	if n := r.Failed - int64(len(r.Failures)); n > 0 && r.Failed > 0 {
+		fmt.Fprintf(e.Out, "the log of the leading meta server names %d more failed moves\n", n)
+	}
+	for _, s := range r.Stuck {
+		fmt.Fprintln(e.Out, "cannot be moved:", s)
+	}
 }
 
 // progress says how far a rebalancing is.
@@ -164,7 +215,7 @@ func progress(r *placement.RebalanceResponse) string {
 			running++
 		}
 	}
-	return fmt.Sprintf("%d moves done, %d under way, %d waiting, %d failed; %s copied", r.Done, running, len(r.Moves)-running, r.Failed, size(r.BytesDone))
+	return fmt.Sprintf("%d moves done, %d running, %d waiting, %d failed; %s copied", r.Done, running, len(r.Moves)-running, r.Failed, size(r.BytesDone))
 }
 
 // rebalanceStatus tells of the rebalancing that is under way, or of the last one.
@@ -176,7 +227,7 @@ func (e *Env) rebalanceStatus(ctx context.Context) error {
 	at := func(sec int64) string { return time.Unix(sec, 0).UTC().Format(time.RFC3339) }
 	if e.JSON {
 		out := map[string]any{"active": r.Active, "done": r.Done, "failed": r.Failed, "bytes": r.BytesDone, "moves_open": len(r.Moves),
-			"table": r.AppName, "primaries_only": r.PrimariesOnly, "carried_on": r.CarriedOn, "waits": r.HintMessage, "stuck": append([]string{}, r.Stuck...)}
+			"table": r.AppName, "primaries_only": r.PrimariesOnly, "carried_on": r.CarriedOn, "waits": r.HintMessage, "stuck": append([]string{}, r.Stuck...), "failures": append([]string{}, r.Failures...)}
 		if r.Began != 0 {
 			out["began"] = at(r.Began)
 		}
@@ -185,43 +236,39 @@ func (e *Env) rebalanceStatus(ctx context.Context) error {
 		}
 		return e.json(out)
 	}
-	what := "all tables"
-	if r.AppName != "" {
-		what = "table " + r.AppName
-	}
-	if r.PrimariesOnly {
-		what += ", primaries only"
-	}
+	what := scope(r)
 	switch {
 	case r.Began == 0:
-		fmt.Fprintln(e.Out, "no rebalancing was asked for yet")
+		fmt.Fprintln(e.Out, "there was no rebalance yet")
 	case r.Active:
-		fmt.Fprintf(e.Out, "under way since %s, of %s: %s\n", at(r.Began), what, progress(r))
+		fmt.Fprintf(e.Out, "running since %s, for %s: %s\n", at(r.Began), what, progress(r))
 		if r.CarriedOn {
-			fmt.Fprintln(e.Out, "the meta that began it leads no more; this one carries on, and counts what it did itself")
+			fmt.Fprintln(e.Out, "another meta server started it; this one continues, and counts only its own moves")
 		}
 	default:
-		fmt.Fprintf(e.Out, "ended %s (%s), begun %s, of %s: %s\n", at(r.Ended), r.EndedWhy, at(r.Began), what, progress(r))
+		fmt.Fprintf(e.Out, "ended %s (%s), started %s, for %s: %s\n", at(r.Ended), r.EndedWhy, at(r.Began), what, progress(r))
 	}
 	if r.HintMessage != "" {
 		fmt.Fprintln(e.Out, "waits:", r.HintMessage)
 	}
-	for _, s := range r.Stuck {
-		fmt.Fprintln(e.Out, "can't be moved:", s)
-	}
+	sayProblems(e, r)
+	sayAnyRoles(e, ctx)
 	return nil
 }
 
 // watch calls look again and again until it is done, and prints its line when that changed.
 // otherwise says what is so when the wait is over.
-func (e *Env) watch(ctx context.Context, wait time.Duration, otherwise string, look func() (line string, done bool, err error)) error {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+func (e *Env) watch(person context.Context, wait time.Duration, otherwise string, look func() (line string, done bool, err error)) error {
+	ctx, cancel := context.WithTimeout(person, wait)
 	defer cancel()
+	began := time.Now()
 	last := ""
 	failures := 0
 	for {
 		line, done, err := look()
 		switch {
+		case person.Err() != nil: // Ctrl-C, perhaps while the meta was asked
+			return fmt.Errorf("interrupted after %v: %s; %s", time.Since(began).Round(100*time.Millisecond), orNothing(last), otherwise)
 		case err != nil && ctx.Err() == nil && passing(err) && failures < 100:
 			failures++ // the meta that leads may just be changing
 		case err != nil:
@@ -238,10 +285,17 @@ func (e *Env) watch(ctx context.Context, wait time.Duration, otherwise string, l
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("after %v: %s; %s", wait, last, otherwise)
+			if person.Err() != nil {
+				continue
+			}
+			return fmt.Errorf("after %v: %s; %s", wait, orNothing(last), otherwise)
 		case <-time.After(poll):
 		}
 	}
+}
+
+func orNothing(line string) string {
+	return cmp.Or(strings.TrimSpace(line), "nothing is known yet")
 }
 
 func passing(err error) bool {
@@ -250,62 +304,4 @@ func passing(err error) bool {
 		return true
 	}
 	return strings.Contains(err.Error(), "no leading meta server") || errors.Is(err, context.DeadlineExceeded)
-}
-
-type explanationJSON struct {
-	Partition int32       `json:"partition"`
-	Health    string      `json:"health"`
-	Why       []string    `json:"why"`
-	Events    []eventJSON `json:"events"`
-}
-
-type eventJSON struct {
-	Time string `json:"time"`
-	What string `json:"what"`
-	Why  string `json:"why,omitempty"`
-}
-
-// TableWhy tells of a table's partitions how they are, why, and what was done last; of one,
-// or with partition -1 of all. Without all those that are in order and were left alone are
-// only counted.
-func (e *Env) TableWhy(ctx context.Context, name string, partition int) error {
-	list, err := e.Client.Admin().Explain(ctx, name, partition)
-	if err != nil {
-		return err
-	}
-	out := make([]explanationJSON, len(list))
-	quiet := 0
-	for i := range list {
-		p := &list[i]
-		x := &out[i]
-		*x = explanationJSON{Partition: p.Pid.PartitionIndex, Health: p.Health, Why: append([]string{}, p.Why...), Events: []eventJSON{}}
-		for _, v := range p.Events {
-			x.Events = append(x.Events, eventJSON{time.UnixMilli(v.TimeMs).UTC().Format("2006-01-02T15:04:05.000Z"), v.What, v.Why})
-		}
-		if e.JSON {
-			continue
-		}
-		if p.Health == "healthy" && len(p.Why) == 0 && len(p.Events) == 0 {
-			quiet++
-			continue
-		}
-		fmt.Fprintf(e.Out, "partition %d: %s\n", x.Partition, x.Health)
-		for _, w := range x.Why {
-			fmt.Fprintf(e.Out, "  now: %s\n", w)
-		}
-		for _, v := range x.Events {
-			fmt.Fprintf(e.Out, "  %s  %s", v.Time, v.What)
-			if v.Why != "" {
-				fmt.Fprintf(e.Out, " (%s)", v.Why)
-			}
-			fmt.Fprintln(e.Out)
-		}
-	}
-	if e.JSON {
-		return e.json(out)
-	}
-	if quiet > 0 {
-		fmt.Fprintf(e.Out, "%d partitions are healthy, and nothing was done about them since this meta server leads\n", quiet)
-	}
-	return nil
 }

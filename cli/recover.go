@@ -28,9 +28,9 @@ func (e *Env) Recover(ctx context.Context, nodes []string, o client.RecoverOptio
 			return err
 		}
 		for _, n := range list {
-			if !n.Alive {
+			if !n.Alive && n.Refused == "" { // who is refused is there, and what it has may be what is to be recovered
 				if !o.SkipBadNodes {
-					return fmt.Errorf("replica server %v is dead: start it, or leave it out with --skip-bad-nodes", n.Addr)
+					return fmt.Errorf("replica server %v is dead: start it, or skip it with --skip-bad-nodes", n.Addr)
 				}
 				continue
 			}
@@ -38,11 +38,11 @@ func (e *Env) Recover(ctx context.Context, nodes []string, o client.RecoverOptio
 		}
 	}
 	if len(addrs) == 0 {
-		return errors.New("no replica server lives: start them first, or name them with --nodes")
+		return errors.New("there is no live replica server: start them first, or give their addresses with --nodes")
 	}
 	hint, err := a.Recover(ctx, addrs, o)
 	if base.CodeOf(err) == base.ErrServiceAlreadyRunning {
-		return fmt.Errorf("%w: the meta servers have tables, or had some; there is nothing to recover, and nothing was changed", err)
+		return fmt.Errorf("%w: the meta servers know all tables of these replica servers; there is nothing to recover, and nothing was changed", err)
 	}
 	if err != nil {
 		return err
@@ -53,10 +53,10 @@ func (e *Env) Recover(ctx context.Context, nodes []string, o client.RecoverOptio
 		return err
 	}
 	for i := range tables {
-		fmt.Fprintf(e.Out, "table %s (%d) of %d partitions is recovered\n", tables[i].AppName, tables[i].AppId, tables[i].PartitionCount)
+		fmt.Fprintf(e.Out, "recovered table %s (id %d, %d partitions)\n", tables[i].AppName, tables[i].AppId, tables[i].PartitionCount)
 	}
 	if len(tables) == 0 {
-		fmt.Fprintln(e.Out, "the replica servers have no table")
+		fmt.Fprintln(e.Out, "the replica servers have no tables")
 	}
 	return nil
 }

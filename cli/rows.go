@@ -20,7 +20,7 @@ type rowJSON struct {
 }
 
 // rowArgs looks the table up and reads the keys of a row.
-func (e *Env) rowArgs(ctx context.Context, table string, args ...string) (*client.Table, [][]byte, error) {
+func rowArgs(e *Env, ctx context.Context, table string, args ...string) (*client.Table, [][]byte, error) {
 	b, err := e.manyBytes(args...)
 	if err != nil {
 		return nil, nil, err
@@ -35,7 +35,7 @@ func missing(table string, hashKey, sortKey []byte) error {
 
 // Get prints a row's value. A row that doesn't exist is a *NotFoundError.
 func (e *Env) Get(ctx context.Context, table, hashKey, sortKey string) error {
-	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	t, k, err := rowArgs(e, ctx, table, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
@@ -52,12 +52,12 @@ func (e *Env) Get(ctx context.Context, table, hashKey, sortKey string) error {
 
 // Set writes a row; ttl is in seconds, 0 for "never expires".
 func (e *Env) Set(ctx context.Context, table, hashKey, sortKey, value string, ttl int) error {
-	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey, value)
+	t, k, err := rowArgs(e, ctx, table, hashKey, sortKey, value)
 	if err != nil {
 		return err
 	}
 	if ttl < 0 {
-		return fmt.Errorf("--ttl %d: give seconds, or 0 for a row that doesn't expire", ttl)
+		return fmt.Errorf("--ttl %d: give seconds, or 0 for a row that never expires", ttl)
 	}
 	if err := t.Set(ctx, k[0], k[1], k[2], ttl); err != nil {
 		return err
@@ -67,7 +67,7 @@ func (e *Env) Set(ctx context.Context, table, hashKey, sortKey, value string, tt
 
 // Del removes a row.
 func (e *Env) Del(ctx context.Context, table, hashKey, sortKey string) error {
-	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	t, k, err := rowArgs(e, ctx, table, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (e *Env) ok() error { return e.print(map[string]bool{"ok": true}, "OK") }
 
 // TTL prints how many seconds a row will live on.
 func (e *Env) TTL(ctx context.Context, table, hashKey, sortKey string) error {
-	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	t, k, err := rowArgs(e, ctx, table, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (e *Env) TTL(ctx context.Context, table, hashKey, sortKey string) error {
 
 // Incr adds to a row and prints the sum.
 func (e *Env) Incr(ctx context.Context, table, hashKey, sortKey string, by int64, ttl int) error {
-	t, k, err := e.rowArgs(ctx, table, hashKey, sortKey)
+	t, k, err := rowArgs(e, ctx, table, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ type Range struct {
 
 // MultiGet prints rows of a hash key: those named, or those of the range.
 func (e *Env) MultiGet(ctx context.Context, table, hashKey string, sortKeys []string, r Range, reverse bool) error {
-	t, k, err := e.rowArgs(ctx, table, append([]string{hashKey, r.From, r.To}, sortKeys...)...)
+	t, k, err := rowArgs(e, ctx, table, append([]string{hashKey, r.From, r.To}, sortKeys...)...)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (e *Env) MultiGet(ctx context.Context, table, hashKey string, sortKeys []st
 	if err != nil {
 		return err
 	}
-	rows, all, err := t.MultiGet(ctx, k[0], client.MultiGetOptions{SortKeys: k[3:], From: k[1], To: k[2], ToBeside: r.ToInclusive,
+	rows, all, err := t.MultiGet(ctx, k[0], client.MultiGetOptions{SortKeys: k[3:], From: k[1], To: k[2], ToInclusive: r.ToInclusive,
 		Filter: f, Reverse: reverse, NoValue: r.NoValue, MaxCount: r.Max})
 	if err != nil {
 		return err
@@ -161,7 +161,7 @@ func (e *Env) MultiGet(ctx context.Context, table, hashKey string, sortKeys []st
 		return e.json(map[string]any{"rows": list, "all": all})
 	}
 	for _, row := range rows {
-		if err := e.row(client.Row{HashKey: k[0], SortKey: row.SortKey, Value: row.Value}, r.NoValue); err != nil {
+		if err := printRow(e, client.Row{HashKey: k[0], SortKey: row.SortKey, Value: row.Value}, r.NoValue); err != nil {
 			return err
 		}
 	}
@@ -171,8 +171,8 @@ func (e *Env) MultiGet(ctx context.Context, table, hashKey string, sortKeys []st
 	return err
 }
 
-// row prints one row of many.
-func (e *Env) row(r client.Row, noValue bool) error {
+// printRow prints one row of many.
+func printRow(e *Env, r client.Row, noValue bool) error {
 	if e.JSON {
 		j := rowJSON{HashKey: Escape(r.HashKey), SortKey: Escape(r.SortKey)}
 		if !noValue {
@@ -205,12 +205,12 @@ type Scan struct {
 	Partition  int // -1: all
 }
 
-func (e *Env) scanner(ctx context.Context, table string, a Scan) (*client.Scanner, *client.Table, error) {
-	t, k, err := e.rowArgs(ctx, table, a.From, a.To)
+func scanner(e *Env, ctx context.Context, table string, a Scan) (*client.Scanner, *client.Table, error) {
+	t, k, err := rowArgs(e, ctx, table, a.From, a.To)
 	if err != nil {
 		return nil, nil, err
 	}
-	o := client.ScanOptions{Batch: a.Batch, NoValue: a.NoValue, From: k[0], To: k[1], ToBeside: a.ToInclusive, ExpireTS: a.Expires}
+	o := client.ScanOptions{Batch: a.Batch, NoValue: a.NoValue, From: k[0], To: k[1], ToInclusive: a.ToInclusive, ExpireTS: a.Expires}
 	if o.SortFilter, err = e.ParseFilter(a.Filter); err != nil {
 		return nil, nil, err
 	}
@@ -226,7 +226,7 @@ func (e *Env) scanner(ctx context.Context, table string, a Scan) (*client.Scanne
 		return s, t, err
 	}
 	if a.From != "" || a.To != "" {
-		return nil, nil, fmt.Errorf("--from and --to are sort keys: they need a hash key")
+		return nil, nil, fmt.Errorf("--from and --to are sort keys and need a hash key")
 	}
 	if a.Partition >= t.Partitions() {
 		return nil, nil, fmt.Errorf("--partition %d: table %s has partitions 0 to %d", a.Partition, table, t.Partitions()-1)
@@ -241,14 +241,14 @@ func (e *Env) scanner(ctx context.Context, table string, a Scan) (*client.Scanne
 // Scan prints rows: of one hash key in the order of sort keys, or of the whole table,
 // partition by partition.
 func (e *Env) Scan(ctx context.Context, table string, a Scan) error {
-	s, _, err := e.scanner(ctx, table, a)
+	s, _, err := scanner(e, ctx, table, a)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	n := 0
 	for s.Next(ctx) {
-		if err := e.row(s.Row(), a.NoValue); err != nil {
+		if err := printRow(e, s.Row(), a.NoValue); err != nil {
 			return err
 		}
 		if n++; a.Max > 0 && n >= a.Max {
@@ -261,7 +261,7 @@ func (e *Env) Scan(ctx context.Context, table string, a Scan) error {
 // Count prints the number of rows.
 func (e *Env) Count(ctx context.Context, table string, a Scan) error {
 	start := time.Now()
-	s, _, err := e.scanner(ctx, table, a)
+	s, _, err := scanner(e, ctx, table, a)
 	if err != nil {
 		return err
 	}

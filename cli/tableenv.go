@@ -32,7 +32,7 @@ func (e *Env) TableEnvHelp(prefix string) error {
 		}
 	}
 	if len(list) == 0 {
-		return fmt.Errorf("no setting of a table begins with %q; `pegasus table env help` lists them", prefix)
+		return fmt.Errorf("no table setting starts with %q; `pegasus table env help` lists them", prefix)
 	}
 	if e.JSON {
 		return e.json(list)
@@ -63,24 +63,31 @@ func (e *Env) TableEnvList(ctx context.Context, table string) error {
 	}
 	i := slices.IndexFunc(infos, func(a layer2.AppInfo) bool { return a.AppName == table })
 	if i < 0 {
-		return fmt.Errorf("there is no table %q: `pegasus table ls` lists them", table)
+		return fmt.Errorf("table %q doesn't exist: `pegasus table ls` lists them", table)
 	}
-	envs := map[string]string{}
-	for _, kv := range infos[i].Envs {
-		envs[kv.Key] = kv.Val
-	}
+	t := describe(&infos[i])
+	envs := t.Envs
 	if e.JSON {
 		return e.json(envs)
 	}
 	g := newGrid("name", "value", "effect")
 	for _, name := range slices.Sorted(maps.Keys(envs)) {
-		effect := "unknown"
-		if d, ok := appenv.Describe(name); ok {
-			effect = string(d.Effect)
+		d, _ := appenv.Describe(name)
+		effect := string(d.Effect)
+		if hint := t.Invalid[name]; hint != "" {
+			effect = "invalid, ignored: " + Escape([]byte(hint))
 		}
 		g.add(Escape([]byte(name)), Escape([]byte(envs[name])), effect)
 	}
 	return g.print(e.Out)
+}
+
+// sayInvalid names the settings that the servers ignore.
+func sayInvalid(e *Env, t *tableJSON) {
+	for _, name := range slices.Sorted(maps.Keys(t.Invalid)) {
+		fmt.Fprintf(e.Out, "the setting %s is invalid, and ignored: %s; `pegasus table env del %s %s` deletes it\n",
+			Escape([]byte(name)), Escape([]byte(t.Invalid[name])), Escape([]byte(t.Name)), Escape([]byte(name)))
+	}
 }
 
 // TableEnvSet sets settings of a table, each KEY=VALUE.
@@ -90,9 +97,6 @@ func (e *Env) TableEnvSet(ctx context.Context, table string, pairs []string) err
 		k, v, ok := strings.Cut(kv, "=")
 		if !ok || k == "" {
 			return fmt.Errorf("%q: write NAME=VALUE", kv)
-		}
-		if err := knownSetting(k); err != nil {
-			return err
 		}
 		envs = append(envs, base.Pair[string, string]{Key: k, Val: v})
 	}
@@ -110,23 +114,10 @@ func (e *Env) TableEnvDel(ctx context.Context, table string, keys []string) erro
 	return e.print(map[string]any{"name": table, "deleted": keys}, "table %s: %s deleted", Escape([]byte(table)), strings.Join(keys, ", "))
 }
 
-// knownSetting refuses a name that isn't in the schema, with the one that was meant.
-func knownSetting(name string) error {
-	if _, ok := appenv.Describe(name); ok {
-		return nil
-	}
-	for _, k := range slices.Sorted(maps.Keys(appenv.All())) {
-		if strings.HasSuffix(k, "."+name) || strings.EqualFold(k, name) {
-			return fmt.Errorf("there is no setting %q: is %s meant?", name, k)
-		}
-	}
-	return fmt.Errorf("there is no setting %q: `pegasus table env help` lists them", name)
-}
-
 // adviseSetting is for a setting that the meta refused.
 func adviseSetting(e *client.AdminError) string {
 	if e.Code == base.ErrInvalidParameters && strings.HasPrefix(e.Op, "set envs") {
-		return "`pegasus table env help NAME` tells what a setting takes"
+		return "`pegasus table env help NAME` explains a setting"
 	}
 	return ""
 }

@@ -1,14 +1,19 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
+	"pegasus/base/judge"
 	"pegasus/client"
 	"pegasus/gen/layer2"
+	"pegasus/gen/placement"
 )
 
 // CreateTable are the arguments of `table create`.
@@ -29,6 +34,10 @@ type tableJSON struct {
 	Created    string            `json:"created,omitempty"`
 	Dropped    string            `json:"dropped,omitempty"`
 	Envs       map[string]string `json:"envs,omitempty"`
+	// Invalid are those settings that the servers ignore, and why.
+	Invalid map[string]string `json:"invalid_envs,omitempty"`
+	// Health is what the metas say of it, "" if they don't.
+	Health string `json:"health,omitempty"`
 }
 
 // TableCreate makes a table and waits until it is whole.
@@ -40,6 +49,9 @@ func (e *Env) TableCreate(ctx context.Context, a CreateTable) error {
 			return fmt.Errorf("--env %q: write KEY=VALUE", kv)
 		}
 		envs = append(envs, base.Pair[string, string]{Key: k, Val: v})
+	}
+	if v, err := e.Client.Admin().Health(ctx); err == nil && v.Lost {
+		return fmt.Errorf("table %q isn't created: %s", a.Name, judge.Reason{What: v.Why[0].What, Do: v.Why[0].ToDo})
 	}
 	id, err := e.Client.Admin().CreateTable(ctx, a.Name, a.Partitions, a.Replicas, client.CreateOptions{SuccessIfExists: a.IfNotExists, Envs: envs})
 	if err != nil {
@@ -53,7 +65,7 @@ func (e *Env) TableCreate(ctx context.Context, a CreateTable) error {
 		}
 		made.Partitions, made.Replicas = q.PartitionCount, q.Partitions[0].MaxReplicaCount
 	}
-	return e.print(made, "table %s: id %d, %d partitions of %d replicas", Escape([]byte(a.Name)), id, made.Partitions, made.Replicas)
+	return e.print(made, "table %s: id %d, %d partitions with %d replicas", Escape([]byte(a.Name)), id, made.Partitions, made.Replicas)
 }
 
 func (e *Env) awaitWhole(ctx context.Context, name string, wait time.Duration) (*layer2.QueryCfgResponse, error) {
@@ -77,7 +89,7 @@ func (e *Env) awaitWhole(ctx context.Context, name string, wait time.Duration) (
 			if err != nil {
 				return nil, err
 			}
-			return nil, fmt.Errorf("table %q is made, but after %v %d of its %d partitions still lack replicas; see `pegasus nodes` and `pegasus table show %s`",
+			return nil, fmt.Errorf("table %q exists, but after %v %d of its %d partitions still lack replicas; see `pegasus nodes` and `pegasus table show %s`",
 				name, wait, lacking, len(q.Partitions), name)
 		case <-time.After(50 * time.Millisecond):
 		}
@@ -98,31 +110,61 @@ func (e *Env) TableList(ctx context.Context, all bool) error {
 	if all {
 		status = layer2.AS_INVALID
 	}
-	infos, err := e.Client.Admin().ListTables(ctx, status)
+	infos, hint, err := e.Client.Admin().ListTablesHint(ctx, status)
 	if err != nil {
 		return err
 	}
+	said := map[int32]string{}
+	v, verr := e.Client.Admin().Health(ctx)
+	if verr == nil {
+		for i := range v.Tables {
+			said[v.Tables[i].AppId] = judge.Health(v.Tables[i].State).String()
+		}
+	}
 	list := make([]tableJSON, len(infos))
-	g := newGrid("#id", "name", "status", "#partitions", "#replicas", "created")
+	head := []string{"#id", "name", "status", "#partitions", "#replicas", "created"}
+	if verr == nil {
+		head = append(head, "health")
+	}
+	g := newGrid(head...)
 	for i := range infos {
 		list[i] = describe(&infos[i])
 		t := &list[i]
-		g.add(t.ID, Escape([]byte(t.Name)), t.Status, t.Partitions, t.Replicas, t.Created)
+		t.Health = said[t.ID]
+		row := []any{t.ID, Escape([]byte(t.Name)), t.Status, t.Partitions, t.Replicas, t.Created}
+		if verr == nil {
+			row = append(row, t.Health)
+		}
+		g.add(row...)
 	}
 	if e.JSON {
 		return e.json(list)
 	}
-	return g.print(e.Out)
+	if err := g.print(e.Out); err != nil {
+		return err
+	}
+	if verr == nil {
+		printReasons(e.Out, v.Why)
+		return nil
+	}
+	if hint != "" {
+		_, err = fmt.Fprintln(e.Out, hint)
+	}
+	return err
 }
 
 func describe(a *layer2.AppInfo) tableJSON {
 	t := tableJSON{ID: a.AppId, Name: a.AppName, Status: strings.ToLower(strings.TrimPrefix(a.Status.String(), "AS_")),
 		Partitions: a.PartitionCount, Replicas: a.MaxReplicaCount, Created: moment(a.CreateSecond), Dropped: moment(a.DropSecond)}
+	t.Envs = map[string]string{}
 	for _, kv := range a.Envs {
-		if t.Envs == nil {
-			t.Envs = map[string]string{}
-		}
 		t.Envs[kv.Key] = kv.Val
+		if hint := appenv.Check(kv.Key, kv.Val); hint != "" {
+			if t.Invalid == nil {
+				t.Invalid = map[string]string{}
+			}
+			t.Invalid[kv.Key] = hint
+		}
 	}
 	return t
 }
@@ -140,9 +182,12 @@ type partitionJSON struct {
 	Ballot      int64    `json:"ballot"`
 	Primary     string   `json:"primary"` // "" if there is none
 	Secondaries []string `json:"secondaries"`
+	Health      string   `json:"health,omitempty"`
+	Reads       string   `json:"reads,omitempty"`
+	Writes      string   `json:"writes,omitempty"`
 }
 
-// TableShow shows where a table's partitions are.
+// TableShow shows where a table's partitions are, and what clients can do with them.
 func (e *Env) TableShow(ctx context.Context, name string) error {
 	a := e.Client.Admin()
 	q, err := a.QueryConfig(ctx, name)
@@ -157,33 +202,72 @@ func (e *Env) TableShow(ctx context.Context, name string) error {
 			}
 		}
 	}
+	said := map[int32]*placement.Verdict{}
+	x, err := a.Explain(ctx, name, -1)
+	if err != nil {
+		x = &placement.ExplainResponse{} // where partitions are is worth showing all the same
+	}
+	if base.CodeOf(err) == base.ErrHandlerNotFound {
+		err = nil
+	}
+	for i := range x.Partitions {
+		if p := &x.Partitions[i]; p.Verdict.Set {
+			said[p.Pid.PartitionIndex] = &p.Verdict.V
+		}
+	}
 	parts := make([]partitionJSON, len(q.Partitions))
-	g := newGrid("#partition", "#ballot", "primary", "secondaries")
-	whole := 0
+	head := []string{"#partition", "#ballot", "primary", "secondaries"}
+	if x.Table.Set {
+		head = slices.Insert(head, 1, "state", "reads", "writes")
+	}
+	g := newGrid(head...)
 	for i := range q.Partitions {
 		p := &q.Partitions[i]
-		parts[i] = partitionJSON{Partition: p.Pid.PartitionIndex, Ballot: p.Ballot, Secondaries: []string{}}
+		row := &parts[i]
+		*row = partitionJSON{Partition: p.Pid.PartitionIndex, Ballot: p.Ballot, Secondaries: []string{}}
+		if v := said[row.Partition]; v != nil {
+			row.Health, row.Reads, row.Writes = judge.Health(v.State).String(), judge.Can(v.Reads).String(), judge.Can(v.Writes).String()
+		}
 		primary := "-"
 		if !p.Primary.IsZero() {
 			primary = p.Primary.String()
-			parts[i].Primary = primary
-			if 1+len(p.Secondaries) >= int(p.MaxReplicaCount) {
-				whole++
-			}
+			row.Primary = primary
 		}
 		for _, s := range p.Secondaries {
-			parts[i].Secondaries = append(parts[i].Secondaries, s.String())
+			row.Secondaries = append(row.Secondaries, s.String())
 		}
-		g.add(p.Pid.PartitionIndex, p.Ballot, primary, strings.Join(parts[i].Secondaries, " "))
+		cells := []any{row.Partition, p.Ballot, primary, strings.Join(row.Secondaries, " ")}
+		if x.Table.Set {
+			cells = slices.Insert(cells, 1, any(row.Health), any(row.Reads), any(row.Writes))
+		}
+		g.add(cells...)
+	}
+	t := &x.Table.V
+	info.Health = judge.Health(t.State).String()
+	if !x.Table.Set {
+		info.Health = ""
 	}
 	if e.JSON {
 		return e.json(struct {
 			tableJSON
+			Why   []reasonJSON    `json:"why"`
 			Where []partitionJSON `json:"where"`
-		}{info, parts})
+		}{info, reasons(t.Why), parts})
 	}
-	fmt.Fprintf(e.Out, "table %s: id %d, %d partitions of %d replicas, %d of them whole\n", Escape([]byte(name)), info.ID, info.Partitions, info.Replicas, whole)
-	return g.print(e.Out)
+	fmt.Fprintf(e.Out, "table %s: id %d, %d partitions with %d replicas", Escape([]byte(name)), info.ID, info.Partitions, info.Replicas)
+	if x.Table.Set {
+		fmt.Fprintf(e.Out, ", %d healthy, %d readable, %d writable", t.Healthy, t.Readable, t.Writable)
+	}
+	fmt.Fprintln(e.Out)
+	if err := g.print(e.Out); err != nil {
+		return err
+	}
+	if !x.Table.Set {
+		fmt.Fprintln(e.Out, "what clients can do isn't shown:", cmp.Or(err, client.ErrOldMeta))
+	}
+	printReasons(e.Out, t.Why)
+	sayInvalid(e, &info)
+	return nil
 }
 
 type nodeJSON struct {
@@ -191,6 +275,8 @@ type nodeJSON struct {
 	Status      string `json:"status"`
 	Primaries   int    `json:"primaries"`
 	Secondaries int    `json:"secondaries"`
+	// Refused is why the meta doesn't let it serve.
+	Refused string `json:"refused,omitempty"`
 }
 
 // Nodes lists the replica servers and how many replicas each has.
@@ -222,8 +308,11 @@ func (e *Env) Nodes(ctx context.Context) error {
 	list := make([]nodeJSON, len(nodes))
 	g := newGrid("address", "status", "#primaries", "#secondaries")
 	for i, n := range nodes {
-		list[i] = nodeJSON{n.Addr.String(), "dead", primaries[n.Addr], secondaries[n.Addr]}
-		if n.Alive {
+		list[i] = nodeJSON{n.Addr.String(), "dead", primaries[n.Addr], secondaries[n.Addr], n.Refused}
+		switch {
+		case n.Refused != "":
+			list[i].Status = "refused"
+		case n.Alive:
 			list[i].Status = "alive"
 		}
 		g.add(list[i].Address, list[i].Status, list[i].Primaries, list[i].Secondaries)
@@ -231,5 +320,14 @@ func (e *Env) Nodes(ctx context.Context) error {
 	if e.JSON {
 		return e.json(list)
 	}
-	return g.print(e.Out)
+	if err := g.print(e.Out); err != nil {
+		return err
+	}
+	for _, n := range list {
+		if n.Refused != "" {
+			fmt.Fprintf(e.Out, "%s is refused: %s\n", n.Address, n.Refused)
+		}
+	}
+	sayAnyRoles(e, ctx)
+	return nil
 }

@@ -85,13 +85,13 @@ func (c *call) send() {
 	}
 	left := time.Until(c.deadline)
 	if left <= 0 {
-		c.fail(fmt.Errorf("the time is over: %w", base.ErrTimeout))
+		c.fail(fmt.Errorf("the operation timed out: %w", base.ErrTimeout))
 		return
 	}
 	c.mu.Lock()
 	if c.dropped {
 		c.mu.Unlock()
-		c.fail(fmt.Errorf("given up by the caller: %w", base.ErrTimeout))
+		c.fail(fmt.Errorf("cancelled by the caller: %w", base.ErrTimeout))
 		return
 	}
 	c.t.c.pool.Go(c.at.primary, min(left, c.op.Attempt), rpc.Outgoing{
@@ -187,5 +187,5 @@ func do[T any, P interface {
 		return r.v, r.err
 	case <-time.After(grace):
 	}
-	return nil, &Error{Op: op.Code, Table: t.name, Attempts: 1, Unknown: op.Write, Err: fmt.Errorf("no answer before the caller's context ended: %w", cause)}
+	return nil, &Error{Op: op.Code, Table: t.name, Attempts: 1, Unknown: op.Write, Err: fmt.Errorf("no answer before the context ended: %w", cause)}
 }

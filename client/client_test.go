@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"pegasus/client"
 	"pegasus/client/clienttest"
 	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
 	"pegasus/gen/rrdb"
 	"pegasus/rpc"
 )
@@ -112,7 +114,7 @@ func TestMulti(t *testing.T) {
 		{client.MultiGetOptions{}, "s0 s1 s2 s3 s4 s5 s6 s7 s8 s9", true},
 		{client.MultiGetOptions{From: []byte("s7")}, "s7 s8 s9", true},
 		{client.MultiGetOptions{From: []byte("s7"), FromExclusive: true, To: []byte("s9")}, "s8", true},
-		{client.MultiGetOptions{From: []byte("s7"), To: []byte("s9"), ToBeside: true}, "s7 s8 s9", true},
+		{client.MultiGetOptions{From: []byte("s7"), To: []byte("s9"), ToInclusive: true}, "s7 s8 s9", true},
 		{client.MultiGetOptions{MaxCount: 2}, "s0 s1", false},
 		{client.MultiGetOptions{MaxCount: 2, Reverse: true}, "s8 s9", false},
 		{client.MultiGetOptions{Filter: client.Filter{Type: rrdb.FT_MATCH_POSTFIX, Pattern: []byte("3")}}, "s3", true},
@@ -409,8 +411,148 @@ func TestFollowerMetas(t *testing.T) {
 	lost := client.New([]string{gone, clueless.Meta}, client.Options{Timeout: 100 * time.Millisecond, BackoffMin: time.Millisecond})
 	defer lost.Close()
 	_, err = lost.Table(context.Background(), "temp")
+	if errors.Is(err, context.Canceled) {
+		t.Errorf("nobody gave up: %v", err)
+	}
 	if err == nil || !strings.Contains(err.Error(), "no leading meta server found among") {
 		t.Errorf("without a leader: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err = lost.Table(ctx, "temp"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller gave up: %v", err)
+	}
+}
+
+// hung is a server that takes connections and says nothing, as a process after SIGSTOP.
+func hung(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	check(t, err)
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+// A meta that hangs holds nothing up, wherever it stands in the list.
+func TestHungMetas(t *testing.T) {
+	ctx := context.Background()
+	k := clienttest.Start(t, 1)
+	k.CreateTable("temp", 1, 1)
+	for name, metas := range map[string][]string{
+		"first": {hung(t), k.Meta}, "the first two": {hung(t), hung(t), k.Meta}, "last": {k.Meta, hung(t)},
+	} {
+		c := client.New(metas, client.Options{})
+		defer c.Close()
+		began := time.Now()
+		_, err := c.Table(ctx, "temp")
+		check(t, err)
+		_, err = c.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
+		check(t, err)
+		check(t, c.Admin().DropTable(ctx, "none", 0, true))
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("with the hung meta %s three calls took %v", name, took)
+		}
+	}
+}
+
+// A follower that relays queries is no leader: it may be of an older version, and know less. It is
+// asked only if the leader that it names can't be reached.
+func TestRelayingFollower(t *testing.T) {
+	ctx := context.Background()
+	follower, leader := clienttest.Start(t, 1), clienttest.Start(t, 1)
+	leader.CreateTable("temp", 1, 1)
+	named, err := base.ParseAddr(leader.Meta)
+	check(t, err)
+	var relays atomic.Bool
+	var leads atomic.Pointer[base.RPCAddress]
+	leads.Store(&named)
+	follower.SetHook(func(_ int, r *rpc.Request) bool {
+		switch {
+		case r.Framing.Thrift():
+			r.Reply(&layer2.QueryCfgResponse{Err: base.ErrForwardToOthers, Partitions: []layer2.PartitionConfiguration{{Primary: *leads.Load()}}})
+		case r.Code == base.RPCListApps && !relays.Load():
+			r.ReplyError(base.ErrHandlerNotFound)
+		case r.Code == base.RPCListApps:
+			r.Reply(&metaadmin.ConfigurationListAppsResponse{Err: base.ErrOK, Infos: make([]layer2.AppInfo, 3)})
+		default:
+			r.Reply(&layer2.QueryCfgResponse{Err: base.ErrOK})
+		}
+		return true
+	})
+	for range 10 { // whoever answers first
+		c := client.New([]string{follower.Meta, leader.Meta}, client.Options{Timeout: 20 * time.Second})
+		list, err := c.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
+		c.Close()
+		if err != nil || len(list) != 1 {
+			t.Fatalf("the follower was taken for the leader: %v, %v", list, err)
+		}
+	}
+	relays.Store(true)
+	nobody, err := base.ParseAddr("127.0.0.1:1")
+	check(t, err)
+	leads.Store(&nobody)
+	c := client.New([]string{follower.Meta, "127.0.0.1:2"}, client.Options{Timeout: 20 * time.Second})
+	defer c.Close()
+	if list, err := c.Admin().ListTables(ctx, layer2.AS_AVAILABLE); err != nil || len(list) != 3 {
+		t.Errorf("by a follower that relays: %v, %v", list, err)
+	}
+}
+
+// A leader that hangs while it is asked is left for the one that leads after it, and a slow leader
+// isn't.
+func TestLeaderHangs(t *testing.T) {
+	ctx := context.Background()
+	old, next := clienttest.Start(t, 1), clienttest.Start(t, 1)
+	next.CreateTable("temp", 1, 1)
+	var hangs, leads, slow atomic.Bool
+	old.SetHook(func(_ int, r *rpc.Request) bool {
+		switch {
+		case hangs.Load():
+			r.Drop()
+			leads.Store(true)
+			return true
+		case slow.Load() && r.Code == base.RPCListApps:
+			r.Detach()
+			time.AfterFunc(4*time.Second, func() { r.Reply(&metaadmin.ConfigurationListAppsResponse{Err: base.ErrOK}) })
+			return true
+		}
+		return false
+	})
+	next.SetHook(func(_ int, r *rpc.Request) bool {
+		if !leads.Load() && r.Code == base.RPCQueryPartitionConfigByIndex {
+			r.Reply(&layer2.QueryCfgResponse{Err: base.ErrForwardToOthers})
+			return true
+		}
+		return false
+	})
+	c := client.New([]string{next.Meta, old.Meta}, client.Options{Timeout: 20 * time.Second})
+	defer c.Close()
+	list, err := c.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
+	if err != nil || len(list) != 0 || old.Seen(base.RPCListApps) != 1 {
+		t.Fatalf("the old leader wasn't asked: %v, %v", list, err)
+	}
+	slow.Store(true)
+	if list, err = c.Admin().ListTables(ctx, layer2.AS_AVAILABLE); err != nil || len(list) != 0 || old.Seen(base.RPCListApps) != 2 || next.Seen(base.RPCListApps) != 0 {
+		t.Fatalf("a leader that takes its time was left: %v, %v", list, err)
+	}
+	slow.Store(false)
+	// Less time than it takes to find out whether somebody else leads is still time.
+	for range 5 {
+		short, cancel := context.WithTimeout(ctx, 900*time.Millisecond)
+		list, err = c.Admin().ListTables(short, layer2.AS_AVAILABLE)
+		cancel()
+		if err != nil || len(list) != 0 {
+			t.Fatalf("with 900 ms of time: %v, %v", list, err)
+		}
+	}
+	hangs.Store(true)
+	began := time.Now()
+	list, err = c.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
+	if err != nil || len(list) != 1 {
+		t.Errorf("after the leader hung: %v, %v", list, err)
+	}
+	if took := time.Since(began); took > 8*time.Second {
+		t.Errorf("the hung leader was waited for for %v", took)
 	}
 }
 
@@ -461,7 +603,7 @@ func TestScans(t *testing.T) {
 		}
 	})
 	t.Run("one hash key", func(t *testing.T) {
-		sc, err := tb.ScanHash([]byte("h07"), client.ScanOptions{Batch: 3, From: []byte("s03"), To: []byte("s20"), FromExclusive: true, ToBeside: true, NoValue: true})
+		sc, err := tb.ScanHash([]byte("h07"), client.ScanOptions{Batch: 3, From: []byte("s03"), To: []byte("s20"), FromExclusive: true, ToInclusive: true, NoValue: true})
 		check(t, err)
 		var keys []string
 		for sc.Next(ctx) {
@@ -536,13 +678,107 @@ func TestScans(t *testing.T) {
 	})
 }
 
+// A row's expiry is refused where it can't be written, on each way to write one.
+func TestTTLLimits(t *testing.T) {
+	ctx := context.Background()
+	_, _, tb := setup(t, client.Options{})
+	h, s, v := []byte("h"), []byte("s"), []byte("v")
+	for _, ttl := range []int{-1, -1 << 40, 1<<31 - 1, 1 << 31, 1<<32 + 1, 1<<63 - 1} {
+		_, errSet := tb.CheckAndSet(ctx, h, client.Check{SortKey: s}, s, v, ttl)
+		_, errMutate := tb.CheckAndMutate(ctx, h, client.Check{SortKey: s}, []client.Mutation{{SortKey: s, Value: v, TTL: ttl}})
+		errs := map[string]error{"set": tb.Set(ctx, h, s, v, ttl), "multi-set": tb.MultiSet(ctx, h, []client.KV{{SortKey: s, Value: v}}, ttl),
+			"check-and-set": errSet, "check-and-mutate": errMutate}
+		if ttl > 0 {
+			_, errs["incr"] = tb.Incr(ctx, h, s, 1, ttl)
+		}
+		for op, err := range errs {
+			if !errors.Is(err, base.ErrInvalidParameters) || !strings.Contains(err.Error(), op) {
+				t.Errorf("%s with a TTL of %d: %v", op, ttl, err)
+			}
+		}
+	}
+	if _, found, err := tb.Get(ctx, h, s); found || err != nil {
+		t.Errorf("a refused write was made: %v, %v", found, err)
+	}
+	for _, n := range []int{-1, 1 << 31, 1<<32 + 1} {
+		if _, _, err := tb.MultiGet(ctx, h, client.MultiGetOptions{MaxCount: n}); !errors.Is(err, base.ErrInvalidParameters) {
+			t.Errorf("multi-get of at most %d rows: %v", n, err)
+		}
+		if _, err := tb.ScanHash(h, client.ScanOptions{Batch: n}); !errors.Is(err, base.ErrInvalidParameters) {
+			t.Errorf("scan of %d rows a page: %v", n, err)
+		}
+		if sc := tb.ScanAll(client.ScanOptions{Batch: n}); sc.Next(ctx) || !errors.Is(sc.Err(), base.ErrInvalidParameters) {
+			t.Errorf("scan of all rows, %d a page: %v", n, sc.Err())
+		}
+	}
+}
+
+// What the server would call an invalid argument is named.
+func TestInvalidArguments(t *testing.T) {
+	ctx := context.Background()
+	k, _, tb := setup(t, client.Options{})
+	h, s := []byte("h"), []byte("s")
+	_, noSteps := tb.CheckAndMutate(ctx, h, client.Check{SortKey: s}, nil)
+	_, noType := tb.CheckAndSet(ctx, h, client.Check{SortKey: s, Type: 99}, s, s, 0)
+	check(t, tb.Set(ctx, h, s, []byte("many"), 0))
+	_, noNumber := tb.Incr(ctx, h, s, 1, 0)
+	k.SetHook(func(_ int, r *rpc.Request) bool {
+		if r.Code != base.RPCCheckAndSet {
+			return false
+		}
+		r.Reply(&rrdb.CheckAndSetResponse{Error: client.CodeInvalidArgument})
+		return true
+	})
+	_, notCompared := tb.CheckAndSet(ctx, h, client.Check{SortKey: s, Type: rrdb.CT_VALUE_INT_EQUAL, Operand: []byte("x")}, s, s, 0)
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{tb.MultiSet(ctx, h, nil, 0), "multi-set: there are no rows"},
+		{tb.MultiDel(ctx, h, nil), "multi-del: there are no sort keys"},
+		{noSteps, "check-and-mutate: there are no steps"},
+		{noType, "check-and-set: check type 99 is unknown"},
+		{noNumber, "incr: invalid argument (code 4): the row's value is not a decimal number"},
+		{notCompared, "check-and-set: invalid argument (code 4): the operand, or the value of the row to check, is not a whole number"},
+	} {
+		if tc.err == nil || !strings.Contains(tc.err.Error(), tc.want) {
+			t.Errorf("%v, want %q", tc.err, tc.want)
+		}
+	}
+}
+
 func TestAdmin(t *testing.T) {
 	ctx := context.Background()
-	_, c, _ := setup(t, client.Options{})
+	k, c, _ := setup(t, client.Options{})
 	a := c.Admin()
-	id, err := a.CreateTable(ctx, "stat", 4, 2, client.CreateOptions{Envs: []base.Pair[string, string]{{Key: "a", Val: "b"}}})
+	id, err := a.CreateTable(ctx, "stat", 4, 2, client.CreateOptions{Envs: []base.Pair[string, string]{{Key: "business.info", Val: "b"}}})
 	if err != nil || id != 2 {
 		t.Fatalf("create: %d, %v", id, err)
+	}
+	// What messages can't hold, and what the servers would ignore, isn't sent.
+	for _, bad := range []struct {
+		partitions, replicas int
+		setting, value, want string
+	}{
+		{1<<32 + 4, 2, "business.info", "x", "the number of partitions is 4294967300: give 1 to 1048576"},
+		{-1, 2, "business.info", "x", "the number of partitions is -1"},
+		{4, 1<<32 + 2, "business.info", "x", "the number of replicas is 4294967298"},
+		{4, 2, "nosuch", "x", "nosuch: unknown setting"},
+		{4, 2, "default_ttl", "-1", "default_ttl: invalid value '-1', should be '>= 0'"},
+	} {
+		sent := k.Seen(base.RPCCreateApp)
+		_, err := a.CreateTable(ctx, "bad", bad.partitions, bad.replicas, client.CreateOptions{Envs: []base.Pair[string, string]{{Key: bad.setting, Val: bad.value}}})
+		if !errors.Is(err, base.ErrInvalidParameters) || !strings.Contains(err.Error(), bad.want) || k.Seen(base.RPCCreateApp) != sent {
+			t.Errorf("create %+v: %v", bad, err)
+		}
+	}
+	for _, reserve := range []time.Duration{-time.Nanosecond, -time.Hour, 1 << 62} {
+		if err := a.DropTable(ctx, "none", reserve, true); !errors.Is(err, base.ErrInvalidParameters) {
+			t.Errorf("drop with a reserve of %v: %v", reserve, err)
+		}
+	}
+	if _, err := a.Explain(ctx, "temp", 1<<32); !errors.Is(err, base.ErrInvalidParameters) {
+		t.Errorf("explain: %v", err)
 	}
 	_, err = a.CreateTable(ctx, "stat", 4, 2, client.CreateOptions{})
 	if !errors.Is(err, base.ErrAppExist) || !strings.Contains(err.Error(), `create table "stat"`) {

@@ -48,20 +48,31 @@ type StoreError struct {
 
 // The codes that callers tell apart.
 const (
-	CodeNotFound        = 1
-	CodeInvalidArgument = 4
-	CodeIncomplete      = 7
-	CodeTryAgain        = 13
+	CodeNotFound        = base.StoreNotFound
+	CodeInvalidArgument = base.StoreInvalidArgument
+	CodeIncomplete      = base.StoreIncomplete
+	CodeTryAgain        = base.StoreTryAgain
 )
 
-var storeCodes = [...]string{"ok", "not found", "corruption", "not supported", "invalid argument", "I/O error", "merge in progress",
-	"incomplete", "shutdown in progress", "timed out", "aborted", "busy", "expired", "try again"}
-
 func (e *StoreError) Error() string {
-	if e.Code >= 0 && int(e.Code) < len(storeCodes) {
-		return fmt.Sprintf("%s: %s (code %d)", e.Op, storeCodes[e.Code], e.Code)
+	if name := base.StoreCodeName(e.Code); name != "" {
+		s := fmt.Sprintf("%s: %s (code %d)", e.Op, name, e.Code)
+		if why := refusals[e.Op]; e.Code == CodeInvalidArgument && why != "" {
+			s += ": " + why
+		}
+		return s
 	}
 	return fmt.Sprintf("%s: storage error %d", e.Op, e.Code)
+}
+
+// refusals say what a server can have against an argument that this package has let through.
+var refusals = map[string]string{
+	"incr":             "the row's value is not a decimal number, or the sum doesn't fit into 64 bits",
+	"check-and-set":    "the operand, or the value of the row to check, is not a whole number that fits into 64 bits",
+	"check-and-mutate": "the operand, or the value of the row to check, is not a whole number that fits into 64 bits",
+	"multi-get":        "the server doesn't know the filter's type",
+	"scan":             "the server doesn't know a filter's type",
+	"batch-get":        "there are no keys",
 }
 
 func storeError(op string, code int32) error {
@@ -70,6 +81,17 @@ func storeError(op string, code int32) error {
 	}
 	return &StoreError{op, code}
 }
+
+// SettingError is a setting that a table isn't to be given. Nothing was sent.
+type SettingError struct {
+	Name string
+	Hint string // why not
+}
+
+func (e *SettingError) Error() string { return e.Name + ": " + e.Hint }
+
+// Unwrap returns base.ErrInvalidParameters.
+func (e *SettingError) Unwrap() error { return base.ErrInvalidParameters }
 
 // AdminError is a refusal by the meta server. It unwraps to the code.
 type AdminError struct {
@@ -90,7 +112,7 @@ func (e *AdminError) Error() string {
 // Unwrap returns the code.
 func (e *AdminError) Unwrap() error { return e.Code }
 
-var errNoPrimary = fmt.Errorf("the partition has no primary now: %w", base.ErrInactiveState)
+var errNoPrimary = fmt.Errorf("the partition currently has no primary: %w", base.ErrInactiveState)
 
 // verdict is what follows from an attempt's error.
 type verdict struct {

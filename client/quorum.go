@@ -18,7 +18,7 @@ func (a Admin) MetaStatus(ctx context.Context, addr string) (*metaquorum.QuorumS
 	ctx, cancel := context.WithTimeout(ctx, a.c.opts.RangeTimeout)
 	defer cancel()
 	r := &metaquorum.QuorumStatusResponse{}
-	err := a.c.pool.Call(ctx, addr, rpc.Outgoing{Code: "RPC_CM_QUORUM_STATUS", Arg: &metaquorum.QuorumStatusRequest{}, Framing: a.c.opts.Framing}, r)
+	err := a.c.pool.Call(ctx, addr, rpc.Outgoing{Code: base.RPCQuorumStatus, Arg: &metaquorum.QuorumStatusRequest{}, Framing: a.c.opts.Framing}, r)
 	if err == nil && r.Err != base.ErrOK {
 		err = r.Err
 	}
@@ -40,7 +40,7 @@ func (a Admin) RemoveMeta(ctx context.Context, addr string) ([]metaquorum.Quorum
 }
 
 func (a Admin) changeQuorum(ctx context.Context, op string, q *metaquorum.QuorumChangeRequest) ([]metaquorum.QuorumMember, error) {
-	r, err := adminWithin(ctx, a.c, changeTimeout, op, "RPC_CM_QUORUM_CHANGE", q,
+	r, err := adminWithin(ctx, a.c, changeTimeout, op, base.RPCQuorumChange, q,
 		func(r *metaquorum.QuorumChangeResponse) (base.ErrorCode, string) { return r.Err, r.Hint })
 	if err != nil {
 		return nil, err
@@ -48,12 +48,25 @@ func (a Admin) changeQuorum(ctx context.Context, op string, q *metaquorum.Quorum
 	return r.Members, nil
 }
 
-// BackupMeta returns the state of the meta servers as a file of package meta/archive.
+// BackupMeta returns the state of the meta servers as a file of package base/metabackup.
 func (a Admin) BackupMeta(ctx context.Context) ([]byte, error) {
-	r, err := admin(ctx, a.c, "back up the meta servers", "RPC_CM_QUORUM_BACKUP", &metaquorum.QuorumBackupRequest{},
+	r, err := admin(ctx, a.c, "back up the meta servers", base.RPCQuorumBackup, &metaquorum.QuorumBackupRequest{},
 		func(r *metaquorum.QuorumBackupResponse) (base.ErrorCode, string) { return r.Err, r.Hint })
 	if err != nil {
 		return nil, err
 	}
 	return r.Data, nil
+}
+
+// UpgradeVersion raises the version of the cluster to `to`, 0: the newest that the leader
+// understands. With dryRun it only asks the members. If it is refused, the answer, which is
+// returned too, says what each member understands.
+func (a Admin) UpgradeVersion(ctx context.Context, to int32, dryRun bool) (*metaquorum.VersionUpgradeResponse, error) {
+	var got *metaquorum.VersionUpgradeResponse
+	r, err := admin(ctx, a.c, "upgrade the cluster's version", base.RPCUpgradeVersion, &metaquorum.VersionUpgradeRequest{To: to, DryRun: dryRun},
+		func(r *metaquorum.VersionUpgradeResponse) (base.ErrorCode, string) { got = r; return r.Err, r.Hint })
+	if err != nil {
+		return got, err
+	}
+	return r, nil
 }

@@ -11,8 +11,6 @@ import (
 	"pegasus/rpc"
 )
 
-const codeQueryConfig = "RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX"
-
 // route is who serves a table's partitions. It is never changed, only replaced.
 type route struct {
 	appID int32
@@ -48,7 +46,7 @@ func (a *queryAnswer) outcome() (base.ErrorCode, base.RPCAddress) {
 func (c *Client) queryConfig(ctx context.Context, name string) (*layer2.QueryCfgResponse, error) {
 	op := fmt.Sprintf("look up table %q", name)
 	for backoff := c.opts.BackoffMin; ; backoff = min(backoff*2, c.opts.BackoffMax) {
-		ans, addr, err := c.metaCall(ctx, op, codeQueryConfig, c.opts.AttemptTimeout, &layer2.QueryCfgRequest{AppName: name},
+		ans, addr, err := c.metaCall(ctx, op, base.RPCQueryPartitionConfigByIndex, c.opts.AttemptTimeout, &layer2.QueryCfgRequest{AppName: name},
 			func() metaAnswer { return new(queryAnswer) })
 		if err != nil {
 			return nil, err
@@ -78,7 +76,7 @@ func (c *Client) queryRoute(ctx context.Context, name string) (*route, error) {
 	for i := range res.Partitions {
 		pc := &res.Partitions[i]
 		if int(pc.Pid.PartitionIndex) != i {
-			return nil, fmt.Errorf("look up table %q: partition %v at place %d: %w", name, pc.Pid, i, base.ErrInvalidData)
+			return nil, fmt.Errorf("look up table %q: partition %v at position %d: %w", name, pc.Pid, i, base.ErrInvalidData)
 		}
 		r.parts[i] = part{gpid: pc.Pid, ballot: pc.Ballot}
 		if !pc.Primary.IsZero() {

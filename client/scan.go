@@ -19,8 +19,8 @@ type ScanOptions struct {
 	SortFilter Filter
 
 	// Hash scans: the range of sort keys; To empty is "to the end".
-	From, To                []byte
-	FromExclusive, ToBeside bool
+	From, To                   []byte
+	FromExclusive, ToInclusive bool
 
 	ExpireTS bool // fill Row.ExpireTS
 }
@@ -62,10 +62,13 @@ func (t *Table) ScanHash(hashKey []byte, o ScanOptions) (*Scanner, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkBatch(o.Batch); err != nil {
+		return nil, err
+	}
 	s := &Scanner{t: t, opts: o, parts: []int{0}, hash: hash}
 	s.start, s.startIncl = base.AppendKey(nil, hashKey, o.From), !o.FromExclusive
 	if len(o.To) > 0 {
-		s.stop, s.stopIncl = base.AppendKey(nil, hashKey, o.To), o.ToBeside
+		s.stop, s.stopIncl = base.AppendKey(nil, hashKey, o.To), o.ToInclusive
 	} else {
 		s.stop = base.NextKey(nil, base.AppendKey(nil, hashKey, nil))
 	}
@@ -83,7 +86,14 @@ func (t *Table) ScanAll(o ScanOptions, partitions ...int) *Scanner {
 			partitions = append(partitions, i)
 		}
 	}
-	return &Scanner{t: t, opts: o, parts: partitions, full: true}
+	return &Scanner{t: t, opts: o, parts: partitions, full: true, err: checkBatch(o.Batch)}
+}
+
+func checkBatch(n int) error {
+	if err := base.Counts.Check("Batch", int64(n)); err != nil {
+		return fmt.Errorf("scan: %w", err)
+	}
+	return nil
 }
 
 // Next moves to the next row. False is the end, or an error: see Err.
@@ -97,7 +107,7 @@ func (s *Scanner) Next(ctx context.Context) bool {
 	s.page = s.page[1:]
 	h, k, ok := base.SplitKey(kv.Key)
 	if !ok {
-		s.err = fmt.Errorf("scan: row key of %d bytes is shorter than it says: %w", len(kv.Key), base.ErrInvalidData)
+		s.err = fmt.Errorf("scan: row key of %d bytes is truncated: %w", len(kv.Key), base.ErrInvalidData)
 		return false
 	}
 	s.row = Row{h, k, kv.Value, uint32(kv.ExpireTsSeconds.Or(0))}
@@ -128,7 +138,7 @@ func (s *Scanner) Close() {
 	if s.partActive && s.context > 0 {
 		r := s.t.route.Load()
 		if at := r.of(s.hash); at.primary != "" {
-			s.t.c.pool.Go(at.primary, s.t.c.opts.AttemptTimeout, rpc.Outgoing{Code: "RPC_RRDB_RRDB_CLEAR_SCANNER", Gpid: at.gpid,
+			s.t.c.pool.Go(at.primary, s.t.c.opts.AttemptTimeout, rpc.Outgoing{Code: base.RPCClearScanner, Gpid: at.gpid,
 				PartitionHash: s.hash, Arg: clearArg(s.context), ArgType: tbin.I64, Framing: s.t.c.opts.Framing, OneWay: true}, func([]byte, error) {})
 		}
 	}
@@ -160,12 +170,12 @@ func (s *Scanner) nextPage(ctx context.Context) bool {
 			s.start, s.startIncl, s.stop, s.stopIncl = []byte{0, 0}, true, []byte{0xff, 0xff}, false
 		}
 	}
-	ctx, cancel := s.withDeadline(ctx)
+	ctx, cancel := s.t.c.withDeadline(ctx)
 	defer cancel()
 	var res *rrdb.ScanResponse
 	var err error
 	if s.context > 0 {
-		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: "RPC_RRDB_RRDB_SCAN", Hash: s.hash,
+		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: base.RPCScan, Hash: s.hash,
 			Arg: &rrdb.ScanRequest{ContextId: s.context}, Attempt: s.t.c.opts.RangeTimeout})
 		if err == nil && res.Error == CodeNotFound {
 			// The session is gone: the server restarted, the primary moved, an answer was lost.
@@ -174,14 +184,14 @@ func (s *Scanner) nextPage(ctx context.Context) bool {
 				// There is no last row to go on after: the partition is counted anew.
 				s.n = 0
 				if s.lost++; s.lost > maxLost {
-					s.err = fmt.Errorf("count: servers lost the scan's session %d times: %w", s.lost, base.ErrTryAgain)
+					s.err = fmt.Errorf("count: servers lost the scan session %d times: %w", s.lost, base.ErrTryAgain)
 					return false
 				}
 			}
 		}
 	}
 	if err == nil && s.context == 0 {
-		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: "RPC_RRDB_RRDB_GET_SCANNER", Hash: s.hash, Arg: s.request(), Attempt: s.t.c.opts.RangeTimeout})
+		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: base.RPCGetScanner, Hash: s.hash, Arg: s.request(), Attempt: s.t.c.opts.RangeTimeout})
 	}
 	if err == nil {
 		err = storeError("scan", res.Error)
@@ -199,14 +209,6 @@ func (s *Scanner) nextPage(ctx context.Context) bool {
 		s.start, s.startIncl = res.Kvs[n-1].Key, false
 	}
 	return true
-}
-
-// withDeadline gives a page the time that a range read may take.
-func (s *Scanner) withDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, has := ctx.Deadline(); has {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, s.t.c.opts.Timeout+s.t.c.opts.RangeTimeout)
 }
 
 func (s *Scanner) request() *rrdb.GetScannerRequest {

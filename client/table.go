@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -17,7 +18,7 @@ import (
 //
 // A hash key is at most base.MaxHashKey bytes; one that is empty makes the sort key decide
 // about the partition, and is only good for the single-row methods. TTLs are in seconds;
-// 0 is "never expires".
+// 0 is "never expires". See base.ExpireAt for the longest.
 type Table struct {
 	c     *Client
 	name  string
@@ -50,21 +51,12 @@ func row(hashKey, sortKey []byte) (key []byte, hash uint64, err error) {
 
 func hashOnly(hashKey []byte) (uint64, error) {
 	if len(hashKey) == 0 {
-		return 0, fmt.Errorf("the hash key is empty, which only single rows may have: %w", base.ErrInvalidParameters)
+		return 0, fmt.Errorf("the hash key is empty; this operation needs one: %w", base.ErrInvalidParameters)
 	}
 	if err := base.CheckHashKey(hashKey); err != nil {
 		return 0, err
 	}
 	return base.CRC64(hashKey), nil
-}
-
-// ExpireTS turns a TTL in seconds into the moment that travels: seconds since
-// base.EpochBegin, 0 for "never".
-func ExpireTS(ttl int, now time.Time) int32 {
-	if ttl == 0 {
-		return 0
-	}
-	return int32(now.Unix() + int64(ttl) - base.EpochBegin)
 }
 
 // Get reads a row; found is false if there is none.
@@ -73,7 +65,7 @@ func (t *Table) Get(ctx context.Context, hashKey, sortKey []byte) (value []byte,
 	if err != nil {
 		return nil, false, err
 	}
-	res, err := do[rrdb.ReadResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_GET", Hash: hash, Arg: rpc.Blob(key)})
+	res, err := do[rrdb.ReadResponse](ctx, t, Op{Code: base.RPCGet, Hash: hash, Arg: rpc.Blob(key)})
 	switch {
 	case err != nil:
 		return nil, false, err
@@ -89,8 +81,12 @@ func (t *Table) Set(ctx context.Context, hashKey, sortKey, value []byte, ttl int
 	if err != nil {
 		return err
 	}
-	arg := &rrdb.UpdateRequest{Key: key, Value: value, ExpireTsSeconds: ExpireTS(ttl, time.Now())}
-	res, err := do[rrdb.UpdateResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_PUT", Hash: hash, Arg: arg, Write: true})
+	expires, err := base.ExpireAt(int64(ttl), time.Now())
+	if err != nil {
+		return fmt.Errorf("set: %w", err)
+	}
+	arg := &rrdb.UpdateRequest{Key: key, Value: value, ExpireTsSeconds: expires}
+	res, err := do[rrdb.UpdateResponse](ctx, t, Op{Code: base.RPCPut, Hash: hash, Arg: arg, Write: true})
 	if err != nil {
 		return err
 	}
@@ -103,7 +99,7 @@ func (t *Table) Del(ctx context.Context, hashKey, sortKey []byte) error {
 	if err != nil {
 		return err
 	}
-	res, err := do[rrdb.UpdateResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_REMOVE", Hash: hash, Arg: rpc.Blob(key), Write: true})
+	res, err := do[rrdb.UpdateResponse](ctx, t, Op{Code: base.RPCRemove, Hash: hash, Arg: rpc.Blob(key), Write: true})
 	if err != nil {
 		return err
 	}
@@ -117,7 +113,7 @@ func (t *Table) TTL(ctx context.Context, hashKey, sortKey []byte) (seconds int, 
 	if err != nil {
 		return 0, false, err
 	}
-	res, err := do[rrdb.TtlResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_TTL", Hash: hash, Arg: rpc.Blob(key)})
+	res, err := do[rrdb.TtlResponse](ctx, t, Op{Code: base.RPCTTL, Hash: hash, Arg: rpc.Blob(key)})
 	switch {
 	case err != nil:
 		return 0, false, err
@@ -137,9 +133,11 @@ func (t *Table) Incr(ctx context.Context, hashKey, sortKey []byte, by int64, ttl
 	}
 	arg := &rrdb.IncrRequest{Key: key, Increment: by, ExpireTsSeconds: -1}
 	if ttl >= 0 {
-		arg.ExpireTsSeconds = ExpireTS(ttl, time.Now())
+		if arg.ExpireTsSeconds, err = base.ExpireAt(int64(ttl), time.Now()); err != nil {
+			return 0, fmt.Errorf("incr: %w", err)
+		}
 	}
-	res, err := do[rrdb.IncrResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_INCR", Hash: hash, Arg: arg, Write: true, Once: true})
+	res, err := do[rrdb.IncrResponse](ctx, t, Op{Code: base.RPCIncr, Hash: hash, Arg: arg, Write: true, Once: true})
 	if err != nil {
 		return 0, err
 	}
@@ -150,10 +148,10 @@ func (t *Table) Incr(ctx context.Context, hashKey, sortKey []byte, by int64, ttl
 type MultiGetOptions struct {
 	SortKeys [][]byte // these rows only; the rest but NoValue and the limits is ignored then
 
-	From, To                []byte // sort keys; To empty is "to the end"
-	FromExclusive, ToBeside bool   // leave out the row From; take in the row To
-	Filter                  Filter // on the sort key
-	Reverse                 bool   // take from the end; the order of the result stays ascending
+	From, To                   []byte // sort keys; To empty is "to the end"
+	FromExclusive, ToInclusive bool   // leave out the row From; take in the row To
+	Filter                     Filter // on the sort key
+	Reverse                    bool   // take from the end; the order of the result stays ascending
 
 	MaxCount, MaxBytes int // 0: the server's limits
 	NoValue            bool
@@ -172,10 +170,13 @@ func (t *Table) MultiGet(ctx context.Context, hashKey []byte, o MultiGetOptions)
 	if err != nil {
 		return nil, false, err
 	}
+	if err := errors.Join(base.Counts.Check("MaxCount", int64(o.MaxCount)), base.Counts.Check("MaxBytes", int64(o.MaxBytes))); err != nil {
+		return nil, false, fmt.Errorf("multi-get: %w", err)
+	}
 	arg := &rrdb.MultiGetRequest{HashKey: hashKey, SortKeys: o.SortKeys, MaxKvCount: int32(o.MaxCount), MaxKvSize: int32(o.MaxBytes),
-		NoValue: o.NoValue, StartSortkey: o.From, StopSortkey: o.To, StartInclusive: !o.FromExclusive, StopInclusive: o.ToBeside,
+		NoValue: o.NoValue, StartSortkey: o.From, StopSortkey: o.To, StartInclusive: !o.FromExclusive, StopInclusive: o.ToInclusive,
 		SortKeyFilterType: o.Filter.Type, SortKeyFilterPattern: o.Filter.Pattern, Reverse: o.Reverse}
-	res, err := do[rrdb.MultiGetResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_MULTI_GET", Hash: hash, Arg: arg, Attempt: t.c.opts.RangeTimeout})
+	res, err := do[rrdb.MultiGetResponse](ctx, t, Op{Code: base.RPCMultiGet, Hash: hash, Arg: arg, Attempt: t.c.opts.RangeTimeout})
 	if err != nil {
 		return nil, false, err
 	}
@@ -195,11 +196,18 @@ func (t *Table) MultiSet(ctx context.Context, hashKey []byte, rows []KV, ttl int
 	if err != nil {
 		return err
 	}
-	arg := &rrdb.MultiPutRequest{HashKey: hashKey, Kvs: make([]rrdb.KeyValue, len(rows)), ExpireTsSeconds: ExpireTS(ttl, time.Now())}
+	if len(rows) == 0 {
+		return fmt.Errorf("multi-set: there are no rows: give at least one: %w", base.ErrInvalidParameters)
+	}
+	expires, err := base.ExpireAt(int64(ttl), time.Now())
+	if err != nil {
+		return fmt.Errorf("multi-set: %w", err)
+	}
+	arg := &rrdb.MultiPutRequest{HashKey: hashKey, Kvs: make([]rrdb.KeyValue, len(rows)), ExpireTsSeconds: expires}
 	for i, r := range rows {
 		arg.Kvs[i].Key, arg.Kvs[i].Value = r.SortKey, r.Value
 	}
-	res, err := do[rrdb.UpdateResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_MULTI_PUT", Hash: hash, Arg: arg, Write: true})
+	res, err := do[rrdb.UpdateResponse](ctx, t, Op{Code: base.RPCMultiPut, Hash: hash, Arg: arg, Write: true})
 	if err != nil {
 		return err
 	}
@@ -212,8 +220,11 @@ func (t *Table) MultiDel(ctx context.Context, hashKey []byte, sortKeys [][]byte)
 	if err != nil {
 		return err
 	}
+	if len(sortKeys) == 0 {
+		return fmt.Errorf("multi-del: there are no sort keys: give at least one: %w", base.ErrInvalidParameters)
+	}
 	arg := &rrdb.MultiRemoveRequest{HashKey: hashKey, SortKeys: sortKeys}
-	res, err := do[rrdb.MultiRemoveResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_MULTI_REMOVE", Hash: hash, Arg: arg, Write: true})
+	res, err := do[rrdb.MultiRemoveResponse](ctx, t, Op{Code: base.RPCMultiRemove, Hash: hash, Arg: arg, Write: true})
 	if err != nil {
 		return err
 	}
@@ -226,12 +237,12 @@ func (t *Table) SortKeyCount(ctx context.Context, hashKey []byte) (int64, error)
 	if err != nil {
 		return 0, err
 	}
-	res, err := do[rrdb.CountResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_SORTKEY_COUNT", Hash: hash, Arg: rpc.Blob(hashKey), Attempt: t.c.opts.RangeTimeout})
+	res, err := do[rrdb.CountResponse](ctx, t, Op{Code: base.RPCSortkeyCount, Hash: hash, Arg: rpc.Blob(hashKey), Attempt: t.c.opts.RangeTimeout})
 	if err != nil {
 		return 0, err
 	}
 	if res.Error == 0 && res.Count < 0 {
-		return 0, fmt.Errorf("the server ran out of time counting: %w", base.ErrTimeout)
+		return 0, fmt.Errorf("the server timed out while counting: %w", base.ErrTimeout)
 	}
 	return res.Count, storeError("sort-key-count", res.Error)
 }
@@ -262,7 +273,7 @@ func (t *Table) BatchGet(ctx context.Context, keys []FullRow) ([]FullRow, error)
 	)
 	for i, g := range groups {
 		wg.Go(func() {
-			res, err := do[rrdb.BatchGetResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_BATCH_GET", Hash: i, Arg: g})
+			res, err := do[rrdb.BatchGetResponse](ctx, t, Op{Code: base.RPCBatchGet, Hash: i, Arg: g})
 			if err == nil {
 				err = storeError("batch-get", res.Error)
 			}
@@ -289,6 +300,14 @@ type Check struct {
 	ReturnValue bool
 }
 
+// valid says what is wrong with a check, as far as that doesn't depend on the row.
+func (c *Check) valid() error {
+	if c.Type < rrdb.CT_NO_CHECK || c.Type > rrdb.CT_VALUE_INT_GREATER {
+		return fmt.Errorf("check type %d is unknown: %w", c.Type, base.ErrInvalidParameters)
+	}
+	return nil
+}
+
 // Checked is what became of a conditional write.
 type Checked struct {
 	Applied bool
@@ -304,10 +323,14 @@ func (t *Table) CheckAndSet(ctx context.Context, hashKey []byte, check Check, so
 	if err != nil {
 		return Checked{}, err
 	}
+	expires, err := base.ExpireAt(int64(ttl), time.Now())
+	if err = errors.Join(err, check.valid()); err != nil {
+		return Checked{}, fmt.Errorf("check-and-set: %w", err)
+	}
 	arg := &rrdb.CheckAndSetRequest{HashKey: hashKey, CheckSortKey: check.SortKey, CheckType: check.Type, CheckOperand: check.Operand,
 		SetDiffSortKey: !slices.Equal(sortKey, check.SortKey), SetSortKey: sortKey, SetValue: value,
-		SetExpireTsSeconds: ExpireTS(ttl, time.Now()), ReturnCheckValue: check.ReturnValue}
-	res, err := do[rrdb.CheckAndSetResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_CHECK_AND_SET", Hash: hash, Arg: arg, Write: true, Once: true})
+		SetExpireTsSeconds: expires, ReturnCheckValue: check.ReturnValue}
+	res, err := do[rrdb.CheckAndSetResponse](ctx, t, Op{Code: base.RPCCheckAndSet, Hash: hash, Arg: arg, Write: true, Once: true})
 	if err != nil {
 		return Checked{}, err
 	}
@@ -329,17 +352,26 @@ func (t *Table) CheckAndMutate(ctx context.Context, hashKey []byte, check Check,
 	if err != nil {
 		return Checked{}, err
 	}
+	if err := check.valid(); err != nil {
+		return Checked{}, fmt.Errorf("check-and-mutate: %w", err)
+	}
+	if len(steps) == 0 {
+		return Checked{}, fmt.Errorf("check-and-mutate: there are no steps: give at least one: %w", base.ErrInvalidParameters)
+	}
 	arg := &rrdb.CheckAndMutateRequest{HashKey: hashKey, CheckSortKey: check.SortKey, CheckType: check.Type, CheckOperand: check.Operand,
 		MutateList: make([]rrdb.Mutate, len(steps)), ReturnCheckValue: check.ReturnValue}
 	now := time.Now()
 	for i, s := range steps {
 		m := &arg.MutateList[i]
-		m.SortKey, m.Value, m.SetExpireTsSeconds = s.SortKey, s.Value, ExpireTS(s.TTL, now)
+		m.SortKey, m.Value = s.SortKey, s.Value
+		if m.SetExpireTsSeconds, err = base.ExpireAt(int64(s.TTL), now); err != nil {
+			return Checked{}, fmt.Errorf("check-and-mutate, step %d: %w", i+1, err)
+		}
 		if s.Delete {
 			m.Operation = rrdb.MO_DELETE
 		}
 	}
-	res, err := do[rrdb.CheckAndMutateResponse](ctx, t, Op{Code: "RPC_RRDB_RRDB_CHECK_AND_MUTATE", Hash: hash, Arg: arg, Write: true, Once: true})
+	res, err := do[rrdb.CheckAndMutateResponse](ctx, t, Op{Code: base.RPCCheckAndMutate, Hash: hash, Arg: arg, Write: true, Once: true})
 	if err != nil {
 		return Checked{}, err
 	}

@@ -13,5 +13,5 @@
 //
 // A client test whose runtime isn't on the machine skips and names what is missing; with CI=true
 // it fails instead. Nothing here knows the inside of a server: the wire, the command line and the
-// files that `pegasus onebox` writes are all it uses.
+// files that package onebox writes are all it uses.
 package compat

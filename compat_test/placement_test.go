@@ -109,7 +109,7 @@ type nodeLine struct {
 
 // planned is what a plan for 192 replicas on 5 of 8 servers ends with. Those 5 have 39 at most,
 // or a few more where one of them was slow while the table was made.
-var planned = regexp.MustCompile(`replicas: 0 to (39|4[0-9]), then 24 to 24`)
+var planned = regexp.MustCompile(`replicas: 0 to (39|4[0-9]), afterwards 24 to 24`)
 
 // TestPlacement: a table of 64 partitions on 5 replica servers; 3 are added, a rebalancing
 // evens out, 2 are taken out and stopped, and 2 others restarted, all under load. No request

@@ -40,7 +40,21 @@ func loseMeta(t *testing.T, c *cluster.Cluster) {
 	if err := c.Restart("meta1"); err != nil {
 		t.Fatal(err)
 	}
-	if err := wholeCluster(c); err != nil {
+	// It refuses all of them: their data is of a cluster that it doesn't know any more.
+	if err := cluster.Poll(time.Minute, func() error {
+		var res metaadmin.ConfigurationListNodesResponse
+		q := &metaadmin.ConfigurationListNodesRequest{Status: metaadmin.NS_ALIVE}
+		if err := c.MetaCall("RPC_CM_LIST_NODES", q, &res, func() base.ErrorCode { return res.Err }); err != nil {
+			return err
+		}
+		if len(res.Infos) > 0 {
+			t.Fatalf("a meta without state takes in %+v", res.Infos)
+		}
+		if n := len(res.Refused.V); n < len(c.Replicas()) {
+			return fmt.Errorf("%d replica servers are refused", n)
+		}
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -126,7 +140,7 @@ func TestRecover(t *testing.T) {
 	if err != nil {
 		t.Fatalf("recover: %v: %s", err, out)
 	}
-	for _, line := range []string{"table temp (1) of 4 partitions is recovered", "table other (2) of 2 partitions is recovered"} {
+	for _, line := range []string{"recovered table temp (id 1, 4 partitions)", "recovered table other (id 2, 2 partitions)"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("recover says %q, not %q", out, line)
 		}
@@ -147,7 +161,8 @@ func TestRecover(t *testing.T) {
 	if out, err := cli("table", "create", "third", "-p", "2"); err != nil {
 		t.Errorf("create afterwards: %v: %s", err, out)
 	}
-	if cfg, err := c.Config("third"); err != nil || cfg.AppId != 3 {
-		t.Errorf("the next table has id %d (%v), want 3", cfg.AppId, err)
+	if cfg, err := c.Config("third"); err != nil || cfg.AppId < 3 {
+		// A gap is left where a meta heard of the tables before it recovered them.
+		t.Errorf("the next table has id %d (%v), want 3 or more", cfg.AppId, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/pause"
 	"pegasus/base/tbin"
 	"pegasus/client"
 	"pegasus/gen/layer2"
@@ -75,7 +76,7 @@ func (c *caller) follow(ctx context.Context) {
 		if err == nil {
 			c.config.Store(cfg)
 		}
-		if !rest(ctx, 50*time.Millisecond) {
+		if !pause.For(ctx, 50*time.Millisecond) {
 			return
 		}
 		wait, cancel := context.WithTimeout(ctx, time.Second)
@@ -128,12 +129,6 @@ func (c *caller) refresh() {
 
 func (c *caller) close() { c.pool.Close() }
 
-// Codes of rrdb's error fields.
-const (
-	codeNotFound = 1
-	codeTryAgain = 13
-)
-
 var errStore = errors.New("storage error")
 
 // result turns the error field of an answer into an error, but for the codes that belong
@@ -185,24 +180,24 @@ func (c *caller) do(op *Op, addr string) (outcome, error) {
 	switch op.Kind {
 	case Get:
 		var res rrdb.ReadResponse
-		if send("RPC_RRDB_RRDB_GET", rpc.Blob(row(op.Row)), &res) {
-			if err = result(res.Error, codeNotFound); err == nil && res.Error == 0 {
+		if send(base.RPCGet, rpc.Blob(row(op.Row)), &res) {
+			if err = result(res.Error, base.StoreNotFound); err == nil && res.Error == 0 {
 				op.Got, bad = number(res.Value)
 			}
 		}
 	case Set:
 		var res rrdb.UpdateResponse
-		if send("RPC_RRDB_RRDB_PUT", &rrdb.UpdateRequest{Key: row(op.Row), Value: text(op.Value)}, &res) {
+		if send(base.RPCPut, &rrdb.UpdateRequest{Key: row(op.Row), Value: text(op.Value)}, &res) {
 			err = result(res.Error)
 		}
 	case Del:
 		var res rrdb.UpdateResponse
-		if send("RPC_RRDB_RRDB_REMOVE", rpc.Blob(row(op.Row)), &res) {
+		if send(base.RPCRemove, rpc.Blob(row(op.Row)), &res) {
 			err = result(res.Error)
 		}
 	case Incr:
 		var res rrdb.IncrResponse
-		if send("RPC_RRDB_RRDB_INCR", &rrdb.IncrRequest{Key: row(op.Row), Increment: op.Value}, &res) {
+		if send(base.RPCIncr, &rrdb.IncrRequest{Key: row(op.Row), Increment: op.Value}, &res) {
 			err, op.Got = result(res.Error), res.NewValue
 		}
 	case CheckAndSet:
@@ -210,8 +205,8 @@ func (c *caller) do(op *Op, addr string) (outcome, error) {
 		arg := &rrdb.CheckAndSetRequest{HashKey: hk, CheckSortKey: sortKeys[op.CheckRow], CheckOperand: text(op.Operand), SetSortKey: sortKeys[op.Row],
 			SetDiffSortKey: op.CheckRow != op.Row, SetValue: text(op.Value), ReturnCheckValue: true,
 			CheckType: []rrdb.CasCheckType{rrdb.CT_VALUE_NOT_EXIST, rrdb.CT_VALUE_EXIST, rrdb.CT_VALUE_BYTES_EQUAL}[op.Check]}
-		if send("RPC_RRDB_RRDB_CHECK_AND_SET", arg, &res) {
-			err, op.Applied = result(res.Error, codeTryAgain), res.Error == 0
+		if send(base.RPCCheckAndSet, arg, &res) {
+			err, op.Applied = result(res.Error, base.StoreTryAgain), res.Error == 0
 			if err == nil && res.CheckValueExist {
 				op.Got, bad = number(res.CheckValue)
 			}
@@ -224,7 +219,7 @@ func (c *caller) do(op *Op, addr string) (outcome, error) {
 				arg.Kvs = append(arg.Kvs, rrdb.KeyValue{Key: sortKeys[i], Value: text(op.Value)})
 			}
 		}
-		if send("RPC_RRDB_RRDB_MULTI_PUT", arg, &res) {
+		if send(base.RPCMultiPut, arg, &res) {
 			err = result(res.Error)
 		}
 	case MultiDel:
@@ -235,13 +230,13 @@ func (c *caller) do(op *Op, addr string) (outcome, error) {
 				arg.SortKeys = append(arg.SortKeys, sortKeys[i])
 			}
 		}
-		if send("RPC_RRDB_RRDB_MULTI_REMOVE", arg, &res) {
+		if send(base.RPCMultiRemove, arg, &res) {
 			err = result(res.Error)
 		}
 	case MultiGet:
 		var res rrdb.MultiGetResponse
 		arg := &rrdb.MultiGetRequest{HashKey: hk, StartInclusive: true, MaxKvCount: 100, MaxKvSize: 1 << 20}
-		if send("RPC_RRDB_RRDB_MULTI_GET", arg, &res) {
+		if send(base.RPCMultiGet, arg, &res) {
 			if err = result(res.Error); err == nil {
 				for _, kv := range res.Kvs {
 					bad = errors.Join(bad, op.saw(kv.Key, kv.Value))
@@ -251,7 +246,7 @@ func (c *caller) do(op *Op, addr string) (outcome, error) {
 	case Scan:
 		var res rrdb.ScanResponse
 		arg := &rrdb.GetScannerRequest{StartKey: base.AppendKey(nil, hk, nil), StopKey: base.NextKey(nil, base.AppendKey(nil, hk, nil)), StartInclusive: true, BatchSize: 100}
-		if send("RPC_RRDB_RRDB_GET_SCANNER", arg, &res) {
+		if send(base.RPCGetScanner, arg, &res) {
 			if err = result(res.Error); err == nil {
 				for _, kv := range res.Kvs {
 					h, s, ok := base.SplitKey(kv.Key)

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,27 +18,24 @@ import (
 	"time"
 
 	"pegasus/base/config"
+	"pegasus/base/pause"
 	"pegasus/faults/hook"
+	"pegasus/onebox"
 )
 
 // server is one process of the cluster, or its place while it is dead.
 type server struct {
-	name string // meta1, replica2; its host has the same name
-	role string
-	addr string
-	dir  string
+	*onebox.Server // meta1, replica2; its host has the same name
 
-	mu      sync.Mutex
-	cmd     *exec.Cmd
-	exited  chan struct{}
-	killing bool // its death is ours
-	paused  bool
-	excuse  string // why it may die by itself, "" if it may not
+	mu     sync.Mutex
+	excuse string // why it may die by itself, "" if it may not
+	config string // file name of its configuration, "" for config.toml
+	nofile int    // descriptors it may have when it is started, 0 for as many as we
 }
 
-func (s *server) data() string    { return filepath.Join(s.dir, "data") }
-func (s *server) logFile() string { return filepath.Join(s.dir, "log") }
-func (s *server) control() string { return filepath.Join(s.dir, "faults.json") }
+func (s *server) data() string    { return s.File("data") }
+func (s *server) logFile() string { return s.File("log") }
+func (s *server) control() string { return s.File("faults.json") }
 
 // cluster is the servers and their network.
 type cluster struct {
@@ -45,24 +43,22 @@ type cluster struct {
 	plant   string
 	net     *network
 	servers []*server
-	// small is the replica server whose disk is small enough to be filled, nil if none is.
-	small *server
+	// small are the replica servers whose disks are small enough to be filled.
+	small []*server
 
 	mu     sync.Mutex
 	deaths []string // of servers that nobody killed
 	say    func(format string, args ...any)
 }
 
-// smallDiskBytes is the size of the disk that can be filled.
-const smallDiskBytes = 192 << 20
+// smallDiskBytes is the size of a disk that can be filled.
+const smallDiskBytes = 256 << 20
 
-// newCluster lays out a cluster in o.Dir and starts nothing.
-func newCluster(o Options, base config.Config, say func(string, ...any)) (*cluster, error) {
-	c := &cluster{bin: o.Bin, plant: o.Plant, say: say}
+// newCluster lays out a cluster in o.Dir and starts nothing. The names of its servers begin
+// with prefix, so that one network can have several clusters.
+func newCluster(o Options, n *network, prefix string, base config.Config, say func(string, ...any)) (*cluster, error) {
+	c := &cluster{bin: o.Bin, plant: o.Plant, net: n, say: say}
 	var err error
-	if c.net, err = newNetwork(o.Namespaces); err != nil {
-		return nil, err
-	}
 	ports := slices.Repeat([]int{34601}, o.Metas)
 	ports = append(ports, slices.Repeat([]int{34801}, o.Replicas)...)
 	if !o.Namespaces {
@@ -71,44 +67,38 @@ func newCluster(o Options, base config.Config, say func(string, ...any)) (*clust
 		}
 	}
 	for i, port := range ports {
-		s := &server{name: "meta" + strconv.Itoa(i+1), role: "meta"}
+		s := &server{Server: &onebox.Server{Name: prefix + "meta" + strconv.Itoa(i+1), Role: "meta"}}
 		if i >= o.Metas {
-			s.name, s.role = "replica"+strconv.Itoa(i-o.Metas+1), "replica"
+			s.Name, s.Role = prefix+"replica"+strconv.Itoa(i-o.Metas+1), "replica"
 		}
-		s.dir = filepath.Join(o.Dir, s.name)
-		ip, err := c.net.addHost(s.name)
+		s.Dir = filepath.Join(o.Dir, s.Name)
+		ip, err := c.net.addHost(s.Name)
 		if err != nil {
 			return nil, err
 		}
-		s.addr = net.JoinHostPort(ip, strconv.Itoa(port))
+		s.Addr = net.JoinHostPort(ip, strconv.Itoa(port))
+		s.Argv = func() []string { return c.argv(s) }
+		s.Env = []string{hook.Env + "=" + s.control(), "GOTRACEBACK=all", "PEGASUS_PLANT=" + c.plant}
+		s.Spawn = func(cmd *exec.Cmd) error { return c.net.start(s.Name, cmd) }
+		s.OnExit = func(e onebox.Exit) { c.ended(s, e) }
 		if err := os.MkdirAll(s.data(), 0o755); err != nil {
 			return nil, err
 		}
 		c.servers = append(c.servers, s)
 	}
-	if o.SmallDisk {
-		last := c.servers[len(c.servers)-1]
-		if err := errors.Join(privateMounts(), smallDisk(last.data(), smallDiskBytes)); err != nil {
-			return nil, err
+	if o.SmallDisks > 0 {
+		rs := c.of("replica")
+		c.small = rs[max(0, len(rs)-o.SmallDisks):]
+		err := privateMounts()
+		for _, s := range c.small {
+			err = errors.Join(err, smallDisk(s.data(), smallDiskBytes))
 		}
-		c.small = last
-	}
-	base.Cluster.MetaServers = c.metaAddrs()
-	for _, s := range c.servers {
-		cfg := base
-		if s.role == "meta" {
-			cfg.Meta.Listen, cfg.Meta.DataDir = s.addr, s.data()
-		} else {
-			cfg.Replica.Listen, cfg.Replica.DataDirs = s.addr, []string{"data:" + s.data()}
-		}
-		if err := cfg.Validate(); err != nil {
-			return nil, err
-		}
-		text, err := config.Marshal(cfg)
 		if err != nil {
 			return nil, err
 		}
-		if err := os.WriteFile(filepath.Join(s.dir, "config.toml"), text, 0o644); err != nil {
+	}
+	for _, s := range c.servers {
+		if err := s.WriteConfig(base, c.metaAddrs()); err != nil {
 			return nil, err
 		}
 	}
@@ -118,7 +108,7 @@ func newCluster(o Options, base config.Config, say func(string, ...any)) (*clust
 func (c *cluster) of(role string) []*server {
 	var out []*server
 	for _, s := range c.servers {
-		if s.role == role {
+		if s.Role == role {
 			out = append(out, s)
 		}
 	}
@@ -128,7 +118,7 @@ func (c *cluster) of(role string) []*server {
 func (c *cluster) metaAddrs() []string {
 	var out []string
 	for _, s := range c.of("meta") {
-		out = append(out, s.addr)
+		out = append(out, s.Addr)
 	}
 	return out
 }
@@ -136,126 +126,69 @@ func (c *cluster) metaAddrs() []string {
 // at returns the server with that address, nil if there is none.
 func (c *cluster) at(addr string) *server {
 	for _, s := range c.servers {
-		if s.addr == addr {
+		if s.Addr == addr {
 			return s
 		}
 	}
 	return nil
 }
 
-// start starts a dead server and doesn't wait until it serves. One that runs stays as it is.
-func (c *cluster) start(s *server) error {
+// argv is the command line of a server that is about to start.
+func (c *cluster) argv(s *server) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.cmd != nil {
-		return nil
+	argv := []string{c.bin, s.Role, "--config", s.File(cmp.Or(s.config, "config.toml"))}
+	if s.nofile > 0 {
+		argv = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, s.nofile)}, argv...)
 	}
-	log, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer log.Close() // the child has its own descriptor
-	cmd := exec.Command(c.bin, s.role, "--config", filepath.Join(s.dir, "config.toml"))
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), hook.Env+"="+s.control(), "GOTRACEBACK=all", "PEGASUS_PLANT="+c.plant)
-	if err := c.net.start(s.name, cmd); err != nil {
-		return fmt.Errorf("start %s: %w", s.name, err)
-	}
-	exited := make(chan struct{})
-	s.cmd, s.exited, s.killing, s.paused = cmd, exited, false, false
-	go func() {
-		err := cmd.Wait()
-		s.mu.Lock()
-		ours, excuse := s.killing, s.excuse
-		s.cmd = nil
-		s.mu.Unlock()
-		switch {
-		case ours:
-		case excuse != "":
-			c.say("%s ended (%v), which it may while %s; its log ends: %s", s.name, err, excuse, tail(s.logFile(), 300))
-		default:
-			text := fmt.Sprintf("%s died by itself (%v); its log ends: %s", s.name, err, tail(s.logFile(), 2000))
-			c.mu.Lock()
-			c.deaths = append(c.deaths, text)
-			c.mu.Unlock()
-			c.say("WRONG: %s", text)
-		}
-		close(exited)
-	}()
-	return nil
+	return argv
 }
 
-// kill ends a server with SIGKILL and returns when it is gone. A dead one stays dead.
-func (c *cluster) kill(ss ...*server) {
-	var gone []chan struct{}
-	for _, s := range ss {
-		s.mu.Lock()
-		if s.cmd != nil {
-			s.killing = true
-			_ = s.cmd.Process.Signal(syscall.SIGKILL)
-			gone = append(gone, s.exited)
-		}
-		s.mu.Unlock()
-	}
-	for _, g := range gone {
-		<-g
+// ended notes the end of a process that nobody asked for.
+func (c *cluster) ended(s *server, e onebox.Exit) {
+	s.mu.Lock()
+	excuse := s.excuse
+	s.mu.Unlock()
+	switch {
+	case e.Asked:
+	case excuse != "":
+		c.say("%s ended (%v), which it may while %s; its log ends: %s", s.Name, e.State, excuse, tail(s.logFile(), 300))
+	default:
+		text := fmt.Sprintf("%s died by itself (%v); its log ends: %s", s.Name, e.State, tail(s.logFile(), 2000))
+		c.mu.Lock()
+		c.deaths = append(c.deaths, text)
+		c.mu.Unlock()
+		c.say("WRONG: %s", text)
 	}
 }
+
+// processes returns the driver's view of servers.
+func processes(ss []*server) (ps []*onebox.Server) {
+	for _, s := range ss {
+		ps = append(ps, s.Server)
+	}
+	return ps
+}
+
+// kill ends servers with SIGKILL and returns when they are gone. A dead one stays dead.
+func kill(ss ...*server) { onebox.Kill(processes(ss)...) }
 
 // terminate stops all servers in order, killing those that don't end in time.
 func (c *cluster) terminate(patience time.Duration) (late []string) {
-	for _, role := range []string{"replica", "meta"} {
-		deadline := time.After(patience)
-		for _, s := range c.of(role) {
-			c.resume(s)
-			s.mu.Lock()
-			if s.cmd != nil {
-				s.killing = true
-				_ = s.cmd.Process.Signal(syscall.SIGTERM)
-			}
-			s.mu.Unlock()
+	var mu sync.Mutex
+	onebox.StopAll(processes(c.servers), patience, func(s *onebox.Server, _ onebox.Exit, err error) {
+		if errors.Is(err, onebox.ErrKilled) {
+			mu.Lock()
+			late = append(late, s.Name)
+			mu.Unlock()
 		}
-		for _, s := range c.of(role) {
-			s.mu.Lock()
-			exited, running := s.exited, s.cmd != nil
-			s.mu.Unlock()
-			if !running {
-				continue
-			}
-			select {
-			case <-exited:
-			case <-deadline:
-				late = append(late, s.name)
-				c.kill(s)
-			}
-		}
-	}
+	})
 	return late
 }
 
-func (s *server) running() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.cmd != nil
-}
-
-func (c *cluster) pause(s *server) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd != nil {
-		s.paused = true
-		_ = s.cmd.Process.Signal(syscall.SIGSTOP)
-	}
-}
-
-func (c *cluster) resume(s *server) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cmd != nil && s.paused {
-		s.paused = false
-		_ = s.cmd.Process.Signal(syscall.SIGCONT)
-	}
-}
+// pause halts a server that runs, resume has it go on.
+func (s *server) pause()  { _ = s.Signal(syscall.SIGSTOP) }
+func (s *server) resume() { _ = s.Signal(syscall.SIGCONT) }
 
 // excused lets a server die by itself: one that is started while its disk is full or failing
 // may say so and end. "" ends that.
@@ -272,15 +205,15 @@ func (c *cluster) hurt(s *server, ctl hook.Control) error { return hook.Write(s.
 func (c *cluster) heal() error {
 	err := c.net.HealAll()
 	for _, s := range c.servers {
-		c.resume(s)
+		s.resume()
 		if e := os.Remove(s.control()); e != nil && !errors.Is(e, os.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
 		if e := os.Remove(balloon(s)); e != nil && !errors.Is(e, os.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
-		if !s.running() {
-			err = errors.Join(err, c.start(s))
+		if !s.Running() {
+			err = errors.Join(err, s.Start())
 		}
 	}
 	return err
@@ -299,21 +232,9 @@ func poll(ctx context.Context, f func() error) error {
 		if err == nil {
 			return nil
 		}
-		if !rest(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return err
 		}
-	}
-}
-
-// rest waits for d; false: ctx ended before.
-func rest(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 

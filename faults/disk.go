@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"pegasus/base/pause"
 	"pegasus/faults/hook"
 )
 
@@ -24,11 +25,11 @@ func slowDisk(ctx context.Context, w *world, r *rand.Rand) error {
 	defer free()
 	ctl := hook.Control{SyncDelayMS: []int{20, 100, 500, 2000, 6000}[r.IntN(5)], WriteDelayMS: []int{0, 5, 50}[r.IntN(3)]}
 	d := between(r, 5*time.Second, 20*time.Second)
-	w.tell("the disk of %s is slow for %v: sync +%d ms, write +%d ms", s.name, d.Round(time.Millisecond), ctl.SyncDelayMS, ctl.WriteDelayMS)
+	w.tell("the disk of %s is slow for %v: sync +%d ms, write +%d ms", s.Name, d.Round(time.Millisecond), ctl.SyncDelayMS, ctl.WriteDelayMS)
 	if err := w.c.hurt(s, ctl); err != nil {
 		return err
 	}
-	rest(ctx, d)
+	pause.For(ctx, d)
 	return w.c.hurt(s, hook.Control{})
 }
 
@@ -43,66 +44,130 @@ func ioError(ctx context.Context, w *world, r *rand.Rand) error {
 	ctl := hook.Control{Error: "EIO", OneIn: []int{1, 3, 20}[r.IntN(3)], Path: []string{"", "/wal/", "/store."}[r.IntN(3)],
 		Ops: [][]hook.Op{{hook.OpSync}, {hook.OpWrite}, {hook.OpRead}, {hook.OpCreate}, {hook.OpWrite, hook.OpSync, hook.OpCreate, hook.OpRead}}[r.IntN(5)]}
 	d := between(r, 3*time.Second, 15*time.Second)
-	w.tell("%v of files %q of %s fail for %v, one in %d", ctl.Ops, ctl.Path, s.name, d.Round(time.Millisecond), ctl.OneIn)
+	w.tell("%v of files %q of %s fail for %v, one in %d", ctl.Ops, ctl.Path, s.Name, d.Round(time.Millisecond), ctl.OneIn)
 	s.excused("its disk fails")
 	defer s.excused("")
 	if err := w.c.hurt(s, ctl); err != nil {
 		return err
 	}
-	rest(ctx, d)
+	pause.For(ctx, d)
 	if err := w.c.hurt(s, hook.Control{}); err != nil {
 		return err
 	}
 	if r.IntN(2) == 0 {
-		w.c.kill(s)
+		kill(s)
 	}
-	if s.running() { // lived through it, or another nemesis had it started meanwhile
+	if s.Running() { // lived through it, or another nemesis had it started meanwhile
 		return nil
 	}
-	return w.c.start(s)
+	return s.Start()
 }
 
 func balloon(s *server) string { return filepath.Join(s.data(), "balloon") }
 
-// fullDisk fills the disk to the last byte and frees it again. The server isn't restarted
-// if it lived through it: it must go on by itself.
+// ballast fills a disk to the last byte, and again whenever it is asked.
+type ballast struct {
+	f    *os.File
+	size int64
+}
+
+func newBallast(s *server) (*ballast, error) {
+	f, err := os.Create(balloon(s))
+	if err != nil {
+		return nil, err
+	}
+	b := &ballast{f: f}
+	b.fill()
+	return b, nil
+}
+
+// fill takes what is free, also what the server freed meanwhile.
+func (b *ballast) fill() {
+	for block := int64(1 << 20); block >= 512; {
+		n, err := b.f.Write(make([]byte, block))
+		b.size += int64(n)
+		if errors.Is(err, syscall.ENOSPC) {
+			block /= 8
+		} else if err != nil {
+			return
+		}
+	}
+}
+
+// keepFull keeps disks full for d.
+func keepFull(ctx context.Context, d time.Duration, bs ...*ballast) {
+	until := time.Now().Add(d)
+	for time.Now().Before(until) && pause.For(ctx, 50*time.Millisecond) {
+		for _, b := range bs {
+			b.fill()
+		}
+	}
+}
+
+// free gives the room back.
+func (b *ballast) free() error { return errors.Join(b.f.Close(), os.Remove(b.f.Name())) }
+
+// fullDisk fills a disk and frees it again. The server isn't restarted if it lived through
+// it: it must go on by itself.
 func fullDisk(ctx context.Context, w *world, r *rand.Rand) error {
 	w.mu.Lock()
-	s, free, err := w.claimThis(w.c.small)
+	s, free, err := w.claimThis(w.c.small[r.IntN(len(w.c.small))])
 	w.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	defer free()
 	d := between(r, 5*time.Second, 20*time.Second)
-	f, err := os.Create(balloon(s))
+	s.excused("its disk is full")
+	defer s.excused("")
+	b, err := newBallast(s)
 	if err != nil {
 		return err
 	}
-	s.excused("its disk is full")
-	defer s.excused("")
-	var size int64
-	fill := func() {
-		// What the server frees meanwhile is taken, too.
-		for block := int64(1 << 20); block >= 512; {
-			n, err := f.Write(make([]byte, block))
-			size += int64(n)
-			if errors.Is(err, syscall.ENOSPC) {
-				block /= 8
-			} else if err != nil {
-				return
+	w.tell("the disk of %s is full for %v (%d MB of ballast)", s.Name, d.Round(time.Millisecond), b.size>>20)
+	keepFull(ctx, d, b)
+	err = b.free()
+	if !s.Running() { // another nemesis had it started meanwhile
+		err = errors.Join(err, s.Start())
+	}
+	return err
+}
+
+// fullAll fills all disks at once. In half of the cases a server dies meanwhile, so that
+// ballots change which nobody can write down, and is started again when there is room.
+func fullAll(ctx context.Context, w *world, r *rand.Rand) error {
+	d := between(r, 6*time.Second, 20*time.Second)
+	var bs []*ballast
+	var mb int64
+	for _, s := range w.c.small {
+		s.excused("its disk is full")
+		defer s.excused("")
+		b, err := newBallast(s)
+		if err != nil {
+			for _, b := range bs {
+				err = errors.Join(err, b.free())
 			}
+			return err
 		}
+		bs, mb = append(bs, b), mb+b.size>>20
 	}
-	fill()
-	w.tell("the disk of %s is full for %v (%d MB of ballast)", s.name, d.Round(time.Millisecond), size>>20)
-	until := time.Now().Add(d)
-	for time.Now().Before(until) && rest(ctx, 50*time.Millisecond) {
-		fill()
+	w.tell("the disks of all replica servers are full for %v (%d MB of ballast)", d.Round(time.Millisecond), mb)
+	if r.IntN(2) == 0 {
+		s := w.c.small[r.IntN(len(w.c.small))]
+		keepFull(ctx, d/2, bs...)
+		w.tell("kill %s meanwhile", s.Name)
+		kill(s)
+		d -= d / 2
 	}
-	err = errors.Join(f.Close(), os.Remove(balloon(s)))
-	if !s.running() { // another nemesis had it started meanwhile
-		err = errors.Join(err, w.c.start(s))
+	keepFull(ctx, d, bs...)
+	var err error
+	for _, b := range bs {
+		err = errors.Join(err, b.free())
+	}
+	for _, s := range w.c.small {
+		if !s.Running() {
+			err = errors.Join(err, s.Start())
+		}
 	}
 	return err
 }
@@ -158,29 +223,29 @@ func damageFiles(ctx context.Context, w *world, r *rand.Rand, match func(path st
 		return err
 	}
 	defer free()
-	w.c.kill(s)
+	kill(s)
 	fs, err := files(s, match)
 	if err == nil && len(fs) == 0 {
-		err = fmt.Errorf("%s has no such files", s.name)
+		err = fmt.Errorf("%s has no such files", s.Name)
 	}
 	if err != nil {
-		return errors.Join(err, w.c.start(s))
+		return errors.Join(err, s.Start())
 	}
 	var did []string
 	for range 1 + r.IntN(2) {
 		i := r.IntN(len(fs))
 		what, err := damage(r, fs[i])
 		if err != nil {
-			return errors.Join(err, w.c.start(s))
+			return errors.Join(err, s.Start())
 		}
 		did = append(did, what)
 		if fs = slices.Delete(fs, i, i+1); len(fs) == 0 {
 			break
 		}
 	}
-	w.tell("damage of %s: %s", s.name, strings.Join(did, "; "))
-	rest(ctx, between(r, 0, 3*time.Second))
-	return w.c.start(s)
+	w.tell("damage of %s: %s", s.Name, strings.Join(did, "; "))
+	pause.For(ctx, between(r, 0, 3*time.Second))
+	return s.Start()
 }
 
 func corruptLog(ctx context.Context, w *world, r *rand.Rand) error {
@@ -201,10 +266,10 @@ func loseReplica(ctx context.Context, w *world, r *rand.Rand) error {
 		return err
 	}
 	defer free()
-	w.c.kill(s)
+	kill(s)
 	dirs, err := filepath.Glob(filepath.Join(s.data(), "reps", "*"))
 	if err != nil || len(dirs) == 0 {
-		return errors.Join(err, w.c.start(s))
+		return errors.Join(err, s.Start())
 	}
 	r.Shuffle(len(dirs), func(i, j int) { dirs[i], dirs[j] = dirs[j], dirs[i] })
 	dirs = dirs[:1+r.IntN(min(3, len(dirs)))]
@@ -213,7 +278,7 @@ func loseReplica(ctx context.Context, w *world, r *rand.Rand) error {
 		names = append(names, filepath.Base(d))
 		err = errors.Join(err, os.RemoveAll(d))
 	}
-	w.tell("%s loses %s", s.name, strings.Join(names, ", "))
-	rest(ctx, between(r, 0, 3*time.Second))
-	return errors.Join(err, w.c.start(s))
+	w.tell("%s loses %s", s.Name, strings.Join(names, ", "))
+	pause.For(ctx, between(r, 0, 3*time.Second))
+	return errors.Join(err, s.Start())
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"pegasus/base/pause"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func failover(ctx context.Context, o Options) error {
 			p.stop()
 			return fmt.Errorf("round %d: not every partition can be written before anything happened", round)
 		}
-		rest(ctx, between(r, 0, 2*time.Second))
+		pause.For(ctx, between(r, 0, 2*time.Second))
 		s, hurt, err := w.strike(ctx, r)
 		if err != nil {
 			p.stop()
@@ -57,10 +58,10 @@ func failover(ctx context.Context, o Options) error {
 			return err
 		}
 		if !waited {
-			return fmt.Errorf("round %d: a partition was not writable within a minute after %s of %s", round, o.How, s.name)
+			return fmt.Errorf("round %d: a partition was not writable within a minute after %s of %s", round, o.How, s.Name)
 		}
 		if o.How == "kill-meta" {
-			w.tell("round %d: %s killed, another leads after %v; longest time without a write of a partition %v", round, s.name,
+			w.tell("round %d: %s killed, another leads after %v; longest time without a write of a partition %v", round, s.Name,
 				metas[len(metas)-1].Round(time.Millisecond), slices.Max(ds).Round(time.Millisecond))
 			worst = append(worst, slices.Max(ds))
 			all = append(all, ds...)
@@ -71,7 +72,7 @@ func failover(ctx context.Context, o Options) error {
 		}
 		all = append(all, ds...)
 		worst = append(worst, slices.Max(ds))
-		w.tell("round %d: %s of %s, which led %d partitions; writable after %v", round, o.How, s.name, len(ds), slices.Max(ds).Round(time.Millisecond))
+		w.tell("round %d: %s of %s, which led %d partitions; writable after %v", round, o.How, s.Name, len(ds), slices.Max(ds).Round(time.Millisecond))
 	}
 	fmt.Fprintf(o.Out, "failover: how=%s blows=%d partitions=%d p50=%v p99=%v max=%v worst_partition_of_each_blow: p50=%v p99=%v\n", o.How, len(worst), len(all),
 		quantile(all, 0.5), quantile(all, 0.99), quantile(all, 1), quantile(worst, 0.5), quantile(worst, 0.99))
@@ -101,7 +102,7 @@ func (w *world) strike(ctx context.Context, r *rand.Rand) (*server, func(), erro
 		if s == nil {
 			return nil, nil, errors.New("no meta leads")
 		}
-		return s, func() { w.c.kill(s) }, nil
+		return s, func() { kill(s) }, nil
 	}
 	rs := w.c.of("replica")
 	cfg, err := w.cl.Admin().QueryConfig(ctx, table)
@@ -118,26 +119,26 @@ func (w *world) strike(ctx context.Context, r *rand.Rand) (*server, func(), erro
 	}
 	switch w.opts.How {
 	case "kill-both":
-		return s, func() { w.c.kill(s, lead) }, nil
+		return s, func() { kill(s, lead) }, nil
 	case "pause":
-		return s, func() { w.c.pause(s) }, nil
+		return s, func() { s.pause() }, nil
 	case "cut":
 		return s, func() {
 			for _, o := range append([]string{clientHost}, serverNames(w.c.servers)...) {
-				if o != s.name {
-					if err := errors.Join(w.c.net.Cut(s.name, o), w.c.net.Cut(o, s.name)); err != nil {
-						w.wrong("cut %s: %v", s.name, err)
+				if o != s.Name {
+					if err := errors.Join(w.c.net.Cut(s.Name, o), w.c.net.Cut(o, s.Name)); err != nil {
+						w.wrong("cut %s: %v", s.Name, err)
 					}
 				}
 			}
 		}, nil
 	}
-	return s, func() { w.c.kill(s) }, nil
+	return s, func() { kill(s) }, nil
 }
 
 func serverNames(ss []*server) (ns []string) {
 	for _, s := range ss {
-		ns = append(ns, s.name)
+		ns = append(ns, s.Name)
 	}
 	return ns
 }

@@ -14,6 +14,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/pause"
 	"pegasus/gen/rrdb"
 	"pegasus/gen/value"
 )
@@ -42,16 +43,16 @@ func learn(ctx context.Context, o Options) error {
 	}
 	w.tell("%d rows of %d bytes are there", f.rows, fillValue)
 	t.run(f.run)
-	rest(ctx, 15*time.Second) // what was filled is compacted
+	pause.For(ctx, 15*time.Second) // what was filled is compacted
 	before := f.window(ctx, o.Duration)
 	w.tell("before:             %v", before)
 
 	s := w.c.of("replica")[2]
-	w.c.kill(s)
+	kill(s)
 	if err := w.awaitMembers(ctx, 2); err != nil {
 		return err
 	}
-	rest(ctx, 3*time.Second)
+	pause.For(ctx, 3*time.Second)
 	fewer := f.window(ctx, o.Duration/2)
 	w.tell("with two members:   %v", fewer)
 
@@ -62,7 +63,7 @@ func learn(ctx context.Context, o Options) error {
 	for _, e := range es {
 		err = errors.Join(err, os.RemoveAll(filepath.Join(s.data(), e.Name())))
 	}
-	if err = errors.Join(err, w.c.start(s)); err != nil {
+	if err = errors.Join(err, s.Start()); err != nil {
 		return err
 	}
 	began := now()
@@ -74,7 +75,7 @@ func learn(ctx context.Context, o Options) error {
 	during := f.end()
 	size := dirSize(s.data())
 	w.tell("during the copy:    %v; %d MB in %.1fs", during, size>>20, seconds(took))
-	rest(ctx, 5*time.Second)
+	pause.For(ctx, 5*time.Second)
 	after := f.window(ctx, o.Duration/2)
 	w.tell("after:              %v", after)
 	if err := w.awaitWhole(ctx, wholePatience); err != nil {
@@ -201,7 +202,7 @@ func (f *foreground) put(i int, r *rand.Rand) error {
 	}
 	var res rrdb.UpdateResponse
 	key := f.key(i)
-	_, err := f.ca.call("", base.HashOfKey(key), "RPC_RRDB_RRDB_PUT", &rrdb.UpdateRequest{Key: key, Value: v}, &res)
+	_, err := f.ca.call("", base.HashOfKey(key), base.RPCPut, &rrdb.UpdateRequest{Key: key, Value: v}, &res)
 	if err == nil && res.Error != 0 {
 		err = errStore
 	}
@@ -211,7 +212,7 @@ func (f *foreground) put(i int, r *rand.Rand) error {
 func (f *foreground) get(i int) error {
 	var res rrdb.ReadResponse
 	key := value.Blob(f.key(i))
-	_, err := f.ca.call("", base.HashOfKey(key), "RPC_RRDB_RRDB_GET", &key, &res)
+	_, err := f.ca.call("", base.HashOfKey(key), base.RPCGet, &key, &res)
 	if err == nil && (res.Error != 0 || len(res.Value) != fillValue) {
 		err = errStore
 	}
@@ -250,7 +251,7 @@ func (f *foreground) run(ctx context.Context) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(f.w.opts.Seed, uint64(1000+i)))
 			due := time.Now().Add(time.Duration(r.Int64N(int64(every))))
-			for rest(ctx, max(0, time.Until(due))) {
+			for pause.For(ctx, max(0, time.Until(due))) {
 				put := r.IntN(2) == 0
 				var err error
 				if row := r.IntN(f.rows); put {
@@ -296,6 +297,6 @@ func (f *foreground) end() *latencies {
 
 func (f *foreground) window(ctx context.Context, d time.Duration) *latencies {
 	f.begin()
-	rest(ctx, d)
+	pause.For(ctx, d)
 	return f.end()
 }

@@ -28,6 +28,7 @@ type ledger struct {
 	next  int
 	live  []*entry // acknowledged and not removed, oldest first
 	acked int
+	last  []int64 // by partition, when a row was acknowledged last
 }
 
 // entry is one row. Times are those of histories; 0 is never.
@@ -42,7 +43,7 @@ type entry struct {
 }
 
 func newLedger(partitions, sizes int) *ledger {
-	return &ledger{partitions: partitions, sizes: sizes, parts: make([][]*entry, partitions), byKey: map[string]*entry{}}
+	return &ledger{partitions: partitions, sizes: sizes, parts: make([][]*entry, partitions), last: make([]int64, partitions), byKey: map[string]*entry{}}
 }
 
 // value is what row num holds: its number and a filling that follows from it.
@@ -76,6 +77,8 @@ func (l *ledger) wrote(e *entry, out outcome) {
 	case done:
 		e.setAck = now()
 		l.acked++
+		hk, _, _ := base.SplitKey(e.key)
+		l.last[base.CRC64(hk)%uint64(l.partitions)] = e.setAck
 		l.live = append(l.live, e)
 	case refused:
 		e.setRefuse = true
@@ -111,7 +114,7 @@ func (l *ledger) removed(e *entry, out outcome) {
 func (l *ledger) write(c *caller) (outcome, error) {
 	e, hash := l.begin()
 	var res rrdb.UpdateResponse
-	_, err := c.call("", hash, "RPC_RRDB_RRDB_PUT", &rrdb.UpdateRequest{Key: e.key, Value: l.value(e.num)}, &res)
+	_, err := c.call("", hash, base.RPCPut, &rrdb.UpdateRequest{Key: e.key, Value: l.value(e.num)}, &res)
 	if err == nil {
 		err = result(res.Error)
 	}
@@ -128,13 +131,20 @@ func (l *ledger) remove(c *caller, most int) (tried bool, out outcome) {
 	}
 	hk, _, _ := base.SplitKey(e.key)
 	var res rrdb.UpdateResponse
-	_, err := c.call("", base.CRC64(hk), "RPC_RRDB_RRDB_REMOVE", rpc.Blob(e.key), &res)
+	_, err := c.call("", base.CRC64(hk), base.RPCRemove, rpc.Blob(e.key), &res)
 	if err == nil {
 		err = result(res.Error)
 	}
 	out = judge(err)
 	l.removed(e, out)
 	return true, out
+}
+
+// lastWrite returns when a row of a partition was acknowledged last, 0 if none was.
+func (l *ledger) lastWrite(partition int) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last[partition]
 }
 
 func (l *ledger) acknowledged() int {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"pegasus/base/pause"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,7 @@ type load struct {
 	say     func(format string, args ...any)
 
 	slots  []*slot
+	gate   sync.RWMutex // held for reading by an operation, for writing while there shall be none
 	keys   atomic.Int32
 	values atomic.Int64
 
@@ -87,17 +89,19 @@ func (l *load) run(ctx context.Context) {
 	for range max(1, l.workers/2) {
 		l.slots = append(l.slots, new(slot))
 	}
-	pause := time.Duration(l.workers) * time.Second / time.Duration(l.rate)
+	between := time.Duration(l.workers) * time.Second / time.Duration(l.rate)
 	var wg sync.WaitGroup
 	for w := range l.workers {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(l.seed, uint64(w)+1000))
-			for rest(ctx, time.Duration(float64(pause)*(0.5+r.Float64()))) {
+			for pause.For(ctx, time.Duration(float64(between)*(0.5+r.Float64()))) {
+				l.gate.RLock()
 				if w%4 == 0 { // a quarter of the load
 					l.keepLedger(r)
 				} else {
 					l.operate(w, r)
 				}
+				l.gate.RUnlock()
 			}
 		})
 	}
@@ -213,7 +217,7 @@ func (l *load) choose(op *Op, r *rand.Rand) {
 
 // scan walks one partition after the other, in pages of different sizes.
 func (l *load) scan(ctx context.Context, r *rand.Rand) {
-	for rest(ctx, time.Second) {
+	for pause.For(ctx, time.Second) {
 		p := r.IntN(l.l.partitions)
 		sctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 		res, err := l.l.scan(sctx, l.c.cl, l.c.table, p, []int{10, 100, 1000}[r.IntN(3)])

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"pegasus/base/pause"
 	"pegasus/faults/hook"
 )
 
@@ -32,7 +33,7 @@ var nemeses = []nemesis{
 	{name: "kill-all", what: "kill -9 of all servers at once", run: killAll},
 	{name: "kill-meta", what: "kill -9 of the leading meta server", run: killMeta},
 	{name: "pause", what: "SIGSTOP of a server for 5 s", run: pauseFor(5 * time.Second)},
-	{name: "pause-long", what: "SIGSTOP of a replica server for 60 s", run: pauseFor(60 * time.Second)},
+	{name: "pause-long", what: "SIGSTOP of a replica server for 75 s", run: pauseFor(75 * time.Second)},
 	{name: "cut", what: "one link between two servers cut", needs: links, run: cutLink},
 	{name: "cut-one-way", what: "one direction of one link, or all links, of a server cut", needs: links, run: cutOneWay},
 	{name: "split", what: "all servers split into two groups", needs: links, run: split},
@@ -43,7 +44,17 @@ var nemeses = []nemesis{
 	{name: "corrupt-log", what: "the log of a dead replica server is damaged", alone: true, run: corruptLog},
 	{name: "corrupt-sst", what: "table files of a dead replica server are damaged", alone: true, run: corruptTables},
 	{name: "lose-replica", what: "directories of a dead replica server's replicas are removed", alone: true, run: loseReplica},
+	{name: "pause-source", what: "SIGSTOP for 75 s of a server from which another one, which lost its replicas, copies", alone: true, run: pauseSource},
 	{name: "clock", what: "the wall clock of a server jumps, and back", needs: clockThere, run: clockJump},
+	{name: "clock-start", what: "a replica server is started with a wrong clock, which is put right later", needs: clockThere, run: clockStart},
+	{name: "eio-start", what: "reads fail while a replica server starts; then two others die for a while", alone: true, run: errorAtStart},
+	{name: "last-log", what: "all replica servers die one after the other; the log of the last is damaged", alone: true, run: lastLog},
+	{name: "full-all", what: "the disks of all replica servers are full at once, and one may die meanwhile", alone: true, needs: smallDisks, run: fullAll},
+	{name: "terminate", what: "SIGTERM of a replica server or the leading meta server, started again", run: terminateOne},
+	{name: "foreign", what: "a replica server of another cluster asks these meta servers for work", run: foreign},
+	{name: "descriptors", what: "a server has no file descriptors left", run: descriptors},
+	{name: "amplify", what: "requests that make far more than they are: removals of many rows under a long key, many large reads at once", run: amplify},
+	{name: "slow-clients", what: "clients that send half of a request and wait, or don't read answers", run: slowClients},
 	{name: "restart-loop", what: "a replica server is killed and restarted again and again", run: restartLoop},
 	{name: "balance", what: "primaries move to other members", run: balance},
 }
@@ -89,8 +100,15 @@ func links(w *world) error {
 }
 
 func smallDiskThere(w *world) error {
-	if w.c.small == nil {
+	if len(w.c.small) == 0 {
 		return errors.New("a small disk can't be mounted outside a sandbox")
+	}
+	return nil
+}
+
+func smallDisks(w *world) error {
+	if len(w.c.small) < w.opts.Replicas {
+		return errors.New("small disks can't be mounted outside a sandbox")
 	}
 	return nil
 }
@@ -108,7 +126,7 @@ func (w *world) claim(r *rand.Rand, roles ...string) (*server, func(), error) {
 	defer w.mu.Unlock()
 	var free []*server
 	for _, s := range w.c.servers {
-		if slices.Contains(roles, s.role) && !w.claimed[s] {
+		if slices.Contains(roles, s.Role) && !w.claimed[s] {
 			free = append(free, s)
 		}
 	}
@@ -121,7 +139,7 @@ func (w *world) claim(r *rand.Rand, roles ...string) (*server, func(), error) {
 // claimThis is claim for one server, with mu held.
 func (w *world) claimThis(s *server) (*server, func(), error) {
 	if w.claimed[s] {
-		return nil, nil, fmt.Errorf("%s is taken by another nemesis", s.name)
+		return nil, nil, fmt.Errorf("%s is taken by another nemesis", s.Name)
 	}
 	w.claimed[s] = true
 	return s, func() {
@@ -142,10 +160,10 @@ func killOne(ctx context.Context, w *world, r *rand.Rand) error {
 	}
 	defer free()
 	d := between(r, 0, 12*time.Second)
-	w.tell("kill %s for %v", s.name, d.Round(time.Millisecond))
-	w.c.kill(s)
-	rest(ctx, d)
-	return w.c.start(s)
+	w.tell("kill %s for %v", s.Name, d.Round(time.Millisecond))
+	kill(s)
+	pause.For(ctx, d)
+	return s.Start()
 }
 
 func killNow(_ context.Context, w *world, r *rand.Rand) error {
@@ -154,9 +172,9 @@ func killNow(_ context.Context, w *world, r *rand.Rand) error {
 		return err
 	}
 	defer free()
-	w.tell("kill %s, start it at once", s.name)
-	w.c.kill(s)
-	return w.c.start(s)
+	w.tell("kill %s, start it at once", s.Name)
+	kill(s)
+	return s.Start()
 }
 
 // killAll doesn't ask who else is at work on a server: whoever wanted it dead for longer
@@ -164,13 +182,13 @@ func killNow(_ context.Context, w *world, r *rand.Rand) error {
 func killAll(ctx context.Context, w *world, r *rand.Rand) error {
 	d := between(r, 0, 3*time.Second)
 	w.tell("kill everything for %v", d.Round(time.Millisecond))
-	w.c.kill(w.c.servers...)
-	rest(ctx, d)
+	kill(w.c.servers...)
+	pause.For(ctx, d)
 	for _, i := range r.Perm(len(w.c.servers)) {
-		if err := w.c.start(w.c.servers[i]); err != nil {
+		if err := w.c.servers[i].Start(); err != nil {
 			return err
 		}
-		rest(ctx, between(r, 0, 300*time.Millisecond))
+		pause.For(ctx, between(r, 0, 300*time.Millisecond))
 	}
 	return nil
 }
@@ -188,10 +206,10 @@ func killMeta(ctx context.Context, w *world, r *rand.Rand) error {
 	}
 	defer free()
 	d := between(r, 0, 10*time.Second)
-	w.tell("kill %s, which leads, for %v", s.name, d.Round(time.Millisecond))
-	w.c.kill(s)
-	rest(ctx, d)
-	return w.c.start(s)
+	w.tell("kill %s, which leads, for %v", s.Name, d.Round(time.Millisecond))
+	kill(s)
+	pause.For(ctx, d)
+	return s.Start()
 }
 
 func pauseFor(d time.Duration) func(context.Context, *world, *rand.Rand) error {
@@ -205,10 +223,10 @@ func pauseFor(d time.Duration) func(context.Context, *world, *rand.Rand) error {
 			return err
 		}
 		defer free()
-		w.tell("stop %s for %v", s.name, d)
-		w.c.pause(s)
-		defer w.c.resume(s)
-		rest(ctx, d)
+		w.tell("stop %s for %v", s.Name, d)
+		s.pause()
+		defer s.resume()
+		pause.For(ctx, d)
 		return nil
 	}
 }
@@ -218,7 +236,7 @@ func two(w *world, r *rand.Rand) (a, b *server) {
 	for {
 		p := r.Perm(len(w.c.servers))
 		a, b = w.c.servers[p[0]], w.c.servers[p[1]]
-		if a.role == "replica" || b.role == "replica" {
+		if a.Role == "replica" || b.Role == "replica" {
 			return a, b
 		}
 	}
@@ -230,7 +248,7 @@ func cutWhile(ctx context.Context, w *world, d time.Duration, ls []link) error {
 	for _, l := range ls {
 		err = errors.Join(err, w.c.net.Cut(l.from, l.to))
 	}
-	rest(ctx, d)
+	pause.For(ctx, d)
 	for _, l := range ls {
 		err = errors.Join(err, w.c.net.Heal(l.from, l.to))
 	}
@@ -240,28 +258,28 @@ func cutWhile(ctx context.Context, w *world, d time.Duration, ls []link) error {
 func cutLink(ctx context.Context, w *world, r *rand.Rand) error {
 	a, b := two(w, r)
 	d := between(r, 3*time.Second, 20*time.Second)
-	w.tell("cut %s - %s for %v", a.name, b.name, d.Round(time.Millisecond))
-	return cutWhile(ctx, w, d, []link{{a.name, b.name}, {b.name, a.name}})
+	w.tell("cut %s - %s for %v", a.Name, b.Name, d.Round(time.Millisecond))
+	return cutWhile(ctx, w, d, []link{{a.Name, b.Name}, {b.Name, a.Name}})
 }
 
 func cutOneWay(ctx context.Context, w *world, r *rand.Rand) error {
 	a, b := two(w, r)
 	d := between(r, 3*time.Second, 20*time.Second)
-	ls := []link{{a.name, b.name}}
-	what := a.name + " -> " + b.name
+	ls := []link{{a.Name, b.Name}}
+	what := a.Name + " -> " + b.Name
 	if how := r.IntN(3); how > 0 {
 		ls = nil
-		what = "all that " + a.name + " sends to servers"
+		what = "all that " + a.Name + " sends to servers"
 		if how == 2 {
-			what = "all that servers send to " + a.name
+			what = "all that servers send to " + a.Name
 		}
 		for _, s := range w.c.servers {
 			switch {
 			case s == a:
 			case how == 1:
-				ls = append(ls, link{a.name, s.name})
+				ls = append(ls, link{a.Name, s.Name})
 			default:
-				ls = append(ls, link{s.name, a.name})
+				ls = append(ls, link{s.Name, a.Name})
 			}
 		}
 	}
@@ -276,11 +294,11 @@ func split(ctx context.Context, w *world, r *rand.Rand) error {
 	var left []string
 	for i, x := range p {
 		if i < n {
-			left = append(left, w.c.servers[x].name)
+			left = append(left, w.c.servers[x].Name)
 		}
 		for j, y := range p {
 			if (i < n) != (j < n) {
-				ls = append(ls, link{w.c.servers[x].name, w.c.servers[y].name})
+				ls = append(ls, link{w.c.servers[x].Name, w.c.servers[y].Name})
 			}
 		}
 	}
@@ -299,11 +317,11 @@ func isolate(ctx context.Context, w *world, r *rand.Rand) error {
 	var ls []link
 	for _, o := range w.c.servers {
 		if o != s {
-			ls = append(ls, link{s.name, o.name}, link{o.name, s.name})
+			ls = append(ls, link{s.Name, o.Name}, link{o.Name, s.Name})
 		}
 	}
 	d := between(r, 5*time.Second, 25*time.Second)
-	w.tell("isolate %s from all servers for %v", s.name, d.Round(time.Millisecond))
+	w.tell("isolate %s from all servers for %v", s.Name, d.Round(time.Millisecond))
 	return cutWhile(ctx, w, d, ls)
 }
 
@@ -315,11 +333,11 @@ func clockJump(ctx context.Context, w *world, r *rand.Rand) error {
 	defer free()
 	by := []int64{-3600, -30, -2, 2, 30, 3600, 86400}[r.IntN(7)]
 	d := between(r, 3*time.Second, 15*time.Second)
-	w.tell("the clock of %s jumps by %d s for %v", s.name, by, d.Round(time.Millisecond))
+	w.tell("the clock of %s jumps by %d s for %v", s.Name, by, d.Round(time.Millisecond))
 	if err := w.c.hurt(s, hook.Control{ClockOffsetS: by}); err != nil {
 		return err
 	}
-	rest(ctx, d)
+	pause.For(ctx, d)
 	return w.c.hurt(s, hook.Control{})
 }
 
@@ -330,13 +348,13 @@ func restartLoop(ctx context.Context, w *world, r *rand.Rand) error {
 	}
 	defer free()
 	n := 3 + r.IntN(6)
-	w.tell("kill and start %s %d times", s.name, n)
+	w.tell("kill and start %s %d times", s.Name, n)
 	for range n {
-		w.c.kill(s)
-		if err := w.c.start(s); err != nil {
+		kill(s)
+		if err := s.Start(); err != nil {
 			return err
 		}
-		if !rest(ctx, between(r, 50*time.Millisecond, 2500*time.Millisecond)) {
+		if !pause.For(ctx, between(r, 50*time.Millisecond, 2500*time.Millisecond)) {
 			return nil
 		}
 	}
@@ -349,7 +367,7 @@ func balance(ctx context.Context, w *world, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	moved, failed := 0, 0
-	for rest(ctx, between(r, 200*time.Millisecond, time.Second)) {
+	for pause.For(ctx, between(r, 200*time.Millisecond, time.Second)) {
 		cfg := w.ca.config.Load()
 		if cfg == nil {
 			continue
@@ -413,15 +431,16 @@ func (w *world) torment(ctx context.Context, list []nemesis, lanes int) {
 			for ctx.Err() == nil {
 				n, r := a.next()
 				w.suffer(ctx, n, r)
-				rest(ctx, between(r, time.Second, 5*time.Second))
+				pause.For(ctx, between(r, time.Second, 5*time.Second))
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// wholePatience is how long the cluster gets to become whole.
-const wholePatience = 2 * time.Minute
+// wholePatience is how long the cluster gets to become whole: what is stuck for longer after
+// a nemesis ended is a fault.
+const wholePatience = time.Minute
 
 func (w *world) suffer(ctx context.Context, n nemesis, r *rand.Rand) {
 	if n.alone {

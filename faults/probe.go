@@ -10,6 +10,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/pause"
 	"pegasus/gen/rrdb"
 )
 
@@ -48,7 +49,7 @@ func (p *probe) start(ctx context.Context) {
 	p.t.run(func(ctx context.Context) { c.follow(ctx); c.close() })
 	for i := range p.keys {
 		p.t.run(func(ctx context.Context) {
-			for rest(ctx, probeEvery) {
+			for pause.For(ctx, probeEvery) {
 				p.try(c, i)
 			}
 		})
@@ -61,7 +62,7 @@ func (p *probe) try(c *caller, i int) {
 	at := now()
 	var res rrdb.UpdateResponse
 	key := base.AppendKey(nil, p.keys[i], nil)
-	to, err := c.call("", base.CRC64(p.keys[i]), "RPC_RRDB_RRDB_PUT", &rrdb.UpdateRequest{Key: key, Value: text(at + 1)}, &res)
+	to, err := c.call("", base.CRC64(p.keys[i]), base.RPCPut, &rrdb.UpdateRequest{Key: key, Value: text(at + 1)}, &res)
 	if err != nil || res.Error != 0 {
 		return
 	}
@@ -98,7 +99,7 @@ func (p *probe) since(at int64, s *server, how string) []time.Duration {
 	defer p.mu.Unlock()
 	var out []time.Duration
 	for i, ts := range p.times {
-		if how != "kill-meta" && p.leads[i] != s.addr {
+		if how != "kill-meta" && p.leads[i] != s.Addr {
 			continue
 		}
 		// The longest time without an acknowledgement, which for a primary that died is
@@ -123,15 +124,15 @@ type walStats struct {
 func (w *world) walStats(ctx context.Context) (map[string]walStats, error) {
 	out := map[string]walStats{}
 	for _, s := range w.c.of("replica") {
-		text, err := w.cl.Admin().RemoteCommand(ctx, s.addr, "replica.wal-stats")
+		text, err := w.cl.Admin().RemoteCommand(ctx, s.Addr, "replica.wal-stats")
 		if err != nil {
 			return nil, err
 		}
 		var dirs []walStats
 		if err := json.Unmarshal([]byte(text), &dirs); err != nil || len(dirs) != 1 {
-			return nil, fmt.Errorf("replica.wal-stats of %s answers %q: %w", s.name, text, err)
+			return nil, fmt.Errorf("replica.wal-stats of %s answers %q: %w", s.Name, text, err)
 		}
-		out[s.name] = dirs[0]
+		out[s.Name] = dirs[0]
 	}
 	return out, nil
 }
@@ -170,7 +171,7 @@ func syncs(ctx context.Context, o Options) error {
 				for n := 0; wctx.Err() == nil; n++ {
 					hk := []byte("s" + strconv.Itoa(i) + "." + strconv.Itoa(n%1000))
 					var res rrdb.UpdateResponse
-					_, err := ca.call("", base.CRC64(hk), "RPC_RRDB_RRDB_PUT", &rrdb.UpdateRequest{Key: base.AppendKey(nil, hk, nil), Value: value}, &res)
+					_, err := ca.call("", base.CRC64(hk), base.RPCPut, &rrdb.UpdateRequest{Key: base.AppendKey(nil, hk, nil), Value: value}, &res)
 					if err == nil && res.Error == 0 {
 						good++
 					} else {

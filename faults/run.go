@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pegasus/base/config"
+	"pegasus/base/pause"
 )
 
 // Run does what o says, printing as it goes; the last line printed sums up. An error is a
@@ -38,6 +39,7 @@ func Run(ctx context.Context, o Options) error {
 func smallFiles(c *config.Config) {
 	c.WAL.SegmentBytes, c.WAL.MaxBytes, c.WAL.KeepBytes = 512<<10, 6<<20, 1<<20
 	c.Replica.DiskRetry = config.Duration(time.Second)
+	c.Replica.Memory = 1 << 30
 	c.Storage.MemtableBytes, c.Storage.MemtablesBytes, c.Storage.BlockCacheBytes = 512<<10, 16<<20, 8<<20
 }
 
@@ -53,7 +55,16 @@ func torment(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	o.SmallDisk = InSandbox() && slices.ContainsFunc(list, func(n nemesis) bool { return n.name == "full-disk" })
+	if InSandbox() {
+		for _, n := range list {
+			switch n.name {
+			case "full-disk":
+				o.SmallDisks = max(o.SmallDisks, 1)
+			case "full-all":
+				o.SmallDisks = o.Replicas
+			}
+		}
+	}
 	w, err := newWorld(ctx, o, smallFiles)
 	if err != nil {
 		return err
@@ -75,12 +86,21 @@ func torment(ctx context.Context, o Options) error {
 	}
 	l := &load{seed: o.Seed, c: w.ca, h: h, l: newLedger(o.Partitions, 2000), rate: o.Rate, workers: o.Workers, most: 10000, say: w.tell}
 	for _, s := range w.c.of("replica") {
-		l.servers = append(l.servers, s.addr)
+		l.servers = append(l.servers, s.Addr)
+	}
+	w.load = l
+	if slices.ContainsFunc(list, func(n nemesis) bool { return n.name == "foreign" }) {
+		if w.them, err = newStrangers(ctx, w); err != nil {
+			return fmt.Errorf("another cluster: %w", err)
+		}
 	}
 	w.tell("seed %d: %d metas, %d replica servers, %d partitions, %d operations/s for %v; nemeses %s", o.Seed, o.Metas, o.Replicas, o.Partitions,
 		o.Rate, o.Duration, names(list))
 
 	if err := l.prefill(prefillRows); err != nil {
+		return err
+	}
+	if err := w.lasting.fill(ctx, w.cl); err != nil {
 		return err
 	}
 	began := now()
@@ -100,7 +120,7 @@ func torment(ctx context.Context, o Options) error {
 	}
 	healed := now()
 	w.tell("whole again after %.1fs", seconds(healed-ended))
-	rest(ctx, 2*time.Second)
+	pause.For(ctx, 2*time.Second)
 	loading.stop()
 	return w.verdict(ctx, l, began, ended)
 }
@@ -135,6 +155,9 @@ func (w *world) verdict(ctx context.Context, l *load, began, ended int64) error 
 	}
 	for _, s := range res.odd {
 		l.trouble(&l.odd, s)
+	}
+	for _, s := range w.lasting.missing(vctx, w.cl) {
+		l.trouble(&l.lost, s)
 	}
 	rctx, cancel := context.WithTimeout(vctx, time.Minute)
 	defer cancel()
@@ -221,7 +244,7 @@ func killRounds(ctx context.Context, o Options) error {
 	}
 	l := &load{seed: o.Seed, c: w.ca, h: h, l: newLedger(o.Partitions, 500), rate: o.Rate, workers: o.Workers, most: 5000, say: w.tell}
 	for _, s := range w.c.of("replica") {
-		l.servers = append(l.servers, s.addr)
+		l.servers = append(l.servers, s.Addr)
 	}
 	began := now()
 	r := rand.New(rand.NewPCG(o.Seed, 3))
@@ -233,12 +256,12 @@ func killRounds(ctx context.Context, o Options) error {
 		loading := newTasks(ctx)
 		loading.run(l.run)
 		before := l.acked.Load()
-		rest(ctx, between(r, 500*time.Millisecond, 3*time.Second))
-		w.c.kill(w.c.servers...)
+		pause.For(ctx, between(r, 500*time.Millisecond, 3*time.Second))
+		kill(w.c.servers...)
 		at := time.Now()
 		loading.stop()
 		for _, s := range w.c.servers {
-			if err := w.c.start(s); err != nil {
+			if err := s.Start(); err != nil {
 				return err
 			}
 		}

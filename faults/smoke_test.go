@@ -28,7 +28,7 @@ func TestSmoke(t *testing.T) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", bin, "./cmd/faults").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	cmd := exec.CommandContext(ctx, bin, "-seed", "1", "-duration", "30s", "-nemeses", "all,-pause-long", "-dir", dir)
+	cmd := exec.CommandContext(ctx, bin, "-seed", "1", "-duration", "30s", "-nemeses", "all,-pause-long,-pause-source", "-dir", dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 30 * time.Second
 	out, err := cmd.CombinedOutput()

@@ -13,6 +13,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/pause"
 	"pegasus/client"
 	"pegasus/gen/metaadmin"
 	"pegasus/rpc"
@@ -37,7 +38,7 @@ type Options struct {
 	Fill       int64  // learn: bytes that are copied
 	LearnRate  int64  // learn: bytes a second that servers send and receive, whatever clients feel; 0: as configured by default
 	Rounds     int    // killall: rounds; failover: kills
-	SmallDisk  bool   // the last replica server's disk can be filled; needs a sandbox
+	SmallDisks int    // so many replica servers have disks that can be filled; needs a sandbox
 	How        string // failover: kill, pause, cut, kill-meta, kill-both
 	Plant      string // a bug of package pacifica that the servers have, "" none
 	Verbose    bool
@@ -53,6 +54,10 @@ type world struct {
 	cl   *client.Client
 	ca   *caller
 	bg   *tasks
+	load *load      // of mode run
+	them *strangers // another cluster, nil if none was made
+
+	lasting lasting
 
 	out sync.Mutex
 
@@ -70,12 +75,15 @@ func newWorld(ctx context.Context, o Options, change func(*config.Config)) (*wor
 	cfg := config.Default()
 	cfg.Cluster.Name = "faults"
 	change(&cfg)
-	var err error
-	if w.c, err = newCluster(o, cfg, w.tell); err != nil {
+	n, err := newNetwork(o.Namespaces)
+	if err != nil {
+		return nil, err
+	}
+	if w.c, err = newCluster(o, n, "", cfg, w.tell); err != nil {
 		return nil, err
 	}
 	for _, s := range w.c.servers {
-		if err := w.c.start(s); err != nil {
+		if err := s.Start(); err != nil {
 			w.close()
 			return nil, err
 		}
@@ -111,6 +119,9 @@ func newWorld(ctx context.Context, o Options, change func(*config.Config)) (*wor
 func (w *world) close() {
 	if w.bg != nil {
 		w.bg.stop()
+	}
+	if w.them != nil {
+		w.them.close()
 	}
 	if late := w.c.terminate(20 * time.Second); len(late) > 0 {
 		w.wrong("%v didn't end within 20 s of SIGTERM", late)
@@ -151,11 +162,11 @@ func (w *world) leader(ctx context.Context) *server {
 	defer cancel()
 	for ctx.Err() == nil {
 		for _, s := range w.c.of("meta") {
-			if s.running() && w.leads(ctx, s) {
+			if s.Running() && w.leads(ctx, s) {
 				return s
 			}
 		}
-		rest(ctx, 20*time.Millisecond)
+		pause.For(ctx, 20*time.Millisecond)
 	}
 	return nil
 }
@@ -166,7 +177,7 @@ func (w *world) leads(ctx context.Context, s *server) bool {
 	defer cancel()
 	// Over THFT: what comes over RDSN a follower relays to the leader.
 	var res metaadmin.ConfigurationListNodesResponse
-	err := w.ca.pool.Call(ctx, s.addr, rpc.Outgoing{Code: "RPC_CM_LIST_NODES", Arg: &metaadmin.ConfigurationListNodesRequest{}, Framing: rpc.THFT0}, &res)
+	err := w.ca.pool.Call(ctx, s.Addr, rpc.Outgoing{Code: base.RPCListNodes, Arg: &metaadmin.ConfigurationListNodesRequest{}, Framing: rpc.THFT0}, &res)
 	return err == nil && res.Err == base.ErrOK
 }
 
@@ -248,7 +259,7 @@ func (w *world) digests(ctx context.Context, partition int) ([]digest, error) {
 		}
 		d.server = m.String()
 		if s := w.c.at(d.server); s != nil {
-			d.server = s.name
+			d.server = s.Name
 		}
 		out = append(out, d)
 	}

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"pegasus/base/config"
 	"pegasus/metrics"
 )
@@ -27,6 +29,8 @@ type Server struct {
 	Mutable map[string]func(config.Config)
 	// Collect fills a Snapshot with the server's metrics.
 	Collect func(*metrics.Snapshot)
+	// Log notes changes of the configuration; nil: nowhere.
+	Log *logrus.Entry
 	// Ready says why the server doesn't serve at present; "" if it does.
 	Ready func() string
 }
@@ -53,8 +57,8 @@ func (r *Router) Common(s Server) {
 	r.Page("configs", "List all configuration keys.", c.configs)
 	r.Page("updateConfig", "<key>=<new_value>: change a mutable configuration key.", c.updateConfig)
 	r.Page("metrics", "[with_metric_fields=..][&types=..][&ids=..][&attributes=..][&metrics=..][&detail=true|false][&format=json|prometheus]: query the metrics.", c.metrics)
-	r.Page("healthz", "200 while the process runs.", func(*Request) Response { return Text(http.StatusOK, "ok\n") })
-	r.Page("readyz", "200 while the server serves, else 503 and why not.", func(*Request) Response {
+	r.Page("healthz", "Answers 200 while the process runs.", func(*Request) Response { return Text(http.StatusOK, "ok\n") })
+	r.Page("readyz", "Answers 200 while the server is serving, otherwise 503 with the reason.", func(*Request) Response {
 		if why := s.Ready(); why != "" {
 			return Text(http.StatusServiceUnavailable, why+"\n")
 		}
@@ -63,8 +67,8 @@ func (r *Router) Common(s Server) {
 	for path := range profiles {
 		r.Page("pprof/"+path, "Go's profile of that name.", nil) // listed here, served by serveProfile
 	}
-	r.Raw("pprof", http.HandlerFunc(serveProfile))
-	r.Raw("debug", http.HandlerFunc(pprof.Index))
+	r.Raw("pprof", r.few(serveProfile))
+	r.Raw("debug", r.few(serveDebug))
 }
 
 // profiles are Go's under upstream's names.
@@ -79,6 +83,22 @@ func serveProfile(w http.ResponseWriter, q *http.Request) {
 		return
 	}
 	write(w, Text(http.StatusNotFound, `service not found for "`+strings.Trim(q.URL.Path, "/")+`"`))
+}
+
+// serveDebug serves Go's profiles below /debug/pprof/, where its tools look for them.
+func serveDebug(w http.ResponseWriter, q *http.Request) {
+	switch strings.TrimPrefix(q.URL.Path, "/debug/pprof/") {
+	case "cmdline":
+		pprof.Cmdline(w, q)
+	case "profile":
+		pprof.Profile(w, q)
+	case "symbol":
+		pprof.Symbol(w, q)
+	case "trace":
+		pprof.Trace(w, q)
+	default:
+		pprof.Index(w, q)
+	}
 }
 
 // entry is a key as upstream shows a flag.
@@ -157,7 +177,11 @@ func (c *common) updateConfig(q *Request) Response {
 	if len(q.Args) != 1 {
 		return Text(http.StatusBadRequest, "there should be exactly one config to be updated once")
 	}
-	return JSON(Object{{"update_status", c.update(q.Args[0].Name, q.Args[0].Value)}})
+	a := q.Args[0]
+	if c.s.Log != nil { // before: it may be what ends the logging
+		c.s.Log.Infof("the configuration key %.100q is to be %.100q, asked by %s", a.Name, a.Value, q.RemoteAddr)
+	}
+	return JSON(Object{{"update_status", c.update(a.Name, a.Value)}})
 }
 
 // update returns what became of it: "ERR_OK", or a code and why not.

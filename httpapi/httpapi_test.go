@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"pegasus/base/config"
 	"pegasus/metrics"
 )
@@ -35,6 +37,24 @@ func get(r *Router, method, url string, header ...string) *httptest.ResponseReco
 	}
 	r.ServeHTTP(w, q)
 	return w
+}
+
+// A change of the configuration is logged with who asked.
+func TestUpdateConfigIsLogged(t *testing.T) {
+	log := logrus.New()
+	var lines strings.Builder
+	log.SetOutput(&lines)
+	r := NewRouter()
+	r.Common(Server{Config: config.Default(), Log: logrus.NewEntry(log), Mutable: map[string]func(config.Config){
+		"logging.level": func(config.Config) { log.SetLevel(logrus.ErrorLevel) },
+	}})
+	get(r, "GET", "/updateConfig?logging.level=error")
+	if got := lines.String(); !strings.Contains(got, `logging.level`) || !strings.Contains(got, "asked by 192.0.2.1:1234") { // httptest's client
+		t.Errorf("logged %q", got)
+	}
+	if log.GetLevel() != logrus.ErrorLevel {
+		t.Error("it isn't changed")
+	}
 }
 
 func TestPages(t *testing.T) {
@@ -75,6 +95,11 @@ func TestPages(t *testing.T) {
 		{"GET", "/metrics?format=prometheus", 200, "# HELP pegasus_alive_replica_servers ..."},
 		{"GET", "/pprof/cmdline", 200, "..."},
 		{"GET", "/debug/pprof/", 200, "..."},
+		{"GET", "/debug/pprof/cmdline", 200, "..."},
+		{"GET", "/debug/pprof/profile?seconds=1", 200, "..."},
+		{"GET", "/debug/pprof/symbol", 200, "..."},
+		{"GET", "/debug/pprof/trace?seconds=1", 200, "..."},
+		{"GET", "/debug/pprof/none", 404, "..."},
 	} {
 		w := get(r, c.method, c.url)
 		want, prefix := strings.CutSuffix(c.body, "...")

@@ -64,6 +64,7 @@ type Page func(*Request) Response
 type Router struct {
 	pages map[string]page
 	raw   map[string]http.Handler
+	busy  busy
 }
 
 type page struct {
@@ -112,7 +113,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			return
 		}
 	}
-	write(w, r.serve(q, strings.Join(segments, "/")))
+	r.few(func(w http.ResponseWriter, q *http.Request) {
+		write(w, r.serve(q, strings.Join(segments, "/")))
+	})(w, q)
 }
 
 func (r *Router) serve(q *http.Request, path string) Response {

@@ -11,6 +11,9 @@ struct beacon_msg {
   4: optional i64 start_time;
   5: optional dsn.host_port hp_from_node;
   6: optional dsn.host_port hp_to_node;
+  60: optional i32 version; // ours: the newest cluster version that the sender understands; not set: 1
+  61: optional string cluster_id; // ours: the identity that the sender's data has
+  62: optional bool serves; // ours: the sender's lease holds, so that it serves what it leads; not set: it doesn't say
 }
 
 struct beacon_ack {
@@ -22,6 +25,10 @@ struct beacon_ack {
   6: optional dsn.host_port hp_this_node;
   7: optional dsn.host_port hp_primary_node;
   50: optional list<string> meta_servers; // ours: host:port of all metas, from the leader
+  60: optional i32 cluster_version; // ours: what members of the cluster may write
+  61: optional string cluster_id; // ours
+  62: optional i64 clock_ms;      // ours: the leader's wall clock, once it knows those of servers
+  63: optional bool clock_doubted; // ours: it isn't that of most servers
 }
 
 struct config_master_message {

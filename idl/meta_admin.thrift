@@ -62,6 +62,10 @@ struct configuration_update_request {
   5: dsn.rpc_address host_node;
   6: optional metadata.split_status meta_split_status;
   7: optional dsn.host_port hp_node;
+  // Ours, from the meta: a decree that is known to be committed. A member that hasn't prepared it
+  // is damaged.
+  20: optional i64 must_hold;
+  61: optional string cluster_id; // ours
 }
 
 struct configuration_update_response {
@@ -86,6 +90,7 @@ struct disk_report {
   2: disk_state state;
   3: i64 capacity_mb;
   4: i64 available_mb;
+  5: optional bool refuses; // clients' writes to replicas there are refused; not set: they are while it is short
 }
 
 struct configuration_query_by_node_request {
@@ -94,12 +99,16 @@ struct configuration_query_by_node_request {
   3: optional replica_server_info info;
   4: optional dsn.host_port hp_node;
   20: optional list<disk_report> disks; // ours, told to the meta only
+  21: optional i32 max_replicas; // ours: how many replicas the node can hold
+  61: optional string cluster_id; // ours
 }
 
 struct configuration_query_by_node_response {
   1: dsn.error_code err;
   2: list<configuration_update_request> partitions;
   3: optional list<metadata.replica_info> gc_replicas;
+  61: optional string cluster_id; // ours
+  62: optional list<i32> over; // ours: tables in gc_replicas that were dropped, and whose time is over
 }
 
 struct configuration_recovery_request {
@@ -132,6 +141,7 @@ struct configuration_create_app_request {
 struct configuration_create_app_response {
   1: dsn.error_code err;
   2: i32 appid;
+  20: optional string hint_message; // ours: why not
 }
 
 struct drop_app_options {
@@ -236,9 +246,16 @@ struct configuration_list_nodes_request {
   1: node_status status = node_status.NS_INVALID;
 }
 
+// A replica server that the leader refused. Ours.
+struct refused_node {
+  1: dsn.rpc_address node;
+  2: string why;
+}
+
 struct configuration_list_nodes_response {
   1: dsn.error_code err;
   2: list<node_info> infos;
+  60: optional list<refused_node> refused; // ours
 }
 
 struct configuration_cluster_info_request {

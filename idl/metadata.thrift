@@ -63,4 +63,10 @@ struct replica_info {
   8: string disk_tag;
   9: optional manual_compaction_status manual_compact_status;
   20: optional i64 bytes; // of the store; ours, told to the meta only
+  // Ours: the newest ballot up to which the replica has what a member had: at which it was one,
+  // or, if its log is damaged, that of the last entry before the damage. 0: it never was one.
+  21: optional i64 member_ballot;
+  // Ours: of a damaged replica, the last decree that its log tells of, also from behind the
+  // damage: if it led alone, everything up to there may be committed. The highest i64: not known.
+  22: optional i64 last_logged_decree;
 }

@@ -60,12 +60,14 @@ struct rebalance_response {
   17: bool carried_on;
   18: string app_name;
   19: bool primaries_only;
+  20: list<string> failures; // the last moves that were given up, and why
 }
 
 enum node_role {
   NODE_FULL = 0,
   NODE_NO_PRIMARIES = 1,
   NODE_LEAVING = 2,
+  NODE_FORGOTTEN = 3, // in a request: a dead node is forgotten
 }
 
 struct node_role_request {
@@ -101,8 +103,57 @@ struct node_role_response {
   5: list<string> stuck;
 }
 
+// A replica server that ends says so: first that it will, and later that it has stopped serving
+// for good.
+struct node_stop_request {
+  1: dsn.rpc_address node;
+  2: i64 start_time; // as in its beacons
+  3: bool gone;
+}
+
+struct node_stop_response {
+  1: dsn.error_code err;
+  2: string hint_message;
+  3: i32 moving; // partitions that are yet to be given over to others
+  4: i32 left;   // partitions that it leads, those included
+}
+
+// What is said of something (package base/judge has the numbers).
+struct reason {
+  1: string what;
+  2: string to_do; // "": nothing
+}
+
+struct verdict {
+  1: i32 state;
+  2: i32 reads;
+  3: i32 writes;
+  4: i32 copies; // living ones
+  5: i32 wanted;
+  6: list<reason> why;
+}
+
+struct table_verdict {
+  1: i32 app_id;
+  2: string app_name;
+  3: i32 state; // of the worst partition
+  4: i32 partitions;
+  5: i32 healthy;
+  6: i32 readable;
+  7: i32 writable;
+  8: i32 fewest_copies;
+  9: list<reason> why;
+}
+
+struct cluster_verdict {
+  1: i32 state;
+  2: bool lost; // the metas have no table, and replica servers have some
+  3: list<reason> why;
+  4: list<table_verdict> tables; // all that are available
+}
+
 struct explain_request {
-  1: string app_name;
+  1: string app_name; // "": the cluster
   2: i32 partition;
 }
 
@@ -117,10 +168,13 @@ struct partition_explanation {
   2: string health;
   3: list<string> why;
   4: list<partition_event> events;
+  5: optional verdict verdict; // its reasons stand in why, too
 }
 
 struct explain_response {
   1: dsn.error_code err;
   2: string hint_message;
   3: list<partition_explanation> partitions;
+  4: optional table_verdict table;
+  5: optional cluster_verdict cluster;
 }

@@ -28,6 +28,10 @@ struct quorum_status_response {
   11: list<quorum_member> members;
   12: i32 tables;
   13: bool restored;  // from a backup, and not compared with the replica servers yet
+  14: optional i32 version;         // the newest cluster version that the server understands; not set: 1
+  15: optional i32 cluster_version; // the one in its state
+  16: optional string cluster_id;
+  30: optional string hint;  // what a person should mind
 }
 
 struct quorum_change_request {
@@ -48,4 +52,26 @@ struct quorum_backup_response {
   1: dsn.error_code err;
   2: string hint;
   3: dsn.blob data;
+}
+
+// Raises the version of the cluster, once every member understands the new one.
+struct version_upgrade_request {
+  1: i32 to;       // 0: the newest that the leader understands
+  2: bool dry_run; // only ask the members
+}
+
+struct version_member {
+  1: string address;
+  2: bool meta;
+  3: i32 version;  // the newest that it understands, 0: not known
+  4: string error; // why it is not known
+  5: bool must;    // the version isn't raised without it
+}
+
+struct version_upgrade_response {
+  1: dsn.error_code err;
+  2: string hint;
+  3: i32 was;
+  4: i32 now;
+  5: list<version_member> members;
 }

@@ -42,6 +42,7 @@ struct query_replica_info_request {
 struct query_replica_info_response {
   1: dsn.error_code err;
   2: list<metadata.replica_info> replicas;
+  61: optional string cluster_id; // ours
 }
 
 struct disk_info {

@@ -418,6 +418,7 @@ func TestEveryRPCIsAnswered(t *testing.T) {
 		steady(c)
 		c.Meta.CreateWait = config.Duration(1e8)
 	})
+	c.reported()
 	c.mustCreate("temp", 1, 1)
 	leader, follower := c.leader(), c.follower()
 	codes := registry.Codes()

@@ -8,6 +8,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/gen/command"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
@@ -30,7 +31,7 @@ func (c *cluster) ping(a base.RPCAddress) (ack fd.BeaconAck) {
 	c.t.Helper()
 	until(c.t, "the leader acknowledges as one", func() bool {
 		ack = fd.BeaconAck{}
-		err := c.call(c.leader().name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{Time: 1, FromNode: a}, &ack)
+		err := c.call(c.leader().name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{Version: base.Some(int32(version.Newest)), Time: 1, FromNode: a}, &ack)
 		return err == nil && ack.IsMaster
 	})
 	return ack
@@ -168,6 +169,45 @@ func TestLivelyBalances(t *testing.T) {
 	until(t, "nothing is left", func() bool {
 		return c.remote("meta.lb.get_balance_operation_count", "detail") == "{\n  \"copy_pri\": 0,\n  \"copy_sec\": 0,\n  \"move_pri\": 0,\n  \"total\": 0\n}"
 	})
+}
+
+// Why a move failed is told, with the last ones, until another run begins.
+func TestFailedMovesHaveReasons(t *testing.T) {
+	c := newCluster(t, 1, 3, fast)
+	c.mustCreate("temp", 4, 3)
+	c.whole("temp", 3)
+	lazy := func(on bool) {
+		for _, f := range c.reps {
+			f.mu.Lock()
+			f.lazy = on
+			f.mu.Unlock()
+		}
+	}
+	lazy(true) // nothing that is proposed is done
+	c.addReplica()
+	until(t, "it may get replicas", func() bool { return len(c.rebalance(placement.REBALANCE_PLAN, "", false).Moves) > 0 })
+	c.rebalance(placement.REBALANCE_START, "", false)
+	running := func(r *placement.RebalanceResponse) bool {
+		return slices.ContainsFunc(r.Moves, func(m placement.Move) bool { return m.Running })
+	}
+	until(t, "moves run", func() bool { return running(c.rebalance(placement.REBALANCE_STATUS, "", false)) })
+	c.level(metaadmin.FlSteady) // gives up what was proposed
+	var r *placement.RebalanceResponse
+	until(t, "a move failed", func() bool {
+		r = c.rebalance(placement.REBALANCE_STATUS, "", false)
+		return r.Failed > 0
+	})
+	if len(r.Failures) == 0 || !strings.Contains(r.Failures[0], "replica from ") || !strings.HasSuffix(r.Failures[0], "the function level was set to fl_steady") {
+		t.Errorf("failures are told as %q", r.Failures)
+	}
+	if b := c.rebalance(placement.REBALANCE_START, "", false); b.Err != base.ErrBusy {
+		t.Errorf("a second run: %v", b.Err)
+	}
+	c.rebalance(placement.REBALANCE_STOP, "", false)
+	lazy(false)
+	if r = c.rebalance(placement.REBALANCE_START, "", false); r.Err != base.ErrOK || len(r.Failures) != 0 {
+		t.Errorf("the next run begins with failures %q, %v", r.Failures, r.Err)
+	}
 }
 
 // A server is taken out: its primaries go first, then its replicas; and back.

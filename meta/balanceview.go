@@ -10,8 +10,8 @@ import (
 	"pegasus/meta/state"
 )
 
-// wantedPlan says what a plan is for.
-type wantedPlan struct {
+// planGoal says what a plan is for.
+type planGoal struct {
 	must    bool // nodes have to be relieved
 	even    bool // what is uneven is moved
 	check   bool // nothing will be moved: it is only counted
@@ -20,20 +20,20 @@ type wantedPlan struct {
 	options balance.Options
 }
 
-// wantedPlan decides what to plan for. The caller holds mu.
-func (l *leader) wantedPlan() (w wantedPlan) {
-	k := l.s.knobs
-	w.options.Tolerance = float64(l.s.cfg.Meta.BalanceBytes) / 100
-	l.s.fsm.read(func(st *state.State) {
+// planGoal decides what to plan for. The caller holds mu.
+func (b *balancer) planGoal() (w planGoal) {
+	k := b.s.overrides
+	w.options.Tolerance = float64(b.s.cfg.Meta.BalanceBytes) / 100
+	b.s.fsm.read(func(st *state.State) {
 		for _, a := range st.Roles() {
 			load := st.Load(a)
-			if l.det.Alive(a) && (load.Primaries > 0 || load.Replicas > 0 && st.Role(a) == state.RoleLeaving) {
+			if b.nodes.det.Alive(a) && (load.Primaries > 0 || load.Replicas > 0 && st.Role(a) == state.RoleLeaving) {
 				w.must = true
 			}
 		}
 	})
-	w.run = l.bal.run
-	w.even = w.run != nil || l.bal.level >= state.LevelLively
+	w.run = b.run
+	w.even = w.run != nil || b.level >= state.LevelLively
 	w.check = !w.even && !w.must
 	if w.run != nil {
 		w.options.RolesOnly = w.run.primariesOnly
@@ -47,7 +47,7 @@ func (l *leader) wantedPlan() (w wantedPlan) {
 
 // makePlan makes the first plan that has moves: what relieves nodes of their primaries, what
 // relieves them of their replicas, and what evens out, if that is wanted.
-func makePlan(v *balance.View, w *wantedPlan) (p *balance.Plan) {
+func makePlan(v *balance.View, w *planGoal) (p *balance.Plan) {
 	if w.must {
 		for _, o := range []balance.Options{{MustOnly: true, RolesOnly: true}, {MustOnly: true}} {
 			p = balance.MakePlan(v, o)
@@ -82,15 +82,15 @@ const bytesAge = 10 * time.Minute
 var keySeed = maphash.MakeSeed()
 
 // planKey changes when a plan could come out differently. The caller holds mu.
-func (l *leader) planKey(w *wantedPlan) uint64 {
+func (b *balancer) planKey(w *planGoal) uint64 {
 	var h maphash.Hash
 	h.SetSeed(keySeed)
 	maphash.WriteComparable(&h, w.options)
 	maphash.WriteComparable(&h, [3]bool{w.inTurn, w.must, w.even})
-	maphash.WriteComparable(&h, l.configs)
-	maphash.WriteComparable(&h, l.now()/bytesAge)
-	l.s.fsm.read(func(st *state.State) { maphash.WriteComparable(&h, [2]int{int(st.LastID()), countTables(st)}) })
-	k := l.s.knobs
+	maphash.WriteComparable(&h, b.parts.configs)
+	maphash.WriteComparable(&h, b.now()/bytesAge)
+	b.s.fsm.read(func(st *state.State) { maphash.WriteComparable(&h, [2]int{int(st.LastID()), countTables(st)}) })
+	k := b.s.overrides
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, id := range k.ignored {
@@ -106,20 +106,17 @@ func (l *leader) planKey(w *wantedPlan) uint64 {
 // are busy: have steps to take, or a member that doesn't say that it has a usable replica. All
 // of these are fixed. It takes mu for a piece at a time; what
 // changes meanwhile is found out when a move is begun.
-func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill, busy int) {
+func (b *balancer) balanceView(run *balanceRun) (v *balance.View, ill, busy int) {
 	v = &balance.View{}
-	k := l.s.knobs
-	k.mu.Lock()
-	banned, ignored := k.banned, k.ignored
-	k.mu.Unlock()
+	banned, ignored := b.s.overrides.leftAlone()
 	takers := 0
-	l.locked(func(st *state.State) {
-		for _, n := range l.det.Nodes() {
-			if !n.Alive {
+	b.locked(func(st *state.State) {
+		for _, n := range b.nodes.det.Nodes() {
+			if !b.nodes.det.Stays(n.Addr) {
 				continue
 			}
 			role := balance.Role(st.Role(n.Addr))
-			v.Nodes = append(v.Nodes, balance.Node{Addr: n.Addr, Rack: l.racks[n.Addr], Role: role, Closed: slices.Contains(banned, n.Addr) || l.space[n.Addr].full()})
+			v.Nodes = append(v.Nodes, balance.Node{Addr: n.Addr, Rack: b.nodes.of(n.Addr).rack, Role: role, Closed: slices.Contains(banned, n.Addr) || !b.nodes.takes(st, n.Addr)})
 			if role != balance.Leaving {
 				takers++
 			}
@@ -127,20 +124,20 @@ func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill, busy int) {
 	})
 	part := func(g base.Gpid, c *state.Config, whole int) (q balance.Part) {
 		if c.Primary != 0 {
-			q.Orphan = !l.det.Alive(c.Primary)
+			q.Orphan = !b.nodes.det.Stays(c.Primary)
 			q.Members = c.AppendMembers(make([]base.RPCAddress, 0, 1+len(c.Secondaries)))
 		}
-		q.Bytes = l.bytes[g]
-		q.Disks = l.disksOf(g, q.Members)
+		q.Bytes = b.parts.bytes[g]
+		q.Disks = b.nodes.disksOf(g, q.Members)
 		alive := 0
 		for _, a := range q.Members {
-			if l.det.Alive(a) {
+			if b.nodes.det.Stays(a) {
 				alive++
 			}
 			// Whoever has no usable replica will say so, or has just been given it.
-			q.Fixed = q.Fixed || l.unfit[a][g]
+			q.Fixed = q.Fixed || b.nodes.of(a).unfit[g]
 		}
-		if q.Fixed = q.Fixed || l.plan.Steps(g) > 0; q.Fixed {
+		if q.Fixed = q.Fixed || b.parts.plan.Steps(g) > 0; q.Fixed {
 			busy++
 		}
 		if alive < whole || q.Orphan {
@@ -150,38 +147,18 @@ func (l *leader) balanceView(run *balanceRun) (v *balance.View, ill, busy int) {
 		return q
 	}
 	for w := (walk{}); !w.done; {
-		l.locked(func(st *state.State) {
+		b.locked(func(st *state.State) {
 			w.piece(st, func(t *state.Table, from, to int) {
 				if from == 0 {
 					v.Tables = append(v.Tables, balance.Table{ID: t.ID, Name: t.Name, Replicas: int(t.MaxReplicas), Parts: make([]balance.Part, len(t.Parts)),
 						Fixed: slices.Contains(ignored, t.ID) || run != nil && run.table != 0 && run.table != t.ID})
 				}
-				b := &v.Tables[len(v.Tables)-1]
+				seen := &v.Tables[len(v.Tables)-1]
 				for i := from; i < to; i++ {
-					b.Parts[i] = part(base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}, &t.Parts[i], min(int(t.MaxReplicas), takers))
+					seen.Parts[i] = part(base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}, &t.Parts[i], min(int(t.MaxReplicas), takers))
 				}
 			})
 		})
 	}
 	return v, ill, busy
-}
-
-// locked calls f with mu and the State locked.
-func (l *leader) locked(f func(st *state.State)) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.s.fsm.read(f)
-}
-
-// disksOf returns on which disks the replicas of g are, if all that is known.
-func (l *leader) disksOf(g base.Gpid, members []base.RPCAddress) []string {
-	var disks []string
-	for _, a := range members {
-		tag, ok := l.disks[a][g]
-		if !ok {
-			return nil
-		}
-		disks = append(disks, tag)
-	}
-	return disks
 }

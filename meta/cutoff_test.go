@@ -8,6 +8,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -22,9 +23,10 @@ import (
 func TestCutOffLeaderChangesNothing(t *testing.T) {
 	c := newCluster(t, 3, 1, nil)
 	c.mustCreate("temp", 2, 1)
-	before := c.query("temp")
+	before := c.whole("temp", 1)
 	old := c.leader()
 	rep := c.reps[0]
+	id := c.id(old.name)
 
 	// call asks one meta, with a deadline that doesn't outlast the test's patience.
 	call := func(to *metaProc, code string, q tbin.Encoder, r tbin.Decoder) error {
@@ -36,7 +38,7 @@ func TestCutOffLeaderChangesNothing(t *testing.T) {
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	var lastAck time.Time // when the cut-off leader last acknowledged as master
+	var lastAck time.Time // when the last beacon was sent that the cut-off leader acknowledged as master
 	granted := map[string]base.ErrorCode{}
 	asked := map[string]int{}
 	try := func(what string, f func() (base.ErrorCode, error)) {
@@ -60,10 +62,11 @@ func TestCutOffLeaderChangesNothing(t *testing.T) {
 	wg.Go(func() {
 		for {
 			var ack fd.BeaconAck
-			err := call(old, "RPC_FD_FAILURE_DETECTOR_PING", &fd.BeaconMsg{FromNode: 0x7f00000100630001, StartTime: base.Some(int64(1))}, &ack)
+			sent := time.Now()
+			err := call(old, "RPC_FD_FAILURE_DETECTOR_PING", &fd.BeaconMsg{ClusterId: base.Some(id), Version: base.Some(int32(version.Newest)), FromNode: 0x7f00000100630001, StartTime: base.Some(int64(1))}, &ack)
 			if err == nil && ack.IsMaster {
 				mu.Lock()
-				lastAck = time.Now()
+				lastAck = sent
 				mu.Unlock()
 			}
 			select {
@@ -99,7 +102,7 @@ func TestCutOffLeaderChangesNothing(t *testing.T) {
 		p := before.Partitions[0]
 		p.Ballot++
 		var r metaadmin.ConfigurationUpdateResponse
-		err := call(old, "RPC_CM_UPDATE_PARTITION_CONFIGURATION", &metaadmin.ConfigurationUpdateRequest{
+		err := call(old, "RPC_CM_UPDATE_PARTITION_CONFIGURATION", &metaadmin.ConfigurationUpdateRequest{ClusterId: base.Some(id),
 			Config: p, Type: metaadmin.CT_PRIMARY_FORCE_UPDATE_BALLOT, Node: p.Primary}, &r)
 		return r.Err, err
 	})
@@ -147,7 +150,7 @@ func TestCutOffLeaderChangesNothing(t *testing.T) {
 		}
 		return true
 	})
-	c.net.isolate("")
+	c.net.isolate()
 	until(t, "the old leader follows", func() bool {
 		st := c.status(old.name)
 		return st.Leader != "" && st.Role == roleFollower && st.Applied >= c.status(next.name).Applied
@@ -158,7 +161,7 @@ func TestCutOffLeaderChangesNothing(t *testing.T) {
 		t.Errorf("the leader that was cut off granted %v", granted)
 	}
 	if !lastAck.Before(led.Add(c.cfg.FD.Grace.D() - c.cfg.FD.Lease.D())) {
-		t.Errorf("it acknowledged beacons until %v after another led", lastAck.Sub(led))
+		t.Errorf("it acknowledged a beacon that was sent %v after another led", lastAck.Sub(led))
 	}
 	// Both have the same, and only what the new one decided.
 	for _, m := range []*metaProc{old, next} {

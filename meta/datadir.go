@@ -18,6 +18,16 @@ type owner struct {
 	Quorum string `json:"quorum,omitempty"`
 }
 
+// Begun tells whether a directory has been the data directory of a meta server, whose log says who the
+// members of its quorum are.
+func Begun(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, logFile))
+	return err == nil
+}
+
+// logFile is the raft log.
+const logFile = "raft.db"
+
 // readOwner says whose dir is; found is false if it is nobody's yet.
 func readOwner(dir string) (o owner, found bool, err error) {
 	path := filepath.Join(dir, ownerFile)
@@ -81,4 +91,11 @@ func writeOwner(dir string, o owner) error {
 		return fmt.Errorf("meta.data_dir: %w", err)
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+func mkdirError(dir string, err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("meta.data_dir %q doesn't exist: make it (mkdir -p %s) or mount its disk", dir, dir)
+	}
+	return fmt.Errorf("meta.data_dir %q: %w", dir, err)
 }

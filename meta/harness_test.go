@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,25 +18,28 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
+	"pegasus/gen/metaquorum"
 	"pegasus/gen/replicaadmin"
+	"pegasus/meta/service"
 	"pegasus/rpc"
 )
 
-// waitMost is how long tests wait for something before they fail.
-const waitMost = 40 * time.Second
+// maxWait is how long tests wait for something before they fail.
+const maxWait = 40 * time.Second
 
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	end := time.Now().Add(waitMost)
+	end := time.Now().Add(maxWait)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(end) {
-			t.Fatalf("not within %v: %s", waitMost, what)
+			t.Fatalf("not within %v: %s", maxWait, what)
 		}
 		<-tick.C
 	}
@@ -70,19 +74,24 @@ type cluster struct {
 	mu    sync.RWMutex // of reps, which a test may add to
 	pool  *rpc.Pool
 	net   network
+	// begin is the version that the cluster begins with, of newClusterAt.
+	begin version.Version
+	ahead atomic.Int64 // of the metas' wall clock, in nanoseconds
 }
+
+func (c *cluster) wall() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
 // network is what the metas' connections to each other go over.
 type network struct {
 	mu    sync.Mutex
-	cut   string // a meta that reaches no other, and isn't reached
+	cut   []string // metas that reach no other, and aren't reached
 	conns map[net.Conn][2]string
 }
 
 func (n *network) dial(from string) func(context.Context, string) (net.Conn, error) {
 	return func(ctx context.Context, to string) (net.Conn, error) {
 		n.mu.Lock()
-		cut := n.cut != "" && (n.cut == from || n.cut == to)
+		cut := slices.Contains(n.cut, from) || slices.Contains(n.cut, to)
 		n.mu.Unlock()
 		if cut {
 			return nil, fmt.Errorf("%s is cut off from %s", from, to)
@@ -93,7 +102,7 @@ func (n *network) dial(from string) func(context.Context, string) (net.Conn, err
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if n.cut != "" && (n.cut == from || n.cut == to) {
+		if slices.Contains(n.cut, from) || slices.Contains(n.cut, to) {
 			c.Close()
 			return nil, fmt.Errorf("%s is cut off from %s", from, to)
 		}
@@ -105,13 +114,13 @@ func (n *network) dial(from string) func(context.Context, string) (net.Conn, err
 	}
 }
 
-// isolate cuts a meta off from the others; "" heals.
-func (n *network) isolate(name string) {
+// isolate cuts each of these metas off from all others, and heals the rest.
+func (n *network) isolate(names ...string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.cut = name
+	n.cut = names
 	for c, ends := range n.conns {
-		if name != "" && (ends[0] == name || ends[1] == name) {
+		if slices.Contains(names, ends[0]) || slices.Contains(names, ends[1]) {
 			c.Close()
 			delete(n.conns, c)
 		}
@@ -131,6 +140,7 @@ func testConfig() config.Config {
 	c.FD.Grace = config.Duration(3 * time.Second)
 	c.Meta.CureInterval = config.Duration(50 * time.Millisecond)
 	c.Meta.ReplaceWait = config.Duration(time.Second)
+	c.Meta.ReserveBytes = 256 << 10
 	c.Meta.RaftHeartbeat = config.Duration(200 * time.Millisecond)
 	return c
 }
@@ -141,21 +151,37 @@ func steady(c *config.Config) { c.Meta.RaftHeartbeat = config.Duration(time.Seco
 // newCluster starts metas and replica servers.
 func newCluster(t testing.TB, metas, replicas int, change func(*config.Config)) *cluster {
 	t.Helper()
-	c := &cluster{t: t, cfg: testConfig(), pool: rpc.NewPool(rpc.PoolOptions{})}
+	return newClusterAt(t, 0, metas, replicas, change)
+}
+
+// newClusterAt starts a cluster that begins with a version, 0: the newest.
+func newClusterAt(t testing.TB, begin version.Version, metas, replicas int, change func(*config.Config)) *cluster {
+	t.Helper()
+	var dirs []string
+	for range metas {
+		dirs = append(dirs, t.TempDir())
+	}
+	return newClusterIn(t, begin, dirs, replicas, change)
+}
+
+// newClusterIn starts a meta in each directory, and replica servers.
+func newClusterIn(t testing.TB, begin version.Version, dirs []string, replicas int, change func(*config.Config)) *cluster {
+	t.Helper()
+	c := &cluster{t: t, cfg: testConfig(), pool: rpc.NewPool(rpc.PoolOptions{}), begin: begin}
 	t.Cleanup(c.pool.Close)
 	if change != nil {
 		change(&c.cfg)
 	}
 	var lis []net.Listener
 	c.cfg.Cluster.MetaServers = nil
-	for range metas {
+	for range dirs {
 		l := listen(t, "127.0.0.1:0")
 		lis = append(lis, l)
 		c.cfg.Cluster.MetaServers = append(c.cfg.Cluster.MetaServers, l.Addr().String())
 	}
-	for _, l := range lis {
+	for i, l := range lis {
 		m := &metaProc{name: l.Addr().String(), cfg: c.cfg}
-		m.cfg.Meta.DataDir = t.TempDir()
+		m.cfg.Meta.DataDir = dirs[i]
 		c.metas = append(c.metas, m)
 		c.startMeta(m, l)
 	}
@@ -183,7 +209,7 @@ func (c *cluster) startMeta(m *metaProc, l net.Listener) {
 	if l == nil {
 		l = listen(c.t, m.name)
 	}
-	srv, err := New(Options{Config: m.cfg, Listener: l, Log: testLog(), Dial: c.net.dial(m.name)})
+	srv, err := New(Options{Config: m.cfg, Listener: l, Log: testLog(), Begin: c.begin, Dial: c.net.dial(m.name), Clock: c.wall})
 	if err == nil {
 		err = srv.Start()
 	}
@@ -231,10 +257,39 @@ func (c *cluster) follower() *metaProc {
 	return c.metas[i]
 }
 
+// id is the identity of the cluster that a meta says it has, "" if it has none or doesn't answer.
+func (c *cluster) id(meta string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
+	defer cancel()
+	var r metaquorum.QuorumStatusResponse
+	if err := c.pool.Call(ctx, meta, rpc.Outgoing{Code: "RPC_CM_QUORUM_STATUS", Arg: &metaquorum.QuorumStatusRequest{}}, &r); err != nil {
+		return ""
+	}
+	return r.ClusterId.V
+}
+
+// identify makes what a replica server says that of a member of the cluster, unless it says
+// something else.
+func (c *cluster) identify(meta string, q tbin.Encoder) {
+	var o *base.Opt[string]
+	switch q := q.(type) {
+	case *fd.BeaconMsg:
+		o = &q.ClusterId
+	case *metaadmin.ConfigurationQueryByNodeRequest:
+		o = &q.ClusterId
+	case *metaadmin.ConfigurationUpdateRequest:
+		o = &q.ClusterId
+	}
+	if o != nil && !o.Set {
+		*o = base.NonZero(c.id(meta))
+	}
+}
+
 // call asks one meta. The framing is THFT unless out says otherwise.
 func (c *cluster) call(to string, code string, f rpc.Framing, q tbin.Encoder, r tbin.Decoder) error {
-	ctx, cancel := context.WithTimeout(context.Background(), waitMost)
+	ctx, cancel := context.WithTimeout(context.Background(), maxWait)
 	defer cancel()
+	c.identify(to, q)
 	return c.pool.Call(ctx, to, rpc.Outgoing{Code: code, Arg: q, Framing: f}, r)
 }
 
@@ -345,18 +400,22 @@ type fakeReplica struct {
 
 	mu        sync.Mutex
 	up        bool
-	mute      bool // sends no beacon
-	lazy      bool // ignores proposals, and doesn't confirm its roles
+	mute      bool                    // sends no beacon
+	ahead     time.Duration           // of its wall clock
+	clock     base.Opt[time.Duration] // by how much what it was told last of the time is ahead; not set: doubted
+	lazy      bool                    // ignores proposals, and doesn't confirm its roles
 	leader    string
 	acked     time.Time
 	ackedSent time.Time // when what was acknowledged then was sent
 	metas     []string  // as the leader named them with that
 	confs     map[base.Gpid]layer2.PartitionConfiguration
 	stored    map[base.Gpid]metadata.ReplicaInfo
+	copies    sync.Map                 // of what stored doesn't show yet: it was learned
 	infos     map[int32]layer2.AppInfo // of tables that it was told of
 	gc        []base.Gpid
 	disks     []metaadmin.DiskReport
-	synced    int // configuration syncs that were answered
+	most      base.Opt[int32] // replicas it says it can hold
+	synced    int             // configuration syncs that were answered
 	proposals []metaadmin.ConfigurationUpdateRequest
 	updates   chan metaadmin.ConfigurationUpdateRequest
 }
@@ -380,7 +439,7 @@ func (f *fakeReplica) begin(l net.Listener) {
 		l = listen(f.c.t, f.name)
 	}
 	mux := rpc.NewMux(nil)
-	mux.HandleFunc(codeProposal, f.onProposal)
+	mux.HandleFunc(base.RPCConfigProposal, f.onProposal)
 	mux.HandleFunc("RPC_QUERY_APP_INFO", func(r *rpc.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -394,9 +453,7 @@ func (f *fakeReplica) begin(l net.Listener) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		a := &replicaadmin.QueryReplicaInfoResponse{Err: base.ErrOK}
-		for _, i := range f.stored {
-			a.Replicas = append(a.Replicas, i)
-		}
+		a.Replicas = f.replicas()
 		r.Reply(a)
 	})
 	f.srv = rpc.NewServer(config.RPC{}, mux, nil, nil)
@@ -452,6 +509,7 @@ func (f *fakeReplica) call(code string, q tbin.Encoder, r tbin.Decoder) error {
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(f.ctx, time.Second)
 	defer cancel()
+	f.c.identify(to, q)
 	return f.pool.Call(ctx, to, rpc.Outgoing{Code: code, Arg: q, From: f.addr}, r)
 }
 
@@ -478,7 +536,7 @@ func (f *fakeReplica) beat() {
 func (f *fakeReplica) beacon() bool {
 	f.mu.Lock()
 	sent := time.Now()
-	b := &fd.BeaconMsg{Time: sent.UnixMilli(), FromNode: f.addr, StartTime: base.Some(f.start)}
+	b := &fd.BeaconMsg{Time: sent.Add(f.ahead).UnixMilli(), FromNode: f.addr, StartTime: base.Some(f.start), Version: base.Some(int32(version.Newest))}
 	f.mu.Unlock()
 	var ack fd.BeaconAck
 	err := f.call("RPC_FD_FAILURE_DETECTOR_PING", b, &ack)
@@ -486,10 +544,16 @@ func (f *fakeReplica) beacon() bool {
 	defer f.mu.Unlock()
 	switch {
 	case err == nil && ack.IsMaster:
+		if ack.ClusterId.V != b.ClusterId.V {
+			return false // it has just begun, or was raised
+		}
 		if ack.Time != b.Time || !ack.Allowed {
 			f.c.t.Errorf("ack: %+v", ack)
 		}
 		f.acked, f.ackedSent, f.metas = time.Now(), sent, ack.MetaServers.Or(nil)
+		if f.clock = (base.Opt[time.Duration]{}); ack.ClockMs.Set && !ack.ClockDoubted.V {
+			f.clock = base.Some(time.Until(time.UnixMilli(ack.ClockMs.V)))
+		}
 		return true
 	case err == nil && ack.PrimaryNode != 0 && ack.PrimaryNode.String() != f.leader:
 		f.leader = ack.PrimaryNode.String()
@@ -507,12 +571,11 @@ func (f *fakeReplica) sync() {
 	f.mu.Lock()
 	q := &metaadmin.ConfigurationQueryByNodeRequest{Node: f.addr}
 	q.StoredReplicas.Set = true
-	for _, r := range f.stored {
-		q.StoredReplicas.V = append(q.StoredReplicas.V, r)
-	}
+	q.StoredReplicas.V = f.replicas()
 	if len(f.disks) > 0 {
 		q.Disks = base.Some(f.disks)
 	}
+	q.MaxReplicas = f.most
 	lazy := f.lazy
 	f.mu.Unlock()
 	var r metaadmin.ConfigurationQueryByNodeResponse
@@ -525,6 +588,7 @@ func (f *fakeReplica) sync() {
 	for _, g := range r.GcReplicas.V {
 		f.gc = append(f.gc, g.Pid)
 		delete(f.stored, g.Pid)
+		f.copies.Delete(g.Pid)
 	}
 	for _, p := range r.Partitions {
 		g := p.Config.Pid
@@ -607,7 +671,7 @@ func (f *fakeReplica) onProposal(req *rpc.Request) {
 		q.Config.Primary, q.Node = f.addr, f.addr
 	case metaadmin.CT_ADD_SECONDARY, metaadmin.CT_ADD_SECONDARY_FOR_LB:
 		q.Type = metaadmin.CT_UPGRADE_TO_SECONDARY
-		if peer := f.c.replica(p.Node); peer == nil || !peer.learns() {
+		if peer := f.c.replica(p.Node); peer == nil || !peer.learns(p.Config.Pid) {
 			return
 		}
 		q.Config.Secondaries = append(slices.Clone(p.Config.Secondaries), p.Node)
@@ -632,8 +696,23 @@ func (f *fakeReplica) onProposal(req *rpc.Request) {
 	f.want(q)
 }
 
-// learns tells whether the node would take a copy.
-func (f *fakeReplica) learns() bool {
+// replicas lists what it holds. The caller holds mu.
+func (f *fakeReplica) replicas() (list []metadata.ReplicaInfo) {
+	for _, r := range f.stored {
+		list = append(list, r)
+	}
+	f.copies.Range(func(g, _ any) bool {
+		if _, ok := f.stored[g.(base.Gpid)]; !ok {
+			list = append(list, metadata.ReplicaInfo{Pid: g.(base.Gpid), Status: metadata.PS_INACTIVE})
+		}
+		return true
+	})
+	return list
+}
+
+// learns tells whether the node would take a copy of g; it has one then.
+func (f *fakeReplica) learns(g base.Gpid) bool {
+	defer f.copies.Store(g, true)
 	if !f.mu.TryLock() {
 		return true // busy, so it is there
 	}
@@ -650,4 +729,17 @@ func (f *fakeReplica) told(typ metaadmin.ConfigType) (n int) {
 		}
 	}
 	return n
+}
+
+// tables is the service of tables of a server that leads.
+func (s *Server) tables() *tables { return serviceOf[*tables](s.leader.Load()) }
+
+// serviceOf returns a leader's service of that type.
+func serviceOf[S service.Service](l *leader) S {
+	for _, s := range l.services {
+		if s, ok := s.(S); ok {
+			return s
+		}
+	}
+	panic("no such service")
 }

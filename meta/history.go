@@ -24,18 +24,18 @@ type event struct {
 // history is the last events of a partition, the oldest first.
 type history struct{ events []event }
 
-// note remembers an event. The caller holds mu.
-func (l *leader) note(g base.Gpid, what, why string) {
-	h := l.history[g]
+// recordEvent remembers an event. The caller holds mu.
+func (ps *partitions) recordEvent(g base.Gpid, what, why string) {
+	h := ps.history[g]
 	if h == nil {
-		if len(l.history) >= historyParts {
-			for old := range l.history { // whichever comes
-				delete(l.history, old)
+		if len(ps.history) >= historyParts {
+			for old := range ps.history { // whichever comes
+				delete(ps.history, old)
 				break
 			}
 		}
 		h = &history{}
-		l.history[g] = h
+		ps.history[g] = h
 	}
 	if len(h.events) == historyEvents {
 		h.events = append(h.events[:0], h.events[1:]...)

@@ -13,6 +13,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/gen/fd"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metaquorum"
@@ -113,7 +114,7 @@ func TestQuorumGrowsAndShrinks(t *testing.T) {
 		t.Errorf("cluster info says %s", info.Values[0])
 	}
 	var ack fd.BeaconAck
-	if err := c.call(a.name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{FromNode: c.reps[0].addr, StartTime: base.Some(c.reps[0].start)}, &ack); err != nil || len(ack.MetaServers.V) != 3 {
+	if err := c.call(a.name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{Version: base.Some(int32(version.Newest)), FromNode: c.reps[0].addr, StartTime: base.Some(c.reps[0].start)}, &ack); err != nil || len(ack.MetaServers.V) != 3 {
 		t.Errorf("ack: %+v %v", ack, err)
 	}
 	// The member that began it all goes. It leads, so it hands over first.
@@ -133,7 +134,7 @@ func TestQuorumGrowsAndShrinks(t *testing.T) {
 	}
 	// New metas know their quorum without --join, whatever the list says.
 	c.stopMeta(b)
-	b.cfg.Meta.Join, b.cfg.Cluster.MetaServers = false, []string{b.name}
+	b.cfg.Meta.Join, b.cfg.Cluster.MetaServers = false, []string{a.name}
 	c.startMeta(b, nil)
 	until(t, "both are there again", func() bool { return c.status(b.name).Leader != "" })
 	// On a busy machine the other one may be silent for longer than its word is waited for.
@@ -228,7 +229,7 @@ func TestDeposedWhileAdding(t *testing.T) {
 	joins := l.Addr().String()
 	mux := rpc.NewMux(nil)
 	mux.HandleFunc("RPC_CM_QUORUM_STATUS", func(r *rpc.Request) { // it never catches up
-		r.Reply(&metaquorum.QuorumStatusResponse{Err: base.ErrOK, Cluster: c.cfg.Cluster.Name, Server: joins, Role: roleJoining})
+		r.Reply(&metaquorum.QuorumStatusResponse{Err: base.ErrOK, Cluster: c.cfg.Cluster.Name, Server: joins, Role: roleJoining, Version: base.Some(int32(version.Newest))})
 	})
 	srv := rpc.NewServer(config.RPC{}, mux, nil, nil)
 	served := make(chan error, 1)
@@ -287,9 +288,26 @@ func TestLostDisk(t *testing.T) {
 	rest := c.leaderOrRest(lost)
 	until(t, "the last one leads no more", func() bool { return !rest.srv.Leading() })
 	c.startMeta(lost, nil)
-	if err := lost.srv.admit(message(rest.name, want, true)); err == nil || !strings.Contains(err.Error(), "caught up") {
+	if err := lost.srv.members.admit(message(rest.name, want, true)); err == nil || !strings.Contains(err.Error(), "caught up") {
 		t.Errorf("an empty server votes: %v", err)
 	}
+	c.stopMeta(lost)
+
+	// Nor does one whose log alone is lost, which knows its quorum yet.
+	dir := lost.cfg.Meta.DataDir
+	emptyDir(t, dir)
+	if err := writeOwner(dir, owner{c.cfg.Cluster.Name, lost.name, want}); err != nil {
+		t.Fatal(err)
+	}
+	c.startMeta(lost, nil)
+	if err := lost.srv.members.admit(message(rest.name, want, true)); err == nil || !strings.Contains(err.Error(), "caught up") {
+		t.Errorf("a server without a log votes: %v", err)
+	}
+	c.startMeta(c.metas[slices.IndexFunc(c.metas, func(m *metaProc) bool { return m.srv == nil })], nil)
+	until(t, "it has caught up", func() bool {
+		st := c.status(lost.name)
+		return st.Tables == 3 && st.Role == roleFollower && st.Quorum == want
+	})
 }
 
 func (c *cluster) leaderOrRest(not *metaProc) *metaProc {
@@ -317,7 +335,7 @@ func message(from, quorum string, vote bool) raftrpc.Message {
 func TestAdmission(t *testing.T) {
 	c := newCluster(t, 3, 0, nil)
 	s := c.leader().srv
-	mine := s.quorumID()
+	mine := s.members.quorumID()
 	peer := c.follower().name
 	if mine == "" {
 		t.Fatal("the leader doesn't know its quorum")
@@ -334,7 +352,7 @@ func TestAdmission(t *testing.T) {
 		{"two with one name", s.name, mine, false, "two meta servers are called"},
 		{"the data of another cluster", peer, "ANOTHER", false, "has the data of another cluster"},
 	} {
-		err := s.admit(message(tc.from, tc.quorum, tc.vote))
+		err := s.members.admit(message(tc.from, tc.quorum, tc.vote))
 		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
 			t.Errorf("%s: %v, want %q", tc.what, err, tc.want)
 		}

@@ -13,14 +13,14 @@ import (
 	"golang.org/x/time/rate"
 
 	"pegasus/base/config"
-	"pegasus/meta/archive"
+	"pegasus/base/metabackup"
 	"pegasus/meta/state"
 )
 
 // What is done to a data directory whose server doesn't run.
 
-// Revived tells what RecoverQuorum and RestoreBackup made.
-type Revived struct {
+// Recovered tells what RecoverQuorum and RestoreBackup made.
+type Recovered struct {
 	Cluster, Server string
 	Former          []string // members of the quorum before
 	Index, Term     uint64   // last entry of the log that the state comes from
@@ -32,7 +32,7 @@ type Revived struct {
 // quorum, with all that its log has. It is for a quorum that lost its majority for good: what
 // only the lost members had is gone, and they may never come back with their data. As after
 // RestoreBackup no configuration changes before the replica servers were asked.
-func RecoverQuorum(dir string, log *logrus.Entry) (*Revived, error) {
+func RecoverQuorum(dir string, log *logrus.Entry) (*Recovered, error) {
 	o, found, err := readOwner(dir)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func RecoverQuorum(dir string, log *logrus.Entry) (*Revived, error) {
 		return nil, err
 	}
 	defer q.store.Close()
-	r := &Revived{Cluster: o.Cluster, Server: o.Server}
+	r := &Recovered{Cluster: o.Cluster, Server: o.Server}
 	if r.Index, r.Term, err = lastEntry(q); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func RecoverQuorum(dir string, log *logrus.Entry) (*Revived, error) {
 	}
 	var broken error
 	id := rand.Text()
-	f := &revivingFSM{fsm: newFSM(func(err error) { broken = errors.Join(broken, err) }, func(string) {}), quorum: id}
+	f := &recoveringFSM{fsm: newFSM(func(err error) { broken = errors.Join(broken, err) }, func(string) {}), quorum: id}
 	// Without an identity the directory takes the one that its log has, old or new: so this
 	// can be cut short anywhere.
 	if err := writeOwner(dir, owner{Cluster: o.Cluster, Server: o.Server}); err != nil {
@@ -76,8 +76,8 @@ func RecoverQuorum(dir string, log *logrus.Entry) (*Revived, error) {
 // RestoreBackup makes the empty data directory of cfg that of the only member of a new
 // quorum with the state of a backup. It changes no configuration until the replica servers
 // were asked (`pegasus recover`): what the backup says of them may be long past.
-func RestoreBackup(cfg config.Config, file []byte, log *logrus.Entry) (*Revived, error) {
-	b, err := archive.Decode(file)
+func RestoreBackup(cfg config.Config, file []byte, log *logrus.Entry) (*Recovered, error) {
+	b, err := metabackup.Decode(file)
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +100,12 @@ func RestoreBackup(cfg config.Config, file []byte, log *logrus.Entry) (*Revived,
 		return nil, fmt.Errorf("meta.data_dir %q isn't empty (%s): stop its server and move what is there away; nothing is ever overwritten", dir, list[0].Name())
 	}
 	id := rand.Text()
-	st.Reborn(id, true)
+	st.BeginQuorum(id, true)
 	q, err := openOffline(dir, log)
 	if err != nil {
 		return nil, err
 	}
-	r := &Revived{Cluster: b.Cluster, Server: server, Index: max(b.Index, 2), Term: max(b.Term, 1), Tables: countTables(st), Taken: time.Unix(b.Second, 0)}
+	r := &Recovered{Cluster: b.Cluster, Server: server, Index: max(b.Index, 2), Term: max(b.Term, 1), Tables: countTables(st), Taken: time.Unix(b.Second, 0)}
 	write := func() error {
 		_, trans := raft.NewInmemTransport(raft.ServerAddress(server))
 		// The term first: a log must not be ahead of it.
@@ -131,22 +131,22 @@ func RestoreBackup(cfg config.Config, file []byte, log *logrus.Entry) (*Revived,
 	return r, nil
 }
 
-// revivingFSM gives the state another identity before it is written.
-type revivingFSM struct {
+// recoveringFSM gives the state another identity before it is written.
+type recoveringFSM struct {
 	*fsm
 	quorum string
 }
 
 // Snapshot encodes the State as that of the new quorum.
-func (f *revivingFSM) Snapshot() (raft.FSMSnapshot, error) {
+func (f *recoveringFSM) Snapshot() (raft.FSMSnapshot, error) {
 	f.mu.Lock()
-	f.st.Reborn(f.quorum, true) // the last changes may be lost
+	f.st.BeginQuorum(f.quorum, true) // the last changes may be lost
 	f.mu.Unlock()
 	return f.fsm.Snapshot()
 }
 
 func openOffline(dir string, log *logrus.Entry) (*quorum, error) {
-	q := &quorum{dir: dir, logs: &logWriter{log: log, failing: rate.Sometimes{First: 2, Interval: time.Second}}}
+	q := &quorum{dir: dir, room: newRoom(dir, 0, log), logs: &logWriter{log: log, failing: rate.Sometimes{First: 2, Interval: time.Second}}}
 	return q, q.open()
 }
 
@@ -159,13 +159,4 @@ func offlineConfig(q *quorum, server string) *raft.Config {
 
 func onlyMember(server string) raft.Configuration {
 	return raft.Configuration{Servers: []raft.Server{{ID: raft.ServerID(server), Address: raft.ServerAddress(server)}}}
-}
-
-func countTables(st *state.State) (n int) {
-	st.Tables(func(t *state.Table) {
-		if t.Status == state.Available {
-			n++
-		}
-	})
-	return n
 }

@@ -8,9 +8,9 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/metabackup"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metaquorum"
-	"pegasus/meta/archive"
 )
 
 // Two of three metas are lost for good. The third is made the only member; it has
@@ -60,7 +60,7 @@ func TestRecoverQuorum(t *testing.T) {
 	}
 	// One of the lost comes back with its disk: it is no member, and is told so.
 	c.startMeta(lost[0], nil)
-	if err := left.srv.admit(message(lost[0].name, before, true)); err == nil || !strings.Contains(err.Error(), "made anew") {
+	if err := left.srv.members.admit(message(lost[0].name, before, true)); err == nil || !strings.Contains(err.Error(), "made anew") {
 		t.Errorf("one of before: %v", err)
 	}
 	if r := c.change(lost[0].name, false); r.Err != base.ErrInvalidParameters || !strings.Contains(r.Hint, "another quorum") {
@@ -75,6 +75,18 @@ func TestRecoverQuorum(t *testing.T) {
 	}
 	c.mustCreate("after", 1, 1)
 	until(t, "it has the tables", func() bool { return c.status(lost[0].name).Tables == 2 })
+	// One at a new address, which stands in no list yet, joins and is started again without --join.
+	fresh := c.addMeta(nil)
+	if r := c.change(fresh.name, false); r.Err != base.ErrOK || len(r.Members) != 3 {
+		t.Errorf("add one at a new address: %+v", r)
+	}
+	c.stopMeta(fresh)
+	fresh.cfg.Meta.Join = false
+	if !Begun(fresh.cfg.Meta.DataDir) || Begun(t.TempDir()) {
+		t.Error("whether a directory is of a quorum isn't seen")
+	}
+	c.startMeta(fresh, nil)
+	until(t, "it follows again", func() bool { return c.status(fresh.name).Leader != "" })
 
 	for _, tc := range []struct {
 		what, dir, want string
@@ -122,10 +134,10 @@ func TestRestoreBackup(t *testing.T) {
 		t.Errorf("over what is there: %v", err)
 	}
 	emptyDir(t, m.cfg.Meta.DataDir)
-	if err := restore(file[:len(file)-9], nil); !errors.Is(err, archive.ErrDamaged) {
+	if err := restore(file[:len(file)-9], nil); !errors.Is(err, metabackup.ErrDamaged) {
 		t.Errorf("half a file: %v", err)
 	}
-	if err := restore([]byte("x"), nil); !errors.Is(err, archive.ErrNotBackup) {
+	if err := restore([]byte("x"), nil); !errors.Is(err, metabackup.ErrNotBackup) {
 		t.Errorf("another file: %v", err)
 	}
 	if err := restore(file, func(c *config.Config) { c.Cluster.Name = "other" }); err == nil || !strings.Contains(err.Error(), "cluster.name") {
@@ -134,7 +146,7 @@ func TestRestoreBackup(t *testing.T) {
 	if err := restore(file, func(c *config.Config) { c.Meta.DataDir += "/no" }); err == nil || !strings.Contains(err.Error(), "mkdir") {
 		t.Errorf("into nowhere: %v", err)
 	}
-	bad := archive.Backup{Cluster: c.cfg.Cluster.Name, State: []byte("PGSMETA\x01\xff")}
+	bad := metabackup.Backup{Cluster: c.cfg.Cluster.Name, State: []byte("PGSMETA\x01\xff")}
 	if err := restore(bad.Append(nil), nil); err == nil {
 		t.Error("a state that can't be read is restored")
 	}

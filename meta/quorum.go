@@ -6,8 +6,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,30 +33,33 @@ const (
 // quorum is this server's part in raft.
 type quorum struct {
 	dir    string
-	store  *raftboltdb.BoltStore
+	store  *logStore
+	room   *room
 	snaps  *raft.FileSnapshotStore
 	raft   *raft.Raft
 	notify chan bool // leadership won or lost
 	logs   *logWriter
+	// encode makes a log entry of a command, or says why the cluster's version forbids it.
+	encode func(state.Command) ([]byte, error)
 }
 
 // openQuorum opens the log and the snapshots of the data directory.
 func openQuorum(s *Server) (*quorum, error) {
 	q := &quorum{dir: s.cfg.Meta.DataDir, notify: make(chan bool, 16), logs: &logWriter{
 		log: s.log.WithField("part", "raft"), failing: rate.Sometimes{First: 2, Interval: 10 * time.Second},
-	}}
+	}, encode: s.fsm.encode}
+	q.room = newRoom(q.dir, s.cfg.Meta.ReserveBytes, s.log.WithField("part", "disk"))
 	if err := q.open(); err != nil {
 		return nil, err
 	}
+	q.room.refill()
 	return q, nil
 }
 
 // open opens the log and the snapshots.
 func (q *quorum) open() (err error) {
-	q.store, err = raftboltdb.New(raftboltdb.Options{
-		Path:        q.logPath(),
-		BoltOptions: &bbolt.Options{Timeout: lockWait},
-	})
+	q.store = &logStore{room: q.room, closed: make(chan struct{}), failing: rate.Sometimes{First: 1, Interval: 10 * time.Second}}
+	err = q.store.withReserve(q.openLog)
 	if errors.Is(err, bbolt.ErrTimeout) {
 		return fmt.Errorf("meta.data_dir %q is in use by another process", q.dir)
 	}
@@ -67,7 +73,50 @@ func (q *quorum) open() (err error) {
 	return nil
 }
 
-func (q *quorum) logPath() string { return filepath.Join(q.dir, "raft.db") }
+// errDamaged is wrapped when what the data directory holds can't be read, and says what to do.
+var errDamaged = errors.New("it is damaged, and this server can't go on with it. " +
+	"If most meta servers run without this one, move everything in meta.data_dir away and start it again: it gets all from them; " +
+	"if not, see `pegasus meta recover-quorum` and `pegasus meta restore`")
+
+// openLog opens the log, and reads all of it once: what is damaged is to be found now.
+func (q *quorum) openLog() (err error) {
+	defer orDamaged(q.logPath(), &err)()
+	if q.store.BoltStore, err = raftboltdb.New(raftboltdb.Options{Path: q.logPath(), BoltOptions: &bbolt.Options{Timeout: lockWait}}); err != nil {
+		if errno := syscall.Errno(0); errors.Is(err, bbolt.ErrTimeout) || errors.As(err, &errno) {
+			return err
+		}
+		return fmt.Errorf("%s: %w: %w", q.logPath(), err, errDamaged)
+	}
+	first, err := q.store.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := q.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	for i := first; first > 0 && i <= last; i++ {
+		var l raft.Log
+		if err := q.store.GetLog(i, &l); err != nil {
+			return errors.Join(fmt.Errorf("%s: entry %d of %d to %d: %w: %w", q.logPath(), i, first, last, err, errDamaged), q.store.Close())
+		}
+	}
+	return nil
+}
+
+// orDamaged begins what reads files of which others say by a panic, or by a fault of memory that is
+// mapped, that they are damaged. What it returns ends it.
+func orDamaged(what string, err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			*err = fmt.Errorf("%s: %v: %w", what, p, errDamaged)
+		}
+	}
+}
+
+func (q *quorum) logPath() string { return filepath.Join(q.dir, logFile) }
 
 // lastEntry returns the index and the term of the last entry of the log or of the newest
 // snapshot, whichever is later; 0 if there is none.
@@ -135,6 +184,11 @@ func (q *quorum) start(s *Server) error {
 		}
 	}
 	if !has && !join {
+		listed := s.cfg
+		listed.Meta.Listen = s.name
+		if err := listed.CheckListed(false); err != nil {
+			return err
+		}
 		var servers []raft.Server
 		for _, m := range s.metas {
 			servers = append(servers, raft.Server{ID: raft.ServerID(m), Address: raft.ServerAddress(m)})
@@ -143,10 +197,19 @@ func (q *quorum) start(s *Server) error {
 			return fmt.Errorf("begin the raft log in %q: %w", q.dir, err)
 		}
 	}
-	if q.raft, err = raft.NewRaft(c, s.fsm, q.store, q.store, q.snaps, s.transport); err != nil {
+	q.store.running.Store(true)
+	if err := q.run(c, s); err != nil {
 		return fmt.Errorf("start raft on %q: %w", q.dir, err)
 	}
 	return q.checkMembers(s)
+}
+
+// run runs raft, which panics if an entry is missing between the newest snapshot that can be
+// read and the log's end.
+func (q *quorum) run(c *raft.Config, s *Server) (err error) {
+	defer orDamaged(q.dir, &err)()
+	q.raft, err = raft.NewRaft(c, s.fsm, q.store, q.store, q.snaps, s.transport)
+	return err
 }
 
 // checkMembers compares the quorum on disk with this server and the configured list. The
@@ -154,7 +217,7 @@ func (q *quorum) start(s *Server) error {
 func (q *quorum) checkMembers(s *Server) error {
 	have := voters(q.servers())
 	if len(q.servers()) == 0 {
-		s.log.Warnf("waits to be added to the quorum: run `pegasus meta add %s`", s.name)
+		s.log.Infof("waits to be added to the quorum: run `pegasus meta add %s`", s.name)
 		return nil
 	}
 	if !slices.ContainsFunc(q.servers(), func(m raft.Server) bool { return string(m.Address) == s.name }) {
@@ -188,10 +251,29 @@ func (q *quorum) serversAt() ([]raft.Server, uint64) {
 	return f.Configuration().Servers, f.Index()
 }
 
+func voters(servers []raft.Server) (list []string) {
+	for _, m := range servers {
+		if m.Suffrage == raft.Voter {
+			list = append(list, string(m.Address))
+		}
+	}
+	return list
+}
+
 // apply commits a command. The error is base.ErrForwardToOthers if this server doesn't
-// lead, and base.ErrTimeout if it is not known whether the command was committed.
+// lead, base.ErrTimeout if it is not known whether the command was committed, ErrInvalidState
+// if the cluster's version is too low for it, and base.ErrDiskInsufficient if the disk has no
+// room for it.
 func (q *quorum) apply(c state.Command) (state.Result, error) {
-	f := q.raft.Apply(state.Encode(c), applyWait)
+	waitsForRaft()
+	entry, err := q.encode(c)
+	if err != nil {
+		return state.Result{}, fmt.Errorf("%w: %w", base.ErrInvalidState, err)
+	}
+	if err := q.room.admit(c, len(entry)); err != nil {
+		return state.Result{}, fmt.Errorf("commit %T: %w", c, err)
+	}
+	f := q.raft.Apply(entry, applyWait)
 	if err := f.Error(); err != nil {
 		return state.Result{}, fmt.Errorf("commit %T: %w: %w", c, raftCode(err), err)
 	}
@@ -202,6 +284,17 @@ func (q *quorum) apply(c state.Command) (state.Result, error) {
 		return state.Result{}, fmt.Errorf("apply %T: %w: %w", c, base.ErrServiceNotActive, r)
 	}
 	return state.Result{}, fmt.Errorf("apply %T: no result: %w", c, base.ErrUnknown)
+}
+
+// undecided tells whether an error of apply leaves open whether the command is carried out,
+// now or under another leader. Raft gives up its leadership with such an error.
+func undecided(err error) bool {
+	for _, code := range []base.ErrorCode{base.ErrForwardToOthers, base.ErrBusy, base.ErrInvalidState, base.ErrDiskInsufficient} {
+		if errors.Is(err, code) {
+			return false
+		}
+	}
+	return err != nil
 }
 
 func raftCode(err error) base.ErrorCode {
@@ -228,11 +321,18 @@ func (q *quorum) leaderName() string {
 // close ends raft and closes the files. It may be called without start.
 func (q *quorum) close() error {
 	var err error
+	q.store.closing.Do(func() { close(q.store.closed) })
 	if q.raft != nil {
 		err = q.raft.Shutdown().Error()
 	}
 	return errors.Join(err, q.store.Close())
 }
+
+// usual are raft's warnings and errors about what every election brings, and every member that catches
+// up. Elections that come to nothing again and again are told by backOffElections.
+var usual = regexp.MustCompile(`: (heartbeat timeout reached, |election timeout reached, |no known peers, |not part of stable configuration, |` +
+	`new leader elected, stepping down|rejecting (pre-)?vote request|duplicate requestvote|peer has newer term|` +
+	`appendentries rejected, sending older logs|failed to get (previous )?log: .*log not found|previous log term mis-match|clearing log suffix)`)
 
 // logWriter gives raft's log lines to ours.
 type logWriter struct {
@@ -248,6 +348,8 @@ func (w *logWriter) Write(b []byte) (int, error) {
 	level, msg, _ := strings.Cut(strings.TrimPrefix(line, "["), "]")
 	msg = strings.TrimSpace(msg)
 	switch {
+	case usual.MatchString(strings.ToLower(msg)):
+		w.log.Info(msg)
 	case strings.Contains(msg, ": failed to "):
 		w.log.Debug(msg)
 		w.failing.Do(func() { w.log.Warn(msg) })

@@ -11,13 +11,36 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
 	"pegasus/gen/replicaadmin"
+	"pegasus/meta/cure"
+	"pegasus/meta/service"
 	"pegasus/meta/state"
+	"pegasus/meta/wire"
 	"pegasus/rpc"
 )
+
+// recovery is the service that brings back what the metas, or the members of a partition,
+// lost.
+type recovery struct {
+	service.Quiet
+	*term
+	nodes *nodes
+	parts *partitions
+}
+
+func newRecovery(l *leader) service.Service {
+	return &recovery{term: l.term, nodes: l.nodes, parts: l.parts}
+}
+
+// Register adds the requests about what was lost.
+func (*recovery) Register(r *service.Routes) {
+	service.Handle(r, base.RPCStartRecovery, service.Slow, (*recovery).startRecovery)
+	service.Handle(r, base.RPCDDDDiagnose, service.Fast, (*recovery).diagnose)
+}
 
 // inventoryTime bounds what a replica server takes to tell what it has.
 const inventoryTime = 5 * time.Second
@@ -27,28 +50,26 @@ type inventory struct {
 	node     base.RPCAddress
 	tables   []layer2.AppInfo
 	replicas []metadata.ReplicaInfo
+	cluster  string // the identity that its data has, "" if none
 	err      error
 }
 
 // startRecovery rebuilds the tables of a quorum that lost its state from what the replica
-// servers have. It refuses where there is, or was, a table: nothing is ever overwritten. In
+// servers have. Where there is, or was, a table it brings back those that the metas don't know,
+// beside the others: nothing is ever overwritten. In
 // a state that was restored from a backup it replaces what that says of partitions.
-func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaadmin.ConfigurationRecoveryResponse) {
+func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRecoveryRequest, r *metaadmin.ConfigurationRecoveryResponse) {
 	used, restored := false, false
 	var old []state.Table
-	c.s.fsm.read(func(st *state.State) {
+	rc.s.fsm.read(func(st *state.State) {
 		used, restored = st.LastID() != 0, st.Restored()
 		if restored {
 			st.Tables(func(t *state.Table) { old = append(old, *t) })
 		}
 	})
-	if used && !restored {
-		r.Err = base.ErrServiceAlreadyRunning
-		return
-	}
 	nodes := slices.Clone(q.RecoveryNodes)
 	for _, h := range q.HpRecoveryNodes.V {
-		if a := resolve(0, base.Some(h)); a != 0 && !slices.Contains(nodes, a) {
+		if a := wire.Resolve(0, base.Some(h)); a != 0 && !slices.Contains(nodes, a) {
 			nodes = append(nodes, a)
 		}
 	}
@@ -56,21 +77,48 @@ func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaa
 		r.Err, r.HintMessage = base.ErrInvalidParameters, "no replica server is named"
 		return
 	}
-	all := c.takeInventory(nodes)
-	c.s.fsm.read(func(st *state.State) {
-		for i := range all { // what was dropped and forgotten doesn't come back
+	all := rc.takeInventory(nodes)
+	var hint strings.Builder
+	rc.s.fsm.read(func(st *state.State) {
+		for i := range all {
+			if used && !restored {
+				hint.WriteString(otherTables(st, &all[i]))
+				all[i].tables = slices.DeleteFunc(all[i].tables, func(a layer2.AppInfo) bool { return st.Table(a.AppId) != nil })
+				all[i].replicas = slices.DeleteFunc(all[i].replicas, func(r metadata.ReplicaInfo) bool { return st.Table(r.Pid.AppID) != nil })
+			}
+			// What was dropped and forgotten doesn't come back.
 			all[i].tables = slices.DeleteFunc(all[i].tables, func(a layer2.AppInfo) bool { return st.Purged(a.AppId) })
 			all[i].replicas = slices.DeleteFunc(all[i].replicas, func(r metadata.ReplicaInfo) bool { return st.Purged(r.Pid.AppID) })
 		}
 	})
-	var hint strings.Builder
+	clash := hint.Len()
 	for _, inv := range all {
 		if inv.err != nil {
 			fmt.Fprintf(&hint, "ERROR: collect app and replica from node(%v) failed: %v\n", inv.node, inv.err)
 		}
 	}
-	if hint.Len() > 0 && !q.SkipBadNodes {
+	if hint.Len() > clash && !q.SkipBadNodes {
 		r.Err, r.HintMessage = base.ErrTryAgain, hint.String()
+		unknown := slices.ContainsFunc(all, func(i inventory) bool { return len(i.tables)+len(i.replicas) > 0 })
+		has := false
+		rc.s.fsm.read(func(st *state.State) { st.Tables(func(*state.Table) { has = true }) })
+		if has && !restored && !unknown {
+			r.Err = base.ErrServiceAlreadyRunning // as upstream: who answered has nothing to recover
+		}
+		return
+	}
+	v, own := rc.s.fsm.cluster()
+	id, err := identityOf(all, own, old)
+	if err == nil && id != "" && !v.Allows(version.ClusterID) {
+		err = fmt.Errorf("the replica servers are of the cluster with the id %s, and these meta servers have version %d, which knows no ids: run `pegasus meta upgrade-version` first", id, v)
+	}
+	rc.s.fsm.read(func(st *state.State) {
+		if m := st.Members(); err == nil && id != "" && used && !restored && len(m) > 0 {
+			err = fmt.Errorf("the replica servers are of the cluster with the id %s, and these meta servers have tables that %v serves and that are of the one with the id %s: nothing of two clusters is put together; empty the meta servers' data directories, start them, and run `pegasus recover` at once", id, m[0], own)
+		}
+	})
+	if err != nil {
+		r.Err, r.HintMessage = base.ErrInvalidParameters, err.Error()
 		return
 	}
 	tables, lost := rebuild(all, old, time.Now().Unix())
@@ -85,50 +133,121 @@ func (c *call) startRecovery(q *metaadmin.ConfigurationRecoveryRequest, r *metaa
 		r.Err, r.HintMessage = base.ErrTryAgain, hint.String()
 		return
 	}
+	if used && !restored {
+		if len(tables) == 0 {
+			r.Err, r.HintMessage = base.ErrServiceAlreadyRunning, hint.String()
+			return
+		}
+		rc.s.fsm.read(func(st *state.State) { hint.WriteString(freeNames(st, tables)) })
+	}
 	r.HintMessage = hint.String()
-	if r.Err = c.apply(&state.Recover{Tables: tables, Merged: restored}).Err; r.Err != base.ErrOK {
+	if r.Err = rc.apply(&state.Recover{Tables: tables, Merged: restored, Unknown: used && !restored, ID: id}).Err; r.Err != base.ErrOK {
 		return
+	}
+	rc.changed(c, "%d tables are recovered from %d replica servers", len(tables), len(nodes))
+	if id != "" {
+		rc.log.Warnf("these meta servers are of the cluster with the id %s from now on, as the replica servers are; their own was %q", id, own)
 	}
 	for i := range tables {
 		t := &tables[i]
 		if t.Status != state.Available {
 			continue
 		}
-		c.log.Warnf("table %q (%d) of %d partitions is recovered", t.Name, t.ID, len(t.Parts))
+		rc.log.Warnf("table %q (%d) of %d partitions is recovered", t.Name, t.ID, len(t.Parts))
 		for p := range t.Parts {
 			if cfg := &t.Parts[p]; cfg.Primary != 0 {
-				c.pushChange(t, base.Gpid{AppID: t.ID, PartitionIndex: int32(p)}, cfg)
+				rc.parts.pushChange(t, base.Gpid{AppID: t.ID, PartitionIndex: int32(p)}, cfg)
 			}
 		}
-		c.lookAt(t.ID)
+		rc.parts.recheck(t.ID)
 	}
 }
 
+// otherTables says which tables of a node have the ids of others that the metas know: then
+// nobody can tell whose its replicas are.
+func otherTables(st *state.State, inv *inventory) string {
+	var b strings.Builder
+	for i := range inv.tables {
+		a := &inv.tables[i]
+		t := st.Table(a.AppId)
+		if t == nil || !described(a) || a.AppName == t.Name || a.CreateSecond == 0 || a.CreateSecond == t.CreateSecond {
+			continue
+		}
+		fmt.Fprintf(&b, "ERROR: node(%v) knows table(%d) as %q, which isn't the %q of the metas with that id: it can't be brought back beside it\n", inv.node, a.AppId, a.AppName, t.Name)
+	}
+	return b.String()
+}
+
+// freeNames gives tables other names whose own are taken, and says so.
+func freeNames(st *state.State, tables []state.Table) string {
+	var b strings.Builder
+	for i := range tables {
+		t := &tables[i]
+		was := t.Name
+		for t.Status == state.Available && st.TableNamed(t.Name) != nil {
+			t.Name = fmt.Sprintf("%s__%d", t.Name, t.ID)
+		}
+		if t.Name != was {
+			fmt.Fprintf(&b, "the name of table(%d), %q, is taken by another table: it is %q now; admin-cli's `rename` changes that\n", t.ID, was, t.Name)
+		}
+	}
+	return b.String()
+}
+
+// identityOf returns the identity that the replica servers have and the metas, whose is own,
+// have not; "" if there is none to be taken. Metas that know tables, which a backup has, take one only from
+// servers whose tables are the same.
+func identityOf(all []inventory, own string, old []state.Table) (id string, err error) {
+	var from base.RPCAddress
+	for _, inv := range all {
+		switch {
+		case inv.err != nil || inv.cluster == "":
+		case id != "" && id != inv.cluster:
+			return "", fmt.Errorf("the replica servers are of several clusters: %v has the data of the one with the id %s, %v of %s; name only those of one of them (--nodes)", from, id, inv.node, inv.cluster)
+		default:
+			id, from = inv.cluster, inv.node
+		}
+	}
+	if id == own {
+		return "", nil
+	}
+	for _, inv := range all {
+		for _, a := range inv.tables {
+			for _, t := range old {
+				if t.ID == a.AppId && described(&a) && (int(a.PartitionCount) != len(t.Parts) || a.CreateSecond != t.CreateSecond) {
+					return "", fmt.Errorf("replica server %v has another table %d (%q) than the backup (%q): the backup isn't of the cluster with the id %s", inv.node, t.ID, a.AppName, t.Name, inv.cluster)
+				}
+			}
+		}
+	}
+	return id, nil
+}
+
 // takeInventory asks all nodes at once.
-func (l *leader) takeInventory(nodes []base.RPCAddress) []inventory {
+func (rc *recovery) takeInventory(nodes []base.RPCAddress) []inventory {
 	all := make([]inventory, len(nodes))
 	var wg sync.WaitGroup
 	for i, n := range nodes {
 		wg.Go(func() {
 			inv := &all[i]
 			inv.node = n
-			ctx, cancel := context.WithTimeout(l.ctx, inventoryTime)
+			ctx, cancel := context.WithTimeout(rc.ctx, inventoryTime)
 			defer cancel()
 			ask := func(code string, q tbin.Encoder, r tbin.Decoder) error {
-				return l.s.pool.Call(ctx, n.String(), rpc.Outgoing{Code: code, Arg: q, From: l.s.self}, r)
+				return rc.s.pool.Call(ctx, n.String(), rpc.Outgoing{Code: code, Arg: q, From: rc.s.self}, r)
 			}
 			var apps metaadmin.QueryAppInfoResponse
 			var reps replicaadmin.QueryReplicaInfoResponse
-			inv.err = ask("RPC_QUERY_APP_INFO", &metaadmin.QueryAppInfoRequest{MetaServer: l.s.self}, &apps)
+			inv.err = ask(base.RPCQueryAppInfo, &metaadmin.QueryAppInfoRequest{MetaServer: rc.s.self}, &apps)
 			if inv.err == nil {
-				inv.err = ask("RPC_QUERY_REPLICA_INFO", &replicaadmin.QueryReplicaInfoRequest{Node1: n}, &reps)
+				inv.err = ask(base.RPCQueryReplicaInfo, &replicaadmin.QueryReplicaInfoRequest{Node1: n}, &reps)
 			}
 			for _, code := range []base.ErrorCode{apps.Err, reps.Err} {
 				if inv.err == nil && code != base.ErrOK {
 					inv.err = code
 				}
 			}
-			inv.tables, inv.replicas = apps.Apps, reps.Replicas
+			inv.tables, inv.replicas, inv.cluster = apps.Apps, reps.Replicas, reps.ClusterId.V
 		})
 	}
 	wg.Wait()
@@ -258,11 +377,17 @@ func choose(list []found) (c state.Config) {
 		return c
 	}
 	best := slices.MaxFunc(list, func(a, b found) int {
-		learns := func(f found) int { // a learner's ballot says nothing of its data
-			if f.Status == metadata.PS_POTENTIAL_SECONDARY {
+		learns := func(f found) int { // the ballot of one that only ever learned says nothing of its data
+			if f.Status == metadata.PS_POTENTIAL_SECONDARY && f.MemberBallot.V == 0 || f.MemberBallot.Set && f.MemberBallot.V == 0 {
 				return 0
 			}
 			return 1
+		}
+		since := func(f found) int64 {
+			if f.MemberBallot.V > 0 {
+				return f.MemberBallot.V
+			}
+			return f.Ballot
 		}
 		// Who leads goes on leading: it may answer reads under its lease for a while yet.
 		leads := func(f found) int {
@@ -271,8 +396,73 @@ func choose(list []found) (c state.Config) {
 			}
 			return 0
 		}
-		return cmp.Or(cmp.Compare(learns(a), learns(b)), cmp.Compare(a.Ballot, b.Ballot), cmp.Compare(leads(a), leads(b)), cmp.Compare(a.LastPreparedDecree, b.LastPreparedDecree),
+		return cmp.Or(cmp.Compare(learns(a), learns(b)), cmp.Compare(since(a), since(b)), cmp.Compare(leads(a), leads(b)), cmp.Compare(a.LastPreparedDecree, b.LastPreparedDecree),
 			cmp.Compare(a.LastCommittedDecree, b.LastCommittedDecree), -cmp.Compare(a.node, b.node))
 	})
 	return state.Config{Ballot: ballot + 1, Primary: best.node, LastCommitted: best.LastCommittedDecree}
+}
+
+// diagnose lists the partitions that go on only when somebody does something: no member lives,
+// or none that does has what was acknowledged. Of each it tells what is known of its replicas,
+// members or not, the one that has most last. An administrator who accepts that the rest is
+// lost proposes CT_ASSIGN_PRIMARY of one of them.
+func (rc *recovery) diagnose(c *service.Call, q *metaadmin.DddDiagnoseRequest, r *metaadmin.DddDiagnoseResponse) {
+	r.Err = base.ErrOK
+	absent := false
+	rc.s.fsm.read(func(st *state.State) { absent = q.Pid.AppID != -1 && st.Table(q.Pid.AppID) == nil })
+	if absent {
+		r.Err = base.ErrAppNotExist
+		return
+	}
+	var look []base.Gpid
+	rc.mu.Lock()
+	for g := range rc.parts.toCheck { // what waits for somebody is among them
+		if q.Pid.AppID == -1 || q.Pid.AppID == g.AppID && (q.Pid.PartitionIndex == -1 || q.Pid.PartitionIndex == g.PartitionIndex) {
+			look = append(look, g)
+		}
+	}
+	rc.mu.Unlock()
+	slices.SortFunc(look, base.Gpid.Compare)
+	for piece := range slices.Chunk(look, roundPiece) {
+		rc.locked(func(st *state.State) {
+			v, f := rc.parts.planView(st), rc.parts.facts(st)
+			for _, g := range piece {
+				if rc.parts.plan.Lost(v, g) {
+					t, cfg, _ := st.Config(g)
+					d := metaadmin.DddPartitionInfo{Config: wire.Partition(t, g, &cfg), Reason: f.whyLost(t, g), Dropped: replicasOf(c, v, g, &cfg)}
+					c.Names.Fill(&d.Config)
+					r.Partitions = append(r.Partitions, d)
+				}
+			}
+		})
+	}
+}
+
+// replicasOf lists the replicas of a partition that are known, and its members. The caller
+// holds mu.
+func replicasOf(c *service.Call, v *cure.View, g base.Gpid, cfg *state.Config) (list []metaadmin.DddNodeInfo) {
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		cp, told := v.Copy(n.Addr, g)
+		if !told && !cfg.Has(n.Addr) {
+			continue
+		}
+		d := metaadmin.DddNodeInfo{Node: n.Addr, HpNode: c.Names.Opt(n.Addr), IsAlive: n.Alive, IsCollected: told && cp.Usable(),
+			Ballot: cp.Member, LastCommittedDecree: cp.Committed, LastPreparedDecree: cp.Prepared}
+		if !told {
+			d.Ballot, d.LastCommittedDecree = cfg.Ballot, cfg.LastCommitted
+		}
+		list = append(list, d)
+	}
+	slices.SortStableFunc(list, func(a, b metaadmin.DddNodeInfo) int {
+		useful := func(d *metaadmin.DddNodeInfo) int {
+			if d.IsAlive && d.IsCollected {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(cmp.Compare(useful(&a), useful(&b)), cmp.Compare(a.Ballot, b.Ballot), cmp.Compare(a.LastPreparedDecree, b.LastPreparedDecree),
+			cmp.Compare(a.LastCommittedDecree, b.LastCommittedDecree))
+	})
+	return list
 }

@@ -12,9 +12,42 @@ import (
 	"pegasus/meta/state"
 )
 
+func TestDiagnose(t *testing.T) {
+	c := newCluster(t, 1, 2, nil)
+	id := c.mustCreate("t", 2, 2)
+	c.whole("t", 2)
+	ask := func(app, part int32) *metaadmin.DddDiagnoseResponse {
+		var r metaadmin.DddDiagnoseResponse
+		c.ask("RPC_CM_DDD_DIAGNOSE", &metaadmin.DddDiagnoseRequest{Pid: base.Gpid{AppID: app, PartitionIndex: part}}, &r)
+		return &r
+	}
+	if r := ask(-1, -1); r.Err != base.ErrOK || len(r.Partitions) != 0 {
+		t.Errorf("of a whole cluster: %+v", r)
+	}
+	if r := ask(99, -1); r.Err != base.ErrAppNotExist {
+		t.Errorf("of no table: %v", r.Err)
+	}
+	for _, f := range c.reps {
+		f.kill()
+	}
+	until(t, "both partitions have no living member", func() bool { return len(ask(-1, -1).Partitions) == 2 })
+	r := ask(id, 1)
+	if len(r.Partitions) != 1 || r.Partitions[0].Config.Pid != (base.Gpid{AppID: id, PartitionIndex: 1}) ||
+		len(r.Partitions[0].Dropped) == 0 || r.Partitions[0].Dropped[0].IsAlive || r.Partitions[0].Reason == "" {
+		t.Errorf("of one partition: %+v", r)
+	}
+	if r := ask(id, -1); len(r.Partitions) != 2 {
+		t.Errorf("of the table: %d partitions", len(r.Partitions))
+	}
+}
+
 func TestChoose(t *testing.T) {
 	rep := func(node base.RPCAddress, status metadata.PartitionStatus, ballot, prepared, committed int64) found {
 		return found{node, metadata.ReplicaInfo{Ballot: ballot, Status: status, LastPreparedDecree: prepared, LastCommittedDecree: committed}}
+	}
+	member := func(f found, ballot int64) found {
+		f.MemberBallot = base.Some(ballot)
+		return f
 	}
 	const in, learns, bad = metadata.PS_INACTIVE, metadata.PS_POTENTIAL_SECONDARY, metadata.PS_ERROR
 	for _, c := range []struct {
@@ -32,6 +65,8 @@ func TestChoose(t *testing.T) {
 		{"not a broken one, whose ballot counts", []found{rep(1, bad, 9, 12, 9), rep(2, in, 4, 9, 9)}, 2, 10},
 		{"who leads, before who prepared as much", []found{rep(1, in, 4, 10, 9), rep(2, metadata.PS_PRIMARY, 4, 10, 9)}, 2, 5},
 		{"not who led under an older ballot", []found{rep(1, in, 4, 10, 9), rep(2, metadata.PS_PRIMARY, 3, 10, 9)}, 1, 5},
+		{"not who was only ever a learner, before it was restarted", []found{member(rep(1, in, 9, 12, 9), 0), member(rep(2, in, 4, 11, 10), 4)}, 2, 10},
+		{"who was a member last, not who heard of ballots since", []found{member(rep(1, in, 9, 12, 9), 3), member(rep(2, in, 4, 11, 10), 4)}, 2, 10},
 		{"only a broken one", []found{rep(1, bad, 9, 12, 9)}, 0, 0},
 	} {
 		if got := choose(c.list); got.Primary != c.primary || got.Ballot != c.ballot || len(got.Secondaries) != 0 {
@@ -135,5 +170,8 @@ func TestRecoveryRefused(t *testing.T) {
 	c.mustCreate("t", 1, 1)
 	if code := ask(&metaadmin.ConfigurationRecoveryRequest{RecoveryNodes: []base.RPCAddress{c.reps[0].addr}}); code != base.ErrServiceAlreadyRunning {
 		t.Errorf("where there is a table: %v", code)
+	}
+	if code := ask(&metaadmin.ConfigurationRecoveryRequest{RecoveryNodes: []base.RPCAddress{c.reps[0].addr, 0x7f000001_00010001}}); code != base.ErrServiceAlreadyRunning || r.HintMessage == "" {
+		t.Errorf("where there is a table, also from a node that doesn't answer: %v %q", code, r.HintMessage)
 	}
 }

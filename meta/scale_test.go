@@ -14,12 +14,14 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
 	"pegasus/gen/placement"
 	"pegasus/meta/detector"
+	"pegasus/meta/service"
 	"pegasus/meta/state"
 	"pegasus/metrics"
 	"pegasus/rpc"
@@ -127,11 +129,11 @@ func TestScale(t *testing.T) {
 	defer starts.Wait()
 	defer stop()
 	beat := func(i int) error {
-		ctx, cancel := context.WithTimeout(ctx, waitMost)
+		ctx, cancel := context.WithTimeout(ctx, maxWait)
 		defer cancel()
 		for { // a leader that had no time to confirm that it leads says that it doesn't
 			var ack fd.BeaconAck
-			err := c.pool.Call(ctx, m.name, rpc.Outgoing{Code: "RPC_FD_FAILURE_DETECTOR_PING", Arg: &fd.BeaconMsg{FromNode: scaleNode(i), StartTime: base.Some(int64(5))}, From: scaleNode(i)}, &ack)
+			err := c.pool.Call(ctx, m.name, rpc.Outgoing{Code: "RPC_FD_FAILURE_DETECTOR_PING", Arg: &fd.BeaconMsg{ClusterId: base.Some(c.id(m.name)), Version: base.Some(int32(version.Newest)), FromNode: scaleNode(i), StartTime: base.Some(int64(5))}, From: scaleNode(i)}, &ack)
 			if err != nil || ack.IsMaster {
 				return err
 			}
@@ -144,7 +146,7 @@ func TestScale(t *testing.T) {
 	}
 	var sent, got int
 	sync1 := func(i int) (time.Duration, error) {
-		ctx, cancel := context.WithTimeout(ctx, waitMost)
+		ctx, cancel := context.WithTimeout(ctx, maxWait)
 		defer cancel()
 		q := m.stored(scaleNode(i))
 		began := time.Now()
@@ -175,14 +177,14 @@ func TestScale(t *testing.T) {
 		l := m.srv.leader.Load()
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		return len(l.unsure) == 0
+		return len(l.parts.toCheck) == 0
 	})
 	l := m.srv.leader.Load()
 	l.mu.Lock()
-	m.srv.fsm.read(func(st *state.State) { st.Tables(func(x *state.Table) { l.lookAtTable(x) }) })
+	m.srv.fsm.read(func(st *state.State) { st.Tables(func(x *state.Table) { l.parts.recheckTable(x) }) })
 	l.mu.Unlock()
 	began := time.Now()
-	l.round()
+	l.parts.round()
 	t.Logf("the planner's look at every partition: %v", time.Since(began).Round(time.Millisecond))
 
 	query := func(i int) {
@@ -241,7 +243,7 @@ func TestScalePlans(t *testing.T) {
 	c.leader()
 	l := m.srv.leader.Load()
 	beat := func(i int) {
-		if ev := l.beacon(detector.Beacon{From: scaleNode(i), StartTime: 5}); !ev {
+		if ev := l.servers.beacon(detector.Beacon{From: scaleNode(i), StartTime: 5}, 0, base.Opt[bool]{}); !ev {
 			t.Error("a beacon isn't taken")
 		}
 	}
@@ -253,7 +255,7 @@ func TestScalePlans(t *testing.T) {
 		defer pace.Stop()
 		n := min(1000, 100+tables)
 		q := durations(n, func(i int) {
-			if r := l.queryConfig(&layer2.QueryCfgRequest{AppName: fmt.Sprint("table", i%tables)}, nil); len(r.Partitions) != scaleParts {
+			if r := l.nodes.queryConfig(&layer2.QueryCfgRequest{AppName: fmt.Sprint("table", i%tables)}, nil); len(r.Partitions) != scaleParts {
 				t.Errorf("query: %v", r.Err)
 			}
 		}, pace.C)
@@ -293,19 +295,19 @@ func TestScalePlans(t *testing.T) {
 		began := time.Now()
 		switch i % 4 {
 		case 0:
-			if v, _, _ := l.balanceView(nil); len(v.Tables) != tables || len(v.Nodes) != scaleNodes {
+			if v, _, _ := l.bal.balanceView(nil); len(v.Tables) != tables || len(v.Nodes) != scaleNodes {
 				t.Errorf("the view has %d tables and %d nodes", len(v.Tables), len(v.Nodes))
 			}
 		case 1:
 			for w := (walk{}); !w.done; {
 				l.locked(func(st *state.State) {
-					w.piece(st, func(t *state.Table, from, to int) { l.lookAtTable(t) })
+					w.piece(st, func(t *state.Table, from, to int) { l.parts.recheckTable(t) })
 				})
 			}
-			l.round()
+			l.parts.round()
 		case 2:
 			r := &placement.NodeRoleResponse{}
-			if (&call{leader: l}).listRoles(r); len(r.Nodes) != scaleNodes || r.Nodes[0].Replicas == 0 {
+			if serviceOf[*placements](l).listRoles(r); len(r.Nodes) != scaleNodes || r.Nodes[0].Replicas == 0 {
 				t.Errorf("nodes: %+v", r.Nodes)
 			}
 		case 3:
@@ -332,7 +334,8 @@ func (c *counting) ReadThrift(r *tbin.Reader) {
 
 // stored is what a node that has all its replicas says.
 func (m *metaProc) stored(node base.RPCAddress) *metaadmin.ConfigurationQueryByNodeRequest {
-	q := &metaadmin.ConfigurationQueryByNodeRequest{Node: node}
+	_, id := m.srv.fsm.cluster()
+	q := &metaadmin.ConfigurationQueryByNodeRequest{Node: node, ClusterId: base.Some(id)}
 	q.StoredReplicas.Set = true
 	m.srv.fsm.read(func(st *state.State) {
 		for _, g := range st.PartitionsOf(node) {
@@ -396,4 +399,22 @@ func fill(t testing.TB, s *Server, tables int) {
 			}
 		}
 	})
+}
+
+// BenchmarkConfigSync is the leader's part in the configuration sync of a node that holds
+// 3,000 replicas; the encoding isn't in it.
+func BenchmarkConfigSync(b *testing.B) {
+	c := newCluster(b, 1, 0, nil)
+	fill(b, c.metas[0].srv, 3000*scaleNodes/3/scaleParts)
+	c.leader()
+	l := c.metas[0].srv.leader.Load()
+	q := c.metas[0].stored(scaleNode(3))
+	b.ReportMetric(float64(len(q.StoredReplicas.V)), "replicas")
+	for b.Loop() {
+		var r metaadmin.ConfigurationQueryByNodeResponse
+		l.servers.configSync(&service.Call{}, q, &r)
+		if len(r.Partitions) != len(q.StoredReplicas.V) {
+			b.Fatalf("%d partitions: %v", len(r.Partitions), r.Err)
+		}
+	}
 }

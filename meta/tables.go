@@ -1,230 +1,89 @@
 package meta
 
 import (
+	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/appenv"
 	"pegasus/gen/metaadmin"
-	"pegasus/meta/cure"
+	"pegasus/meta/service"
 	"pegasus/meta/state"
+	"pegasus/meta/wire"
 )
 
-// maxTableName is the longest name of a table, in bytes.
-const maxTableName = 256
+// tables is the service of tables: how they come, change and go.
+type tables struct {
+	*term
+	nodes *nodes
+	parts *partitions
+}
 
-// reserveMost bounds how long a dropped table can be recalled, in seconds: a century.
-const reserveMost = 100 * 365 * 86400
+func newTables(l *leader) service.Service {
+	return &tables{term: l.term, nodes: l.nodes, parts: l.parts}
+}
 
-// fullWait is how much longer an answer to create waits for the last members, once every
-// partition can be written.
-const fullWait = time.Second
-
-// apply commits a command and returns its result, with an error's code in it.
-func (l *leader) apply(c state.Command) state.Result {
-	res, err := l.s.quorum.apply(c)
-	if err != nil {
-		l.log.Warn(err)
-		return state.Result{Err: base.CodeOf(err)}
+// Register adds the requests and pages about tables.
+func (*tables) Register(r *service.Routes) {
+	const fast, slow = service.Fast, service.Slow
+	service.Handle(r, base.RPCCreateApp, slow, (*tables).createApp)
+	service.Handle(r, base.RPCDropApp, slow, (*tables).dropApp)
+	noApp := func() metaadmin.ConfigurationRecallAppResponse {
+		return metaadmin.ConfigurationRecallAppResponse{Info: wire.NoApp()}
 	}
-	return res
+	service.HandleFrom(r, base.RPCRecallApp, slow, noApp, (*tables).recallApp)
+	service.Handle(r, base.RPCRenameApp, slow, (*tables).renameApp)
+	service.Handle(r, base.RPCListApps, fast, (*tables).listApps)
+	service.Handle(r, base.RPCUpdateAppEnv, slow, (*tables).updateEnvs)
+	service.Handle(r, base.RPCStartManualCompact, slow, (*tables).startCompaction)
+	service.Handle(r, base.RPCQueryManualCompactStatus, fast, (*tables).queryCompaction)
+	service.Handle(r, base.RPCGetMaxReplicaCount, fast, (*tables).getMaxReplicas)
+	service.Handle(r, base.RPCSetMaxReplicaCount, slow, (*tables).setMaxReplicas)
+	service.Handle(r, base.RPCGetAtomicIdempotent, fast, (*tables).getAtomic)
+	service.Handle(r, base.RPCSetAtomicIdempotent, slow, (*tables).setAtomic)
+	service.Page(r, "meta/app", "name=<table>[&detail]: show one table.", (*tables).appPage)
+	service.Page(r, "meta/apps", "[detail]: list the available tables.", (*tables).appsPage)
+	service.Page(r, "meta/app_envs", "name=<table>: show the settings of a table.", (*tables).appEnvsPage)
+	service.Page(r, "meta/app/start_compaction", "Compact a table (POST).", (*tables).compactionPage)
+	service.Page(r, "meta/app/usage_scenario", "Set what a table is used for (POST).", (*tables).scenarioPage)
 }
 
-func (l *leader) level() (v state.Level) {
-	l.s.fsm.read(func(st *state.State) { v = st.Level() })
-	return v
-}
-
-// checkReplicas says why a table can't have so many replicas; "" if it can.
-func (l *leader) checkReplicas(n int32) (hint string) {
-	lo, hi := l.s.cfg.Meta.MinReplicaCount, l.s.cfg.Meta.MaxReplicaCount
-	if int(n) < lo || int(n) > hi {
-		return fmt.Sprintf("requested replica count(%d) must be within the range of [min=%d, max=%d]", n, lo, hi)
+// Lead makes the default tables, and makes the metas forget dropped ones.
+func (ts *tables) Lead(context.Context) {
+	if defaults := ts.s.defaults; len(defaults) > 0 {
+		ts.wg.Go(func() { ts.makeDefaults(defaults) })
 	}
-	if alive := l.waitAlive(int(n)); int(n) > alive {
-		return fmt.Sprintf("there are not enough alive replica servers(%d) for the requested replica count(%d)", alive, n)
-	}
-	return ""
+	ts.purge()
 }
 
-// waitAlive returns how many nodes live. A leader that has just taken over doesn't know all
-// of them yet, and waits until there are n or they had time to show up.
-func (l *leader) waitAlive(n int) int {
-	t := time.NewTicker(20 * time.Millisecond)
-	defer t.Stop()
-	for {
-		l.mu.Lock()
-		alive := l.det.AliveCount()
-		l.mu.Unlock()
-		if alive >= n || l.now() > warmUpBeats*l.s.cfg.FD.BeaconInterval.D() {
-			return alive
-		}
-		select {
-		case <-l.ctx.Done():
-			return alive
-		case <-t.C:
-		}
-	}
+// Report takes what a node says of manual compactions.
+func (ts *tables) Report(r *service.Report) {
+	ts.nodes.at(r.Node).compactions = compactionsOf(r.Request.StoredReplicas.V)
 }
 
-func validName(name string) bool { return name != "" && len(name) <= maxTableName }
-
-func (c *call) createApp(q *metaadmin.ConfigurationCreateAppRequest, r *metaadmin.ConfigurationCreateAppResponse) {
-	o := &q.Options
-	switch {
-	case c.level() <= state.LevelFreezed:
-		r.Err = base.ErrStateFreezed
-		return
-	case o.PartitionCount <= 0 || int(o.PartitionCount) > c.s.cfg.Meta.MaxPartitionCount || !validName(q.AppName) || len(o.AppType) > maxTableName:
-		c.req.Complain(fmt.Errorf("table name %.*q, %d partitions: a name has 1 to %d bytes, a table 1 to %d partitions",
-			maxTableName, q.AppName, o.PartitionCount, maxTableName, c.s.cfg.Meta.MaxPartitionCount))
-		r.Err = base.ErrInvalidParameters
-		return
-	}
-	if hint := c.checkReplicas(o.ReplicaCount); hint != "" {
-		c.log.Infof("create table %q: %s", q.AppName, hint)
-		r.Err = base.ErrInvalidParameters
-		return
-	}
-	for _, e := range o.Envs {
-		if hint := validEnv(e.Key, e.Val, appenv.ValidateCreate); hint != "" {
-			c.log.Infof("create table %q: %s: %s", q.AppName, e.Key, hint)
-			r.Err = base.ErrInvalidParameters
-			return
-		}
-	}
-	res := c.apply(&state.CreateTable{
-		Name: q.AppName, Type: o.AppType, Stateful: o.IsStateful, Partitions: o.PartitionCount, MaxReplicas: o.ReplicaCount,
-		Envs: o.Envs, AtomicIdempotent: o.AtomicIdempotent.Or(false), Now: time.Now().Unix(),
-	})
-	switch res.Err {
-	case base.ErrOK:
-		c.log.Infof("table %q created with id %d, %d partitions", q.AppName, res.TableID, o.PartitionCount)
-		c.lookAt(res.TableID)
-		c.waitReady(res.TableID)
-		r.Err, r.Appid = base.ErrOK, res.TableID
-	case base.ErrAppExist:
-		r.Err = res.Err
-		if o.SuccessIfExist {
-			if r.Err = base.ErrInvalidParameters; c.sameOptions(res.TableID, o) {
-				r.Err, r.Appid = base.ErrOK, res.TableID
-			}
-		}
-	default:
-		r.Err = res.Err
-	}
-}
-
-// sameOptions tells whether a table is as o wants it.
-func (l *leader) sameOptions(id int32, o *metaadmin.CreateAppOptions) (same bool) {
-	want := slices.Clone(o.Envs)
-	slices.SortFunc(want, func(a, b state.Env) int { return strings.Compare(a.Key, b.Key) })
-	l.s.fsm.read(func(st *state.State) {
-		t := st.Table(id)
-		same = t != nil && len(t.Parts) == int(o.PartitionCount) && t.MaxReplicas == o.ReplicaCount && t.Type == o.AppType &&
-			t.Stateful == o.IsStateful && slices.Equal(t.Envs, want)
-	})
-	return same
-}
-
-// lookAt has the planner look at all partitions of a table.
-func (l *leader) lookAt(id int32) {
-	l.mu.Lock()
-	l.s.fsm.read(func(st *state.State) {
-		if t := st.Table(id); t != nil {
-			l.lookAtTable(t)
-		}
-	})
-	l.mu.Unlock()
-	l.kick()
-}
-
-// waitReady waits until every partition of a table is whole, or until each can be written
-// and the rest takes longer, or until create_wait is over.
-func (l *leader) waitReady(id int32) {
-	ch := make(chan struct{}, 1)
-	l.mu.Lock()
-	l.waiters[id] = append(l.waiters[id], ch)
-	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.waiters[id] = slices.DeleteFunc(l.waiters[id], func(w chan struct{}) bool { return w == ch })
-		if len(l.waiters[id]) == 0 {
-			delete(l.waiters, id)
-		}
-	}()
-	end := time.NewTimer(l.s.cfg.Meta.CreateWait.D())
-	defer end.Stop()
-	var full <-chan time.Time
-	for {
-		writable, whole := l.readiness(id)
-		if whole {
-			return
-		}
-		if writable && full == nil {
-			full = time.After(fullWait)
-		}
-		select {
-		case <-ch:
-		case <-full:
-			return
-		case <-l.ctx.Done():
-			return
-		case <-end.C:
-			l.log.Warnf("table %d is created, but not all partitions are writable after %v", id, l.s.cfg.Meta.CreateWait.D())
-			return
-		}
-	}
-}
-
-// readiness tells whether every partition of a table has enough members to be written, and
-// whether it has all of them.
-func (l *leader) readiness(id int32) (writable, whole bool) {
-	l.s.fsm.read(func(st *state.State) {
-		t := st.Table(id)
-		if t == nil {
-			return
-		}
-		writable, whole = true, true
-		least := cure.MinMembers(t.MaxReplicas, l.s.cfg.Replica.MinReplicas)
-		for i := range t.Parts {
-			n := t.Parts[i].Members()
-			writable = writable && n >= least && n > 0
-			whole = whole && n >= int(t.MaxReplicas)
-		}
-	})
-	return writable, whole
-}
-
-// tableID returns the id of an available table, 0 if there is none of that name.
-func (l *leader) tableID(name string) (id int32) {
-	l.s.fsm.read(func(st *state.State) {
-		if t := st.TableNamed(name); t != nil {
-			id = t.ID
-		}
-	})
-	return id
-}
-
-func (c *call) dropApp(q *metaadmin.ConfigurationDropAppRequest, r *metaadmin.ConfigurationDropAppResponse) {
-	now := time.Now().Unix()
-	expire := now + int64(c.s.cfg.Meta.ReserveTime.D()/time.Second)
+func (ts *tables) dropApp(c *service.Call, q *metaadmin.ConfigurationDropAppRequest, r *metaadmin.ConfigurationDropAppResponse) {
+	ts.mu.Lock()
+	now := ts.nodes.latest().Unix()
+	ts.mu.Unlock()
+	expire := now + int64(ts.s.cfg.Meta.ReserveTime.D()/time.Second)
 	if sec := q.Options.ReserveSeconds.Or(0); sec > 0 {
-		expire = now + min(sec, reserveMost)
+		expire = now + min(sec, base.Reserve.Max)
 	}
-	id := c.tableID(q.AppName)
+	id := ts.tableID(q.AppName)
 	if id != 0 {
-		if r.Err = c.apply(&state.DropTable{ID: id, Now: now, Expire: expire}).Err; r.Err == base.ErrOK {
-			c.log.Infof("table %q (%d) dropped", q.AppName, id)
-			c.tellDropped(id)
+		if r.Err = ts.apply(&state.DropTable{ID: id, Now: now, Expire: expire}).Err; r.Err == base.ErrOK {
+			ts.changed(c, "table %q (%d) dropped; its data is kept until %s", q.AppName, id, time.Unix(expire, 0).UTC().Format(time.RFC3339))
+			ts.tellDropped(id)
+			ts.awaitSilence(id)
 			return
 		}
 	}
-	if id == 0 || r.Err == base.ErrAppDropped { // perhaps just now
+	if id == 0 || r.Err == base.ErrAppDropped {
+		// Perhaps just now, and whoever did it still waits.
+		if id = ts.justDropped(q.AppName, now); id != 0 {
+			ts.awaitSilence(id)
+		}
 		r.Err = base.ErrAppNotExist
 		if q.Options.SuccessIfNotExist {
 			r.Err = base.ErrOK
@@ -233,9 +92,9 @@ func (c *call) dropApp(q *metaadmin.ConfigurationDropAppRequest, r *metaadmin.Co
 }
 
 // tellDropped tells the members of a dropped table; who misses it learns it by config sync.
-func (l *leader) tellDropped(id int32) {
+func (ts *tables) tellDropped(id int32) {
 	var msgs []proposal
-	l.s.fsm.read(func(st *state.State) {
+	ts.s.fsm.read(func(st *state.State) {
 		t := st.Table(id)
 		if t == nil {
 			return
@@ -243,47 +102,47 @@ func (l *leader) tellDropped(id int32) {
 		for i := range t.Parts {
 			g := base.Gpid{AppID: id, PartitionIndex: int32(i)}
 			for _, a := range t.Parts[i].AppendMembers(nil) {
-				msgs = append(msgs, l.proposal(t, g, &t.Parts[i], metaadmin.CT_DROP_PARTITION, a, a))
+				msgs = append(msgs, ts.proposal(t, g, &t.Parts[i], metaadmin.CT_DROP_PARTITION, a, a))
 			}
 		}
 	})
-	l.s.send(slices.DeleteFunc(msgs, func(p proposal) bool { return l.isDead(p.to) }))
+	ts.s.send(slices.DeleteFunc(msgs, func(p proposal) bool { return ts.nodes.isDead(p.to) }))
 }
 
-func (c *call) recallApp(q *metaadmin.ConfigurationRecallAppRequest, r *metaadmin.ConfigurationRecallAppResponse) {
-	r.Info = noApp()
+func (ts *tables) recallApp(c *service.Call, q *metaadmin.ConfigurationRecallAppRequest, r *metaadmin.ConfigurationRecallAppResponse) {
+	r.Info = wire.NoApp()
 	var why base.ErrorCode
-	c.s.fsm.read(func(st *state.State) {
+	ts.locked(func(st *state.State) {
 		switch t := st.Table(q.AppId); {
 		case t == nil:
 			why = base.ErrAppNotExist
 		case t.Status == state.Available:
 			why = base.ErrAppExist
-		case t.ExpireSecond <= time.Now().Unix():
+		case ts.nodes.clockTrusted() && t.ExpireSecond <= ts.nodes.clocks.wall().Unix():
 			why = base.ErrAppNotExist
 		}
 	})
-	if why == "" && len(q.NewAppName) > maxTableName {
+	if why == "" && len(q.NewAppName) > base.MaxTableName {
 		why = base.ErrInvalidParameters
 	}
 	if why != "" {
 		r.Err = why
 		return
 	}
-	if r.Err = c.apply(&state.RecallTable{ID: q.AppId, Name: q.NewAppName}).Err; r.Err != base.ErrOK {
+	if r.Err = ts.apply(&state.RecallTable{ID: q.AppId, Name: q.NewAppName}).Err; r.Err != base.ErrOK {
 		return
 	}
-	c.log.Infof("table %d recalled", q.AppId)
+	ts.changed(c, "table %d recalled", q.AppId)
 	type part struct {
 		g   base.Gpid
 		cfg state.Config
 	}
 	var parts []part
 	var table state.Table
-	c.s.fsm.read(func(st *state.State) {
+	ts.s.fsm.read(func(st *state.State) {
 		t := st.Table(q.AppId)
 		table = *t
-		r.Info = appInfo(t)
+		r.Info = wire.AppInfo(t)
 		for i := range t.Parts {
 			if t.Parts[i].Members() > 0 {
 				parts = append(parts, part{base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}, t.Parts[i]})
@@ -291,29 +150,32 @@ func (c *call) recallApp(q *metaadmin.ConfigurationRecallAppRequest, r *metaadmi
 		}
 	})
 	for _, p := range parts {
-		c.pushChange(&table, p.g, &p.cfg)
+		ts.parts.pushChange(&table, p.g, &p.cfg)
 	}
-	c.lookAt(q.AppId)
+	ts.parts.recheck(q.AppId)
 }
 
-func (c *call) renameApp(q *metaadmin.ConfigurationRenameAppRequest, r *metaadmin.ConfigurationRenameAppResponse) {
-	id := c.tableID(q.OldAppName)
+func (ts *tables) renameApp(c *service.Call, q *metaadmin.ConfigurationRenameAppRequest, r *metaadmin.ConfigurationRenameAppResponse) {
+	id := ts.tableID(q.OldAppName)
 	switch {
 	case id == 0:
 		r.Err, r.HintMessage = base.ErrAppNotExist, fmt.Sprintf("ERROR: app(%s) not exist!", q.OldAppName)
 		return
 	case !validName(q.NewAppName):
-		r.Err, r.HintMessage = base.ErrInvalidParameters, fmt.Sprintf("ERROR: a table name has 1 to %d bytes", maxTableName)
+		r.Err, r.HintMessage = base.ErrInvalidParameters, fmt.Sprintf("ERROR: a table name has 1 to %d bytes", base.MaxTableName)
 		return
 	}
-	if r.Err = c.apply(&state.RenameTable{ID: id, Name: q.NewAppName}).Err; r.Err == base.ErrInvalidParameters {
+	switch r.Err = ts.apply(&state.RenameTable{ID: id, Name: q.NewAppName}).Err; r.Err {
+	case base.ErrOK:
+		ts.changed(c, "table %q (%d) renamed to %q", q.OldAppName, id, q.NewAppName)
+	case base.ErrInvalidParameters:
 		r.HintMessage = fmt.Sprintf("ERROR: app(%s) already exist!", q.NewAppName)
 	}
 }
 
-func (c *call) getMaxReplicas(q *metaadmin.ConfigurationGetMaxReplicaCountRequest, r *metaadmin.ConfigurationGetMaxReplicaCountResponse) {
+func (ts *tables) getMaxReplicas(_ *service.Call, q *metaadmin.ConfigurationGetMaxReplicaCountRequest, r *metaadmin.ConfigurationGetMaxReplicaCountResponse) {
 	r.Err, r.HintMessage = base.ErrAppNotExist, noSuchApp(q.AppName)
-	c.s.fsm.read(func(st *state.State) {
+	ts.s.fsm.read(func(st *state.State) {
 		if t := st.TableNamed(q.AppName); t != nil {
 			r.Err, r.HintMessage, r.MaxReplicaCount = base.ErrOK, "", t.MaxReplicas
 		}
@@ -324,9 +186,9 @@ func noSuchApp(name string) string { return fmt.Sprintf("app(%s) does not exist"
 
 const frozenHint = "current meta function level is freezed, since there are too few alive nodes"
 
-func (c *call) setMaxReplicas(q *metaadmin.ConfigurationSetMaxReplicaCountRequest, r *metaadmin.ConfigurationSetMaxReplicaCountResponse) {
+func (ts *tables) setMaxReplicas(c *service.Call, q *metaadmin.ConfigurationSetMaxReplicaCountRequest, r *metaadmin.ConfigurationSetMaxReplicaCountResponse) {
 	var id int32
-	c.s.fsm.read(func(st *state.State) {
+	ts.s.fsm.read(func(st *state.State) {
 		if t := st.TableNamed(q.AppName); t != nil {
 			id, r.OldMaxReplicaCount = t.ID, t.MaxReplicas
 		}
@@ -335,11 +197,11 @@ func (c *call) setMaxReplicas(q *metaadmin.ConfigurationSetMaxReplicaCountReques
 	case id == 0:
 		r.Err, r.HintMessage = base.ErrAppNotExist, noSuchApp(q.AppName)
 		return
-	case c.level() <= state.LevelFreezed:
-		r.Err, r.HintMessage = base.ErrStateFreezed, frozenHint
+	case ts.level() <= state.LevelFreezed:
+		r.Err, r.HintMessage = base.ErrStateFreezed, ts.whyFrozen(frozenHint)
 		return
 	}
-	if r.HintMessage = c.checkReplicas(q.MaxReplicaCount); r.HintMessage != "" {
+	if r.HintMessage = ts.checkReplicas(q.MaxReplicaCount); r.HintMessage != "" {
 		r.Err = base.ErrInvalidParameters
 		return
 	}
@@ -347,23 +209,24 @@ func (c *call) setMaxReplicas(q *metaadmin.ConfigurationSetMaxReplicaCountReques
 		r.Err, r.HintMessage = base.ErrOK, "no need to update max_replica_count since it's not changed"
 		return
 	}
-	if r.Err = c.apply(&state.SetReplicas{ID: id, Count: q.MaxReplicaCount}).Err; r.Err == base.ErrOK {
-		c.lookAt(id)
+	if r.Err = ts.apply(&state.SetReplicas{ID: id, Count: q.MaxReplicaCount}).Err; r.Err == base.ErrOK {
+		ts.changed(c, "table %q (%d) gets %d replicas, it had %d", q.AppName, id, q.MaxReplicaCount, r.OldMaxReplicaCount)
+		ts.parts.recheck(id)
 	}
 }
 
-func (c *call) getAtomic(q *metaadmin.ConfigurationGetAtomicIdempotentRequest, r *metaadmin.ConfigurationGetAtomicIdempotentResponse) {
+func (ts *tables) getAtomic(_ *service.Call, q *metaadmin.ConfigurationGetAtomicIdempotentRequest, r *metaadmin.ConfigurationGetAtomicIdempotentResponse) {
 	r.Err, r.HintMessage = base.ErrAppNotExist, noSuchApp(q.AppName)
-	c.s.fsm.read(func(st *state.State) {
+	ts.s.fsm.read(func(st *state.State) {
 		if t := st.TableNamed(q.AppName); t != nil {
 			r.Err, r.HintMessage, r.AtomicIdempotent = base.ErrOK, "", t.AtomicIdempotent
 		}
 	})
 }
 
-func (c *call) setAtomic(q *metaadmin.ConfigurationSetAtomicIdempotentRequest, r *metaadmin.ConfigurationSetAtomicIdempotentResponse) {
+func (ts *tables) setAtomic(c *service.Call, q *metaadmin.ConfigurationSetAtomicIdempotentRequest, r *metaadmin.ConfigurationSetAtomicIdempotentResponse) {
 	var id int32
-	c.s.fsm.read(func(st *state.State) {
+	ts.s.fsm.read(func(st *state.State) {
 		if t := st.TableNamed(q.AppName); t != nil {
 			id, r.OldAtomicIdempotent = t.ID, t.AtomicIdempotent
 		}
@@ -371,11 +234,50 @@ func (c *call) setAtomic(q *metaadmin.ConfigurationSetAtomicIdempotentRequest, r
 	switch {
 	case id == 0:
 		r.Err, r.HintMessage = base.ErrAppNotExist, noSuchApp(q.AppName)
-	case c.level() <= state.LevelFreezed:
-		r.Err, r.HintMessage = base.ErrStateFreezed, frozenHint
+	case ts.level() <= state.LevelFreezed:
+		r.Err, r.HintMessage = base.ErrStateFreezed, ts.whyFrozen(frozenHint)
 	case q.AtomicIdempotent == r.OldAtomicIdempotent:
 		r.Err, r.HintMessage = base.ErrOK, "no need to update atomic_idempotent since it's unchanged"
 	default:
-		r.Err = c.apply(&state.SetAtomic{ID: id, On: q.AtomicIdempotent}).Err
+		if r.Err = ts.apply(&state.SetAtomic{ID: id, On: q.AtomicIdempotent}).Err; r.Err == base.ErrOK {
+			ts.changed(c, "table %q (%d): atomic_idempotent is %v", q.AppName, id, q.AtomicIdempotent)
+		}
 	}
+}
+
+const (
+	purgeEvery = time.Minute
+	maxPurge   = 1000 // tables that one entry of the log makes forgotten
+)
+
+// purge makes the metas forget dropped tables, again and again.
+func (ts *tables) purge() {
+	keep := ts.s.cfg.Meta.DroppedRecord.D()
+	if keep <= 0 {
+		return
+	}
+	ts.every(purgeEvery, func() { ts.purgeOnce(ts.nodes.clocks.wall().Add(-max(keep, gcMargin))) })
+}
+
+// purgeOnce forgets the dropped tables whose data might go before that time.
+func (ts *tables) purgeOnce(before time.Time) {
+	cmd := &state.PurgeTables{Before: before.Unix()}
+	ts.locked(func(st *state.State) {
+		if st.Level() < state.LevelSteady || !ts.nodes.clockTrusted() {
+			return
+		}
+		st.Tables(func(t *state.Table) {
+			if t.Expired(cmd.Before) && len(cmd.IDs) < maxPurge {
+				cmd.IDs = append(cmd.IDs, t.ID)
+			}
+		})
+	})
+	if len(cmd.IDs) == 0 || ts.apply(cmd).Err != base.ErrOK {
+		return
+	}
+	ts.log.Infof("forgets %d dropped tables whose data might go before %v: %v", len(cmd.IDs), before.UTC().Format(time.RFC3339), cmd.IDs)
+	// What is remembered of their partitions goes too.
+	ts.locked(func(st *state.State) {
+		ts.parts.forget(func(g base.Gpid) bool { return st.Purged(g.AppID) })
+	})
 }

@@ -7,6 +7,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -31,6 +32,7 @@ func TestUpdateRules(t *testing.T) {
 	for _, f := range c.reps {
 		f.set(false, true)
 	}
+	c.reported() // before the first table, which isn't waited for
 	c.mustCreate("temp", 1, 3)
 	a, b, d, e := c.reps[0].addr, c.reps[1].addr, c.reps[2].addr, c.reps[3].addr
 	conf := func(ballot int64, primary base.RPCAddress, secondaries ...base.RPCAddress) layer2.PartitionConfiguration {
@@ -140,6 +142,9 @@ func TestConfigSync(t *testing.T) {
 		t.Errorf("%d roles are told", total)
 	}
 	// What may be thrown away: only what is certainly of no use.
+	for _, f := range c.reps {
+		f.sync() // members that hold nothing aren't sound
+	}
 	p := c.query("temp").Partitions[0]
 	outside := c.reps[slices.IndexFunc(c.reps, func(f *fakeReplica) bool { return !slices.Contains(members(&p), f.addr) })]
 	outside.set(true, true) // it must not report by itself meanwhile
@@ -168,8 +173,8 @@ func TestConfigSync(t *testing.T) {
 	// A node that is dead has to be acknowledged before it may have a configuration.
 	l := m.leader.Load()
 	l.mu.Lock()
-	l.det.Died(l.now(), outside.addr)
-	l.onDeath(outside.addr)
+	l.nodes.det.Died(l.now(), outside.addr)
+	l.servers.onDeath(outside.addr)
 	l.mu.Unlock()
 	if r := sync(outside.addr); r.Err != base.ErrBusy || len(r.Partitions) != 0 {
 		t.Errorf("sync of a dead node: %+v", r)
@@ -185,20 +190,20 @@ func TestHeldNodeIsNotAcknowledged(t *testing.T) {
 	f.set(true, true)
 	l := c.leader().srv.leader.Load()
 	l.mu.Lock()
-	if !l.det.Died(l.now()+time.Hour, f.addr) || !l.det.Hold(f.addr) {
+	if !l.nodes.det.Died(l.now()+time.Hour, f.addr) || !l.nodes.det.Hold(f.addr) {
 		t.Fatal("can't hold")
 	}
 	l.mu.Unlock()
 	beacon := func() (fd.BeaconAck, error) {
 		var ack fd.BeaconAck
-		err := c.call(c.leader().name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{FromNode: f.addr}, &ack)
+		err := c.call(c.leader().name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{Version: base.Some(int32(version.Newest)), FromNode: f.addr}, &ack)
 		return ack, err
 	}
 	if ack, err := beacon(); base.CodeOf(err) != base.ErrBusy {
 		t.Errorf("a held node is answered %+v %v", ack, err)
 	}
 	l.mu.Lock()
-	l.det.Release(f.addr)
+	l.nodes.det.Release(f.addr)
 	l.mu.Unlock()
 	if ack, err := beacon(); err != nil || !ack.IsMaster {
 		t.Errorf("a released node is answered %+v %v", ack, err)
@@ -212,7 +217,7 @@ func TestUnconfirmedLeaderGrantsNoLease(t *testing.T) {
 	l.cancel() // it isn't verified any more
 	until(t, "the confirmation is too old", func() bool { return !l.confirmed() })
 	var ack fd.BeaconAck
-	if err := c.call(c.leader().name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{FromNode: 0x0a00000100010001}, &ack); err != nil || ack.IsMaster {
+	if err := c.call(c.leader().name, "RPC_FD_FAILURE_DETECTOR_PING", rpc.RDSN, &fd.BeaconMsg{Version: base.Some(int32(version.Newest)), FromNode: 0x0a00000100010001}, &ack); err != nil || ack.IsMaster {
 		t.Errorf("ack: %+v %v", ack, err)
 	}
 	var r metaadmin.ConfigurationQueryByNodeResponse

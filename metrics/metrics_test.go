@@ -3,48 +3,12 @@ package metrics
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
-
-var update = flag.Bool("update", false, "write docs/metrics.md")
-
-func TestReferenceIsUpToDate(t *testing.T) {
-	file := filepath.Join("..", "docs", "metrics.md")
-	if *update {
-		if err := os.WriteFile(file, Reference(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, Reference()) {
-		t.Error("docs/metrics.md isn't what defs.go says: go test ./metrics -update")
-	}
-}
-
-func TestDefinitions(t *testing.T) {
-	name := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
-	seen := map[string]bool{}
-	for _, m := range All() {
-		if !name.MatchString(m.Name) || m.Desc == "" || entities[m.Entity] == "" {
-			t.Errorf("metric %+v", m)
-		}
-		if seen[m.Name] {
-			t.Errorf("two metrics %s: in Prometheus text they would be one", m.Name)
-		}
-		seen[m.Name] = true
-	}
-}
 
 func example() *Snapshot {
 	s := &Snapshot{Cluster: "c", Role: "replica", Host: "h", Port: 34801, Time: time.Unix(1, 5)}
@@ -153,4 +117,24 @@ func BenchmarkOps(b *testing.B) {
 			o.End(OpGet, o.Begin(OpGet))
 		}
 	})
+}
+
+// Each entity that has a metric is explained.
+func TestEntities(t *testing.T) {
+	for _, m := range All() {
+		if entities[m.Entity] == "" {
+			t.Errorf("metric %s is of %q", m.Name, m.Entity)
+		}
+	}
+}
+
+// Who adds to an entity that is there already finds it: it appears once.
+func TestEntityOnce(t *testing.T) {
+	var s Snapshot
+	s.Entity(Server, "").Set(TotalReplicas, 1)
+	s.Entity(Disk, "a", "tag", "a").Set(DiskTotal, 2)
+	s.Entity(Server, "").Set(OpeningReplicas, 3)
+	if n := len(s.entities); n != 2 || len(s.entities[0].values) != 2 {
+		t.Errorf("%d entities: %+v", n, s.entities)
+	}
 }

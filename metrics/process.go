@@ -7,12 +7,10 @@ import (
 	runtimemetrics "runtime/metrics"
 	"strconv"
 	"time"
-
-	"pegasus/rpc"
 )
 
-// SetProcess adds what every server has: its memory, and the counters of its port.
-func (e *Entity) SetProcess(started time.Time, st rpc.ServerStats) {
+// SetProcess adds what every process has: its memory, and since when it runs.
+func (e *Entity) SetProcess(started time.Time) {
 	resident, virtual := memory()
 	e.Set(ResidentMem, resident>>20)
 	e.Set(VirtualMem, virtual>>20)
@@ -23,13 +21,6 @@ func (e *Entity) SetProcess(started time.Time, st rpc.ServerStats) {
 	}
 	e.Set(Goroutines, int64(runtime.NumGoroutine()))
 	e.Set(UptimeSeconds, int64(time.Since(started).Seconds()))
-	e.Set(Sessions, int64(st.Connections))
-	e.Set(RPCAccepted, st.Accepted)
-	e.Set(RPCRefused, st.Refused)
-	e.Set(RPCBadFrames, st.BadFrames)
-	e.Set(RPCRequests, st.Requests)
-	e.Set(RPCPanics, st.Panics)
-	e.Set(RPCInFlight, st.InFlightBytes)
 }
 
 // memory reads the process's resident and virtual size in bytes; 0 where there is no /proc.

@@ -19,6 +19,7 @@ type Snapshot struct {
 	Time    time.Time
 
 	entities []*Entity
+	byID     map[string]*Entity
 }
 
 // Entity is what a group of metrics is about.
@@ -34,19 +35,27 @@ type value struct {
 	q Quantiles
 }
 
-// Entity adds an entity of a type. Its id is "<type>@<name>", or the type alone for name "";
-// attrs are names and values in turn.
+// Entity returns the entity of a type and a name, and adds it if it isn't there yet. Its id is
+// "<type>@<name>", or the type alone for name ""; attrs are names and values in turn, those of the first call.
 func (s *Snapshot) Entity(typ, name string, attrs ...string) *Entity {
-	e := &Entity{typ: typ, id: typ, attrs: attrs}
+	id := typ
 	if name != "" {
-		e.id += "@" + name
+		id += "@" + name
 	}
+	if e := s.byID[id]; e != nil {
+		return e
+	}
+	e := &Entity{typ: typ, id: id, attrs: attrs}
 	for i := 2; i < len(attrs); i += 2 { // few: an insertion sort of pairs
 		for j := i; j > 0 && attrs[j] < attrs[j-2]; j -= 2 {
 			attrs[j], attrs[j-2] = attrs[j-2], attrs[j]
 			attrs[j+1], attrs[j-1] = attrs[j-1], attrs[j+1]
 		}
 	}
+	if s.byID == nil {
+		s.byID = map[string]*Entity{}
+	}
+	s.byID[id] = e
 	s.entities = append(s.entities, e)
 	return e
 }

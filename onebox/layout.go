@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"pegasus/base/config"
+	"pegasus/base"
 )
 
 // TableSpec is a table to have: NAME:PARTITIONS or NAME:PARTITIONS:REPLICAS.
@@ -38,7 +38,7 @@ func ParseTables(s string) ([]TableSpec, error) {
 		if err == nil && len(parts) > 2 {
 			spec.Replicas, err = strconv.Atoi(parts[2])
 		}
-		if err != nil || len(parts) < 2 || len(parts) > 3 || spec.Name == "" || spec.Partitions < 1 || spec.Replicas < 0 {
+		if err != nil || len(parts) < 2 || len(parts) > 3 || spec.Name == "" || base.Partitions.Check("", int64(spec.Partitions)) != nil || spec.Replicas < 0 {
 			return nil, fmt.Errorf("table %q: write NAME:PARTITIONS or NAME:PARTITIONS:REPLICAS, for example temp:8", item)
 		}
 		out = append(out, spec)
@@ -51,23 +51,13 @@ const (
 	replicaOffset = 200 // first replica server's port above the first meta's
 )
 
-// member is one server of the cluster as it stands in the directory.
-type member struct {
-	name string // "meta1", "replica2"
-	role string // "meta", "replica": the subcommand
-	addr string
-	dir  string // absolute
-}
-
-func (m member) file(name string) string { return filepath.Join(m.dir, name) }
-
-// members lists the servers, metas first.
-func (o *Options) members() []member {
-	var out []member
+// Servers lists the servers that the options describe, metas first. They are places, not processes.
+func (o *Options) Servers() []*Server {
+	var out []*Server
 	add := func(role string, n, port int) {
 		for i := range n {
 			name := role + strconv.Itoa(i+1)
-			out = append(out, member{name, role, net.JoinHostPort(host, strconv.Itoa(port+i)), filepath.Join(o.Dir, name)})
+			out = append(out, &Server{Name: name, Role: role, Addr: net.JoinHostPort(host, strconv.Itoa(port+i)), Dir: filepath.Join(o.Dir, name)})
 		}
 	}
 	add("meta", o.Metas, o.Port)
@@ -78,9 +68,9 @@ func (o *Options) members() []member {
 // MetaAddrs lists the meta servers' addresses.
 func (o *Options) MetaAddrs() []string {
 	var out []string
-	for _, m := range o.members() {
-		if m.role == "meta" {
-			out = append(out, m.addr)
+	for _, m := range o.Servers() {
+		if m.Role == "meta" {
+			out = append(out, m.Addr)
 		}
 	}
 	return out
@@ -93,7 +83,7 @@ func (o *Options) check() error {
 	case o.Replicas < 1 || o.Replicas > 100:
 		return fmt.Errorf("--replicas %d: give 1 to 100", o.Replicas)
 	case o.Port < 1 || o.Port+replicaOffset+o.Replicas > 65536:
-		return fmt.Errorf("--port %d: give a port from 1 to %d, so that replica servers fit at that port + %d and up", o.Port, 65535-replicaOffset-o.Replicas, replicaOffset)
+		return fmt.Errorf("--port %d: give a port from 1 to %d: replica servers use that port + %d and up", o.Port, 65535-replicaOffset-o.Replicas, replicaOffset)
 	}
 	for i := range o.Tables {
 		t := &o.Tables[i]
@@ -101,7 +91,7 @@ func (o *Options) check() error {
 			t.Replicas = min(3, o.Replicas)
 		}
 		if t.Replicas > o.Replicas {
-			return fmt.Errorf("table %s wants %d replicas, but there are only %d servers: give --replicas %d", t.Name, t.Replicas, o.Replicas, t.Replicas)
+			return fmt.Errorf("table %s needs %d replicas, but there are only %d servers: give --replicas %d", t.Name, t.Replicas, o.Replicas, t.Replicas)
 		}
 	}
 	return nil
@@ -131,10 +121,53 @@ func (o *Options) checkIdentity() error {
 	}
 	var was identity
 	if err := json.Unmarshal(data, &was); err != nil {
-		return fmt.Errorf("%s: %w; restore the file, or remove the whole directory to start empty", path, err)
+		return fmt.Errorf("%s: %w; restore the file, or delete the directory to start with an empty cluster", path, err)
 	}
 	if was != now {
-		return fmt.Errorf("the cluster in %s was made with --port %d --metas %d, its data knows its servers by these addresses: give the same, or another --dir", o.Dir, was.Port, was.Metas)
+		return fmt.Errorf("the cluster in %s was created with --port %d --metas %d, and its data contains these addresses: give the same, or another --dir", o.Dir, was.Port, was.Metas)
+	}
+	return nil
+}
+
+// dataBefore is what a directory had when a cluster was started on it.
+type dataBefore struct {
+	none bool // nothing, or only what a first start left that didn't get to its tables
+	lost bool // replica servers had something, and no meta
+}
+
+// pendingFile says that a cluster was begun and its tables aren't made yet.
+const pendingFile = "tables.pending"
+
+// findData looks what servers left, and notes it when they left nothing.
+func (o *Options) findData(servers []*Server) (b dataBefore, err error) {
+	has := map[string]bool{}
+	for _, m := range servers {
+		list, err := os.ReadDir(m.File("data"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return b, fmt.Errorf("read the data directory of %s: %w", m.Name, err)
+		}
+		for _, e := range list {
+			if e.Name() != "lost+found" { // of a file system of its own
+				has[m.Role] = true
+			}
+		}
+	}
+	b.lost = has["replica"] && !has["meta"]
+	b.none = len(has) == 0
+	path := filepath.Join(o.Dir, pendingFile)
+	if b.none {
+		return b, writeFile(path, nil)
+	}
+	if _, err := os.Stat(path); err == nil {
+		b.none = true
+	}
+	return b, nil
+}
+
+// tablesAreMade ends that a directory counts as new.
+func (o *Options) tablesAreMade() error {
+	if err := os.Remove(filepath.Join(o.Dir, pendingFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("record that the tables exist: %w", err)
 	}
 	return nil
 }
@@ -163,8 +196,8 @@ func lock(dir string) (*os.File, error) {
 
 // survivor returns the process id in a pid file if that process still is the server of
 // that directory, 0 if it is gone or another one has its number.
-func (m member) survivor() int {
-	data, err := os.ReadFile(m.file("pid"))
+func (s *Server) survivor() int {
+	data, err := os.ReadFile(s.File("pid"))
 	if err != nil {
 		return 0
 	}
@@ -173,7 +206,7 @@ func (m member) survivor() int {
 		return 0
 	}
 	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if err != nil || !strings.Contains(string(cmdline), m.file("config.toml")) {
+	if err != nil || !strings.Contains(string(cmdline), s.File("config.toml")) {
 		return 0
 	}
 	return pid
@@ -181,10 +214,10 @@ func (m member) survivor() int {
 
 // awaitFree waits, for as long as a killed predecessor's servers may take to vanish, until
 // no server of an earlier run lives and all ports are free.
-func awaitFree(members []member, patience time.Duration) error {
+func awaitFree(servers []*Server, patience time.Duration) error {
 	deadline := time.Now().Add(patience)
 	for {
-		err := checkFree(members)
+		err := checkFree(servers)
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
@@ -192,54 +225,22 @@ func awaitFree(members []member, patience time.Duration) error {
 	}
 }
 
-func checkFree(members []member) error {
-	for _, m := range members {
+func checkFree(servers []*Server) error {
+	for _, m := range servers {
 		if pid := m.survivor(); pid != 0 {
-			return fmt.Errorf("%s of an earlier run still runs as process %d (%s): stop it first (kill %d)", m.name, pid, m.addr, pid)
+			return fmt.Errorf("%s of an earlier run is still running as process %d (%s): stop it first (kill %d)", m.Name, pid, m.Addr, pid)
 		}
-		l, err := net.Listen("tcp4", m.addr)
+		l, err := net.Listen("tcp4", m.Addr)
 		if err != nil {
 			if errors.Is(err, syscall.EADDRINUSE) {
-				_, port, _ := net.SplitHostPort(m.addr)
-				return fmt.Errorf("address %s of %s is in use by another process: stop that one (`ss -ltnp 'sport = :%s'` names it), or give another --port and --dir", m.addr, m.name, port)
+				_, port, _ := net.SplitHostPort(m.Addr)
+				return fmt.Errorf("address %s of %s is in use by another process: stop it (`ss -ltnp 'sport = :%s'` shows it), or give another --port and --dir", m.Addr, m.Name, port)
 			}
-			return fmt.Errorf("listen on %s for %s: %w", m.addr, m.name, err)
+			return fmt.Errorf("listen on %s for %s: %w", m.Addr, m.Name, err)
 		}
 		l.Close()
 	}
 	return nil
-}
-
-// prepare writes a member's directory: configuration and command.
-func (o *Options) prepare(m member, base config.Config) error {
-	data := m.file("data")
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		return fmt.Errorf("make the directory of %s: %w", m.name, err)
-	}
-	c := base
-	c.Cluster.MetaServers = o.MetaAddrs()
-	if m.role == "meta" {
-		c.Meta.Listen, c.Meta.DataDir = m.addr, data
-	} else {
-		c.Replica.Listen, c.Replica.DataDirs = m.addr, []string{"data:" + data}
-		if c.Replica.DiskMinSpace == config.Default().Replica.DiskMinSpace {
-			// The disk of somebody who tries is often fuller than that, and holds little of this.
-			c.Replica.DiskMinSpace = 1
-		}
-	}
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	text, err := config.Marshal(c)
-	if err != nil {
-		return err
-	}
-	head := "# Written by onebox at each start. To change a key give onebox a file of such sections (--config).\n\n"
-	if err := writeFile(m.file("config.toml"), append([]byte(head), text...)); err != nil {
-		return err
-	}
-	line := shellQuote(o.Command(m.role, m.file("config.toml"), m.file("pid")))
-	return writeFile(m.file("cmd"), []byte("exec "+line+" >>"+shellQuote([]string{m.file("log")})+" 2>&1\n"))
 }
 
 // writeFile replaces a file as a whole.

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -94,6 +95,12 @@ func (f *fakeCluster) Ensure(_ context.Context, t TableSpec) error {
 	return nil
 }
 
+func (f *fakeCluster) Has(_ context.Context, name string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.ensured, func(t TableSpec) bool { return t.Name == name }), nil
+}
+
 func (f *fakeCluster) Missing(context.Context, string) (string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -108,7 +115,7 @@ func (f *fakeCluster) Missing(context.Context, string) (string, error) {
 	return m, nil
 }
 
-func testOptions(dir string, port int, k Cluster, out, errw io.Writer) Options {
+func testOptions(dir string, port int, k Admin, out, errw io.Writer) Options {
 	self, err := os.Executable()
 	if err != nil {
 		panic(err)
@@ -117,7 +124,7 @@ func testOptions(dir string, port int, k Cluster, out, errw io.Writer) Options {
 		Command: func(role, file, pid string) []string {
 			return []string{"/usr/bin/env", "ONEBOX_TEST_ROLE=server", self, role, "--config", file, "--pid-file", pid}
 		},
-		Cluster: k, Out: out, Err: errw, RestartPause: time.Millisecond, StopTimeout: 5 * time.Second}
+		Admin: k, Out: out, Err: errw, RestartPause: time.Millisecond, StopTimeout: 5 * time.Second}
 }
 
 // buffer is a Writer that can be waited on.
@@ -172,7 +179,7 @@ func freePort(t *testing.T) int {
 	t.Helper()
 	// Below the range from which the system takes ports for outgoing connections.
 	for port := 20000 + os.Getpid()%5000; port < 32000; port += 7 {
-		if checkFree((&Options{Dir: t.TempDir(), Port: port, Metas: 2, Replicas: 2}).members()) == nil {
+		if checkFree((&Options{Dir: t.TempDir(), Port: port, Metas: 2, Replicas: 2}).Servers()) == nil {
 			return port
 		}
 	}
@@ -316,7 +323,7 @@ func TestSaysWhenAServerDies(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := b.err.await(t, "\n")
-	want := fmt.Sprintf("onebox: replica1 died (process %d, 127.0.0.1:%d): signal: killed; its log %s ends: serving 127.0.0.1:%d; start it again with: sh %s\n",
+	want := fmt.Sprintf("onebox: replica1 died (process %d, 127.0.0.1:%d): signal: killed; its log %s ends with: serving 127.0.0.1:%d; to restart it, run: sh %s\n",
 		pid, port+200, log, port+200, filepath.Join(dir, "replica1", "cmd"))
 	if said != want {
 		t.Errorf("said %q\nwant %q", said, want)
@@ -344,14 +351,14 @@ func TestSaysWhenAServerDies(t *testing.T) {
 	if !alive(cmd.Process.Pid) {
 		t.Error("a process that was started by hand was stopped")
 	}
-	b.err.await(t, fmt.Sprintf("replica1 was started by hand as process %d: it is left running", cmd.Process.Pid))
+	b.err.await(t, fmt.Sprintf("replica1 runs as process %d, which was started by hand: leaving it running", cmd.Process.Pid))
 	// While it runs there, the directory can't be started again.
 	err := Run(context.Background(), func() Options {
 		o := testOptions(dir, port, &fakeCluster{}, io.Discard, io.Discard)
 		o.PortsPatience = time.Millisecond
 		return o
 	}())
-	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("replica1 of an earlier run still runs as process %d", cmd.Process.Pid)) {
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("replica1 of an earlier run is still running as process %d", cmd.Process.Pid)) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -366,7 +373,7 @@ func TestRestartsDiedServers(t *testing.T) {
 	if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	b.err.await(t, "it is started again")
+	b.err.await(t, "restarting it")
 	awaitFile(t, log, fmt.Sprintf("serving 127.0.0.1:%d\nserving", port+1))
 	awaitFile(t, filepath.Join(dir, "meta2", "pid"), "\n") // written once the process runs
 	if pid := pidOf(t, dir, "meta2"); pid == old || !alive(pid) {
@@ -393,7 +400,7 @@ func TestFailureBeforeReady(t *testing.T) {
 	select {
 	case err := <-b.result:
 		b.result <- err
-		if err == nil || !strings.Contains(err.Error(), "replica2 (process ") || !strings.Contains(err.Error(), "exit status 7") || !strings.Contains(err.Error(), "ends: no luck today") {
+		if err == nil || !strings.Contains(err.Error(), "replica2 (process ") || !strings.Contains(err.Error(), "exit status 7") || !strings.Contains(err.Error(), "ends with: no luck today") {
 			t.Errorf("got %v", err)
 		}
 	case <-time.After(time.Minute):
@@ -434,6 +441,53 @@ func TestNotReadyWithoutServers(t *testing.T) {
 	}
 }
 
+// Tables that nobody asked for are made in a new directory only, and none where the metas'
+// data is lost.
+func TestTablesOfNewDirectories(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		data     []string // files of before
+		asked    bool
+		made     int
+		complain bool
+	}{
+		{"new", nil, false, 1, false},
+		{"new, on a disk of its own", []string{"replica1/data/lost+found"}, false, 1, false},
+		{"a first start that was cut short", []string{"tables.pending", "meta1/data/raft.db", "replica1/data/x"}, false, 1, false},
+		{"old", []string{"meta1/data/raft.db", "replica1/data/x"}, false, 0, false},
+		{"old, asked for", []string{"meta1/data/raft.db", "replica1/data/x"}, true, 1, false},
+		{"lost", []string{"replica1/data/x"}, false, 0, true},
+		{"lost, asked for", []string{"replica1/data/x"}, true, 0, true},
+		{"lost in a first start", []string{"tables.pending", "replica1/data/x"}, false, 0, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir, port := t.TempDir(), freePort(t)
+			for _, f := range tc.data {
+				if err := os.MkdirAll(filepath.Join(dir, filepath.Dir(f)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(dir, f), nil, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			k := &fakeCluster{}
+			b := startBox(t, dir, port, k, func(o *Options) { o.TablesOfNew = !tc.asked })
+			b.out.await(t, "ready")
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			if len(k.ensured) != tc.made {
+				t.Errorf("%d tables are made", len(k.ensured))
+			}
+			if got := strings.Contains(b.err.String(), "pegasus recover"); got != tc.complain {
+				t.Errorf("it says: %s", b.err.String())
+			}
+			if _, err := os.Stat(filepath.Join(dir, pendingFile)); tc.made > 0 && err == nil {
+				t.Error("the directory still counts as new")
+			}
+		})
+	}
+}
+
 func TestDeafServerIsKilled(t *testing.T) {
 	dir, port := t.TempDir(), freePort(t)
 	if err := os.MkdirAll(filepath.Join(dir, "replica2"), 0o755); err != nil {
@@ -450,7 +504,7 @@ func TestDeafServerIsKilled(t *testing.T) {
 		t.Errorf("Run: %v", err)
 	}
 	awaitGone(t, pid)
-	if !strings.Contains(b.err.String(), fmt.Sprintf("replica2 (process %d) didn't end in 300ms after SIGTERM and was killed", pid)) {
+	if !strings.Contains(b.err.String(), fmt.Sprintf("replica2 (process %d) was killed because it didn't end within 300ms of SIGTERM", pid)) {
 		t.Errorf("said %q", b.err)
 	}
 }
@@ -503,12 +557,12 @@ func TestRefusals(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		{"port in use", func(*Options) {}, fmt.Sprintf("address 127.0.0.1:%d of replica2 is in use by another process: stop that one", port+201)},
+		{"port in use", func(*Options) {}, fmt.Sprintf("address 127.0.0.1:%d of replica2 is in use by another process: stop it", port+201)},
 		{"no metas", func(o *Options) { o.Metas = 0 }, "--metas 0: give 1 to 9"},
 		{"too many servers", func(o *Options) { o.Replicas = 1000 }, "--replicas 1000: give 1 to 100"},
 		{"high port", func(o *Options) { o.Port = 65500 }, "--port 65500: give a port"},
-		{"more replicas than servers", func(o *Options) { o.Tables[0].Replicas = 3 }, "table temp wants 3 replicas, but there are only 2 servers: give --replicas 3"},
-		{"other metas", func(o *Options) { o.Metas = 1 }, fmt.Sprintf("was made with --port %d --metas 2", port)},
+		{"more replicas than servers", func(o *Options) { o.Tables[0].Replicas = 3 }, "table temp needs 3 replicas, but there are only 2 servers: give --replicas 3"},
+		{"other metas", func(o *Options) { o.Metas = 1 }, fmt.Sprintf("was created with --port %d --metas 2", port)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := testOptions(dir, port, &fakeCluster{}, io.Discard, io.Discard)

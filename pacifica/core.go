@@ -10,6 +10,7 @@ import (
 var (
 	ErrNotPrimary = errors.New("not the primary of the partition")
 	ErrWindowFull = errors.New("too many mutations in flight")
+	ErrTooLarge   = errors.New("a mutation that can't be sent to the others")
 )
 
 // joinDistance is how close to the tip, in decrees, a learner must be before commits
@@ -34,10 +35,13 @@ type Core struct {
 	// verified: everything up to here is as the primary of ballot has it (followers).
 	verified int64
 	lastTS   int64
+	// tip is the timestamp of the mutation at committed, 0 if that isn't known.
+	tip int64
 
 	// Primary.
 	base       int64
 	serveAfter int64
+	least      int
 	peers      []*peer
 	change     *Change
 	nextSig    int64
@@ -69,7 +73,10 @@ type peer struct {
 	signature int64
 	// match: it acknowledged everything up to here, -1 nothing yet; held: what its latest acknowledgement
 	// said, less than match after a restart; next: what it is sent next.
-	match, held, next int64
+	// joinedAt: match when commits began to wait for it.
+	match, held, next, joinedAt int64
+	// compared: what the learner began with is of this group's history, as far as can be told.
+	compared bool
 	// rewound: next was set back to what follows this decree since the last tick.
 	rewound int64
 	// snapshot: it was told to fetch a checkpoint, when snapFrom was committed.
@@ -78,15 +85,19 @@ type peer struct {
 	// lacks counts how often the log had not what it asked for, since it held what it should.
 	lacks int
 	down  bool
+	// slow: it stood still while commits waited for it; they don't again before it has
+	// acknowledged something.
+	slow bool
 	// asked: the meta was asked under this ballot to make it a member, so perhaps it is.
 	// refused: the meta said no, to one of the requests.
 	asked, refused bool
 	// stalled counts ticks without progress while there is something to acknowledge,
-	// quiet ticks without any answer, unsent ticks since the last message.
-	stalled, quiet, unsent int
-	sent                   []sentRange
-	sentBytes              int64
-	sentCommit             int64
+	// quiet ticks without any answer, unsent ticks since the last message, stuck those in
+	// which something was under way to it, since it last acknowledged something new.
+	stalled, quiet, unsent, stuck int
+	sent                          []sentRange
+	sentBytes                     int64
+	sentCommit                    int64
 }
 
 type sentRange struct{ last, bytes int64 }
@@ -161,6 +172,10 @@ func (c *Core) Unchanged(s *State) bool {
 // Serving tells whether this is a primary that may answer reads, its lease permitting.
 func (c *Core) Serving() bool { return c.status == Primary && c.committed >= c.serveAfter }
 
+// ServesAfter returns the decree of the last mutation that a primary inherited: a store that
+// hasn't applied it yet must not be read from.
+func (c *Core) ServesAfter() int64 { return c.serveAfter }
+
 // Status returns the role.
 func (c *Core) Status() Status { return c.status }
 
@@ -198,8 +213,38 @@ func (c *Core) Ready() Ready {
 	c.owedAck = false
 	r := c.ready
 	r.Committed = c.committed
+	r.Acknowledge = c.status == Primary && c.enough()
 	c.ready, c.spare = c.spare, Ready{}
 	return r
+}
+
+// SetLeast says how many members a configuration must have for writes to be acknowledged.
+// A write that is committed while there are fewer is held by all members that there are, and
+// that may be one.
+func (c *Core) SetLeast(n int) { c.least = n }
+
+// Members returns how many members the primary's configuration has, and how many learners the
+// meta was asked to add. Each member holds everything that is committed: an old one because
+// commits wait for it, a new one because it held that before the meta was asked. A learner
+// that was asked for holds it too, but as long as the meta hasn't said so, nobody would look for
+// the data there.
+func (c *Core) Members() (members, asked int) {
+	members = 1
+	for _, p := range c.peers {
+		switch {
+		case !p.learner:
+			members++
+		case p.asked:
+			asked++
+		}
+	}
+	return members, asked
+}
+
+// enough tells whether what is committed has as many holders as it must.
+func (c *Core) enough() bool {
+	n, _ := c.Members()
+	return n >= c.least || planted("acknowledge-below-least")
 }
 
 // Recycle gives the memory of a Ready back that was carried out: nothing of it is looked at
@@ -223,6 +268,9 @@ func (c *Core) Propose(nowUS int64, payload []byte) (Entry, error) {
 	if c.Room() <= 0 {
 		return Entry{}, ErrWindowFull
 	}
+	if most := c.opt.MaxEntryBytes; most > 0 && int64(len(payload)) > most {
+		return Entry{}, fmt.Errorf("%w: %d bytes, the most is %d", ErrTooLarge, len(payload), most)
+	}
 	c.lastTS = max(nowUS, c.lastTS+1)
 	e := Entry{Ballot: c.ballot, Decree: c.last() + 1, Timestamp: c.lastTS, Payload: payload}
 	c.entries = append(c.entries, e)
@@ -233,9 +281,13 @@ func (c *Core) Propose(nowUS int64, payload []byte) (Entry, error) {
 	return e, nil
 }
 
-// Witness tells of a mutation's timestamp that this replica knows otherwise than as an entry:
-// from its store, or from what the driver applied before New. Later ones will be larger.
-func (c *Core) Witness(timestampUS int64) { c.lastTS = max(c.lastTS, timestampUS) }
+// Witness tells of the timestamp of the last mutation that is in the store, right after New; 0:
+// there is none. Later ones will be larger, and a learner knows by it whether its primary's
+// mutations are the continuation of its own.
+func (c *Core) Witness(timestampUS int64) {
+	c.lastTS = max(c.lastTS, timestampUS)
+	c.tip = timestampUS
+}
 
 // Persisted reports that the entry (ballot, decree), and all that was handed out before it,
 // is durable.
@@ -263,6 +315,7 @@ func (c *Core) Installed(decree int64, ok bool) {
 	c.fetching = false
 	if ok && (decree >= c.committed || c.divergent) {
 		c.reset(decree)
+		c.tip = 0
 	}
 	c.divergent = false
 	c.owedAck = c.status == Learner
@@ -426,11 +479,15 @@ func (c *Core) Tick() {
 		return
 	default:
 		c.silent++
-		if c.silent >= c.opt.EjectTicks*2 {
+		if c.silent%max(1, 2*c.opt.EjectTicks) == 0 {
 			// The primary is gone; ask what the meta knows. A message of it changes nothing
 			// here and a new configuration comes the same way.
-			c.silent = 0
 			c.refresh()
+		}
+		if c.status == Learner && c.silent >= c.opt.LearnTicks {
+			// Its primary has dropped it by now, or is gone. Nobody has to want this learner
+			// again, and as one it would be kept for ever. A message makes it one again.
+			c.retire()
 		}
 	}
 }
@@ -454,6 +511,7 @@ func (c *Core) commitTo(d int64) {
 	for c.committed < d {
 		c.committed++
 		c.ready.Commit = append(c.ready.Commit, *c.at(c.committed))
+		c.tip = c.at(c.committed).Timestamp
 	}
 	c.trim()
 }

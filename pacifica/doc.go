@@ -41,6 +41,17 @@
 // and a learner never lets go of what it acknowledged under the current ballot: not for a
 // late message, not in a restart.
 //
+// A mutation that can't be sent is none that may be proposed (Options.MaxEntryBytes). If one is
+// there nevertheless, because a former version or another setting let it in, it stops nobody for
+// long: members that don't acknowledge it are ejected, it is committed without them, and who
+// lacks it gets a checkpoint. The same is true of an entry that never arrives for a reason that
+// nobody knows.
+//
+// A partition that was begun anew with a replica that lacked something (an administrator accepted
+// the loss) has mutations under decrees that others remember otherwise. A learner therefore says
+// which mutation it has committed last (Message.Tip), and one that the primary has another in place
+// of gets a checkpoint in place of all that it holds.
+//
 // # Invariants
 //
 // Asserted under the build tag invariants, and by the simulator on every step:
@@ -66,11 +77,14 @@
 //     last confirmed, asked by the driver, that this server is the primary at this ballot. A
 //     configuration that was sent unasked may be outdated, and a lease that ran out and was
 //     renewed says nothing: another primary may have come and gone in between;
-//   - gives no definite answer for a write that was proposed and not committed.
+//   - gives no definite answer for a write that was proposed and not committed, nor for one
+//     that was committed by fewer members than must hold a write (Ready.Acknowledge).
 //
 // The meta:
 //   - makes a change only to the configuration that it was asked for (ballot+1);
-//   - promotes members only, and only if their present process said that it holds the replica;
+//   - promotes members only, and only if their present process said that it holds the replica,
+//     and not one that lacks what is known to be committed. The last member may give way to a
+//     former one that provably has all that was acknowledged (meta/cure);
 //   - removes a deposed primary only if its lease is over, or if it is known to have heard of
 //     a ballot at which it isn't the primary; also one whose process was restarted, because the
 //     new process can be the primary;

@@ -95,6 +95,13 @@ func (c *Core) follow(m *Message) bool {
 func (c *Core) stepSnapshot(m *Message) {
 	switch {
 	case c.status != Learner || c.fetching:
+	case m.Tip != 0:
+		// The primary has another mutation where this replica committed one.
+		if m.Prev == c.committed && c.tip != 0 && c.tip != m.Tip {
+			c.fetch(m.From, true)
+		} else {
+			c.owedAck = true
+		}
 	case c.verified > m.Prev && !planted("late-snapshot"):
 		// A late one. What was acknowledged since must not be dropped for a checkpoint. If
 		// that isn't durable, and so not acknowledged, Persisted will.
@@ -185,6 +192,10 @@ func (c *Core) sendAck(gap bool) {
 	if planted("ack-before-durable") {
 		prepared = c.verified
 	}
-	c.ready.Messages = append(c.ready.Messages, Message{Type: MsgAck, From: c.opt.Self, To: c.leader, Ballot: c.ballot, Role: c.status,
-		Signature: c.signature, Prepared: prepared, Commit: c.committed, Gap: gap, Busy: c.fetching})
+	m := Message{Type: MsgAck, From: c.opt.Self, To: c.leader, Ballot: c.ballot, Role: c.status,
+		Signature: c.signature, Prepared: prepared, Commit: c.committed, Gap: gap, Busy: c.fetching}
+	if c.status == Learner {
+		m.Tip = c.tip
+	}
+	c.ready.Messages = append(c.ready.Messages, m)
 }

@@ -219,3 +219,132 @@ func TestRefusedLearnerIsWaitedFor(t *testing.T) {
 		t.Errorf("still learns: %+v", l)
 	}
 }
+
+// A learner that nobody speaks to any more is none after a while, also in the middle of a fetch;
+// when its primary speaks again it goes on with all that it acknowledged.
+func TestForgottenLearnerRetires(t *testing.T) {
+	a, b, c := group(t)
+	a.propose("x")
+	settle(a, b, c)
+	d := newNode(t, 4)
+	if err := a.AddLearner(4); err != nil {
+		t.Fatal(err)
+	}
+	settle(a, d)
+	if d.Status() != Learner || d.Last() != 1 {
+		t.Fatalf("%v", d.Core)
+	}
+	d.changes = nil
+	for n := range 2 * d.Core.opt.LearnTicks {
+		d.Tick()
+		d.work(true)
+		if silent := n + 1; (d.Status() == Learner) != (silent < d.Core.opt.LearnTicks) {
+			t.Fatalf("%v after %d ticks", d.Core, silent)
+		}
+	}
+	if len(d.changes) == 0 || d.changes[0].Kind != ChangeRefresh {
+		t.Errorf("the meta is asked for %+v", d.changes)
+	}
+	a.propose("y")
+	tick(4, a, b, c, d)
+	if d.Status() == Inactive || d.Last() != 2 {
+		t.Errorf("%v", d.Core)
+	}
+	e := newNode(t, 5)
+	e.Step(Message{Type: MsgSnapshot, From: 1, To: 5, Ballot: a.ballot, Role: Learner, Signature: 9 << 32, Prev: 1, Last: 2})
+	e.work(true)
+	if e.fetch == nil {
+		t.Fatal("no fetch")
+	}
+	for range e.Core.opt.LearnTicks {
+		e.Tick()
+	}
+	if e.Status() != Inactive {
+		t.Errorf("%v", e.Core)
+	}
+	e.Installed(0, false)
+	e.work(true)
+	if len(e.out) != 0 {
+		t.Errorf("says %+v", e.out)
+	}
+}
+
+// An administrator had the group begin anew with a replica that lacked some of what was
+// committed, and it has gone on since: a replica with the old end isn't continued, however far
+// the group is by now, whatever of its log is left in memory.
+func TestOldEndIsReplaced(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		d := newNode(t, 4)
+		d.Configure(config(1, 4))
+		d.propose("x", "old", "old")
+		settle(d)
+		e := newNode(t, 5)
+		e.Configure(config(9, 5))
+		e.log = []Entry{d.applied[0]}
+		e.synced = 1
+		e.restart(0)
+		e.Configure(config(9, 5))
+		e.Configure(config(10, 5))
+		settle(e)
+		for range 10 {
+			e.Propose(1000, []byte("new"))
+			settle(e)
+		}
+		if restarted {
+			ts := d.applied[2].Timestamp
+			d.restart(3)
+			d.Witness(ts)
+			ts = e.applied[10].Timestamp
+			e.restart(11)
+			e.Witness(ts)
+			e.Configure(config(11, 5))
+			settle(e)
+		}
+		if err := e.AddLearner(4); err != nil {
+			t.Fatal(err)
+		}
+		settle(e, d)
+		tick(3, e, d)
+		if d.fetch == nil || !d.fetch.Divergent {
+			t.Fatalf("restarted %v: no fetch, %v, asked %+v", restarted, d.Core, e.Pending())
+		}
+		if e.Pending() != nil {
+			t.Fatalf("asked for: %+v", e.Pending())
+		}
+		d.applied = append([]Entry(nil), e.applied[:5]...)
+		d.Installed(5, true)
+		settle(e, d)
+		tick(3, e, d)
+		e.wantChange(ChangeAdd, 4)
+		for i := range d.applied {
+			if string(d.applied[i].Payload) != string(e.applied[i].Payload) {
+				t.Errorf("decree %d: %q and %q", i+1, d.applied[i].Payload, e.applied[i].Payload)
+			}
+		}
+	}
+}
+
+// Who has the beginning of the group's history is sent the rest, and no checkpoint.
+func TestOwnEndIsContinued(t *testing.T) {
+	a, b, c := group(t)
+	a.propose("x", "y")
+	settle(a, b, c)
+	tick(2, a, b, c)
+	d := newNode(t, 4)
+	d.applied = append([]Entry(nil), a.applied[:1]...)
+	d.Core = New(d.opt(4), 1, 1, nil)
+	d.Witness(a.applied[0].Timestamp)
+	a.propose("z")
+	settle(a, b, c)
+	a.Configure(config(2, 1, 2, 3))
+	settle(a, b, c)
+	if err := a.AddLearner(4); err != nil {
+		t.Fatal(err)
+	}
+	settle(a, b, c, d)
+	tick(2, a, b, c, d)
+	if d.fetch != nil {
+		t.Fatalf("%+v", d.fetch)
+	}
+	a.wantChange(ChangeAdd, 4)
+}

@@ -32,6 +32,7 @@ var PlantedBugs = []PlantedBug{
 	{"late-divergence", "a late message is no sign that the group lost something"},
 	{"restarted-learner-goes-on", "a learner that restarted doesn't learn under a ballot of before"},
 	{"never-resends", "what was lost is sent again"},
+	{"acknowledge-below-least", "a write is acknowledged when as many members hold it as must"},
 	{"trims-undurable", "an entry stays in the window until it is durable"},
 }
 

@@ -98,13 +98,16 @@ func (c *Core) advance() {
 		if !p.learner {
 			continue
 		}
-		if !p.joining && !p.snapshot && !p.down && p.match >= c.base && p.match+joinDistance >= c.last() && c.change == nil && !c.anyJoining() {
-			p.joining = true
+		if !p.joining && !p.snapshot && !p.down && !p.slow && p.match >= c.base && p.match+joinDistance >= c.last() && c.change == nil && !anyJoining(c.peers) {
+			p.joining, p.joinedAt = true, p.match
 		}
 		// Before it serves, a primary doesn't know how much is committed: all that it held when
 		// it was promoted may be.
 		knows, has := c.Serving() || planted("join-before-serving"), p.match >= c.committed || planted("join-early")
-		if p.joining && !p.asked && knows && has && c.change == nil {
+		// If nobody can be given what is next, those who can't would come as members as fast as
+		// they are ejected.
+		takes := p.match > p.joinedAt || p.match == c.last() || planted("join-before-serving")
+		if p.joining && !p.asked && knows && has && takes && c.change == nil {
 			p.asked = true
 			next := Config{Ballot: c.ballot + 1, Primary: c.cfg.Primary}
 			next.Secondaries = append(append(next.Secondaries, c.cfg.Secondaries...), p.id)
@@ -113,8 +116,8 @@ func (c *Core) advance() {
 	}
 }
 
-func (c *Core) anyJoining() bool {
-	for _, p := range c.peers {
+func anyJoining(peers []*peer) bool {
+	for _, p := range peers {
 		if p.joining {
 			return true
 		}
@@ -125,10 +128,22 @@ func (c *Core) anyJoining() bool {
 // fill sends p what it lacks, as far as the bound on what is under way permits.
 func (c *Core) fill(p *peer) {
 	for !p.snapshot && p.next <= c.last() && p.sentBytes < 4*c.opt.MaxSendBytes {
-		if c.paced(p) || !c.send(p) {
+		if c.paced(p) || c.blocked(p) || !c.send(p) {
 			return
 		}
 	}
+}
+
+// tooLarge tells whether e can't be sent to anybody. None is proposed, but one may be in the
+// log of a primary of former times.
+func (o *Options) tooLarge(e *Entry) bool {
+	return o.MaxEntryBytes > 0 && int64(len(e.Payload)) > o.MaxEntryBytes
+}
+
+// blocked tells whether what p lacks is too large, and isn't committed. Then it has to stand
+// still until it is ejected; the entry is committed without it, and it gets a checkpoint.
+func (c *Core) blocked(p *peer) bool {
+	return p.next > c.committed && p.next <= c.last() && c.opt.tooLarge(c.at(p.next))
 }
 
 // paced tells whether what p lacks must wait. Commits wait for who is joining, so that one
@@ -145,10 +160,14 @@ func (c *Core) send(p *peer) bool {
 	if p.learner {
 		m.Role, m.Signature = Learner, p.signature
 	}
-	if !p.snapshot && p.next <= c.last() && !c.paced(p) {
+	if !p.snapshot && p.next <= c.last() && !c.paced(p) && !c.blocked(p) {
 		old := p.next < c.first
 		es, err := c.collect(p.next)
 		if err != nil {
+			c.lacking(p)
+			return false
+		}
+		if c.opt.tooLarge(&es[0]) {
 			c.lacking(p)
 			return false
 		}
@@ -170,10 +189,12 @@ func (c *Core) send(p *peer) bool {
 	return len(m.Entries) > 0
 }
 
-// lacking deals with a follower that needs entries which the log no longer has.
+// lacking deals with a follower that needs committed entries which it can't be sent: the log no
+// longer has them, or they are too large, or, to judge by what it acknowledges, never arrive.
 func (c *Core) lacking(p *peer) {
 	if p.learner {
 		p.snapshot, p.snapFrom = true, c.committed
+		p.joining = p.asked // no write waits for a checkpoint
 		c.ready.Messages = append(c.ready.Messages, Message{Type: MsgSnapshot, From: c.opt.Self, To: p.id, Ballot: c.ballot,
 			Role: Learner, Signature: p.signature, Prev: p.next - 1, Commit: c.committed, Last: c.last()})
 		return
@@ -198,8 +219,12 @@ func (c *Core) collect(d int64) ([]Entry, error) {
 		es = got
 	} else {
 		n, end := int64(0), d
-		for end <= c.last() && (n == 0 || n < c.opt.MaxSendBytes) {
-			n += int64(len(c.at(end).Payload)) + 64
+		for end <= c.last() {
+			size := int64(len(c.at(end).Payload)) + 64
+			if n > 0 && (n+size > c.opt.MaxSendBytes || c.opt.tooLarge(c.at(end))) {
+				break
+			}
+			n += size
 			end++
 		}
 		at := len(c.ready.sent)
@@ -209,6 +234,9 @@ func (c *Core) collect(d int64) ([]Entry, error) {
 	// Every entry on the wire carries the sender's ballot: what a follower logs never
 	// has a falling ballot, which a restart relies on.
 	for i := range es {
+		if i > 0 && c.opt.tooLarge(&es[i]) {
+			return es[:i], nil
+		}
 		es[i].Ballot = c.ballot
 	}
 	return es, nil
@@ -244,13 +272,26 @@ func (c *Core) stepAck(m *Message) {
 		}
 		return
 	}
+	if p.learner && !p.compared {
+		if ts := c.timestampOf(m.Commit); m.Tip != 0 && ts != 0 && ts != m.Tip {
+			// This group was begun anew from less, and has gone on since.
+			p.snapshot, p.snapFrom = true, c.committed
+			c.ready.Messages = append(c.ready.Messages, Message{Type: MsgSnapshot, From: c.opt.Self, To: p.id, Ballot: c.ballot,
+				Role: Learner, Signature: p.signature, Prev: m.Commit, Tip: ts, Commit: c.committed, Last: c.last()})
+			return
+		}
+		if m.Commit > c.last() {
+			return
+		}
+		p.compared = true
+	}
 	p.held = m.Prepared
 	if m.Prepared >= p.match {
 		p.lacks = 0
 	}
 	if m.Prepared > p.match {
 		p.match = m.Prepared
-		p.stalled = 0
+		p.stalled, p.stuck, p.slow = 0, 0, false
 	}
 	done := 0
 	for done < len(p.sent) && p.sent[done].last <= m.Prepared {
@@ -269,6 +310,22 @@ func (c *Core) stepAck(m *Message) {
 	c.advance()
 }
 
+// timestampOf returns the timestamp of a mutation, 0 if it isn't known.
+func (c *Core) timestampOf(d int64) int64 {
+	switch {
+	case d <= 0 || d > c.last():
+		return 0
+	case d >= c.first:
+		return c.at(d).Timestamp
+	case d == c.committed:
+		return c.tip
+	}
+	if es, err := c.opt.Log.Entries(d, d, 1); err == nil && len(es) > 0 && es[0].Decree == d {
+		return es[0].Timestamp
+	}
+	return 0
+}
+
 func (c *Core) tickPrimary() {
 	c.withdraw()
 	for _, p := range append([]*peer(nil), c.peers...) {
@@ -280,13 +337,23 @@ func (c *Core) tickPrimary() {
 		} else {
 			p.stalled = 0
 		}
+		if len(p.sent) > 0 {
+			p.stuck++
+		}
 		switch {
-		case p.learner && !p.asked && (p.quiet >= c.opt.LearnTicks || p.joining && p.stalled >= c.opt.EjectTicks):
-			// The meta was not asked, so commits need not wait for it any longer.
+		case p.learner && !p.asked && p.quiet >= c.opt.LearnTicks:
 			c.dropPeer(p.id)
 			continue
+		case p.learner && p.joining && !p.asked && p.stalled >= c.opt.EjectTicks:
+			// The meta was not asked, so commits need not wait for it any longer.
+			p.joining, p.slow = false, true
+			c.advance()
 		case !p.learner && c.change == nil && p.expired(c.opt.EjectTicks):
 			c.askRemove(p)
+		case p.learner && !p.joining && !p.snapshot && 2*p.stuck >= c.opt.LearnTicks && p.held < c.committed:
+			p.next, p.sent, p.sentBytes = p.held+1, nil, 0
+			c.lacking(p)
+			continue
 		}
 		if planted("never-resends") {
 			p.rewound = p.match

@@ -120,6 +120,9 @@ type Message struct {
 	Reject bool
 	// Busy says that a checkpoint is being fetched (MsgAck).
 	Busy bool
+	// Tip, unless it is 0, is the timestamp of the mutation at Commit that a learner has (MsgAck),
+	// or of the one that the primary has at Prev, where the learner has another (MsgSnapshot).
+	Tip int64
 }
 
 // ChangeKind is what a primary asks of the meta.
@@ -182,9 +185,14 @@ type Ready struct {
 	Committed int64
 	Messages  []Message
 	// Commit is applied in this order.
-	Commit  []Entry
-	Changes []Change
-	Fetch   *Fetch
+	Commit []Entry
+	// Acknowledge: the clients whose writes are in Commit may be told that these are done. It
+	// says that this is the primary, and that its configuration, each member of which holds all
+	// of Commit durably, has the least number of members, see SetLeast. Otherwise what becomes
+	// of these writes is open, and nobody may be told that they are done, or that they aren't.
+	Acknowledge bool
+	Changes     []Change
+	Fetch       *Fetch
 
 	// sent is where the entries of Messages lie.
 	sent []Entry
@@ -220,9 +228,13 @@ type Options struct {
 	Pacer Pacer
 	// MaxInFlight is how many decrees may be between prepare and commit.
 	MaxInFlight int64
-	// MaxSendBytes bounds the payload of one message and, four times that, of what is
-	// under way to one follower.
+	// MaxSendBytes bounds the payload of one message, unless it is a single entry, and, four
+	// times that, of what is under way to one follower.
 	MaxSendBytes int64
+	// MaxEntryBytes is how large a payload may be: a larger one can't be sent, so Propose
+	// refuses it. A follower that lacks one, which is in the log from former times, isn't sent
+	// it: it gets a checkpoint. 0 is no bound.
+	MaxEntryBytes int64
 	// HeartbeatTicks: a follower hears from the primary at least this often.
 	HeartbeatTicks int
 	// ResendTicks: what isn't acknowledged for so long is sent again.
@@ -230,7 +242,8 @@ type Options struct {
 	// EjectTicks: a secondary that stands still for so long is removed; one that is known
 	// to be unreachable after a third of it.
 	EjectTicks int
-	// LearnTicks: a learner that is silent for so long is dropped.
+	// LearnTicks: a learner that is silent for so long is dropped; one that was sent entries for
+	// half as long and acknowledged none of them is offered a checkpoint.
 	LearnTicks int
 }
 

@@ -15,20 +15,20 @@ const noCounters = `{"result":"OK","timestamp":0,"timestamp_str":"1970-01-01 00:
 func (t *Table) common(o *Options) []Command {
 	nothing := func([]string) string { return noCounters }
 	list := []Command{
-		{Name: "help", Aliases: []string{"h", "H", "Help"}, Args: "[command]", Help: "Display help information", Run: t.help},
-		{Name: "server-info", Help: "Query server information", Run: func([]string) string { return Info(o.Started) }},
-		{Name: "version", Help: "Show the version of this server", Run: func([]string) string { return Version + " (" + Revision() + ")" }},
+		{Name: "help", Aliases: []string{"h", "H", "Help"}, Args: "[command]", Help: "Display help information", Run: t.help, Shows: Always},
+		{Name: "server-info", Help: "Query server information", Run: func([]string) string { return Info(o.Started) }, Shows: Always},
+		{Name: "version", Help: "Show the version of this server", Run: func([]string) string { return Version + " (" + Revision() + ")" }, Shows: Always},
 		{Name: "flush-log", Help: "Flush log to stderr or file", Run: func([]string) string {
 			return "Flush done." // the log has no buffer
-		}},
+		}, Shows: Always},
 		{Name: "reset-log-start-level", Args: "[DEBUG | INFO | WARNING | ERROR | FATAL]", Help: "Reset the log start level", Run: o.resetLevel},
-		{Name: "perf-counters", Args: "[name]...", Help: "Query perf counters: there are none, see /metrics", Run: nothing},
+		{Name: "perf-counters", Args: "[name]...", Help: "Query perf counters: there are none, see /metrics", Run: nothing, Shows: Always},
 	}
 	for _, by := range []string{"postfix", "prefix", "substr"} {
-		list = append(list, Command{Name: "perf-counters-by-" + by, Args: "<text>...", Help: "Query perf counters: there are none, see /metrics", Run: nothing})
+		list = append(list, Command{Name: "perf-counters-by-" + by, Args: "<text>...", Help: "Query perf counters: there are none, see /metrics", Run: nothing, Shows: Always})
 	}
 	if o.Dump != nil {
-		list = append(list, Command{Name: "config-dump", Help: "Show the configuration, but for what has its default", Run: func(args []string) string {
+		list = append(list, Command{Name: "config-dump", Help: "Show the configuration keys that differ from their defaults", Shows: Always, Run: func(args []string) string {
 			if len(args) > 0 {
 				return "ERR: a server doesn't write files by remote command; leave the argument out"
 			}

@@ -34,7 +34,7 @@ func Fail(format string, args ...any) string {
 
 // Bool returns the command that shows and sets v.
 func Bool(name, help string, v *atomic.Bool) Command {
-	return Command{Name: name, Args: "<true|false>", Help: help, Run: func(args []string) string {
+	return Command{Name: name, Args: "<true|false>", Help: help, Shows: WithoutArgs, Run: func(args []string) string {
 		switch len(args) {
 		case 0:
 			return Show(name, strconv.FormatBool(v.Load()))
@@ -58,7 +58,7 @@ func Bool(name, help string, v *atomic.Bool) Command {
 // argument DEFAULT to what it is now.
 func Int(name, help string, v *atomic.Int64, valid func(int64) bool) Command {
 	def := v.Load()
-	return Command{Name: name, Args: "[num | DEFAULT]", Help: help, Run: func(args []string) string {
+	return Command{Name: name, Args: "[num | DEFAULT]", Help: help, Shows: WithoutArgs, Run: func(args []string) string {
 		switch {
 		case len(args) == 0:
 			return Show(name, strconv.FormatInt(v.Load(), 10))
@@ -77,5 +77,5 @@ func Int(name, help string, v *atomic.Int64, valid func(int64) bool) Command {
 	}}
 }
 
-// NotNegative accepts 0 and above.
-func NotNegative(n int64) bool { return n >= 0 }
+// NotNegative accepts 0 and above, as far as nanoseconds can be made of what may be milliseconds.
+func NotNegative(n int64) bool { return n >= 0 && n <= 1<<40 }

@@ -16,12 +16,6 @@ import (
 	"pegasus/rpc"
 )
 
-// The names under which clients call.
-const (
-	codeCall        = "RPC_CLI_CLI_CALL"
-	codeNegotiation = "RPC_NEGOTIATION"
-)
-
 // Version is what servers say they are: upstream's tools compare it, so it is upstream's
 // version whose behaviour we have, with our own mark.
 const Version = "2.6.0-go"
@@ -37,7 +31,19 @@ type Command struct {
 	// Args is how the arguments are written, Help what the command does.
 	Args, Help string
 	Run        Func
+	// Shows says when the command changes nothing; all others are logged with who asked.
+	Shows Shows
 }
+
+// Shows is when a command only shows something.
+type Shows uint8
+
+// A command changes something, unless it says that it never does, or not without arguments.
+const (
+	Never Shows = iota
+	WithoutArgs
+	Always
+)
 
 func (c *Command) names() string { return strings.Join(append([]string{c.Name}, c.Aliases...), "|") }
 
@@ -45,6 +51,7 @@ func (c *Command) names() string { return strings.Join(append([]string{c.Name}, 
 type Table struct {
 	list []Command // in the order of help
 	by   map[string]*Command
+	log  *logrus.Logger // nil: nothing is logged
 }
 
 // Options are what the common commands show and change.
@@ -58,7 +65,7 @@ type Options struct {
 
 // New returns the common commands, and extra.
 func New(o Options, extra ...Command) *Table {
-	t := &Table{by: map[string]*Command{}}
+	t := &Table{by: map[string]*Command{}, log: o.Log}
 	t.list = append(extra, t.common(&o)...)
 	slices.SortFunc(t.list, func(a, b Command) int { return strings.Compare(a.Name, b.Name) })
 	// Upstream lists these two first.
@@ -75,8 +82,8 @@ func New(o Options, extra ...Command) *Table {
 
 // Register makes m answer the calls.
 func (t *Table) Register(m *rpc.Mux) {
-	m.HandleFunc(codeCall, t.call)
-	m.HandleFunc(codeNegotiation, negotiate)
+	m.HandleFunc(base.RPCCLICall, t.call)
+	m.HandleFunc(base.RPCNegotiation, negotiate)
 }
 
 func (t *Table) call(req *rpc.Request) {
@@ -85,7 +92,20 @@ func (t *Table) call(req *rpc.Request) {
 		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
+	t.note(c.Cmd, c.Arguments, req.Remote.String()) // before: it may be what ends the logging
 	req.ReplyString(t.Run(c.Cmd, c.Arguments))
+}
+
+// noted is how much of a command is logged.
+const noted = 200
+
+// note logs a command that may change something.
+func (t *Table) note(name string, args []string, from string) {
+	c := t.by[name]
+	if c == nil || t.log == nil || c.Shows == Always || c.Shows == WithoutArgs && len(args) == 0 {
+		return
+	}
+	t.log.Infof("remote command %.*q, asked by %s", noted, strings.Join(append([]string{c.Name}, args...), " "), from)
 }
 
 // Run carries out a command by name.
@@ -126,8 +146,14 @@ func Info(started time.Time) string {
 	return string(b)
 }
 
+// revision is set by the Makefile: a build outside of a repository, or without -buildvcs, knows none.
+var revision string
+
 // Revision returns the revision that the binary was built from, as far as it is known.
 func Revision() string {
+	if revision != "" {
+		return revision
+	}
 	if bi, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range bi.Settings {
 			if s.Key == "vcs.revision" {

@@ -2,6 +2,8 @@ package remotecmd
 
 import (
 	"io"
+	"os"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,6 +72,44 @@ func TestHelp(t *testing.T) {
 	for _, l := range lines[:len(lines)-1] {
 		if name, help, ok := strings.Cut(l, " - "); !ok || name == "" || help == "" {
 			t.Errorf("line %q", l)
+		}
+	}
+}
+
+// What the Makefile builds knows its revision, also without a repository around it.
+func TestRevision(t *testing.T) {
+	file, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`-X pegasus/remotecmd\.(\w+)=\$\(REVISION\)`).FindSubmatch(file)
+	if len(m) == 0 || string(m[1]) != "revision" {
+		t.Fatalf("the Makefile sets %q, not revision", m)
+	}
+	revision = "0123456789abcdef"
+	defer func() { revision = "" }()
+	if got := New(Options{Started: time.Now()}).Run("server-info", nil); !strings.Contains(got, `"git_SHA":"0123456789abcdef"`) {
+		t.Errorf("server-info: %s", got)
+	}
+}
+
+// What may change something is logged with who asked, what only shows something isn't.
+func TestCommandsAreLogged(t *testing.T) {
+	tab, log := table(t)
+	var lines strings.Builder
+	log.SetOutput(&lines)
+	for _, c := range []struct {
+		line string
+		want bool
+	}{
+		{"meta.live_percentage 70", true}, {"meta.live_percentage", false}, {"x.flag true", true}, {"x.flag", false},
+		{"reset-log-start-level INFO", true}, {"help", false}, {"server-info", false}, {"config-dump", false}, {"perf-counters x", false}, {"nosuch 1", false},
+	} {
+		lines.Reset()
+		f := strings.Fields(c.line)
+		tab.note(f[0], f[1:], "10.0.0.9:5555")
+		if got := lines.String(); strings.Contains(got, c.line) != c.want || c.want && !strings.Contains(got, "asked by 10.0.0.9:5555") {
+			t.Errorf("%s: logged %q", c.line, got)
 		}
 	}
 }

@@ -4,66 +4,49 @@ import (
 	"slices"
 
 	"pegasus/base"
-	"pegasus/base/tbin"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
-	"pegasus/gen/metadata"
 	"pegasus/gen/replicaadmin"
 	"pegasus/pacifica"
+	"pegasus/replica/disk"
+	"pegasus/replica/part"
 	"pegasus/rpc"
 )
 
-// registerAdmin adds the RPCs by which tools and a recovering meta ask what is here.
-func (s *Server) registerAdmin(m *rpc.Mux) {
-	m.HandleFunc("RPC_QUERY_DISK_INFO", admin(s.queryDisk))
-	m.HandleFunc("RPC_QUERY_REPLICA_INFO", admin(s.queryReplicas))
-	m.HandleFunc("RPC_QUERY_APP_INFO", admin(s.queryApps))
-	m.HandleFunc("RPC_QUERY_PN_DECREE", admin(s.queryDecree))
+// administrator answers the RPCs by which tools and a recovering meta ask what is here.
+type administrator struct {
+	part.Quiet
+	srv *Server
+}
+
+func newAdmin(s *Server) part.Part { return administrator{srv: s} }
+
+// Register implements part.Part.
+func (a administrator) Register(rt *part.Routes) {
+	part.Handle(rt, base.RPCQueryDiskInfo, part.Fast, a.queryDisk)
+	part.Handle(rt, base.RPCQueryReplicaInfo, part.Fast, a.queryReplicas)
+	part.Handle(rt, base.RPCQueryAppInfo, part.Fast, a.queryApps)
+	part.Handle(rt, base.RPCQueryPNDecree, part.Fast, a.queryDecree)
 	// What this server doesn't do is refused in words; tools show them.
-	m.HandleFunc("RPC_REPLICA_DISK_MIGRATE", admin(func(q *replicaadmin.ReplicaDiskMigrateRequest, r *replicaadmin.ReplicaDiskMigrateResponse) {
-		if r.Err = base.ErrObjectNotFound; s.replica(q.Pid) != nil {
+	part.Handle(rt, base.RPCReplicaDiskMigrate, part.Fast, func(_ *rpc.Request, q *replicaadmin.ReplicaDiskMigrateRequest, r *replicaadmin.ReplicaDiskMigrateResponse) {
+		if r.Err = base.ErrObjectNotFound; a.srv.replica(q.Pid) != nil {
 			r.Err, r.Hint = base.ErrServiceNotActive, base.Some("this server can't move a replica between its disks")
 		}
-	}))
-	m.HandleFunc("RPC_ADD_NEW_DISK", admin(func(_ *replicaadmin.AddNewDiskRequest, r *replicaadmin.AddNewDiskResponse) {
+	})
+	part.Handle(rt, base.RPCAddNewDisk, part.Fast, func(_ *rpc.Request, _ *replicaadmin.AddNewDiskRequest, r *replicaadmin.AddNewDiskResponse) {
 		r.Err, r.ErrHint = base.ErrServiceNotActive, base.Some("add the disk to replica.data_dirs and restart the server")
-	}))
-	m.HandleFunc("RPC_DETECT_HOTKEY", admin(s.detectHotkey))
-}
-
-type decoder[T any] interface {
-	*T
-	tbin.Decoder
-}
-
-type encoder[T any] interface {
-	*T
-	tbin.Encoder
-}
-
-// admin makes a handler of a function from a request to its answer.
-func admin[Q, R any, PQ decoder[Q], PR encoder[R]](f func(*Q, *R)) func(*rpc.Request) {
-	return func(req *rpc.Request) {
-		q := new(Q)
-		if err := req.DecodeArg(PQ(q)); err != nil {
-			req.Refuse(base.ErrInvalidData, err)
-			return
-		}
-		var r R
-		f(q, &r)
-		req.Reply(PR(&r))
-	}
+	})
 }
 
 // queryDisk tells what the data directories hold, of all tables or of one.
-func (s *Server) queryDisk(q *replicaadmin.QueryDiskInfoRequest, r *replicaadmin.QueryDiskInfoResponse) {
+func (a administrator) queryDisk(_ *rpc.Request, q *replicaadmin.QueryDiskInfoRequest, r *replicaadmin.QueryDiskInfoResponse) {
 	type holding struct{ primary, secondary map[int32][]base.Gpid }
-	held := map[*dataDir]*holding{}
-	for _, d := range s.dirs {
+	held := map[*disk.Dir]*holding{}
+	for _, d := range a.srv.disks.All() {
 		held[d] = &holding{map[int32][]base.Gpid{}, map[int32][]base.Gpid{}}
 	}
 	found := q.AppName == ""
-	for _, rep := range s.all() { // in the order of their ids
+	for _, rep := range a.srv.all() { // in the order of their ids
 		v := rep.look()
 		if q.AppName != "" && v.info.AppName != q.AppName {
 			continue
@@ -71,9 +54,9 @@ func (s *Server) queryDisk(q *replicaadmin.QueryDiskInfoRequest, r *replicaadmin
 		found = true
 		switch app := rep.gpid.AppID; v.Status {
 		case pacifica.Primary:
-			held[rep.dir].primary[app] = append(held[rep.dir].primary[app], rep.gpid)
+			held[rep.dir.Dir].primary[app] = append(held[rep.dir.Dir].primary[app], rep.gpid)
 		case pacifica.Secondary:
-			held[rep.dir].secondary[app] = append(held[rep.dir].secondary[app], rep.gpid)
+			held[rep.dir.Dir].secondary[app] = append(held[rep.dir.Dir].secondary[app], rep.gpid)
 		}
 	}
 	if !found {
@@ -81,12 +64,12 @@ func (s *Server) queryDisk(q *replicaadmin.QueryDiskInfoRequest, r *replicaadmin
 		return
 	}
 	r.Err = base.ErrOK
-	for _, d := range s.dirs {
-		total, avail := d.capacity()
+	for _, d := range a.srv.disks.All() {
+		total, avail := d.Capacity()
 		r.TotalCapacityMb += total >> 20
 		r.TotalAvailableMb += avail >> 20
 		r.DiskInfos = append(r.DiskInfos, replicaadmin.DiskInfo{
-			Tag: d.tag, FullDir: d.path, DiskCapacityMb: total >> 20, DiskAvailableMb: avail >> 20,
+			Tag: d.Tag, FullDir: d.Path, DiskCapacityMb: total >> 20, DiskAvailableMb: avail >> 20,
 			HoldingPrimaryReplicas: byApp(held[d].primary), HoldingSecondaryReplicas: byApp(held[d].secondary),
 		})
 	}
@@ -101,28 +84,20 @@ func byApp(m map[int32][]base.Gpid) []base.Pair[int32, []base.Gpid] {
 	return out
 }
 
-// stored is a replica as it is reported to a meta.
-func (r *replica) stored() metadata.ReplicaInfo {
-	v := r.look()
-	return metadata.ReplicaInfo{Pid: r.gpid, Ballot: v.Ballot, Status: wireStatus(v), LastCommittedDecree: v.Committed,
-		LastPreparedDecree: v.Last, LastDurableDecree: r.store.Load().LastFlushed(), AppType: "pegasus", DiskTag: r.dir.tag,
-		ManualCompactStatus: base.Some(metadata.IDLE)}
-}
-
 // queryReplicas lists every replica here: a meta that lost its state chooses by it.
-func (s *Server) queryReplicas(_ *replicaadmin.QueryReplicaInfoRequest, r *replicaadmin.QueryReplicaInfoResponse) {
-	r.Err = base.ErrOK
-	for _, rep := range s.all() {
-		r.Replicas = append(r.Replicas, rep.stored())
+func (a administrator) queryReplicas(_ *rpc.Request, _ *replicaadmin.QueryReplicaInfoRequest, r *replicaadmin.QueryReplicaInfoResponse) {
+	r.Err, r.ClusterId = base.ErrOK, a.srv.meta.Identity.Wire()
+	for _, rep := range a.srv.all() {
+		r.Replicas = append(r.Replicas, rep.reported(rep.look()))
 	}
 }
 
 // queryApps lists the tables that have a replica here, with what the replicas know of them.
-func (s *Server) queryApps(_ *metaadmin.QueryAppInfoRequest, r *metaadmin.QueryAppInfoResponse) {
+func (a administrator) queryApps(_ *rpc.Request, _ *metaadmin.QueryAppInfoRequest, r *metaadmin.QueryAppInfoResponse) {
 	r.Err = base.ErrOK
 	at := map[int32]int{}
 	newest := map[int32]int64{}
-	for _, rep := range s.all() {
+	for _, rep := range a.srv.all() {
 		v := rep.look()
 		i, known := at[rep.gpid.AppID]
 		if !known {
@@ -157,8 +132,8 @@ func tableOf(v *view) layer2.AppInfo {
 }
 
 // queryDecree tells the last committed decree of a replica.
-func (s *Server) queryDecree(q *replicaadmin.QueryReplicaDecreeRequest, r *replicaadmin.QueryReplicaDecreeResponse) {
-	rep := s.replica(q.Pid)
+func (a administrator) queryDecree(_ *rpc.Request, q *replicaadmin.QueryReplicaDecreeRequest, r *replicaadmin.QueryReplicaDecreeResponse) {
+	rep := a.srv.replica(q.Pid)
 	if rep == nil {
 		r.Err = base.ErrObjectNotFound
 		return

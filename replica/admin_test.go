@@ -168,6 +168,50 @@ func TestAdminRPCs(t *testing.T) {
 	}
 }
 
+// TestCompactionStatus: the page, QUERY_REPLICA_INFO and a config sync tell the same of manual
+// compactions, and of how far a replica is durable.
+func TestCompactionStatus(t *testing.T) {
+	g := newGroup(t, 2)
+	g.mustPut(0, "a", "1")
+	s := g.nodes[0].srv
+	r := s.replica(g.gpid)
+	if err := r.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	g.mustPut(0, "b", "2")
+	until(t, "what was flushed is noted", func() bool { return r.flushedAt.Load() > 0 && r.flushedAt.Load() == r.store.Load().LastFlushed() })
+	set := func(st metadata.ManualCompactionStatus) {
+		r.compactions.mu.Lock()
+		defer r.compactions.mu.Unlock()
+		r.compactions.state = st
+	}
+	for st, want := range map[metadata.ManualCompactionStatus]string{
+		metadata.IDLE:     `{"status":{"finished":0,"idle":1,"queuing":0,"running":0}}`,
+		metadata.RUNNING:  `{"status":{"finished":0,"idle":0,"queuing":0,"running":1}}`,
+		metadata.FINISHED: `{"status":{"finished":1,"idle":0,"queuing":0,"running":0}}`,
+	} {
+		set(st)
+		if _, body := g.page(0, "/replica/manual_compaction?app_id=1"); body != want {
+			t.Errorf("%v: the page says %s", st, body)
+		}
+		var res replicaadmin.QueryReplicaInfoResponse
+		partOf[administrator](s).queryReplicas(nil, nil, &res)
+		if len(res.Replicas) != 1 {
+			t.Fatalf("%d replicas", len(res.Replicas))
+		}
+		i := res.Replicas[0]
+		if i.ManualCompactStatus != base.Some(st) || i.LastDurableDecree != r.store.Load().LastFlushed() || i.LastDurableDecree >= i.LastCommittedDecree || !i.Bytes.Set {
+			t.Errorf("%v: told %+v, of which %d are flushed", st, i, r.store.Load().LastFlushed())
+		}
+	}
+	set(metadata.FINISHED)
+	until(t, "the meta is told so too", func() bool {
+		s.meta.SyncSoon()
+		i, ok := g.meta.reported(s.addr, g.gpid)
+		return ok && i.ManualCompactStatus == base.Some(metadata.FINISHED) && i.LastDurableDecree == r.store.Load().LastFlushed()
+	})
+}
+
 func TestReplicaPages(t *testing.T) {
 	g := newGroup(t, 2)
 	for range 5 {
@@ -223,7 +267,7 @@ func TestReplicaPages(t *testing.T) {
 		"replica@1.0 put_requests": 5, "replica@1.0 put_latency_ns": 1, "replica@1.0 get_requests": 1, "replica@1.0 get_latency_ns": 1,
 		"replica@1.0 committed_decree": 5, "replica@1.0 role": 1, "replica@1.0 rdb_memtable_mem_usage_bytes": 1,
 		"profiler@RPC_RRDB_RRDB_PUT profiler_server_rpc_latency_ns": 1,
-		"disk@" + g.nodes[0].srv.dirs[0].tag + " wal_syncs":         1, "disk@" + g.nodes[0].srv.dirs[0].tag + " disk_capacity_total_mb": 1,
+		"disk@" + g.nodes[0].srv.disks.All()[0].Tag + " wal_syncs":  1, "disk@" + g.nodes[0].srv.disks.All()[0].Tag + " disk_capacity_total_mb": 1,
 	} {
 		if got, ok := value[name]; !ok || got < atLeast {
 			t.Errorf("%s is %d, want %d or more", name, got, atLeast)

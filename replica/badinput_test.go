@@ -72,7 +72,7 @@ func TestWrongDataDir(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(strings.Replace(string(was), `"format": 1`, `"format": 99`, 1))
+	write(strings.Replace(string(was), `"format": 2`, `"format": 99`, 1))
 	g.tryStart(0, "a later format", func(*config.Config) {}, dir, "99", "version")
 	write("nonsense")
 	g.tryStart(0, "an unreadable identity", func(*config.Config) {}, ident)
@@ -162,7 +162,7 @@ func TestDamagedLogIsLearnedAgain(t *testing.T) {
 			for i := range 100 {
 				g.mustPut(0, rowName(i), string(make([]byte, 1000)))
 			}
-			dir := g.nodes[2].srv.dirs[0].path
+			dir := g.nodes[2].srv.disks.All()[0].Path
 			// Killed, not stopped: a store that is closed holds everything.
 			left := filepath.Join(t.TempDir(), "left")
 			copyDir(t, dir, left)
@@ -199,7 +199,7 @@ func TestShortenedLog(t *testing.T) {
 		g.mustPut(0, rowName(i), "v")
 	}
 	g.same(0, 1, 2)
-	dir := g.nodes[2].srv.dirs[0].path
+	dir := g.nodes[2].srv.disks.All()[0].Path
 	if err := g.nodes[2].srv.replica(g.gpid).flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestUnknownLogVersion(t *testing.T) {
 func (g *group) stray(i int, m pacifica.Message) {
 	g.t.Helper()
 	m.To = g.nodes[i].srv.Addr()
-	g.pool.Go(m.To.String(), time.Second, rpc.Outgoing{Code: codePacifica, Gpid: g.gpid, Arg: wireMessage{&m}, OneWay: true, From: m.From}, nil)
+	g.pool.Go(m.To.String(), time.Second, rpc.Outgoing{Code: base.RPCPacifica, Gpid: g.gpid, Arg: wireMessage{&m}, OneWay: true, From: m.From}, nil)
 }
 
 // TestStrayMessages: messages of who is no member, of stale learn requests, and of other
@@ -295,6 +295,6 @@ func TestStrayMessages(t *testing.T) {
 func laterVersion(seg []byte) []byte {
 	b := bytes.Clone(seg)
 	binary.LittleEndian.PutUint32(b[8:], 99)
-	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[:12], castagnoli))
+	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[:12], crc32.MakeTable(crc32.Castagnoli)))
 	return b
 }

@@ -6,10 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/base"
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
 	"pegasus/rpc"
-	"pegasus/rrdb"
 )
 
 // drive keeps width calls under way until n are answered.
@@ -58,7 +58,7 @@ func BenchmarkPut(b *testing.B) {
 		b.Run(fmt.Sprintf("outstanding=%d", width), func(b *testing.B) {
 			g := newGroup(b, 3)
 			v := make([]byte, 1024)
-			drive(b, g, width, rrdb.CodePut, func(i int) value.Value {
+			drive(b, g, width, base.RPCPut, func(i int) value.Value {
 				return &idl.UpdateRequest{Key: rowKey(fmt.Sprintf("k%06d", i%100000)), Value: v}
 			})
 		})
@@ -74,7 +74,7 @@ func BenchmarkGet(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	drive(b, g, 64, rrdb.CodeGet, func(i int) value.Value {
+	drive(b, g, 64, base.RPCGet, func(i int) value.Value {
 		k := value.Blob(rowKey(fmt.Sprintf("k%d", i%100)))
 		return &k
 	})

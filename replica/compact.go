@@ -1,150 +1,44 @@
 package replica
 
 import (
-	"encoding/json"
-	"strconv"
-	"sync"
+	"context"
+	"fmt"
+	"sync/atomic"
 	"time"
 
-	"pegasus/base/appenv"
 	"pegasus/gen/metadata"
+	"pegasus/httpapi"
+	"pegasus/replica/disk"
+	"pegasus/replica/part"
+	"pegasus/rrdb"
 )
 
-// compactions are the manual compactions of one replica: those that the table's settings
-// demand at some time.
-type compactions struct {
-	mu    sync.Mutex
-	plan  appenv.Compact
-	times []time.Duration // of day
-	state metadata.ManualCompactionStatus
-	made  time.Time
-	// Of the latest.
-	enqueued, started, finished time.Time // zero: not yet
-	used                        time.Duration
+// compactor makes manual compactions, and opens stores anew whose tables' settings tune the
+// engine otherwise.
+type compactor struct {
+	part.Quiet
+	srv      *Server
+	retuning atomic.Bool
 }
 
-// setCompactions takes the table's settings, and when the last compaction ended, as they are
-// in info.
-func (r *replica) setCompactions() {
-	s, _ := appenv.Parse(r.info.Envs)
-	c := &r.compactions
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.plan, c.times = s.Compact, appenv.TimesOfDay(s.Compact.Periodic)
-	c.made = time.UnixMilli(r.info.Made)
-	if last := r.info.Compacted; last > 0 && c.finished.IsZero() {
-		c.finished = time.UnixMilli(last)
-	}
+func newCompactor(s *Server) part.Part { return &compactor{srv: s} }
+
+// Register implements part.Part.
+func (c *compactor) Register(rt *part.Routes) {
+	rt.Page("replica/manual_compaction", "app_id=<app_id>: how many replicas of a table are idle, wait for a manual compaction, run one, or have finished one.", c.page)
 }
 
-// due tells whether a compaction should begin: once after a moment, or after a time of day.
-// One that ended later than that counts for it.
-func (c *compactions) due(now time.Time) bool {
-	if c.plan.Disabled {
-		return false
-	}
-	last := c.finished
-	if c.made.After(last) {
-		last = c.made
-	}
-	if once := time.Unix(c.plan.Once, 0); c.plan.Once > 0 && once.After(last) && !once.After(now) {
-		return true
-	}
-	y, m, d := now.Date()
-	midnight := time.Date(y, m, d, 0, 0, 0, 0, now.Location())
-	for _, t := range c.times {
-		if at := midnight.Add(t); at.After(last) && at.Before(now) {
-			return true
-		}
-	}
-	return false
-}
-
-// demanded returns the latest moment, up to now, for which the table's settings demand a
-// compaction; the zero time if they demand none.
-func (c *compactions) demanded(now time.Time) (latest time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.plan.Disabled {
-		return latest
-	}
-	if once := time.Unix(c.plan.Once, 0); c.plan.Once > 0 && !once.After(now) {
-		latest = once
-	}
-	y, m, d := now.Date()
-	for _, t := range c.times {
-		at := time.Date(y, m, d, 0, 0, 0, 0, now.Location()).Add(t)
-		if !at.Before(now) {
-			at = time.Date(y, m, d-1, 0, 0, 0, 0, now.Location()).Add(t)
-		}
-		if at.After(latest) {
-			latest = at
-		}
-	}
-	return latest
-}
-
-// look puts the replica in the queue if a compaction is due, and takes it out if it isn't
-// any more. It tells whether one may begin, and how many of the table at most.
-func (c *compactions) look(now time.Time) (waits bool, most int32) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	due := c.due(now)
-	switch {
-	case c.state == metadata.RUNNING:
-		return false, 0
-	case due && c.state != metadata.QUEUING:
-		c.state, c.enqueued = metadata.QUEUING, now
-	case !due && c.state == metadata.QUEUING:
-		c.state = metadata.IDLE
-	}
-	return due, c.plan.Running
-}
-
-func (c *compactions) begin(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state, c.started = metadata.RUNNING, now
-}
-
-func (c *compactions) end(now time.Time, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err != nil {
-		c.state = metadata.IDLE // it stays due
-		return
-	}
-	c.state, c.finished, c.used = metadata.FINISHED, now, now.Sub(c.started)
-}
-
-func (c *compactions) status() metadata.ManualCompactionStatus {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state
-}
-
-// describe answers the remote command replica.query-compact.
-func (c *compactions) describe() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	at := func(t time.Time) string {
-		if t.IsZero() {
-			return "-"
-		}
-		return t.Format("2006-01-02 15:04:05.000")
-	}
-	used := "-"
-	if c.used > 0 {
-		used = strconv.FormatInt(c.used.Milliseconds(), 10)
-	}
-	b, _ := json.Marshal(map[string]string{"recent_enqueue_at": at(c.enqueued), "recent_start_at": at(c.started), "last_finish": at(c.finished), "last_used_ms": used})
-	return string(b)
+// Tick implements part.Part.
+func (c *compactor) Tick(time.Time) {
+	rs := c.srv.all()
+	c.retuneSome(rs)
+	c.compactSome(c.srv.meta.Clock.Now(), rs)
 }
 
 // compactSome begins compactions that are due, as many as may run at the same time: on the
 // whole server those that the engine's slots suffice for, of a table those its settings allow.
 // It is called again and again, by one goroutine.
-func (s *Server) compactSome(now time.Time, rs []*replica) {
+func (c *compactor) compactSome(now time.Time, rs []*replica) {
 	running := map[int32]int32{}
 	sum := 0
 	for _, r := range rs {
@@ -156,28 +50,117 @@ func (s *Server) compactSome(now time.Time, rs []*replica) {
 	for _, r := range rs {
 		waits, most := r.compactions.look(now)
 		app := r.gpid.AppID
-		if !waits || sum >= max(s.cfg.Storage.Compactions, 1) || most > 0 && running[app] >= most || r.view.Load().failed != nil || r.awaitsPass(now) {
+		if !waits || sum >= max(c.srv.cfg.Storage.Compactions, 1) || most > 0 && running[app] >= most || r.view.Load().failed != nil || awaitsPass(r, now) {
 			continue
 		}
 		running[app]++
 		sum++
 		r.compactions.begin(now)
-		s.spawn(func() {
+		c.srv.spawn(func() {
 			r.log.Info("manual compaction begins")
-			err := r.store.Load().Compact(s.ctx, s.cfg.Storage.SweepDelay.D())
-			at := time.Now()
+			err := r.store.Load().Compact(c.srv.ctx, c.srv.cfg.Storage.SweepDelay.D())
+			at := c.srv.meta.Clock.Now()
 			r.compactions.end(at, err)
 			if err != nil {
 				r.log.Warnf("manual compaction: %v", err)
 				return
 			}
 			r.log.Infof("manual compaction took %v", at.Sub(now).Round(time.Millisecond))
-			r.post(func() {
+			r.post(func(r *driver) {
 				r.info.Compacted = at.UnixMilli()
-				if err := writeJSON(r.infoName(), &r.info); err != nil {
+				if err := disk.WriteJSON(r.infoName(), &r.info); err != nil {
 					r.log.Warnf("the end of a manual compaction: %v", err)
 				}
 			})
 		})
 	}
+}
+
+func (c *compactor) page(q *httpapi.Request) httpapi.Response {
+	app, bad := appID(q, "app_id")
+	if bad != nil {
+		return *bad
+	}
+	var n [metadata.FINISHED + 1]int
+	for _, r := range c.srv.of(app) {
+		n[r.compactions.status()]++
+	}
+	return compact(map[string]any{"status": map[string]int{"finished": n[metadata.FINISHED], "idle": n[metadata.IDLE],
+		"queuing": n[metadata.QUEUING], "running": n[metadata.RUNNING]}})
+}
+
+// retuneFlush bounds what is left to flush while the replica stands still.
+const retuneFlush = 3 * time.Second
+
+// retuneTime bounds the flush that comes before a store is opened anew.
+const retuneTime = 10 * time.Minute
+
+// retuneSome opens stores anew whose tables are tuned otherwise than the engine was when it
+// was opened, one after the other. It is called again and again, by one goroutine.
+func (c *compactor) retuneSome(rs []*replica) {
+	if !c.retuning.CompareAndSwap(false, true) {
+		return
+	}
+	var r *replica
+	for _, x := range rs {
+		if v := x.view.Load(); v.failed == nil && x.store.Load().Tuning() != rrdb.TuningOf(v.info.Envs) {
+			r = x
+			break
+		}
+	}
+	if r == nil {
+		c.retuning.Store(false)
+		return
+	}
+	c.srv.spawn(func() {
+		defer c.retuning.Store(false)
+		ctx, cancel := context.WithTimeout(c.srv.ctx, retuneTime)
+		defer cancel()
+		// What is left to flush when the replica stands still is little then.
+		if err := r.flush(ctx); err != nil {
+			r.log.Warnf("flush before the store is opened with other options: %v", err)
+			return
+		}
+		done := make(chan struct{})
+		r.post(func(r *driver) {
+			defer close(done)
+			r.retune()
+		})
+		select {
+		case <-done:
+		case <-r.done:
+		}
+	})
+}
+
+// retune closes the store and opens it with the options that the table's settings ask for.
+// Requests that come meanwhile are told to try again, as at a new primary.
+func (r *driver) retune() {
+	old := r.store.Load()
+	want := rrdb.TuningOf(r.info.Envs)
+	if r.failed != nil || old.Tuning() == want {
+		return
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(r.srv.ctx, retuneFlush)
+	defer cancel()
+	if err := old.Flush(ctx); err != nil {
+		r.log.Warnf("flush before the store is opened with other options: %v", err)
+		return
+	}
+	if err := old.Close(); err != nil {
+		r.fail(fmt.Errorf("opening the store with other options: %w", err))
+		return
+	}
+	next, err := r.openStore(r.info.Store, false)
+	if err == nil && next.LastApplied() != r.applied {
+		err = fmt.Errorf("it has decree %d, and had %d", next.LastApplied(), r.applied)
+		_ = next.Close()
+	}
+	if err != nil {
+		r.fail(fmt.Errorf("opening the store with other options: %w", err))
+		return
+	}
+	r.store.Store(next)
+	r.log.Infof("the store has the options of the table's settings, %+v, after %v", want, time.Since(began).Round(time.Millisecond))
 }

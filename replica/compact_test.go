@@ -11,6 +11,7 @@ import (
 	"pegasus/base/appenv"
 	"pegasus/base/config"
 	"pegasus/gen/metadata"
+	"pegasus/rrdb"
 )
 
 func TestCompactionDue(t *testing.T) {
@@ -30,13 +31,64 @@ func TestCompactionDue(t *testing.T) {
 		{appenv.Compact{Periodic: "11:30,13:00"}, ago(time.Hour), true},
 		{appenv.Compact{Periodic: "11:30,13:00"}, ago(time.Minute), false},
 		{appenv.Compact{Periodic: "13:00"}, ago(time.Hour), false},
+		// Yesterday's counts until it is done, also after midnight.
+		{appenv.Compact{Periodic: "13:00"}, ago(30 * time.Hour), true},
 		{appenv.Compact{Periodic: "rubbish"}, time.Time{}, false},
+		// The last one ended by a clock that was years ahead.
+		{appenv.Compact{Once: ago(time.Minute).Unix()}, ago(-10000 * time.Hour), true},
+		{appenv.Compact{Periodic: "11:30,13:00"}, ago(-10000 * time.Hour), true},
+		{appenv.Compact{Once: ago(time.Minute).Unix()}, ago(-10 * time.Second), false},
 		{appenv.Compact{Periodic: "11:30", Disabled: true}, ago(time.Hour), false},
 	} {
 		k := compactions{plan: c.plan, times: appenv.TimesOfDay(c.plan.Periodic), finished: c.finished}
 		if got := k.due(noon); got != c.want {
 			t.Errorf("%+v, the last ended %v: %t", c.plan, c.finished, got)
 		}
+	}
+}
+
+// Compactions begun before midnight go on after it, each of many replicas once; times of day that
+// were set later than they came wait for the next day.
+func TestCompactionTimesOfDay(t *testing.T) {
+	day := func(d, h, m int) time.Time { return time.Date(2026, 3, d, h, m, 0, 0, time.UTC) }
+	made := day(1, 0, 0)
+	first := compactions{times: appenv.TimesOfDay("23:59"), made: made, since: made}
+	first.finished = day(1, 23, 59).Add(30 * time.Second)
+	second := compactions{times: appenv.TimesOfDay("23:59"), made: made, since: made}
+	if first.due(day(2, 0, 5)) || !second.due(day(2, 0, 5)) {
+		t.Error("after midnight the one that is done is due, or the one that is not isn't")
+	}
+	if second.due(day(1, 23, 58)) {
+		t.Error("due before its time")
+	}
+	late := compactions{times: appenv.TimesOfDay("03:00"), made: made, since: day(5, 15, 0)}
+	for _, c := range []struct {
+		now  time.Time
+		want bool
+	}{{day(5, 15, 1), false}, {day(6, 2, 59), false}, {day(6, 3, 1), true}} {
+		if got := late.due(c.now); got != c.want || !late.demanded(c.now).IsZero() != c.want {
+			t.Errorf("set at %v, due at %v: %t, demanded for %v", late.since, c.now, got, late.demanded(c.now))
+		}
+	}
+	late.since = day(5, 15, 0).AddDate(10, 0, 0)
+	if !late.due(day(6, 3, 1)) {
+		t.Error("a clock that was years ahead forbids compactions")
+	}
+}
+
+// The moment at which the times of day were set outlasts a restart.
+func TestCompactionTimesAreKept(t *testing.T) {
+	g := alone(t)
+	before := time.Now()
+	g.set(appenv.CompactPeriodicTime, "03:00")
+	until(t, "the times are set", func() bool { return g.view(0).info.TimesSet >= before.UnixMilli() })
+	g.nodes[0].stop()
+	g.nodes[0].start()
+	c := &g.nodes[0].srv.replica(g.gpid).compactions
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.since.Before(before.Truncate(time.Millisecond)) || len(c.times) != 1 {
+		t.Errorf("after a restart %d times since %v", len(c.times), c.since)
 	}
 }
 
@@ -50,6 +102,25 @@ func TestCompactionBeforeReplica(t *testing.T) {
 	c.plan.Once = now.Unix() - 2
 	if !c.due(now) {
 		t.Error("a newer demand is not heeded")
+	}
+	c.made = now.AddDate(10, 0, 0)
+	if !c.due(now) {
+		t.Error("a demand isn't heeded because the replica was made by a clock that was years ahead")
+	}
+}
+
+// A pass that was noted by a clock that was years ahead stands for no compaction before then.
+func TestPassByWrongClock(t *testing.T) {
+	now := time.Unix(1700000000, 0)
+	ahead := rrdb.PassProgress{Rules: 1, Done: true, At: now.AddDate(10, 0, 0).Unix()}
+	if !awaits(now.Add(-time.Minute), ahead, now) {
+		t.Error("a compaction is to have no pass for ten years")
+	}
+	if awaits(time.Time{}, ahead, now) {
+		t.Error("there is a pass for a compaction that nobody demands")
+	}
+	if late := (rrdb.PassProgress{Rules: 1, Done: true, At: now.Unix() + 5}); awaits(now.Add(-time.Minute), late, now) {
+		t.Error("clocks that differ by seconds make a pass")
 	}
 }
 
@@ -102,7 +173,7 @@ func TestManualCompaction(t *testing.T) {
 	until(t, "its end is written down", func() bool {
 		r := g.nodes[0].srv.replica(g.gpid)
 		done := make(chan int64, 1)
-		r.post(func() { done <- r.info.Compacted })
+		r.post(func(r *driver) { done <- r.driver.info.Compacted })
 		return <-done >= trigger*1000
 	})
 	if m, c := g.view(0).info.Made, trigger*1000; m == 0 || m > c {
@@ -135,7 +206,7 @@ func TestCompactionLimit(t *testing.T) {
 			r.compactions.plan = appenv.Compact{Once: now.Unix() - 1, Running: c.running}
 			rs = append(rs, r)
 		}
-		srv.compactSome(now, rs)
+		partOf[*compactor](srv).compactSome(now, rs)
 		begun, waiting := 0, 0
 		for _, r := range rs {
 			switch r.compactions.status() {

@@ -1,49 +1,9 @@
 package replica
 
 import (
-	"sync/atomic"
-	"syscall"
-
 	"pegasus/metrics"
 	"pegasus/pacifica"
-	"pegasus/replica/wal"
 )
-
-// counts are what a server counts by itself, for its metrics.
-type counts struct {
-	learned, learnFailed, learnBytes, beaconFailed atomic.Int64
-}
-
-// opOf returns the number of a client's RPC.
-func opOf(code string) metrics.Op {
-	switch code {
-	case "RPC_RRDB_RRDB_GET":
-		return metrics.OpGet
-	case "RPC_RRDB_RRDB_PUT":
-		return metrics.OpPut
-	case "RPC_RRDB_RRDB_TTL":
-		return metrics.OpTTL
-	case "RPC_RRDB_RRDB_MULTI_GET":
-		return metrics.OpMultiGet
-	case "RPC_RRDB_RRDB_BATCH_GET":
-		return metrics.OpBatchGet
-	case "RPC_RRDB_RRDB_SORTKEY_COUNT":
-		return metrics.OpSortKeyCount
-	case "RPC_RRDB_RRDB_MULTI_PUT":
-		return metrics.OpMultiPut
-	case "RPC_RRDB_RRDB_REMOVE":
-		return metrics.OpRemove
-	case "RPC_RRDB_RRDB_MULTI_REMOVE":
-		return metrics.OpMultiRemove
-	case "RPC_RRDB_RRDB_INCR":
-		return metrics.OpIncr
-	case "RPC_RRDB_RRDB_CHECK_AND_SET":
-		return metrics.OpCheckAndSet
-	case "RPC_RRDB_RRDB_CHECK_AND_MUTATE":
-		return metrics.OpCheckAndMutate
-	}
-	return metrics.OpScan // get_scanner, scan, clear_scanner
-}
 
 // roles counts replicas by what they are.
 type roles struct {
@@ -80,14 +40,11 @@ func (n *roles) add(v *view) (role int64) {
 	return roleInactive
 }
 
-// collect gathers the server's metrics.
-func (s *Server) collect(sn *metrics.Snapshot) {
+// collectAll adds what is counted of the server and its replicas.
+func (s *Server) collectAll(sn *metrics.Snapshot) {
 	all := s.all()
 	var n roles
-	latencies := make([][]int64, metrics.NumOps)
-	held := map[*dataDir]int64{}
 	for _, r := range all {
-		held[r.dir]++
 		e := sn.Entity(metrics.Replica, r.gpid.String(), "table_id", itoa(r.gpid.AppID), "partition_id", itoa(r.gpid.PartitionIndex))
 		v := r.look()
 		e.Set(metrics.ReplicaRole, n.add(v))
@@ -95,57 +52,29 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 		e.Set(metrics.CommittedDecree, v.Committed)
 		e.Set(metrics.PreparedDecree, v.Last)
 		e.Set(metrics.AppliedDecree, v.applied)
-		for op := range metrics.NumOps {
-			e.Set(metrics.Requests[op], r.ops.Requests(op))
-			l := r.ops.AppendSamples(nil, op)
-			latencies[op] = append(latencies[op], l...)
-			e.SetQuantiles(metrics.Latency[op], metrics.QuantilesOf(l))
-		}
-		if v.Status == pacifica.Primary && r.shortPeer() {
+		e.Set(metrics.HeldDecrees, r.kept.Extra())
+		if v.Status == pacifica.Primary && r.admission.Peers.Short() {
 			n.short++
 		}
-		r.throttled.collect(e)
-		r.usage.collect(e)
-		e.Set(metrics.AbnormalReads, r.abnormalReads.Load())
+		r.admission.Collect(e)
+		r.observed.Collect(e)
 		r.collectStore(e)
-	}
-	for op, l := range latencies {
-		if len(l) > 0 {
-			name := metrics.Op(op).RPC()
-			sn.Entity(metrics.Profiler, name, "task_name", name).SetQuantiles(metrics.TaskLatency, metrics.QuantilesOf(l))
-		}
-	}
-	for _, d := range s.dirs {
-		e := sn.Entity(metrics.Disk, d.tag, "tag", d.tag, "data_dir", d.path)
-		total, avail := d.capacity()
-		e.Set(metrics.DiskTotal, total>>20)
-		e.Set(metrics.DiskAvail, avail>>20)
-		e.Set(metrics.DiskState, int64(d.state()))
-		e.Set(metrics.DiskReplicas, held[d])
-		collectLog(e, d.log().Stats())
 	}
 	s.collectServer(sn.Entity(metrics.Server, ""), all, &n)
 }
 
 func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
-	e.SetProcess(s.started, s.rpc.Stats())
-	s.mu.RLock()
-	opening := int64(len(s.opening))
-	s.mu.RUnlock()
+	e.SetProcess(s.started)
+	s.rpc.Collect(e)
+	_, opening := s.counts()
 	e.Set(metrics.TotalReplicas, int64(len(all)))
-	s.collectLearning(e, all)
-	e.Set(metrics.OpeningReplicas, opening)
+	e.Set(metrics.OpeningReplicas, int64(opening))
 	e.Set(metrics.InactiveReplicas, n.inactive)
 	e.Set(metrics.ErrorReplicas, n.failed)
 	e.Set(metrics.PrimaryReplicas, n.primary)
 	e.Set(metrics.SecondaryReplicas, n.secondary)
 	e.Set(metrics.LearningReplicas, n.learner)
 	e.Set(metrics.ShortSecondaries, n.short)
-	e.SetBool(metrics.LeaseValid, s.lease.valid())
-	e.Set(metrics.BeaconFailures, s.counts.beaconFailed.Load())
-	e.Set(metrics.LearnInstalled, s.counts.learned.Load())
-	e.Set(metrics.LearnFailed, s.counts.learnFailed.Load())
-	e.Set(metrics.LearnCopyBytes, s.counts.learnBytes.Load())
 	m := s.shared.Metrics()
 	e.Set(metrics.BlockCacheMem, m.BlockCacheBytes)
 	e.Set(metrics.BlockCacheHits, m.BlockCacheHits)
@@ -161,26 +90,8 @@ func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
 	e.Set(metrics.SweepReadBytes, m.SweepReadBytes)
 	e.Set(metrics.Sweeps, m.Sweeps)
 	e.Set(metrics.SweepTime, m.SweepTime.Milliseconds())
-	e.Set(metrics.PassReadBytes, m.RuledReadBytes)
-	s.passCounts.collect(e)
-	e.Set(metrics.DelayedNow, s.delays.waiting())
-}
-
-func collectLog(e *metrics.Entity, st wal.Stats) {
-	e.Set(metrics.WALSize, st.TotalBytes)
-	e.Set(metrics.WALSegments, int64(st.Segments))
-	e.Set(metrics.WALIndex, st.IndexEntries)
-	e.Set(metrics.WALEntries, int64(st.Entries))
-	e.Set(metrics.WALBytes, int64(st.Bytes))
-	e.Set(metrics.WALBatches, int64(st.Batches))
-	e.Set(metrics.WALSyncs, int64(st.Syncs))
-	e.Set(metrics.WALSyncTime, st.SyncTime.Microseconds())
-	e.Set(metrics.WALRewritten, int64(st.Rewritten))
-	e.Set(metrics.WALPressures, int64(st.Pressures))
-	e.Set(metrics.WALReadBytes, int64(st.ReadBytes))
-	e.Set(metrics.WALRotations, int64(st.Rotations))
-	e.Set(metrics.WALReadCount, int64(st.Reads))
-	e.Set(metrics.WALRemovedSeg, int64(st.Removed))
+	e.Set(metrics.PassReadBytes, m.RulesReadBytes)
+	e.Set(metrics.DelayedNow, s.gate.Waiting())
 }
 
 // collectStore adds Pebble's figures.
@@ -223,22 +134,4 @@ func (r *replica) collectStore(e *metrics.Entity) {
 	e.Set(metrics.CompactionInput, int64(input))
 	e.Set(metrics.CompactionOutput, int64(output))
 	e.Set(metrics.CompactionDebt, int64(m.Compact.EstimatedDebt))
-}
-
-// capacity returns the size and the free space of the file system in bytes, 0 if unknown.
-func (d *dataDir) capacity() (total, avail int64) {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(d.path, &st); err != nil {
-		return 0, 0
-	}
-	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
-}
-
-func (t *throttled) collect(e *metrics.Entity) {
-	e.Set(metrics.DelayedWrites, t.delayedWrites.Load())
-	e.Set(metrics.RejectedWrites, t.rejectedWrites.Load())
-	e.Set(metrics.DelayedReads, t.delayedReads.Load())
-	e.Set(metrics.RejectedReads, t.rejectedReads.Load())
-	e.Set(metrics.DelayedBackups, t.delayedBackups.Load())
-	e.Set(metrics.RejectedBackups, t.rejectedBackups.Load())
 }

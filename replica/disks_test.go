@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/faults/hook"
+	"pegasus/remotecmd/answer"
+	"pegasus/replica/disk"
+	"pegasus/replica/wal"
 )
 
 // twoDisks is a group of three whose last node, the one that it returns, has two data
@@ -26,22 +30,22 @@ func twoDisks(t *testing.T) (*group, *node) {
 	n.start()
 	g.nodes = append(g.nodes, n)
 	g.add(2)
-	if d := n.srv.replica(g.gpid).dir; d != n.srv.dirs[0] {
-		t.Fatalf("the replica is in %s", d.path)
+	if d := n.srv.replica(g.gpid).dir; d.Dir != n.srv.disks.All()[0] {
+		t.Fatalf("the replica is in %s", d.Path)
 	}
 	return g, n
 }
 
 // breakLog makes the disk of d fail for good.
-func breakLog(t *testing.T, set func(hook.Control), d *dataDir) {
+func breakLog(t *testing.T, set func(hook.Control), d *disk.Dir) {
 	t.Helper()
-	set(hook.Control{Error: "EIO", Ops: []hook.Op{hook.OpSync, hook.OpWrite, hook.OpCreate}, Path: d.path})
-	if err := wait(func(done func(error)) { d.log().Reset(base.Gpid{AppID: 9}, 1, done) }); err == nil {
+	set(hook.Control{Error: "EIO", Ops: []hook.Op{hook.OpSync, hook.OpWrite, hook.OpCreate}, Path: d.Path})
+	if err := wal.Wait(func(done func(error)) { d.Log().Reset(base.Gpid{AppID: 9}, 1, done) }); err == nil {
 		t.Fatal("the log works")
 	}
 }
 
-func (g *group) disksOf(i int) (ds []Disk) {
+func (g *group) disksOf(i int) (ds []answer.Disk) {
 	g.t.Helper()
 	g.command(i, &ds, "replica.disks")
 	return ds
@@ -62,7 +66,7 @@ func TestAbandonedDisk(t *testing.T) {
 	set := hurtDisks(t)
 	g, n := twoDisks(t)
 	g.mustPut(0, "a", "1")
-	d, tag := n.srv.dirs[0], n.srv.dirs[0].tag
+	d, tag := n.srv.disks.All()[0], n.srv.disks.All()[0].Tag
 	if got := g.ask(2, "replica.disk-abandon", tag); !strings.Contains(got, "works") {
 		t.Fatalf("a disk that works is given up: %s", got)
 	}
@@ -73,12 +77,12 @@ func TestAbandonedDisk(t *testing.T) {
 		t.Fatal(got)
 	}
 	g.add(2)
-	if r := n.srv.replica(g.gpid); r == nil || r.dir != n.srv.dirs[1] {
+	if r := n.srv.replica(g.gpid); r == nil || r.dir.Dir != n.srv.disks.All()[1] {
 		t.Fatal("it is not on the other disk")
 	}
 	g.mustPut(0, "c", "3")
 	g.same(0, 1, 2)
-	if ds := g.disksOf(2); ds[0].State != "IO_ERROR" || ds[0].Next != nextAbandoned || ds[0].Replicas != 0 || ds[1].Replicas != 1 || ds[1].Next != "" {
+	if ds := g.disksOf(2); ds[0].State != "IO_ERROR" || ds[0].Next != answer.NextAbandoned || ds[0].Replicas != 0 || ds[1].Replicas != 1 || ds[1].Next != "" {
 		t.Errorf("%+v", ds)
 	}
 	for _, again := range []string{"replica.disk-retry", "replica.disk-abandon"} {
@@ -93,8 +97,8 @@ func TestAbandonedDisk(t *testing.T) {
 	g.add(2)
 	g.mustPut(0, "d", "4")
 	g.same(0, 1, 2)
-	if r := n.srv.replica(g.gpid); r.dir != n.srv.dirs[1] || n.srv.dirs[0].has(g.gpid) || len(g.asideOn(2)) != 1 {
-		t.Errorf("it is in %s; in the other: %t; aside: %v", r.dir.path, n.srv.dirs[0].has(g.gpid), g.asideOn(2))
+	if r := n.srv.replica(g.gpid); r.dir.Dir != n.srv.disks.All()[1] || n.srv.disks.All()[0].Has(g.gpid) || len(g.asideOn(2)) != 1 {
+		t.Errorf("it is in %s; in the other: %t; aside: %v", r.dir.Path, n.srv.disks.All()[0].Has(g.gpid), g.asideOn(2))
 	}
 }
 
@@ -102,9 +106,9 @@ func TestAbandonedDisk(t *testing.T) {
 func TestOnlyDisk(t *testing.T) {
 	set := hurtDisks(t)
 	g := newGroup(t, 2)
-	d := g.nodes[1].srv.dirs[0]
+	d := g.nodes[1].srv.disks.All()[0]
 	breakLog(t, set, d)
-	if got := g.ask(1, "replica.disk-abandon", d.tag); !strings.Contains(got, "no other") {
+	if got := g.ask(1, "replica.disk-abandon", d.Tag); !strings.Contains(got, "no other") {
 		t.Error(got)
 	}
 	for _, args := range [][]string{{}, {"a", "b"}, {"x"}} {
@@ -121,28 +125,26 @@ func TestReplacedDisk(t *testing.T) {
 	set := hurtDisks(t)
 	g, n := twoDisks(t)
 	g.mustPut(0, "a", "1")
-	d := n.srv.dirs[0]
-	if got := g.ask(2, "replica.disk-retry", d.tag); !strings.Contains(got, "works") {
+	d := n.srv.disks.All()[0]
+	if got := g.ask(2, "replica.disk-retry", d.Tag); !strings.Contains(got, "works") {
 		t.Errorf("retry of a disk that works: %s", got)
 	}
-	d.revivalMu.Lock()
-	for range reviveTimes {
-		d.revival.revived(n.srv.started)
+	for range disk.ReviveTimes {
+		d.Revived(n.srv.started, false)
 	}
-	d.revivalMu.Unlock()
 	breakLog(t, set, d)
-	until(t, "it is left alone", func() bool { return g.disksOf(2)[0].Next == nextOperator })
+	until(t, "it is left alone", func() bool { return g.disksOf(2)[0].Next == answer.NextOperator })
 	g.mustPut(0, "b", "2")
 	until(t, "the group does without it", func() bool { return len(g.meta.config(g.gpid).Secondaries) == 1 })
-	if ds := g.disksOf(2); ds[0].Failures != reviveTimes || ds[0].Broken != 1 || !strings.Contains(ds[0].Error, syscall.EIO.Error()) {
+	if ds := g.disksOf(2); ds[0].Failures != disk.ReviveTimes || ds[0].Broken != 1 || !strings.Contains(ds[0].Error, syscall.EIO.Error()) {
 		t.Errorf("%+v", ds)
 	}
 
 	set(hook.Control{})
-	if err := os.Rename(d.path, d.path+".dead"); err != nil {
+	if err := os.Rename(d.Path, d.Path+".dead"); err != nil {
 		t.Fatal(err)
 	}
-	if got := g.ask(2, "replica.disk-retry", d.tag); got != "ok" {
+	if got := g.ask(2, "replica.disk-retry", d.Tag); got != "ok" {
 		t.Fatal(got)
 	}
 	until(t, "the disk is used", func() bool { return g.disksOf(2)[0].State == "NORMAL" })
@@ -158,7 +160,7 @@ func TestReplacedDisk(t *testing.T) {
 // newer.
 func TestTwoDirectories(t *testing.T) {
 	g, n := twoDisks(t)
-	a, b := n.srv.dirs[0].replicaPath(g.gpid), n.srv.dirs[1].replicaPath(g.gpid)
+	a, b := n.srv.disks.All()[0].ReplicaPath(g.gpid), n.srv.disks.All()[1].ReplicaPath(g.gpid)
 	n.stop()
 	copyDir(t, a, b)
 	addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(n.cfg.Replica.Listen))
@@ -171,4 +173,93 @@ func TestTwoDirectories(t *testing.T) {
 	n.start()
 	g.add(2)
 	g.same(0, 1, 2)
+}
+
+// mountPoint leaves an empty directory where the data directory d was, and returns what mounts it again.
+func mountPoint(t *testing.T, d *disk.Dir) (mount func()) {
+	t.Helper()
+	away := d.Path + ".disk"
+	if err := errors.Join(os.Rename(d.Path, away), os.Mkdir(d.Path, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if es, err := os.ReadDir(d.Path); err != nil || len(es) > 0 {
+			t.Errorf("in the mount point: %v, %v", es, err)
+		}
+		if err := errors.Join(os.Remove(d.Path), os.Rename(away, d.Path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestUnmountedDisk: the group does without what is on a disk that is unmounted, though nobody
+// writes, and it is used again once it is mounted.
+func TestUnmountedDisk(t *testing.T) {
+	g, n := twoDisks(t)
+	g.mustPut(0, "a", "1")
+	d := n.srv.disks.All()[0]
+	mount := mountPoint(t, d)
+	until(t, "the group does without it", func() bool { return len(g.meta.config(g.gpid).Secondaries) == 1 })
+	until(t, "the disk is missed", func() bool { return g.disksOf(2)[0].State == "IO_ERROR" })
+	if k := g.disksOf(2)[0]; k.Next != answer.NextRetry || !strings.Contains(k.Error, d.Path) || !strings.Contains(k.Error, "mount") {
+		t.Errorf("%+v", k)
+	}
+	g.proposeAdd(2) // and it isn't learned on the other disk
+	g.mustPut(0, "b", "2")
+	if n.srv.disks.All()[1].Has(g.gpid) {
+		t.Error("it is on the other disk")
+	}
+	mount()
+	until(t, "the disk is used", func() bool { return g.disksOf(2)[0].State == "NORMAL" })
+	g.add(2)
+	g.mustPut(0, "c", "3")
+	g.same(0, 1, 2)
+	if k := g.disksOf(2)[0]; k.Failures != 0 || k.Replicas != 1 || k.Next != "" || n.srv.disks.All()[1].Has(g.gpid) {
+		t.Errorf("%+v", k)
+	}
+}
+
+// TestStartWithoutDisk: a server that is started on the bare mount point of a disk goes on with the
+// others, and what is on the disk is used once it is mounted.
+func TestStartWithoutDisk(t *testing.T) {
+	g, n := twoDisks(t)
+	g.mustPut(0, "a", "1")
+	n.stop()
+	mount := mountPoint(t, &disk.Dir{Path: n.cfg.Replica.DataDirs[0]})
+	n.start()
+	until(t, "the group does without it", func() bool { return len(g.meta.config(g.gpid).Secondaries) == 1 })
+	if ks := g.disksOf(2); ks[0].State != "IO_ERROR" || !strings.Contains(ks[0].Error, ks[0].Path) || ks[1].State != "NORMAL" {
+		t.Errorf("%+v", ks)
+	}
+	g.mustPut(0, "b", "2")
+	mount()
+	until(t, "the disk is used", func() bool { return n.srv.replica(g.gpid) != nil })
+	g.add(2)
+	g.mustPut(0, "c", "3")
+	g.same(0, 1, 2)
+	if ks := g.disksOf(2); ks[0].State != "NORMAL" || ks[0].Replicas != 1 || ks[1].Replicas != 0 {
+		t.Errorf("%+v", ks)
+	}
+
+	// What was learned on another disk meanwhile stays there; the next start moves the older aside.
+	n.stop()
+	mount = mountPoint(t, &disk.Dir{Path: n.cfg.Replica.DataDirs[0]})
+	n.start()
+	until(t, "the group does without it", func() bool { return len(g.meta.config(g.gpid).Secondaries) == 1 })
+	g.add(2)
+	mount()
+	until(t, "the disk is used", func() bool { return g.disksOf(2)[0].State == "NORMAL" })
+	g.mustPut(0, "d", "4")
+	g.same(0, 1, 2)
+	if ks := g.disksOf(2); ks[0].Replicas != 0 || ks[1].Replicas != 1 {
+		t.Errorf("%+v", ks)
+	}
+	n.stop()
+	n.start()
+	g.add(2)
+	g.same(0, 1, 2)
+	if r := n.srv.replica(g.gpid); r.dir.Dir != n.srv.disks.All()[1] || len(g.asideOn(2)) != 1 {
+		t.Errorf("it is in %s; aside: %v", r.dir.Path, g.asideOn(2))
+	}
 }

@@ -4,25 +4,13 @@ import (
 	"encoding/json"
 	"net/url"
 	"testing"
+	"time"
 
 	"pegasus/base"
+	"pegasus/gen/metaadmin"
 	idl "pegasus/gen/rrdb"
-	"pegasus/rrdb"
-	"time"
+	"pegasus/remotecmd/answer"
 )
-
-func TestTooShort(t *testing.T) {
-	for _, c := range []struct {
-		avail, percent int64
-		was, want      bool
-	}{
-		{100, 10, false, false}, {99, 10, false, true}, {105, 10, true, true}, {110, 10, true, false}, {0, 0, false, false}, {0, 0, true, false},
-	} {
-		if got := tooShort(1000, c.avail, c.percent, c.was); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-}
 
 // TestSecondaryShortOfSpace: a primary whose secondary's disk has too little room refuses writes
 // with the same code, until there is room again or the secondary is gone.
@@ -36,7 +24,7 @@ func TestSecondaryShortOfSpace(t *testing.T) {
 		}
 	}
 	put := func() base.ErrorCode {
-		return codeOf(g.send(0, rrdb.CodePut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), 5*time.Second, false))
+		return codeOf(g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), 5*time.Second, false))
 	}
 	for i := range g.nodes {
 		set(i, "0") // whatever the disk that the test runs on
@@ -44,29 +32,23 @@ func TestSecondaryShortOfSpace(t *testing.T) {
 	until(t, "writes are taken", func() bool { return put() == base.ErrOK })
 	set(2, "100")
 	until(t, "writes are refused", func() bool { return put() == base.ErrDiskInsufficient })
+	if l := g.nodes[2].srv.disks.Report(); l[0].State != "SPACE_INSUFFICIENT" || l[0].Next != answer.NextShort {
+		t.Errorf("the full server says of its directory: %+v", l)
+	}
+	until(t, "the meta is told", func() bool {
+		g.meta.mu.Lock()
+		defer g.meta.mu.Unlock()
+		d := g.meta.reports[g.nodes[2].srv.Addr()].Disks.V
+		return len(d) == 1 && d[0].State == metaadmin.DISK_SHORT && d[0].Refuses.V
+	})
 	g.wantGet(0, "a", "1")
-	if !g.nodes[0].srv.replica(g.gpid).shortPeer() {
+	if !g.nodes[0].srv.replica(g.gpid).admission.Peers.Short() {
 		t.Error("the primary doesn't say why")
 	}
 	set(2, "0")
 	until(t, "writes are taken again", func() bool { return put() == base.ErrOK })
 	if v := g.view(0); v.members != 3 {
 		t.Errorf("%d members", v.members)
-	}
-}
-
-func TestPeerRoom(t *testing.T) {
-	var p peerRoom
-	at := time.Now()
-	if p.lacks(at, peerSays) || p.heard(1, false, at) || !p.heard(1, true, at) || p.heard(1, true, at) || !p.lacks(at, peerSays) {
-		t.Error("one that is short")
-	}
-	if !p.heard(2, true, at) || !p.heard(1, false, at) || !p.lacks(at, peerSays) {
-		t.Error("another")
-	}
-	at = at.Add(peerSays + 1)
-	if p.lacks(at, peerSays) || p.some.Load() {
-		t.Error("one that is silent is still waited for")
 	}
 }
 
@@ -82,16 +64,16 @@ func TestShortOfSpace(t *testing.T) {
 		}
 	}
 	put := func() base.ErrorCode {
-		return codeOf(g.send(0, rrdb.CodePut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), 5*time.Second, false))
+		return codeOf(g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), 5*time.Second, false))
 	}
 	set("100")
 	until(t, "writes are refused", func() bool { return put() == base.ErrDiskInsufficient })
 	g.wantGet(0, "a", "1")
-	var disks []Disk
+	var disks []answer.Disk
 	if err := json.Unmarshal([]byte(g.run(0, "replica.disks")), &disks); err != nil || len(disks) != 1 || disks[0].State != "SPACE_INSUFFICIENT" || disks[0].Replicas != 1 {
 		t.Errorf("%v %+v", err, disks)
 	}
-	if _, err := g.nodes[0].srv.openReplica(base.Gpid{AppID: 9}, g.nodes[0].srv.dirs[0], &replicaInfo{AppID: 9}); base.CodeOf(err) != base.ErrDiskInsufficient {
+	if _, err := g.nodes[0].srv.openReplica(base.Gpid{AppID: 9}, g.nodes[0].srv.disks.All()[0], &replicaInfo{AppID: 9}); base.CodeOf(err) != base.ErrDiskInsufficient {
 		t.Errorf("a new replica there: %v", err)
 	}
 	set("0")

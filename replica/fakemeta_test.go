@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,9 +14,12 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
+	"pegasus/gen/metadata"
+	"pegasus/gen/placement"
 	"pegasus/rpc"
 )
 
@@ -30,15 +34,46 @@ type fakeMeta struct {
 	app   layer2.AppInfo
 	parts map[base.Gpid]*layer2.PartitionConfiguration
 	mute  map[base.RPCAddress]bool // whose beacons go unanswered
+	beats map[base.RPCAddress]int  // beacons that came
+
+	// What it says of the cluster; version.First and "" is one that has no identity yet.
+	version version.Version
+	id      string
+	gc      bool     // it has no use for what it doesn't list
+	names   []string // the metas that it names in its acknowledgements
 
 	refuseLast base.ErrorCode // the answer to who wants the last member removed, "" grants it
 	refused    int
+	// accept: the last member shall go on with what it has.
+	accept   bool
+	mustHold int64 // known to be committed
+	reports  map[base.RPCAddress]metaadmin.ConfigurationQueryByNodeRequest
+
+	doubted bool          // the clocks of servers, as they tell, aren't its own
+	noClock bool          // it doesn't tell its own
+	ahead   time.Duration // by which its clock differs from the machine's
+
+	stops    []placement.NodeStopRequest // what servers said of their end
+	afterEnd int                         // beacons of such
+	newer    bool                        // it knows of that, and acts
+}
+
+func (m *fakeMeta) setClock(doubted, silent bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.doubted, m.noClock = doubted, silent
+}
+
+func (m *fakeMeta) beNewer() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.newer = true
 }
 
 func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 	t.Helper()
 	m := &fakeMeta{t: t, pool: rpc.NewPool(rpc.PoolOptions{}), parts: map[base.Gpid]*layer2.PartitionConfiguration{},
-		mute: map[base.RPCAddress]bool{}}
+		mute: map[base.RPCAddress]bool{}, beats: map[base.RPCAddress]int{}, reports: map[base.RPCAddress]metaadmin.ConfigurationQueryByNodeRequest{}, version: version.Newest, id: "ours"}
 	m.app = layer2.NewAppInfo()
 	m.app.Status, m.app.AppType, m.app.AppName, m.app.AppId = layer2.AS_AVAILABLE, "pegasus", "temp", 1
 	m.app.PartitionCount, m.app.MaxReplicaCount, m.app.IsStateful = partitions, 3, true
@@ -47,9 +82,11 @@ func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 		m.parts[g] = &layer2.PartitionConfiguration{Pid: g, MaxReplicaCount: 3}
 	}
 	mux := rpc.NewMux(quiet())
-	mux.HandleFunc(codePing, m.ping)
-	mux.HandleFunc(codeConfigSync, m.configSync)
-	mux.HandleFunc(codeUpdateConfig, m.update)
+	mux.HandleFunc(base.RPCFailureDetectorPing, m.ping)
+	mux.HandleFunc(base.RPCConfigSync, m.configSync)
+	mux.HandleFunc("RPC_CM_LIST_APPS", m.listApps)
+	mux.HandleFunc(base.RPCUpdatePartitionConfiguration, m.update)
+	mux.HandleFunc(base.RPCNodeStop, m.giveOver)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -76,13 +113,44 @@ func (m *fakeMeta) ping(req *rpc.Request) {
 		m.t.Errorf("beacon: %v", err)
 	}
 	m.mu.Lock()
-	mute := m.mute[b.FromNode]
+	m.beats[b.FromNode]++
+	mute, v, id, names := m.mute[b.FromNode], m.version, m.id, base.Opt[[]string]{}
+	if m.names != nil {
+		names = base.Some(m.names)
+	}
+	clock, doubted := base.Some(time.Now().Add(m.ahead).UnixMilli()), base.Some(m.doubted)
+	if m.noClock {
+		clock, doubted = base.Opt[int64]{}, base.Opt[bool]{}
+	}
+	for _, s := range m.stops {
+		if s.Gone && s.Node == b.FromNode && s.StartTime == b.StartTime.Or(0) {
+			m.afterEnd++
+			break
+		}
+	}
 	m.mu.Unlock()
 	if mute {
 		req.Drop()
 		return
 	}
-	req.Reply(&fd.BeaconAck{Time: b.Time, ThisNode: b.ToNode, PrimaryNode: b.ToNode, IsMaster: true, Allowed: true})
+	req.Reply(&fd.BeaconAck{Time: b.Time, ThisNode: b.ToNode, PrimaryNode: b.ToNode, IsMaster: true, Allowed: b.ClusterId.V == id,
+		ClusterVersion: base.Some(int32(v)), ClusterId: wireID(id), ClockMs: clock, ClockDoubted: doubted, MetaServers: names})
+}
+
+// wireID is a cluster's identity in a message.
+func wireID(id string) base.Opt[string] { return base.Opt[string]{V: id, Set: id != ""} }
+
+func (m *fakeMeta) listApps(req *rpc.Request) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	req.Reply(&metaadmin.ConfigurationListAppsResponse{Err: base.ErrOK, Infos: []layer2.AppInfo{m.app}})
+}
+
+// become makes it the meta of a cluster.
+func (m *fakeMeta) become(v version.Version, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.version, m.id = v, id
 }
 
 func (m *fakeMeta) setMute(n base.RPCAddress, on bool) {
@@ -98,13 +166,43 @@ func (m *fakeMeta) configSync(req *rpc.Request) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	res := metaadmin.ConfigurationQueryByNodeResponse{Err: base.ErrOK}
+	m.reports[q.Node] = q
+	res := metaadmin.ConfigurationQueryByNodeResponse{Err: base.ErrOK, ClusterId: wireID(m.id)}
+	for _, r := range q.StoredReplicas.V {
+		if m.gc {
+			res.GcReplicas = base.Some(append(res.GcReplicas.V, r))
+		}
+	}
 	for _, p := range m.parts {
 		if p.Primary == q.Node || slices.Contains(p.Secondaries, q.Node) {
-			res.Partitions = append(res.Partitions, metaadmin.ConfigurationUpdateRequest{Info: m.app, Config: clone(p), Node: q.Node})
+			res.Partitions = append(res.Partitions, metaadmin.ConfigurationUpdateRequest{Info: m.app, Config: clone(p), Node: q.Node, MustHold: base.Some(m.mustHold)})
 		}
 	}
 	req.Reply(&res)
+}
+
+// reported returns what a node said last of its replica of g.
+func (m *fakeMeta) reported(n base.RPCAddress, g base.Gpid) (metadata.ReplicaInfo, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.reports[n].StoredReplicas.V {
+		if r.Pid == g {
+			return r, true
+		}
+	}
+	return metadata.ReplicaInfo{}, false
+}
+
+func (m *fakeMeta) beaconsOf(n base.RPCAddress) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.beats[n]
+}
+
+func (m *fakeMeta) set(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
 }
 
 func (m *fakeMeta) refusals() int {
@@ -131,6 +229,7 @@ func (m *fakeMeta) update(req *rpc.Request) {
 	switch {
 	case q.Config.Ballot != p.Ballot+1:
 		res.Err = base.ErrInvalidVersion
+	case m.accept && q.Config.Primary.IsZero() && len(q.Config.Secondaries) == 0:
 	case m.refuseLast != "" && q.Config.Primary.IsZero() && len(q.Config.Secondaries) == 0:
 		res.Err = m.refuseLast
 		m.refused++
@@ -144,9 +243,9 @@ func (m *fakeMeta) update(req *rpc.Request) {
 // propose sends what a meta would.
 func (m *fakeMeta) propose(g base.Gpid, typ metaadmin.ConfigType, to, node base.RPCAddress) {
 	m.mu.Lock()
-	req := metaadmin.ConfigurationUpdateRequest{Info: m.app, Config: clone(m.parts[g]), Type: typ, Node: node}
+	req := metaadmin.ConfigurationUpdateRequest{Info: m.app, Config: clone(m.parts[g]), Type: typ, Node: node, ClusterId: wireID(m.id)}
 	m.mu.Unlock()
-	m.pool.Go(to.String(), time.Second, rpc.Outgoing{Code: codeProposal, Arg: &req, OneWay: true}, nil)
+	m.pool.Go(to.String(), time.Second, rpc.Outgoing{Code: base.RPCConfigProposal, Arg: &req, OneWay: true}, nil)
 }
 
 func (m *fakeMeta) config(g base.Gpid) layer2.PartitionConfiguration {
@@ -193,6 +292,10 @@ type node struct {
 	cfg config.Config
 	srv *Server
 	end chan error
+
+	addr base.RPCAddress // also of one that is stopped
+	// ahead is by how much the machine's clock is wrong, in nanoseconds.
+	ahead atomic.Int64
 }
 
 func startNode(t testing.TB, m *fakeMeta) *node {
@@ -223,9 +326,11 @@ func (n *node) start() {
 		n.t.Fatal(err)
 	}
 	n.cfg.Replica.Listen = l.Addr().String() // the same when started again
-	if n.srv, err = New(n.cfg, l.Addr(), quiet()); err != nil {
+	clock := func() time.Time { return time.Now().Add(time.Duration(n.ahead.Load())) }
+	if n.srv, err = newServer(n.cfg, l.Addr(), quiet(), clock); err != nil {
 		n.t.Fatal(err)
 	}
+	n.addr = n.srv.Addr()
 	n.end = make(chan error, 1)
 	srv := n.srv
 	go func() { n.end <- srv.Serve(l) }()

@@ -3,20 +3,20 @@ package replica
 import (
 	"testing"
 
+	"pegasus/base"
 	"pegasus/pacifica"
 	"pegasus/rpc"
-	"pegasus/rrdb"
 )
 
 // BenchmarkGate is finding a request's replica, and both halves of a read's gate.
 func BenchmarkGate(b *testing.B) {
 	g := newGroup(b, 1)
 	s := g.nodes[0].srv
-	req := &rpc.Request{Code: rrdb.CodeGet, Gpid: g.gpid}
+	req := &rpc.Request{Code: base.RPCGet, Gpid: g.gpid}
 	b.ReportAllocs()
 	for b.Loop() {
 		r := s.replica(req.Gpid)
-		if code := r.mayRead(req, r.rules.Load()); code != "ERR_OK" || !s.mayAnswer(r) {
+		if code := s.gate.mayRead(r, req, r.admission.Rules.Load()); code != "ERR_OK" || !s.gate.mayAnswer(r) {
 			b.Fatal(code)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
 	"pegasus/pacifica"
+	"pegasus/replica/wal"
 	"pegasus/rpc"
 	"pegasus/rrdb"
 )
@@ -88,7 +89,7 @@ func (g *group) view(i int) *view {
 	return &view{}
 }
 
-func (g *group) serving(i int) bool { return g.view(i).Serving && g.nodes[i].srv.lease.valid() }
+func (g *group) serving(i int) bool { return g.view(i).Serving && g.nodes[i].srv.meta.Lease.Valid() }
 
 func (g *group) call(i int, code string, arg, res value.Value) error {
 	ctx, cancel := context.WithTimeout(g.t.Context(), 5*time.Second)
@@ -97,14 +98,14 @@ func (g *group) call(i int, code string, arg, res value.Value) error {
 }
 
 func (g *group) callWith(ctx context.Context, i int, code string, arg, res value.Value) error {
-	return g.pool.Call(ctx, g.nodes[i].srv.Addr().String(), rpc.Outgoing{Code: code, Gpid: g.gpid, Arg: arg}, res)
+	return g.pool.Call(ctx, g.nodes[i].addr.String(), rpc.Outgoing{Code: code, Gpid: g.gpid, Arg: arg}, res)
 }
 
 func rowKey(k string) []byte { return base.AppendKey(nil, []byte(k), []byte("s")) }
 
 func (g *group) put(i int, k, v string) error {
 	var res idl.UpdateResponse
-	err := g.call(i, rrdb.CodePut, &idl.UpdateRequest{Key: rowKey(k), Value: []byte(v)}, &res)
+	err := g.call(i, base.RPCPut, &idl.UpdateRequest{Key: rowKey(k), Value: []byte(v)}, &res)
 	if err == nil && res.Error != 0 {
 		err = fmt.Errorf("put %s: storage code %d", k, res.Error)
 	}
@@ -127,7 +128,7 @@ func newGroupPool(t testing.TB) *rpc.Pool {
 func (g *group) read(i int, k string) error {
 	var res idl.ReadResponse
 	arg := value.Blob(rowKey(k))
-	err := g.call(i, rrdb.CodeGet, &arg, &res)
+	err := g.call(i, base.RPCGet, &arg, &res)
 	if err == nil && res.Error != 0 {
 		err = fmt.Errorf("get %s: storage code %d", k, res.Error)
 	}
@@ -138,7 +139,7 @@ func (g *group) wantGet(i int, k, v string) {
 	g.t.Helper()
 	var res idl.ReadResponse
 	arg := value.Blob(rowKey(k))
-	if err := g.call(i, rrdb.CodeGet, &arg, &res); err != nil {
+	if err := g.call(i, base.RPCGet, &arg, &res); err != nil {
 		g.t.Fatalf("get %s: %v", k, err)
 	}
 	if res.Error != 0 || string(res.Value) != v {
@@ -184,7 +185,7 @@ func TestWriteIsOnAllReplicas(t *testing.T) {
 	}
 	var res idl.ReadResponse
 	arg := value.Blob(rowKey("k1"))
-	if err := g.call(2, rrdb.CodeGet, &arg, &res); base.CodeOf(err) != base.ErrInvalidState {
+	if err := g.call(2, base.RPCGet, &arg, &res); base.CodeOf(err) != base.ErrInvalidState {
 		t.Errorf("get from a secondary: %v", err)
 	}
 }
@@ -226,7 +227,7 @@ func learnFromCheckpoint(t *testing.T, change func(*config.Config)) {
 	if err := r.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := wait(func(done func(error)) { r.dir.log().Reset(g.gpid, r.view.Load().applied, done) }); err != nil {
+	if err := wal.Wait(func(done func(error)) { r.dir.Log().Reset(g.gpid, r.view.Load().applied, done) }); err != nil {
 		t.Fatal(err)
 	}
 	g.nodes = append(g.nodes, startNodeWith(t, g.meta, change))
@@ -239,7 +240,9 @@ func learnFromCheckpoint(t *testing.T, change func(*config.Config)) {
 }
 
 func TestRestartOfAll(t *testing.T) {
-	g := newGroup(t, 3)
+	g := newGroupWith(t, 3, func(c *config.Config) {
+		c.Replica.PrepareTimeout = config.Duration(30 * time.Second) // who starts last on a slow machine is no reason for a change
+	})
 	for i := range 300 {
 		g.mustPut(0, fmt.Sprintf("k%d", i), fmt.Sprint(i))
 	}
@@ -277,12 +280,12 @@ func TestPromotion(t *testing.T) {
 func TestNoLeaseNoService(t *testing.T) {
 	g := newGroup(t, 1)
 	g.meta.setMute(g.nodes[0].srv.Addr(), true)
-	until(t, "the lease runs out", func() bool { return !g.nodes[0].srv.lease.valid() })
+	until(t, "the lease runs out", func() bool { return !g.nodes[0].srv.meta.Lease.Valid() })
 	if err := g.put(0, "a", "1"); base.CodeOf(err) != base.ErrInvalidState {
 		t.Errorf("put without a lease: %v", err)
 	}
 	arg := value.Blob(rowKey("a"))
-	if err := g.call(0, rrdb.CodeGet, &arg, new(idl.ReadResponse)); base.CodeOf(err) != base.ErrInvalidState {
+	if err := g.call(0, base.RPCGet, &arg, new(idl.ReadResponse)); base.CodeOf(err) != base.ErrInvalidState {
 		t.Errorf("get without a lease: %v", err)
 	}
 	g.meta.setMute(g.nodes[0].srv.Addr(), false)
@@ -296,7 +299,7 @@ func TestReplacedPrimaryDoesNotServeAgain(t *testing.T) {
 	g.mustPut(0, "k", "old")
 	old, next, third := g.nodes[0].srv.Addr(), g.nodes[1].srv.Addr(), g.nodes[2].srv.Addr()
 	g.meta.setMute(old, true)
-	until(t, "the lease runs out", func() bool { return !g.nodes[0].srv.lease.valid() })
+	until(t, "the lease runs out", func() bool { return !g.nodes[0].srv.meta.Lease.Valid() })
 	g.meta.mu.Lock()
 	p := g.meta.parts[g.gpid]
 	p.Ballot, p.Primary, p.Secondaries = p.Ballot+1, next, []base.RPCAddress{third}
@@ -308,10 +311,10 @@ func TestReplacedPrimaryDoesNotServeAgain(t *testing.T) {
 	arg := value.Blob(rowKey("k"))
 	until(t, "the old primary is acknowledged again", func() bool {
 		var res idl.ReadResponse
-		if err := g.call(0, rrdb.CodeGet, &arg, &res); err == nil {
+		if err := g.call(0, base.RPCGet, &arg, &res); err == nil {
 			t.Fatalf("the replaced primary answered %q", res.Value)
 		}
-		return g.nodes[0].srv.lease.valid()
+		return g.nodes[0].srv.meta.Lease.Valid()
 	})
 	if st := g.view(0).Status; st == pacifica.Primary {
 		t.Error("the replaced primary still believes to be one")

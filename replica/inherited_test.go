@@ -4,10 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/base"
 	"pegasus/base/config"
 	idl "pegasus/gen/rrdb"
 	"pegasus/pacifica"
-	"pegasus/rrdb"
 )
 
 // A write that waits while a new primary commits what it inherited is evaluated on it.
@@ -18,7 +18,7 @@ func TestWaitingWriteSeesWhatWasInherited(t *testing.T) {
 	})
 	incr := func(i int) (int64, error) {
 		var res idl.IncrResponse
-		err := g.call(i, rrdb.CodeIncr, &idl.IncrRequest{Key: rowKey("n"), Increment: 1}, &res)
+		err := g.call(i, base.RPCIncr, &idl.IncrRequest{Key: rowKey("n"), Increment: 1}, &res)
 		return res.NewValue, err
 	}
 	for want := int64(1); want <= 3; want++ {
@@ -46,7 +46,7 @@ func TestWaitingWriteSeesWhatWasInherited(t *testing.T) {
 	until(t, "the write waits", func() bool {
 		n := make(chan int, 1)
 		r := g.nodes[1].srv.replica(g.gpid)
-		r.post(func() { n <- len(r.queue) })
+		r.post(func(r *driver) { n <- len(r.driver.queue) })
 		return <-n > 0
 	})
 	g.nodes[2].start()

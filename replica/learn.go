@@ -4,127 +4,99 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"net/http"
 	"os"
-	"path/filepath"
-	"strconv"
-	"syscall"
-	"time"
 
 	"pegasus/base"
 	"pegasus/pacifica"
+	"pegasus/replica/checkpoint"
+	"pegasus/replica/disk"
+	"pegasus/replica/wal"
 )
 
-// A copy that failed is tried again after learnRetry, then after twice that each time, up to
-// learnRetryMost.
-const learnRetry, learnRetryMost = time.Second, 10 * time.Second
+// copyHost is the server as package checkpoint knows it.
+type copyHost struct{ s *Server }
 
-// fetchDir is where a checkpoint is gathered. It survives restarts, so that what was copied
-// is used by the next attempt, and goes when the replica is a member.
-func (r *replica) fetchDir() string { return filepath.Join(r.path, "fetch") }
+// Name, NameOf, Go, Mark, Check, Replica and Replicas implement checkpoint.Host.
+func (h copyHost) Name() string { return h.s.name }
 
-// reached tells a test of a step of learning.
-func (s *Server) reached(step string) {
-	if f := s.learnStep.Load(); f != nil {
-		(*f)(step)
+func (h copyHost) NameOf(n base.RPCAddress) string { return h.s.peerName(n) }
+
+func (h copyHost) Go(f func(context.Context)) { host(h).Go(f) }
+
+func (h copyHost) Mark(header http.Header) { h.s.meta.Identity.Mark(header) }
+
+func (h copyHost) Check(header http.Header) error { return h.s.meta.Identity.Check(header) }
+
+func (h copyHost) Replica(g base.Gpid) checkpoint.Replica {
+	if r := h.s.replica(g); r != nil {
+		return copied{r}
 	}
+	return nil
 }
+
+func (h copyHost) Replicas() []checkpoint.Replica {
+	all := h.s.all()
+	rs := make([]checkpoint.Replica, len(all))
+	for i, r := range all {
+		rs[i] = copied{r}
+	}
+	return rs
+}
+
+// copied is a replica as package checkpoint knows it, of which checkpoints are given and fetched.
+type copied struct{ r *replica }
+
+// Gpid, State, Store, Checkpoint, Scratch, Hold, Release and Learner implement checkpoint.Replica.
+func (c copied) Gpid() base.Gpid { return c.r.gpid }
+
+func (c copied) State() (pacifica.State, int64) {
+	v := c.r.look()
+	return v.State, v.applied
+}
+
+func (c copied) Store() int64 { return c.r.view.Load().info.Store }
+
+func (c copied) Checkpoint(dir string) (decree int64, err error) {
+	return c.r.store.Load().Checkpoint(dir)
+}
+
+func (c copied) Scratch() string { return c.r.dir.Scratch() }
+
+func (c copied) Hold(name string, decree int64, lost func()) (first int64) {
+	return c.r.kept.HoldWhileRoom(name, decree, lost)
+}
+
+func (c copied) Release(name string) { c.r.kept.Release(name) }
+
+func (c copied) Learner() *checkpoint.Learner { return c.r.learner }
+
+// Post, Done, Failed, Install and Installed implement checkpoint.Installer.
+func (c copied) Post(f func()) { c.r.post(func(*driver) { f() }) }
+
+func (c copied) Done() <-chan struct{} { return c.r.done }
+
+func (c copied) Failed() bool { return c.r.driver.failed != nil }
+
+func (c copied) Install(decree int64) error { return c.r.driver.install(decree) }
+
+func (c copied) Installed(decree int64, ok bool) { c.r.driver.core.Installed(decree, ok) }
 
 // fetch gets a checkpoint from the primary and puts it in the store's place. The old store
 // stays until the new one is complete, checked and durable; info.json then names the new one.
-func (r *replica) fetch(f pacifica.Fetch) {
-	n := r.info.Store + 1
-	p := &progress{from: r.srv.peerName(f.From), started: time.Now()}
-	p.phase.Store(phaseWaiting)
-	r.copying.Store(p)
-	r.log.Infof("fetches a checkpoint from %v", f.From)
-	r.srv.spawn(func() {
-		ctx := r.srv.ctx
-		m, err := r.gather(ctx, f, p, n-1)
-		if err != nil && ctx.Err() == nil {
-			// Not at once: the primary makes a checkpoint for each attempt.
-			p.phase.Store(phaseFailed)
-			wait := min(learnRetry<<min(r.learnFailed.Load(), 8), learnRetryMost)
-			r.learnFailed.Add(1)
-			r.srv.counts.learnFailed.Add(1)
-			r.log.Warnf("checkpoint from %v: %v; has %d of %d bytes, tried again in %v", f.From, err, p.bytesDone.Load(), p.bytes.Load(), wait)
-			if errors.Is(err, base.ErrWrongChecksum) {
-				r.distrust.Store(true)
-			}
-			if errors.Is(err, syscall.ENOSPC) {
-				if e := os.RemoveAll(r.fetchDir()); e != nil {
-					r.log.Warn(e)
-				}
-			}
-			pause(ctx, wait)
-		}
-		r.post(func() {
-			defer r.copying.Store(nil)
-			if r.failed != nil {
-				return
-			}
-			if err == nil {
-				p.phase.Store(phaseInstalling)
-				if err = r.install(n, m.Decree); err != nil {
-					r.srv.counts.learnFailed.Add(1)
-					r.log.Warnf("checkpoint from %v: %v", f.From, err)
-				}
-			}
-			if r.failed != nil {
-				return
-			}
-			if err == nil {
-				r.learnFailed.Store(0)
-				r.distrust.Store(false)
-				r.srv.counts.learned.Add(1)
-				r.log.Infof("installed the checkpoint of decree %d, %d bytes, %d of them not copied, in %v", m.Decree, p.bytes.Load(),
-					p.reused.Load(), time.Since(p.started).Round(time.Millisecond))
-			}
-			r.core.Installed(p.decree.Load(), err == nil)
-		})
-	})
+func (r *driver) fetch(f pacifica.Fetch) {
+	r.learner.Fetch(copied{r.replica}, f.From, f.Ballot, r.storePath(r.info.Store))
 }
 
-// gather fills the fetch directory with a checkpoint of f.From and makes it durable. present
-// is the number of the store in use.
-func (r *replica) gather(ctx context.Context, f pacifica.Fetch, p *progress, present int64) (*manifest, error) {
-	select {
-	case r.srv.copies <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	defer func() { <-r.srv.copies }()
-	r.fetching.Lock()
-	defer r.fetching.Unlock()
-	g := &gatherer{from: "http://" + p.from, dir: r.fetchDir(), old: r.storePath(present), p: p, step: r.srv.reached,
-		pace: func(n int) error { return r.srv.pace.wait(ctx, r.srv.pace.take, n) }}
-	q := url.Values{"replica": {r.gpid.String()}, "ballot": {strconv.FormatInt(f.Ballot, 10)}}
-	if r.distrust.Load() {
-		q.Set("fresh", "1")
-	}
-	m, err := g.run(ctx, q)
-	r.srv.counts.learnBytes.Add(p.bytesDone.Load() - p.reused.Load())
-	return m, errors.Join(err, ctx.Err())
-}
-
-// dropFetched removes what is left of a copy that a member has no use for.
-func (r *replica) dropFetched() {
-	r.fetching.Lock()
-	defer r.fetching.Unlock()
-	if err := os.RemoveAll(r.fetchDir()); err != nil {
-		r.log.Warnf("remove an unfinished copy: %v", err)
-	}
-}
-
-// install makes what was gathered the replica's store n; it holds everything up to decree.
-// Called by the loop. If it ends in the middle the replica is out of service, and goes on
+// install makes what the learner copied the replica's next store; it holds everything up to
+// decree. Called by the loop. If it ends in the middle the replica is out of service, and goes on
 // with what info.json says once it is opened again.
-func (r *replica) install(n, decree int64) error {
-	step := r.srv.reached
+func (r *driver) install(decree int64) error {
+	n, step := r.info.Store+1, r.learner.Reached
 	if err := os.RemoveAll(r.storePath(n)); err != nil {
 		return err
 	}
-	if err := errors.Join(os.Rename(r.fetchDir(), r.storePath(n)), syncDir(r.path)); err != nil {
+	if err := errors.Join(os.Rename(r.learner.Dir(), r.storePath(n)), disk.SyncDir(r.path)); err != nil {
 		return err
 	}
 	step("renamed")
@@ -133,20 +105,26 @@ func (r *replica) install(n, decree int64) error {
 		err = errors.Join(fmt.Errorf("the checkpoint holds decree %d, its manifest says %d", next.LastApplied(), decree), next.Close())
 	}
 	if err != nil {
+		if base.Passing(err) {
+			// Nothing is wrong with what was copied, and it may have taken hours.
+			if e := os.Rename(r.storePath(n), r.learner.Dir()); e == nil {
+				return err
+			}
+		}
 		return errors.Join(err, os.RemoveAll(r.storePath(n)))
 	}
 	step("opened")
 	// First the log forgets, then the store changes: a crash between leaves an older store
 	// without a log, which is a learner that has further to go. From here on the core's
 	// window says more than the log holds, so there is no way back.
-	if err := wait(func(done func(error)) { r.dir.log().Reset(r.gpid, decree, done) }); err != nil {
+	if err := wal.Wait(func(done func(error)) { r.dir.Log().Reset(r.gpid, decree, done) }); err != nil {
 		r.fail(fmt.Errorf("log: %w", err))
 		return errors.Join(err, next.Close())
 	}
 	step("reset")
 	info := r.info
 	info.Store = n
-	if err := writeJSON(r.infoName(), &info); err != nil {
+	if err := disk.WriteJSON(r.infoName(), &info); err != nil {
 		r.fail(fmt.Errorf("put a checkpoint in the store's place: %w", err))
 		return errors.Join(err, next.Close())
 	}

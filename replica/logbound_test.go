@@ -2,6 +2,8 @@ package replica
 
 import (
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,29 +43,60 @@ func TestLogIsBounded(t *testing.T) {
 			}
 		})
 	}
-	d := g.nodes[0].srv.dirs[0]
+	d := g.nodes[0].srv.disks.All()[0]
 	bound := g.nodes[0].cfg.WAL.MaxBytes + 3*g.nodes[0].cfg.WAL.SegmentBytes
 	// How far the log outgrows its bound is up to how much is written while replicas flush, so
 	// who writes waits there. The log must shrink by itself: nothing is written meanwhile.
 	write := func(bytes int, bound int64) {
 		for n := 0; n < bytes; n += 8 << 10 {
 			g.mustPut(0, fmt.Sprint("k", n%(1<<20)), string(noise(8<<10, uint64(n))))
-			if d.log().Stats().TotalBytes > bound {
-				until(t, "the log shrinks to its bound", func() bool { return d.log().Stats().TotalBytes <= bound })
+			if d.Log().Stats().TotalBytes > bound {
+				until(t, "the log shrinks to its bound", func() bool { return d.Log().Stats().TotalBytes <= bound })
 			}
 		}
 	}
 	write(6<<20, bound)
-	if s := d.log().Stats(); s.Removed < 10 {
+	if s := d.Log().Stats(); s.Removed < 10 {
 		t.Errorf("nothing left the log: %+v", s)
 	}
 
 	// Somebody began a copy and is not heard of any more.
-	g.nodes[0].srv.send.mu.Lock()
+	if code, m := g.askCheckpoint(0, g.nodes[0].srv.meta.Identity, "gone"); code != http.StatusOK || m.ID == "" {
+		t.Fatalf("a checkpoint: %d, %v", code, m)
+	}
 	r := g.nodes[0].srv.replica(g.gpid)
-	g.nodes[0].srv.send.open["pin"] = &checkpoint{gpid: g.gpid, until: time.Now().Add(time.Hour), gone: true, manifest: manifest{Decree: r.look().applied}}
-	g.nodes[0].srv.send.mu.Unlock()
-	write(6<<20, hardly*g.nodes[0].cfg.WAL.MaxBytes+bound)
+	kept := r.kept
+	holder := func() string {
+		for _, h := range g.disksOf(0)[0].Holds {
+			if h.Replica == g.gpid.String() && strings.Contains(h.Holder, " for gone") {
+				return h.Holder
+			}
+		}
+		return ""
+	}
+	write(1<<20, yieldAt*g.nodes[0].cfg.WAL.MaxBytes+bound)
+	until(t, "replica.disks shows who holds the log", func() bool { return holder() != "" })
+	name := holder()
+	write(6<<20, yieldAt*g.nodes[0].cfg.WAL.MaxBytes+bound)
+	if kept.Held(name) {
+		t.Error("the log keeps what follows the checkpoint, far beyond its bound")
+	}
+
+	// An administrator has all of it kept, which doesn't yield.
+	if text := g.run(0, "replica.disable-plog-gc", g.gpid.String()); !strings.Contains(text, "disabled") {
+		t.Errorf("replica.disable-plog-gc: %s", text)
+	}
+	from := r.dir.Log().State(g.gpid).First
+	for n := range 5 << 20 / (8 << 10) {
+		g.mustPut(0, fmt.Sprint("k", n), string(noise(8<<10, uint64(n))))
+	}
+	r.flushSoon()
+	until(t, "the flush has ended", func() bool { return r.flushes.Load() == 0 })
+	if st := r.dir.Log().State(g.gpid); st.First > from || !kept.Held(operatorHold) {
+		t.Errorf("what was to be kept is gone: the log begins at %d, %d before", st.First, from)
+	}
+	g.run(0, "replica.enable-plog-gc", g.gpid.String())
+	until(t, "the log shrinks", func() bool { r.flushSoon(); return d.Log().Stats().TotalBytes <= bound })
 
 	g.nodes[0].stop()
 	g.nodes[0].start()

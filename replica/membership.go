@@ -3,154 +3,38 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/pause"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
-	"pegasus/gen/metadata"
 	"pegasus/pacifica"
+	"pegasus/replica/metalink"
+	"pegasus/replica/wal"
 	"pegasus/rpc"
 )
 
-const (
-	codeUpdateConfig = "RPC_CM_UPDATE_PARTITION_CONFIGURATION"
-	codeConfigSync   = "RPC_CM_CONFIG_SYNC"
-	codeProposal     = "RPC_CONFIG_PROPOSAL"
-
-	metaTimeout = 3 * time.Second
-	metaRetry   = 100 * time.Millisecond
-)
-
-// change carries out what a core wants of the meta: it repeats the request until the meta
-// gives an answer that settles it, or until the core no longer wants it.
-func (r *replica) change(ch pacifica.Change) {
-	if ch.Kind == pacifica.ChangeRefresh {
-		r.srv.syncSoon()
-		return
-	}
-	req := metaadmin.ConfigurationUpdateRequest{Info: r.appInfo(), Config: r.wireConfig(ch), Node: ch.Node, HpNode: base.Some(hostPortOf(ch.Node))}
-	switch ch.Kind {
-	case pacifica.ChangeAdd:
-		req.Type = metaadmin.CT_UPGRADE_TO_SECONDARY
-	case pacifica.ChangeRemove:
-		req.Type = metaadmin.CT_DOWNGRADE_TO_INACTIVE
-	case pacifica.ChangeForceBallot:
-		req.Type = metaadmin.CT_PRIMARY_FORCE_UPDATE_BALLOT
-	}
-	r.log.Infof("asks the meta to %v %v, ballot %d", ch.Kind, ch.Node, ch.Config.Ballot)
-	r.srv.spawn(func() {
-		for wanted := true; wanted && r.srv.ctx.Err() == nil; {
-			epoch := r.srv.lease.epoch.Load()
-			cfg, settled, err := r.srv.askUpdate(r.srv.ctx, &req)
-			done := make(chan struct{})
-			r.post(func() {
-				defer close(done)
-				if r.srv.lease.epoch.Load() != epoch {
-					settled = false // said before the lease was interrupted: ask again
-				}
-				p := r.core.Pending()
-				if p == nil || p.Config.Ballot != ch.Config.Ballot || p.Kind != ch.Kind {
-					wanted = false
-					return
-				}
-				if !settled {
-					return
-				}
-				wanted = false
-				if cfg != nil {
-					r.core.Configure(*cfg)
-				}
-				if p := r.core.Pending(); p != nil && p.Config.Ballot == ch.Config.Ballot {
-					r.log.Warnf("the meta refuses to %v %v: %v", ch.Kind, ch.Node, err)
-					r.core.Refused()
-				}
-			})
-			select {
-			case <-done:
-			case <-r.done:
-				return
-			}
-			if wanted {
-				r.log.Debugf("ask the meta again to %v %v: %v", ch.Kind, ch.Node, err)
-				pause(r.srv.ctx, metaRetry)
-			}
-		}
-	})
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
-
-// askUpdate sends one configuration update. settled tells that the meta decided: cfg is
-// then the configuration that holds now, if it said so.
-func (s *Server) askUpdate(ctx context.Context, req *metaadmin.ConfigurationUpdateRequest) (cfg *pacifica.Config, settled bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, metaTimeout)
-	defer cancel()
-	var res metaadmin.ConfigurationUpdateResponse
-	if err := s.meta.call(ctx, rpc.Outgoing{Code: codeUpdateConfig, Arg: req}, &res, &res.Err); err != nil {
-		return nil, false, err
-	}
-	switch res.Err {
-	case base.ErrOK:
-		c := coreConfig(&res.Config)
-		return &c, true, nil
-	case base.ErrInvalidVersion:
-		c := coreConfig(&res.Config)
-		return &c, true, res.Err
-	case base.ErrBusy, base.ErrServiceNotActive, base.ErrStateFreezed, base.ErrTimeout, base.ErrTryAgain:
-		return nil, false, res.Err
-	}
-	return nil, true, res.Err
-}
-
-func coreConfig(c *layer2.PartitionConfiguration) pacifica.Config {
-	return pacifica.Config{Ballot: c.Ballot, Primary: c.Primary, Secondaries: c.Secondaries}
-}
-
-func hostPortOf(n base.RPCAddress) base.HostPort {
-	ap := n.AddrPort()
-	if !ap.IsValid() {
-		return base.HostPort{}
-	}
-	return base.MakeHostPort(ap.Addr().String(), ap.Port())
-}
-
-func hostPortsOf(ns []base.RPCAddress) []base.HostPort {
-	hs := make([]base.HostPort, len(ns))
-	for i, n := range ns {
-		hs[i] = hostPortOf(n)
-	}
-	return hs
-}
-
-func (r *replica) wireConfig(ch pacifica.Change) layer2.PartitionConfiguration {
-	return layer2.PartitionConfiguration{Pid: r.gpid, Ballot: ch.Config.Ballot, MaxReplicaCount: r.info.MaxReplica, Primary: ch.Config.Primary,
-		Secondaries: ch.Config.Secondaries, LastCommittedDecree: ch.Committed, HpPrimary: base.Some(hostPortOf(ch.Config.Primary)),
-		HpSecondaries: base.Some(hostPortsOf(ch.Config.Secondaries))}
-}
-
-func (r *replica) appInfo() layer2.AppInfo {
-	a := layer2.NewAppInfo()
-	a.Status, a.AppType, a.IsStateful = layer2.AS_AVAILABLE, "pegasus", true
-	a.AppName, a.AppId, a.PartitionCount, a.MaxReplicaCount = r.info.AppName, r.gpid.AppID, r.info.Partitions, r.info.MaxReplica
-	return a
-}
+// members sees to it that the replicas here are what the metas and the other replica servers
+// want them to be.
+type members struct{ *Server }
 
 // onProposal takes what the meta decided or wants of a partition.
-func (s *Server) onProposal(req *rpc.Request) {
+func (s members) onProposal(req *rpc.Request) {
 	p := new(metaadmin.ConfigurationUpdateRequest)
 	err := req.DecodeArg(p)
-	req.Drop() // upstream's proposals have no answer; nothing decoded aliases the request
+	if err == nil && s.replica(p.Config.Pid) != nil {
+		req.Vouch() // who asks for it is answered on this connection what is here, however much clients are
+	}
+	from := req.Remote
+	req.Drop() // upstream's proposals have no answer; nothing decoded aliases the request, which is another's from here
 	if err != nil {
-		s.log.Warnf("configuration proposal from %v: %v", req.Remote, err)
+		s.log.Warnf("configuration proposal from %v: %v", from, err)
+		return
+	}
+	if err := s.meta.Identity.Same(p.ClusterId.V); err != nil {
+		s.log.Debugf("configuration proposal from %v is not taken: %v", from, err)
 		return
 	}
 	if p.Type == metaadmin.CT_ASSIGN_PRIMARY {
@@ -160,14 +44,14 @@ func (s *Server) onProposal(req *rpc.Request) {
 	r := s.replica(p.Config.Pid)
 	if r == nil {
 		if p.Type == metaadmin.CT_UPGRADE_TO_PRIMARY || p.Type == metaadmin.CT_INVALID {
-			s.syncSoon() // finds out what is missing, and says so
+			s.meta.SyncSoon() // finds out what is missing, and says so
 		}
 		return
 	}
-	r.post(func() {
+	r.post(func(r *driver) {
 		if r.failed != nil || r.suspect || p.Config.Ballot > r.core.Ballot() {
 			// What comes unasked may be old. A role is taken only from an answer.
-			s.syncSoon()
+			s.meta.SyncSoon()
 			return
 		}
 		switch p.Type {
@@ -176,6 +60,10 @@ func (s *Server) onProposal(req *rpc.Request) {
 				err = r.core.AddLearner(p.Node)
 			}
 		case metaadmin.CT_DOWNGRADE_TO_INACTIVE, metaadmin.CT_REMOVE:
+			if p.Node == s.addr && r.core.Status() == pacifica.Learner {
+				r.learner.Stop() // a copy that isn't wanted; if it is, the primary says so again
+				return
+			}
 			err = r.core.RemoveMember(p.Node)
 		}
 		if err != nil && !errors.Is(err, pacifica.ErrNotPrimary) {
@@ -187,25 +75,25 @@ func (s *Server) onProposal(req *rpc.Request) {
 // assign makes the first replica of a partition and asks the meta to make it the primary.
 // The replica is there before the meta lists it, so a listed replica without data is always
 // a loss, never a beginning.
-func (s *Server) assign(p *metaadmin.ConfigurationUpdateRequest) {
+func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 	g := p.Config.Pid
 	if p.Config.Ballot != 0 || g.AppID != p.Info.AppId {
 		return
 	}
 	r := s.replica(g)
 	if r == nil {
-		if !s.beginOpening(g) {
+		if s.holdsAll(g) || !s.begin(g, s.disks.Holds) {
 			return
 		}
 		// A proposal that was under way for long must not make an empty replica of a partition
 		// that has a past.
-		if cfg, err := s.currentConfig(g); err != nil && cfg == nil || cfg.Ballot != 0 || cfg.Primary != 0 {
+		if cfg, err := s.meta.Configuration(s.ctx, g); err != nil && cfg == nil || cfg.Ballot != 0 || cfg.Primary != 0 {
 			s.endOpening(g, nil)
 			return
 		}
 		info := infoFrom(g, &p.Info)
 		var err error
-		if r, err = s.openReplica(g, s.pickDir(g.AppID), &info); err != nil {
+		if r, err = s.openReplica(g, s.disks.Pick(g.AppID), &info); err != nil {
 			s.log.Errorf("new replica: %v", err)
 			s.endOpening(g, nil)
 			return
@@ -222,22 +110,22 @@ func (s *Server) assign(p *metaadmin.ConfigurationUpdateRequest) {
 	want.Config.HpSecondaries = base.Opt[[]base.HostPort]{}
 	want.Type, want.Node, want.HpNode = metaadmin.CT_ASSIGN_PRIMARY, s.addr, base.Some(s.hostPort)
 	for try := 0; try < 20 && s.ctx.Err() == nil; try++ {
-		epoch := s.lease.epoch.Load()
-		cfg, settled, err := s.askUpdate(s.ctx, &want)
+		epoch := s.meta.Lease.Epoch()
+		cfg, settled, err := s.meta.Update(s.ctx, &want)
 		if settled {
 			if err != nil {
 				s.log.Warnf("replica %v: the meta does not make it primary: %v", g, err)
 			}
 			if cfg != nil && cfg.Ballot > 0 && err == nil {
-				r.post(func() {
-					if s.lease.epoch.Load() == epoch {
-						r.core.Configure(*cfg)
+				r.post(func(r *driver) {
+					if s.meta.Lease.Epoch() == epoch {
+						r.core.Configure(coreConfig(cfg))
 					}
 				})
 			}
 			return
 		}
-		pause(s.ctx, metaRetry)
+		pause.For(s.ctx, metalink.RetryAfter)
 	}
 }
 
@@ -250,245 +138,24 @@ func infoFrom(g base.Gpid, a *layer2.AppInfo) replicaInfo {
 		Atomic: a.AtomicIdempotent.Or(false), Created: a.CreateSecond}
 }
 
-// openLearner makes an empty replica for a primary that wants this node as a learner, once
-// the meta said that this node is no member: a member that lost its data must not come back
-// empty, and what it promised must hold.
-func (s *Server) openLearner(g base.Gpid, m pacifica.Message) {
-	if !s.beginOpening(g) {
-		return
-	}
-	s.spawn(func() {
-		cfg, err := s.currentConfig(g)
-		if err != nil || cfg.Has(s.addr) || m.Ballot < cfg.Ballot {
-			if err != nil {
-				s.log.Debugf("replica %v: wanted as a learner: %v", g, err)
-			}
-			s.endOpening(g, nil)
-			s.syncSoon()
-			return
-		}
-		info := replicaInfo{AppID: g.AppID, Partition: g.PartitionIndex, MaxReplica: 3, Ballot: cfg.Ballot}
-		r, err := s.openReplica(g, s.pickDir(g.AppID), &info)
-		if err != nil {
-			s.log.Errorf("new learner: %v", err)
-		}
-		s.endOpening(g, r)
-		if r != nil {
-			r.deliver(m)
-		}
-	})
-}
-
-// currentConfig asks the meta for the configuration of a partition: by a change that can't
-// be made, which is answered with it.
-func (s *Server) currentConfig(g base.Gpid) (*pacifica.Config, error) {
-	req := metaadmin.ConfigurationUpdateRequest{Config: layer2.PartitionConfiguration{Pid: g, Ballot: -1}}
-	cfg, _, err := s.askUpdate(s.ctx, &req)
-	if cfg == nil {
-		return nil, err
-	}
-	return cfg, nil
-}
-
-// beginOpening reserves a partition id; false if it is open or being opened.
-func (s *Server) beginOpening(g base.Gpid) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.opening[g] || s.replicas[g] != nil {
+// holdsAll tells that there are as many replicas here as there are descriptors for. The meta,
+// which knows, asks for no more; one of an earlier version may.
+func (s *Server) holdsAll(g base.Gpid) bool {
+	open, opening := s.counts()
+	n := open + opening
+	if n < s.most {
 		return false
 	}
-	// A directory that could not be opened at start must not be taken for a free place.
-	for _, d := range s.dirs {
-		if !d.abandoned.Load() && d.has(g) {
-			return false
-		}
-	}
-	s.opening[g] = true
+	s.log.Warnf("replica %v: not made here: there are %d, and no descriptors for more: raise the limit of open files (ulimit -n, LimitNOFILE of systemd)", g, n)
 	return true
 }
 
-func (s *Server) endOpening(g base.Gpid, r *replica) {
-	s.mu.Lock()
-	delete(s.opening, g)
-	late := s.closed
-	if r != nil && !late {
-		s.replicas[g] = r
-	}
-	s.mu.Unlock()
-	if r != nil && late {
-		if err := r.close(); err != nil {
-			s.log.Warn(err)
-		}
-	}
-}
-
-// syncSoon has the configuration compared with the meta's now.
-func (s *Server) syncSoon() {
-	select {
-	case s.sync <- struct{}{}:
-	default:
-	}
-}
-
-func (s *Server) syncLoop(ctx context.Context) {
-	t := time.NewTicker(s.cfg.Replica.ConfigSync.D())
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-		case <-s.sync:
-			// What asks for a sync often asks for several.
-			pause(ctx, 20*time.Millisecond)
-		}
-		if err := s.configSync(ctx, false); err != nil && ctx.Err() == nil {
-			s.log.Debugf("config sync: %v", err)
-			pause(ctx, metaRetry)
-			s.syncSoon()
-		}
-	}
-}
-
-// configSync tells the meta what is here and takes what should be. When it returns without
-// an error, every replica has taken it. resuming tells that the lease had run out: then
-// whatever the meta doesn't list is given up, and only the caller makes the node serve.
-func (s *Server) configSync(ctx context.Context, resuming bool) error {
-	s.syncing.Lock()
-	defer s.syncing.Unlock()
-	epoch := s.lease.epoch.Load()
-	broken := s.brokenReplicas()
-	rs := s.all()
-	known := make(map[base.Gpid]*view, len(rs))
-	stored := make([]metadata.ReplicaInfo, 0, len(rs))
-	for _, r := range rs {
-		v := r.look()
-		known[r.gpid] = v
-		stored = append(stored, metadata.ReplicaInfo{Pid: r.gpid, Ballot: v.Ballot, Status: wireStatus(v), LastCommittedDecree: v.Committed,
-			LastPreparedDecree: v.Last, LastDurableDecree: v.Committed, AppType: "pegasus", DiskTag: r.dir.tag,
-			ManualCompactStatus: base.Some(r.compactions.status()), Bytes: r.reportedSize()})
-	}
-	req := metaadmin.ConfigurationQueryByNodeRequest{Node: s.addr, StoredReplicas: base.Some(stored), HpNode: base.Some(s.hostPort)}
-	for _, d := range s.dirs {
-		total, avail := d.capacity()
-		req.Disks.Set = true
-		req.Disks.V = append(req.Disks.V, metaadmin.DiskReport{Tag: d.tag, State: metaadmin.DiskState(d.state()), CapacityMb: total >> 20, AvailableMb: avail >> 20})
-	}
-	if s.cfg.Replica.Rack != "" {
-		req.Info = base.Some(metaadmin.ReplicaServerInfo{GeoTags: []base.Pair[string, string]{{Key: "rack", Val: s.cfg.Replica.Rack}}})
-	}
-	var res metaadmin.ConfigurationQueryByNodeResponse
-	c, cancel := context.WithTimeout(ctx, metaTimeout)
-	defer cancel()
-	if err := s.meta.call(c, rpc.Outgoing{Code: codeConfigSync, Arg: &req}, &res, &res.Err); err != nil {
-		return err
-	}
-	if res.Err != base.ErrOK {
-		return res.Err
-	}
-	if s.lease.epoch.Load() != epoch {
-		return fmt.Errorf("the lease was interrupted meanwhile: %w", base.ErrTryAgain)
-	}
-	listed := make(map[base.Gpid]bool, len(res.Partitions))
-	for i := range res.Partitions {
-		p := &res.Partitions[i]
-		g := p.Config.Pid
-		listed[g] = true
-		r := s.replica(g)
-		if r == nil {
-			s.reportMissing(p, nil)
-			continue
-		}
-		r.post(func() {
-			if r.failed != nil || r.suspect {
-				r.report(p)
-				return
-			}
-			r.update(&p.Info)
-			if s.lease.epoch.Load() == epoch {
-				r.core.Configure(coreConfig(&p.Config))
-			}
-		})
-	}
-	for _, r := range rs {
-		if listed[r.gpid] {
-			continue
-		}
-		// A member that the meta doesn't list any more. The answer may be older than what
-		// happened meanwhile, hence the ballot.
-		asked := known[r.gpid].Ballot
-		r.post(func() {
-			if st := r.core.Status(); (st == pacifica.Primary || st == pacifica.Secondary) && (resuming || r.core.Ballot() == asked) {
-				r.core.Retire()
-			}
-		})
-	}
-	s.quarantineUnlisted(broken, listed)
-	for _, g := range res.GcReplicas.V {
-		if v := known[g.Pid]; v != nil && !listed[g.Pid] {
-			s.discard(g.Pid, v)
-		}
-	}
-	return s.settled(ctx)
-}
-
-// settled waits until every replica has done what it was asked so far, and shows it.
-func (s *Server) settled(ctx context.Context) error {
-	for _, r := range s.all() {
-		done := make(chan struct{})
-		r.post(func() {
-			r.publish()
-			close(done)
-		})
-		select {
-		case <-done:
-		case <-r.done:
-		case <-ctx.Done():
-			return fmt.Errorf("replica %v: %w", r.gpid, ctx.Err())
-		}
-	}
-	return nil
-}
-
-func wireStatus(v *view) metadata.PartitionStatus {
-	if v.failed != nil || v.suspect {
-		return metadata.PS_ERROR
-	}
-	switch v.Status {
-	case pacifica.Primary:
-		return metadata.PS_PRIMARY
-	case pacifica.Secondary:
-		return metadata.PS_SECONDARY
-	case pacifica.Learner:
-		return metadata.PS_POTENTIAL_SECONDARY
-	}
-	return metadata.PS_INACTIVE
-}
-
-// report tells the meta that this replica can't be the member that it is listed as. The
-// last member is kept: a replica that lost some of its log then goes on with what it has.
-func (r *replica) report(p *metaadmin.ConfigurationUpdateRequest) {
-	r.srv.reportMissing(p, func(err error) {
-		if errors.Is(err, base.ErrInvalidState) && len(p.Config.Secondaries) == 0 && p.Config.Primary == r.srv.addr {
-			r.post(func() {
-				if r.suspect {
-					r.log.Error("the log lost entries, and this is the last replica: it goes on without them")
-					r.suspect = false
-					r.srv.syncSoon()
-				}
-			})
-		}
-	})
-}
-
 // reportMissing tells the meta that this node doesn't hold a replica that it lists.
-// refused, if not nil, is told why the meta won't do without it.
-func (s *Server) reportMissing(p *metaadmin.ConfigurationUpdateRequest, refused func(error)) {
+// kept, if not nil, is called if it stays the last member all the same, because an
+// administrator accepts what is lost.
+func (s members) reportMissing(p *metaadmin.ConfigurationUpdateRequest, kept func()) {
 	g := p.Config.Pid
-	s.mu.RLock()
-	busy := s.opening[g]
-	s.mu.RUnlock()
-	if busy {
+	if s.isOpening(g) {
 		return
 	}
 	req := *p
@@ -507,40 +174,144 @@ func (s *Server) reportMissing(p *metaadmin.ConfigurationUpdateRequest, refused 
 	}
 	s.log.Warnf("replica %v is a member at ballot %d and not usable here: asks the meta to do without it", g, p.Config.Ballot)
 	s.spawn(func() {
-		if _, settled, err := s.askUpdate(s.ctx, &req); err != nil {
+		cfg, _, err := s.meta.Update(s.ctx, &req)
+		switch {
+		case errors.Is(err, base.ErrInvalidState):
+			s.log.Errorf("replica %v is the last one of its partition, and not usable: the partition serves nothing until another one is found that has all that was acknowledged, or an administrator accepts what is lost (`pegasus recover --accept-loss`)", g)
+			return
+		case err != nil:
 			s.log.Warnf("replica %v: %v", g, err)
-			if settled && refused != nil {
-				refused(err)
-			}
+			return
+		case cfg != nil && cfg.Ballot == p.Config.Ballot && cfg.Primary == s.addr && kept != nil:
+			kept()
 			return
 		}
-		s.syncSoon() // to find that it isn't listed any more
+		s.meta.SyncSoon() // to find that it isn't listed any more
 	})
 }
 
-// discard removes a replica that the meta has no use for, unless it has been of use since the
-// meta was told of it as asked.
-func (s *Server) discard(g base.Gpid, asked *view) {
-	s.mu.Lock()
-	r := s.replicas[g]
+// asideFlush is how long the flush of a replica that is set aside may take.
+const asideFlush = time.Minute
+
+// discard sets a replica aside that the meta has no use for, unless it has been of use since the
+// meta was told of it as asked. over: its table was dropped and its time is over, so it is
+// removed.
+func (s members) discard(g base.Gpid, asked *view, over bool) {
+	r := s.takeOut(g, func(r *replica) bool {
+		v := r.view.Load()
+		return v.Status == pacifica.Inactive && asked.Status == pacifica.Inactive && v.Ballot == asked.Ballot
+	})
 	if r == nil {
-		s.mu.Unlock()
 		return
 	}
-	if v := r.view.Load(); v.Status != pacifica.Inactive || asked.Status != pacifica.Inactive || v.Ballot != asked.Ballot {
-		s.mu.Unlock()
-		return
-	}
-	delete(s.replicas, g)
-	s.opening[g] = true
-	s.mu.Unlock()
-	s.log.Infof("replica %v: the meta has no use for it, removed", g)
 	s.spawn(func() {
-		defer s.endOpening(g, nil)
+		var again *replica
+		defer func() { s.endOpening(g, again) }()
+		keep := !over && s.cfg.Replica.TrashAge > 0 && (asked.Last > 0 || asked.applied > 0)
+		if keep { // what is applied must not be in the log only, which forgets the replica
+			c, cancel := context.WithTimeout(s.ctx, asideFlush)
+			if err := r.store.Load().Flush(c); err != nil {
+				cancel()
+				s.log.Warnf("replica %v, which the meta has no use for, is kept until what it has in memory can be written: %v", g, err)
+				again = r // the meta says so again
+				return
+			}
+			cancel()
+		}
 		err := r.close()
-		err = errors.Join(err, wait(func(done func(error)) { r.dir.log().Drop(g, done) }), r.dir.trash(g))
+		what := "its table was dropped, removed"
+		if !keep {
+			err = errors.Join(err, r.dir.Remove(g))
+			if !over {
+				what = "the meta has no use for it, removed"
+			}
+		} else {
+			to, e := r.dir.SetAside(g, "unused", s.meta.Clock.Now())
+			err = errors.Join(err, e)
+			what = "the meta has no use for it, moved to " + to
+		}
+		there := r.dir.Has(g)
+		if !there { // else the log's entries are still of use
+			err = errors.Join(err, wal.Wait(func(done func(error)) { r.dir.Log().Drop(g, done) }))
+		}
 		if err != nil {
 			s.log.Warnf("remove replica %v: %v", g, err)
+			if there {
+				// It is opened again if it can be, or moved aside: what nobody looks after keeps
+				// the replica from ever being made here.
+				s.noteBroken(g, r.dir.Dir, err)
+			}
+			return
+		}
+		s.log.Infof("replica %v: %s", g, what)
+	})
+}
+
+// onMessage takes a message from another replica server.
+func (s members) onMessage(req *rpc.Request) {
+	body := payloadOf(req.Body)
+	m, err := decodeMessage(body)
+	if err != nil {
+		req.Refuse(base.ErrInvalidData, err)
+		return
+	}
+	short := body[flagsAt]&flagShort != 0
+	gpid, w := req.Gpid, workerOf(req)
+	ping, admitted := m.Type == pacifica.MsgPrepare && len(m.Entries) == 0, s.meta.Identity.Admits(req.PartitionHash)
+	if admitted && m.To == s.addr && s.replica(gpid) != nil {
+		req.Vouch()
+	}
+	switch {
+	case ping && admitted:
+		req.Reply(empty{})
+	case ping: // who asks is to know that it has no peer here
+		req.ReplyError(base.ErrClusterNotFound)
+	default:
+		req.Drop()
+	}
+	if !admitted {
+		return
+	}
+	r := s.replica(gpid)
+	if r == nil {
+		if m.To == s.addr && m.Role == pacifica.Learner && m.Type == pacifica.MsgPrepare {
+			s.openLearner(gpid, m)
+		}
+		return
+	}
+	r.hearRoom(&m, short)
+	if h := s.hooks.Load(); h != nil && h.lose != nil && h.lose(r, m) {
+		return
+	}
+	r.deliver(m)
+	w.touch(r)
+}
+
+// openLearner makes an empty replica for a primary that wants this node as a learner, once
+// the meta said that this node is no member: a member that lost its data must not come back
+// empty, and what it promised must hold.
+func (s members) openLearner(g base.Gpid, m pacifica.Message) {
+	if s.holdsAll(g) || !s.begin(g, s.disks.Holds) {
+		return
+	}
+	s.spawn(func() {
+		cfg, err := s.meta.Configuration(s.ctx, g)
+		if err != nil || cfg.Primary == s.addr || slices.Contains(cfg.Secondaries, s.addr) || m.Ballot < cfg.Ballot {
+			if err != nil {
+				s.log.Debugf("replica %v: wanted as a learner: %v", g, err)
+			}
+			s.endOpening(g, nil)
+			s.meta.SyncSoon()
+			return
+		}
+		info := replicaInfo{AppID: g.AppID, Partition: g.PartitionIndex, MaxReplica: 3, Ballot: cfg.Ballot}
+		r, err := s.openReplica(g, s.disks.Pick(g.AppID), &info)
+		if err != nil {
+			s.log.Errorf("new learner: %v", err)
+		}
+		s.endOpening(g, r)
+		if r != nil {
+			r.deliver(m)
 		}
 	})
 }

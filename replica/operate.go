@@ -4,64 +4,77 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
+	"pegasus/httpapi"
 	"pegasus/pacifica"
 	"pegasus/remotecmd"
+	"pegasus/replica/part"
 )
 
-// flushTime bounds a flush that was asked for, see flushSoon.
-const flushTime = 10 * time.Minute
+// operatorHold is the name under which an administrator's command keeps the log of a replica.
+const operatorHold = "replica.disable-plog-gc"
 
-func setLogLevel(l *logrus.Logger, level string) {
-	if v, err := logrus.ParseLevel(level); err == nil { // the configuration's check has spoken
-		l.SetLevel(v)
-	}
+// dataVersion is upstream's number of the encoding of rows that package rrdb has.
+const dataVersion = "1"
+
+// operator serves what operators of upstream's replica server know: its remote commands and pages.
+type operator struct {
+	part.Quiet
+	srv *Server
 }
 
-// upstreamCommands are the remote commands that upstream's replica server has too.
-func (s *Server) upstreamCommands() []remotecmd.Command {
+func newOperator(s *Server) part.Part { return operator{srv: s} }
+
+// Register implements part.Part.
+func (o operator) Register(rt *part.Routes) {
+	rt.Page("replica/data_version", "app_id=<app_id>: the version of the rows of each partition here.", o.dataVersionPage)
+	rt.Page("replica/duplication", "appid=<app_id>: the duplications of a table.", o.duplicationPage)
 	const ids = "[id1,id2,...]"
 	each := func(name, help string, f func(*replica) string) remotecmd.Command {
-		return remotecmd.Command{Name: name, Args: ids, Help: help + " for replicas by app_id or app_id.partition_id, or all", Run: func(args []string) string {
-			return s.eachReplica(args, f)
+		shows := remotecmd.Never
+		if strings.HasPrefix(name, "replica.query-") {
+			shows = remotecmd.Always
+		}
+		return remotecmd.Command{Name: name, Args: ids, Help: help + " for replicas by app_id or app_id.partition_id, or all", Shows: shows, Run: func(args []string) string {
+			return o.eachReplica(args, f)
 		}}
 	}
 	gc := func(on bool, word string) func(*replica) string {
 		return func(r *replica) string {
-			r.keepLog.Store(!on)
+			if on {
+				r.kept.Release(operatorHold)
+			} else {
+				r.kept.Hold(operatorHold, 0)
+			}
 			return word
 		}
 	}
-	return []remotecmd.Command{
-		remotecmd.Bool("replica.deny-client", "control if deny client read & write request", &s.denied),
+	rt.Command(
 		each("replica.query-app-envs", "Query app envs", func(r *replica) string { return envText(r.look().info.Envs) }),
 		each("replica.query-compact", "Query full compact status", func(r *replica) string { return r.compactions.describe() }),
 		each("replica.query-progress", "Query the progress of decrees", (*replica).progress),
-		each("replica.trigger-checkpoint", "Trigger a flush of everything that is committed", s.triggerFlush),
+		each("replica.trigger-checkpoint", "Trigger a flush of everything that is committed", o.triggerFlush),
 		each("replica.disable-plog-gc", "Keep all of the log", gc(false, "disabled")),
 		each("replica.enable-plog-gc", "Let the log go as far as it isn't needed", gc(true, "enabled")),
 		each("replica.query-plog-gc-enabled-status", "Query if the log goes as far as it isn't needed", func(r *replica) string {
-			if r.keepLog.Load() {
+			if r.kept.Held(operatorHold) {
 				return "disabled"
 			}
 			return "enabled"
 		}),
-		{Name: "replica.kill_partition", Args: "[app_id [partition_index]]", Help: "Kill partitions by (all, one app, one partition): close and reopen them, as if the server was restarted", Run: s.killCommand},
-		{Name: "nfs.max_send_rate_megabytes_per_disk", Args: "[num | DEFAULT]", Help: "The bandwidth (MB/s) of sending checkpoints to learners, 0 means no limit", Run: s.sendRateCommand},
-		{Name: "server-stat", Help: "Query selected metrics", Run: s.statCommand},
-	}
+		remotecmd.Command{Name: "replica.kill_partition", Args: "[app_id [partition_index]]", Help: "Kill partitions by (all, one app, one partition): close and reopen them, as if the server was restarted", Run: o.killCommand},
+		remotecmd.Command{Name: "server-stat", Help: "Query selected metrics", Run: o.statCommand, Shows: remotecmd.Always},
+	)
 }
 
 // eachReplica calls f for the primaries and secondaries that args name, and gathers what it
 // says in upstream's form.
-func (s *Server) eachReplica(args []string, f func(*replica) string) string {
+func (o operator) eachReplica(args []string, f func(*replica) string) string {
 	type result struct{ role, text string }
 	results := map[base.Gpid]result{}
 	apps, ids := map[int32]bool{}, map[base.Gpid]bool{}
@@ -83,7 +96,7 @@ func (s *Server) eachReplica(args []string, f func(*replica) string) string {
 		}
 	}
 	done := 0
-	for _, r := range s.all() {
+	for _, r := range o.srv.all() {
 		role := ""
 		switch r.view.Load().Status {
 		case pacifica.Primary:
@@ -106,7 +119,7 @@ func (s *Server) eachReplica(args []string, f func(*replica) string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d processed, %d not found", done, lost)
 	for _, g := range slices.SortedFunc(maps.Keys(results), base.Gpid.Compare) {
-		fmt.Fprintf(&b, "\n    %v@%s%s : %s", g, s.name, results[g].role, results[g].text)
+		fmt.Fprintf(&b, "\n    %v@%s%s : %s", g, o.srv.name, results[g].role, results[g].text)
 	}
 	return b.String()
 }
@@ -135,8 +148,8 @@ func (r *replica) progress() string {
 		Flushed   int64 `json:"last_flushed_decree"`
 		Durable   int64 `json:"last_durable_decree"`
 		GC        int64 `json:"max_gc_decree"`
-	}{v.Last, v.Last, r.dir.log().State(r.gpid).Last, r.dir.log().State(r.gpid).Committed, v.Committed, v.applied, flushed, flushed,
-		max(0, r.dir.log().State(r.gpid).First-1)}, "", "    ")
+	}{v.Last, v.Last, r.dir.Log().State(r.gpid).Last, r.dir.Log().State(r.gpid).Committed, v.Committed, v.applied, flushed, flushed,
+		max(0, r.dir.Log().State(r.gpid).First-1)}, "", "    ")
 	if err != nil {
 		return err.Error()
 	}
@@ -144,13 +157,13 @@ func (r *replica) progress() string {
 }
 
 // triggerFlush makes everything that is committed durable in the store.
-func (s *Server) triggerFlush(r *replica) string {
+func (o operator) triggerFlush(r *replica) string {
 	r.flushSoon()
 	return "triggered"
 }
 
 // killCommand answers ERR_OK whatever it found, as upstream's does.
-func (s *Server) killCommand(args []string) string {
+func (o operator) killCommand(args []string) string {
 	var app, part int32 = -1, -1
 	for i, dst := range []*int32{&app, &part} {
 		if i < len(args) {
@@ -163,67 +176,66 @@ func (s *Server) killCommand(args []string) string {
 	if len(args) > 2 {
 		return string(base.ErrInvalidParameters)
 	}
-	for _, r := range s.all() {
+	for _, r := range o.srv.all() {
 		if (app == -1 || r.gpid.AppID == app) && (part == -1 || r.gpid.PartitionIndex == part) {
-			s.reopen(r)
+			o.reopen(r)
 		}
 	}
 	return string(base.ErrOK)
 }
 
 // reopen closes a replica and opens it again from its disk.
-func (s *Server) reopen(r *replica) {
+func (o operator) reopen(r *replica) {
 	g := r.gpid
-	s.mu.Lock()
-	if s.closed || s.replicas[g] != r {
-		s.mu.Unlock()
+	if o.srv.takeOut(g, func(now *replica) bool { return now == r }) == nil {
 		return
 	}
-	delete(s.replicas, g)
-	s.opening[g] = true
-	s.mu.Unlock()
 	r.log.Warn("killed by remote command, opens again")
-	s.spawn(func() {
+	o.srv.spawn(func() {
 		if err := r.close(); err != nil {
-			s.log.Warn(err)
+			o.srv.log.Warn(err)
 		}
-		next, err := s.openReplica(g, r.dir, nil)
+		next, err := o.srv.openReplica(g, r.dir.Dir, nil)
 		if err != nil {
-			s.log.Errorf("replica %v is not usable and stays as it is: %v", g, err)
+			o.srv.log.Errorf("replica %v is not usable and stays as it is: %v", g, err)
+			o.srv.noteBroken(g, r.dir.Dir, err)
 		}
-		s.endOpening(g, next)
-		s.syncSoon()
+		o.srv.endOpening(g, next)
+		o.srv.meta.SyncSoon()
 	})
 }
 
-// sendRateCommand shows and sets the highest rate of checkpoint copies, in upstream's unit.
-func (s *Server) sendRateCommand(args []string) string {
-	const name = "nfs.max_send_rate_megabytes_per_disk"
-	def := s.cfg.Replica.LearnRate
-	switch {
-	case len(args) == 0:
-		return remotecmd.Show(name, strconv.FormatInt(s.pace.most.Load()>>20, 10))
-	case len(args) > 1:
-		return remotecmd.Fail("ERR: invalid arguments '%s', only one argument is acceptable", strings.Join(args, " "))
-	case strings.EqualFold(args[0], "DEFAULT"):
-		s.pace.limit(def)
-		return remotecmd.Show(name, strconv.FormatInt(def>>20, 10))
-	}
-	n, err := strconv.ParseInt(args[0], 10, 32)
-	if err != nil || n < 0 {
-		return remotecmd.Fail("ERR: invalid argument '%s', the value is not acceptable", args[0])
-	}
-	s.pace.limit(n << 20)
-	return remotecmd.OK()
-}
-
-func (s *Server) statCommand([]string) string {
+func (o operator) statCommand([]string) string {
 	var n roles
-	all := s.all()
+	all := o.srv.all()
 	for _, r := range all {
 		n.add(r.look())
 	}
-	st := s.rpc.Stats()
+	st := o.srv.rpc.Stats()
 	return fmt.Sprintf("replicas=%d, primaries=%d, secondaries=%d, learners=%d, inactive=%d, errors=%d, serving=%t, connections=%d, requests=%d, in_flight_bytes=%d",
-		len(all), n.primary, n.secondary, n.learner, n.inactive, n.failed, s.lease.valid(), st.Connections, st.Requests, st.InFlightBytes)
+		len(all), n.primary, n.secondary, n.learner, n.inactive, n.failed, o.srv.meta.Lease.Valid(), st.Connections, st.Requests, st.InFlightBytes)
+}
+
+func (o operator) dataVersionPage(q *httpapi.Request) httpapi.Response {
+	app, bad := appID(q, "app_id")
+	if bad != nil {
+		return *bad
+	}
+	list := o.srv.of(app)
+	if len(list) == 0 {
+		return httpapi.Text(http.StatusNotFound, fmt.Sprintf("app_id=%s not found", q.Get("app_id")))
+	}
+	m := map[string]map[string]string{}
+	for _, r := range list {
+		m[itoa(r.gpid.PartitionIndex)] = map[string]string{"data_version": dataVersion}
+	}
+	return compact(m)
+}
+
+func (o operator) duplicationPage(q *httpapi.Request) httpapi.Response {
+	app, bad := appID(q, "appid")
+	if bad != nil {
+		return *bad
+	}
+	return httpapi.Text(http.StatusNotFound, fmt.Sprintf("no duplication assigned for app [appid=%d]", app))
 }

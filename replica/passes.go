@@ -1,8 +1,8 @@
 package replica
 
 import (
+	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +11,7 @@ import (
 
 	"pegasus/metrics"
 	"pegasus/pacifica"
+	"pegasus/replica/part"
 	"pegasus/rrdb"
 )
 
@@ -29,6 +30,24 @@ type passes struct {
 	ended   time.Time // of the last, or when this one was asked first
 	failed  time.Time // a pass that failed is tried again later
 }
+
+// passer makes the passes of a server.
+type passer struct {
+	part.Quiet
+	srv         *Server
+	read, write *rate.Limiter // of all passes
+	counts      passCounts
+}
+
+func newPasser(s *Server) part.Part {
+	return &passer{srv: s, read: passLimit(s.cfg.Storage.SweepBytes), write: passLimit(s.cfg.Storage.RulesBytes)}
+}
+
+// Tick implements part.Part.
+func (ps *passer) Tick(now time.Time) { ps.passSome(now, ps.srv.all()) }
+
+// Collect implements part.Part.
+func (ps *passer) Collect(sn *metrics.Snapshot) { ps.counts.collect(sn.Entity(metrics.Server, "")) }
 
 // passCounts add up a server's passes.
 type passCounts struct{ running, done, failed, rows, nanos atomic.Int64 }
@@ -68,27 +87,27 @@ func passLimit(bytes int64) *rate.Limiter {
 
 // passPlan is a pass that is to be made.
 type passPlan struct {
-	note     rrdb.Note
+	note     rrdb.PassProgress
 	repeated bool // nothing of it is noted
 	forget   bool // there are no rules any more: only the note is to go
 }
 
 // plan says which pass the replica is due; ok is false if none.
-func (r *replica) plan(now time.Time) (p passPlan, ok bool) {
+func (ps *passer) plan(r *replica, now time.Time) (p passPlan, ok bool) {
 	st := r.store.Load()
 	id, repeat := st.RulesID()
-	note := st.Note()
+	note := st.PassProgress()
 	switch {
 	case id == 0:
 		return passPlan{forget: true}, note.Rules != 0
 	case note.Rules != id:
-		return passPlan{note: rrdb.Note{Rules: id, At: now.Unix()}}, true
+		return passPlan{note: rrdb.PassProgress{Rules: id, At: now.Unix()}}, true
 	case !note.Done:
 		return passPlan{note: note}, true
-	case r.compactions.demanded(now).Unix() > note.At:
-		return passPlan{note: rrdb.Note{Rules: id, At: now.Unix()}}, true
+	case awaits(r.compactions.demanded(now), note, now):
+		return passPlan{note: rrdb.PassProgress{Rules: id, At: now.Unix()}}, true
 	}
-	every := r.srv.cfg.Storage.RulesInterval.D()
+	every := ps.srv.cfg.Storage.RulesInterval.D()
 	r.passes.mu.Lock()
 	defer r.passes.mu.Unlock()
 	if r.passes.ended.IsZero() {
@@ -99,23 +118,31 @@ func (r *replica) plan(now time.Time) (p passPlan, ok bool) {
 
 // awaitsPass tells whether a compaction that is due must wait for the pass that belongs to
 // it, so that it gives back the space of what the rules remove.
-func (r *replica) awaitsPass(now time.Time) bool {
+func awaitsPass(r *replica, now time.Time) bool {
 	st := r.store.Load()
 	id, _ := st.RulesID()
 	if id == 0 {
 		return false
 	}
-	note, demanded := st.Note(), r.compactions.demanded(now)
+	note, demanded := st.PassProgress(), r.compactions.demanded(now)
 	c := &r.compactions
 	c.mu.Lock()
 	since := c.enqueued
 	c.mu.Unlock()
-	return (note.Rules != id || !note.Done || demanded.Unix() > note.At) && now.Sub(since) < passPatience
+	return (note.Rules != id || !note.Done || awaits(demanded, note, now)) && now.Sub(since) < passPatience
+}
+
+// awaits tells whether a compaction that was demanded is to have a pass yet.
+func awaits(demanded time.Time, note rrdb.PassProgress, now time.Time) bool {
+	return demanded.Unix() > note.At || !demanded.IsZero() && fromWrongClock(time.Unix(note.At, 0), now)
 }
 
 // passSome begins passes that are due, as many at the same time as the server may have
 // compactions. It is called again and again, by one goroutine.
-func (s *Server) passSome(now time.Time, rs []*replica) {
+func (ps *passer) passSome(now time.Time, rs []*replica) {
+	if _, err := ps.srv.meta.Clock.DeleteTime(); err != nil {
+		return // rules go by the time
+	}
 	running := 0
 	for _, r := range rs {
 		r.passes.mu.Lock()
@@ -125,14 +152,14 @@ func (s *Server) passSome(now time.Time, rs []*replica) {
 		r.passes.mu.Unlock()
 	}
 	for _, r := range rs {
-		if running >= max(s.cfg.Storage.Compactions, 1) {
+		if running >= max(ps.srv.cfg.Storage.Compactions, 1) {
 			return
 		}
 		v := r.view.Load()
 		if v.failed != nil || v.Status != pacifica.Primary || !v.Serving || v.members < v.least {
 			continue
 		}
-		p, due := r.plan(now)
+		p, due := ps.plan(r, now)
 		r.passes.mu.Lock()
 		if !due || r.passes.running || now.Sub(r.passes.failed) < passRetry {
 			r.passes.mu.Unlock()
@@ -141,12 +168,12 @@ func (s *Server) passSome(now time.Time, rs []*replica) {
 		r.passes.running = true
 		r.passes.mu.Unlock()
 		running++
-		s.spawn(func() {
-			s.passCounts.running.Add(1)
-			rows, err := r.pass(p)
-			s.passCounts.running.Add(-1)
+		ps.srv.spawn(func() {
+			ps.counts.running.Add(1)
+			rows, err := ps.pass(r, p)
+			ps.counts.running.Add(-1)
 			at := time.Now()
-			s.passCounts.end(rows, at.Sub(now), err)
+			ps.counts.end(rows, at.Sub(now), err)
 			r.passes.mu.Lock()
 			r.passes.running = false
 			if err != nil {
@@ -156,7 +183,7 @@ func (s *Server) passSome(now time.Time, rs []*replica) {
 			}
 			r.passes.mu.Unlock()
 			switch {
-			case err != nil && s.ctx.Err() == nil:
+			case err != nil && ps.srv.ctx.Err() == nil:
 				r.log.Infof("the table's rules wait: %v", err)
 			case err == nil && rows > 0:
 				r.log.Infof("the table's rules changed %d rows in %v", rows, at.Sub(now).Round(time.Millisecond))
@@ -166,11 +193,13 @@ func (s *Server) passSome(now time.Time, rs []*replica) {
 }
 
 // pass makes a pass, and returns how many rows it changed.
-func (r *replica) pass(p passPlan) (rows int, err error) {
+func (ps *passer) pass(r *replica, p passPlan) (rows int, err error) {
 	if p.forget {
-		return 0, r.own(func(payload []byte) ([]byte, error) { return rrdb.AppendNote(payload, rrdb.Note{}), nil })
+		return 0, ps.own(r, func(payload []byte) ([]byte, error) {
+			return rrdb.AppendPassProgress(payload, rrdb.PassProgress{}), nil
+		})
 	}
-	ctx := r.srv.ctx
+	ctx := ps.srv.ctx
 	note := p.note
 	from := note.Next
 	if p.repeated {
@@ -181,28 +210,31 @@ func (r *replica) pass(p passPlan) (rows int, err error) {
 		if id, _ := st.RulesID(); id != note.Rules {
 			return rows, errChanged
 		}
-		o := rrdb.PassOptions{Repeated: p.repeated}
-		keys, size, next, err := st.Ruled(ctx, from, o, r.srv.passRead)
+		o := rrdb.PassOptions{Repeated: p.repeated, MaxBytes: int(ps.srv.sizes.Write)}
+		keys, size, next, err := st.ScanForRules(ctx, from, o, ps.read)
 		if err != nil {
 			return rows, err
 		}
 		if size > 0 {
-			if err := r.srv.passWrite.WaitN(ctx, min(size, r.srv.passWrite.Burst())); err != nil {
+			if err := ps.write.WaitN(ctx, min(size, ps.write.Burst())); err != nil {
 				return rows, err
 			}
 		}
 		if len(keys) > 0 || next == nil && !p.repeated {
 			n := 0
-			err := r.own(func(payload []byte) (_ []byte, err error) {
+			err := ps.own(r, func(payload []byte) (_ []byte, err error) {
+				if _, err := ps.srv.meta.Clock.DeleteTime(); err != nil {
+					return payload, err
+				}
 				if id, _ := st.RulesID(); id != note.Rules {
 					return payload, errChanged
 				}
-				o.Now = rrdb.ExpiryTime(time.Now())
+				o.Now = rrdb.ExpiryTime(ps.srv.meta.Clock.Now())
 				if !p.repeated {
 					note.Next, note.Done = next, next == nil
 				}
-				payload = rrdb.AppendNote(payload, note) // first: see rrdb.Own
-				if payload, n, err = st.Enforce(keys, o, r.overlay, payload); err == nil && n == 0 && p.repeated {
+				payload = rrdb.AppendPassProgress(payload, note) // first: see rrdb.IsServerWrite
+				if payload, n, err = st.ApplyRules(keys, o, r.driver.overlay, payload); err == nil && n == 0 && p.repeated {
 					return nil, nil
 				}
 				return payload, err
@@ -219,54 +251,13 @@ func (r *replica) pass(p passPlan) (rows int, err error) {
 	}
 }
 
-var (
-	errNotNow  = errors.New("this replica can't write at present")
-	errChanged = errors.New("they were changed")
-)
+var errChanged = errors.New("they were changed")
 
-// own proposes a mutation of the server's own, which fill appends to an empty payload on the
-// replica's loop, and waits until it is applied.
-func (r *replica) own(fill func(payload []byte) ([]byte, error)) error {
-	done := make(chan error, 1)
-	r.post(func() {
-		v := r.view.Load()
-		if r.failed != nil || !r.core.Serving() || r.core.Room() <= 0 || v.members < v.least ||
-			r.flights.empty() && r.applied < r.core.Committed() { // see propose
-			done <- errNotNow
-			return
-		}
-		payload, err := fill(nil)
-		if err != nil || len(payload) == 0 {
-			r.overlay.Discard()
-			done <- err
-			return
-		}
-		now := time.Now()
-		e, err := r.core.Propose(now.UnixMicro(), payload)
-		if err != nil {
-			r.overlay.Discard()
-			done <- fmt.Errorf("propose: %w", err)
-			return
-		}
-		r.overlay.Add(e.Decree, payload)
-		r.flights.add(flight{decree: e.Decree, at: now, then: func(applied bool) {
-			if applied {
-				done <- nil
-			} else {
-				done <- errNotNow
-			}
-		}})
-	})
-	t := time.NewTimer(passWait)
-	defer t.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-t.C:
-		return errors.New("a mutation of them isn't applied yet")
-	case <-r.done:
-		return errNotNow
-	case <-r.srv.ctx.Done():
-		return r.srv.ctx.Err()
-	}
+var errPassWait = errors.New("a mutation of them isn't applied yet")
+
+// own proposes a mutation of a pass, and waits until it is applied.
+func (ps *passer) own(r *replica, fill func(payload []byte) ([]byte, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ps.srv.ctx, passWait, errPassWait)
+	defer cancel()
+	return handle{r}.Propose(ctx, fill)
 }

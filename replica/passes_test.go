@@ -30,7 +30,7 @@ func (g *group) ttl(i int, k string) int32 {
 	g.t.Helper()
 	var res idl.TtlResponse
 	arg := value.Blob(rowKey(k))
-	if err := g.call(i, rrdb.CodeTTL, &arg, &res); err != nil {
+	if err := g.call(i, base.RPCTTL, &arg, &res); err != nil {
 		g.t.Fatalf("ttl %s: %v", k, err)
 	}
 	if res.Error != 0 {
@@ -40,11 +40,11 @@ func (g *group) ttl(i int, k string) int32 {
 }
 
 // noted waits until the pass that a node's replica knows of is over, after others than these.
-func (g *group) noted(i int, not int64) rrdb.Note {
+func (g *group) noted(i int, not int64) rrdb.PassProgress {
 	g.t.Helper()
-	var n rrdb.Note
+	var n rrdb.PassProgress
 	until(g.t, "the pass is over", func() bool {
-		n = g.nodes[i].srv.replica(g.gpid).store.Load().Note()
+		n = g.nodes[i].srv.replica(g.gpid).store.Load().PassProgress()
 		return n.Done && n.At > not
 	})
 	return n
@@ -64,12 +64,12 @@ func TestDefaultTTLReachesOldRows(t *testing.T) {
 	}
 	g.mustPut(0, "last", "v")
 	g.same(0, 1, 2)
-	if n := g.nodes[2].srv.replica(g.gpid).store.Load().Note(); !n.Done {
+	if n := g.nodes[2].srv.replica(g.gpid).store.Load().PassProgress(); !n.Done {
 		t.Errorf("a secondary's note: %+v", n)
 	}
 	// Without rules the note goes, so that the same ones are new when they come again.
 	g.set()
-	until(t, "the note is gone", func() bool { return g.nodes[0].srv.replica(g.gpid).store.Load().Note().Rules == 0 })
+	until(t, "the note is gone", func() bool { return g.nodes[0].srv.replica(g.gpid).store.Load().PassProgress().Rules == 0 })
 	g.mustPut(0, "forever", "v")
 	if ttl := g.ttl(0, "forever"); ttl != -1 {
 		t.Errorf("a row lives for %d s though there is no default", ttl)
@@ -95,7 +95,7 @@ func TestOperations(t *testing.T) {
 
 	now := rrdb.ExpiryTime(time.Now())
 	var res idl.UpdateResponse
-	if err := g.call(0, rrdb.CodePut, &idl.UpdateRequest{Key: rowKey("k2"), Value: []byte("v"), ExpireTsSeconds: int32(now + 500)}, &res); err != nil || res.Error != 0 {
+	if err := g.call(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("k2"), Value: []byte("v"), ExpireTsSeconds: int32(now + 500)}, &res); err != nil || res.Error != 0 {
 		t.Fatal(err, res.Error)
 	}
 	g.set(appenv.UserCompaction, putOff)
@@ -125,18 +125,18 @@ func TestPassGoesOnAtTheNextPrimary(t *testing.T) {
 	const rows = 800
 	for i := range rows {
 		var res idl.UpdateResponse
-		if err := g.call(0, rrdb.CodePut, &idl.UpdateRequest{Key: rowKey(fmt.Sprintf("k%03d", i)), Value: []byte("v"), ExpireTsSeconds: int32(now + 500)}, &res); err != nil || res.Error != 0 {
+		if err := g.call(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey(fmt.Sprintf("k%03d", i)), Value: []byte("v"), ExpireTsSeconds: int32(now + 500)}, &res); err != nil || res.Error != 0 {
 			t.Fatal(err, res.Error)
 		}
 	}
 	// The pass may write one more mutation, and then almost nothing.
 	for _, n := range g.nodes[:1] {
-		n.srv.passWrite.SetLimit(1)
-		n.srv.passWrite.SetBurst(5000)
+		partOf[*passer](n.srv).write.SetLimit(1)
+		partOf[*passer](n.srv).write.SetBurst(5000)
 	}
 	g.set(appenv.UserCompaction, putOff)
 	until(t, "the pass has begun", func() bool {
-		n := g.nodes[1].srv.replica(g.gpid).store.Load().Note()
+		n := g.nodes[1].srv.replica(g.gpid).store.Load().PassProgress()
 		return n.Rules != 0 && !n.Done && n.Next != nil
 	})
 	g.nodes[0].stop()
@@ -207,7 +207,7 @@ func TestReplicasAreAlike(t *testing.T) {
 	until(t, "the last pass is over", func() bool {
 		st := g.nodes[1].srv.replica(g.gpid).store.Load()
 		id, _ := st.RulesID()
-		return id != 0 && st.Note().Rules == id && st.Note().Done
+		return id != 0 && st.PassProgress().Rules == id && st.PassProgress().Done
 	})
 	until(t, "the old primary is a secondary", func() bool { return g.view(0).Status == pacifica.Secondary })
 	until(t, "all know the commit point", func() bool { v := g.view(1); return v.applied == v.Last })
@@ -224,9 +224,9 @@ func TestReplicasAreAlike(t *testing.T) {
 	until(t, "the passes are counted", func() bool {
 		var done, rows, nanos, read int64
 		for _, n := range g.nodes {
-			c := &n.srv.passCounts
+			c := &partOf[*passer](n.srv).counts
 			done, rows, nanos = done+c.done.Load(), rows+c.rows.Load(), nanos+c.nanos.Load()
-			read += n.srv.shared.Metrics().RuledReadBytes
+			read += n.srv.shared.Metrics().RulesReadBytes
 		}
 		return done > 0 && rows > 0 && nanos > 0 && read > 0
 	})
@@ -245,13 +245,13 @@ func (g *group) mixed(i int, r *rand.Rand) error {
 	call := func(code string, arg, res value.Value) error { return g.callWith(ctx, i, code, arg, res) }
 	switch r.IntN(5) {
 	case 0:
-		return call(rrdb.CodeIncr, &idl.IncrRequest{Key: base.AppendKey(nil, []byte("n"), key), Increment: 1, ExpireTsSeconds: expire}, new(idl.IncrResponse))
+		return call(base.RPCIncr, &idl.IncrRequest{Key: base.AppendKey(nil, []byte("n"), key), Increment: 1, ExpireTsSeconds: expire}, new(idl.IncrResponse))
 	case 1:
-		return call(rrdb.CodeCheckAndSet, &idl.CheckAndSetRequest{HashKey: []byte(hash), CheckSortKey: []byte("1"), CheckType: idl.CT_VALUE_NOT_EXIST,
+		return call(base.RPCCheckAndSet, &idl.CheckAndSetRequest{HashKey: []byte(hash), CheckSortKey: []byte("1"), CheckType: idl.CT_VALUE_NOT_EXIST,
 			SetSortKey: []byte("1"), SetValue: make([]byte, r.IntN(2000)), SetExpireTsSeconds: expire}, new(idl.CheckAndSetResponse))
 	case 2:
 		arg := value.Blob(key)
-		return call(rrdb.CodeRemove, &arg, new(idl.UpdateResponse))
+		return call(base.RPCRemove, &arg, new(idl.UpdateResponse))
 	}
-	return call(rrdb.CodePut, &idl.UpdateRequest{Key: key, Value: make([]byte, r.IntN(2000)), ExpireTsSeconds: expire}, new(idl.UpdateResponse))
+	return call(base.RPCPut, &idl.UpdateRequest{Key: key, Value: make([]byte, r.IntN(2000)), ExpireTsSeconds: expire}, new(idl.UpdateResponse))
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pegasus/base"
+	"pegasus/replica/disk"
 	"pegasus/rrdb"
 )
 
@@ -16,7 +17,7 @@ import (
 func (g *group) fail(i int, err error) {
 	g.t.Helper()
 	r := g.nodes[i].srv.replica(g.gpid)
-	r.post(func() { r.fail(fmt.Errorf("planted: %w", err)) })
+	r.post(func(r *driver) { r.fail(fmt.Errorf("planted: %w", err)) })
 	until(g.t, "the meta does without it", func() bool { return len(g.meta.config(g.gpid).Secondaries) == len(g.nodes)-2 })
 	until(g.t, "it is no longer in the way", func() bool {
 		now := g.nodes[i].srv.replica(g.gpid)
@@ -26,7 +27,7 @@ func (g *group) fail(i int, err error) {
 
 func (g *group) asideOn(i int) []string {
 	g.t.Helper()
-	dirs, err := filepath.Glob(filepath.Join(g.nodes[i].srv.dirs[0].path, "reps", "*"+errSuffix))
+	dirs, err := filepath.Glob(filepath.Join(g.nodes[i].srv.disks.All()[0].Path, "reps", "*"+disk.AsideSuffix))
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestDamagedReplicaIsMovedAside(t *testing.T) {
 	g.mustPut(0, "a", "1")
 	for round := range 2 {
 		g.fail(2, rrdb.ErrCorrupt)
-		until(t, "it is moved aside", func() bool { return len(g.asideOn(2)) == 1 && !g.nodes[2].srv.dirs[0].has(g.gpid) })
+		until(t, "it is moved aside", func() bool { return len(g.asideOn(2)) == 1 && !g.nodes[2].srv.disks.All()[0].Has(g.gpid) })
 		g.add(2)
 		g.mustPut(0, "b", fmt.Sprint(round))
 		g.same(0, 1, 2)
@@ -97,9 +98,9 @@ func TestLastCopyIsNotMoved(t *testing.T) {
 	g.meta.refuseLast = base.ErrInvalidState
 	g.meta.mu.Unlock()
 	r := g.nodes[0].srv.replica(g.gpid)
-	r.post(func() { r.fail(fmt.Errorf("planted: %w", rrdb.ErrCorrupt)) })
+	r.post(func(r *driver) { r.fail(fmt.Errorf("planted: %w", rrdb.ErrCorrupt)) })
 	until(t, "the meta was asked", func() bool { return g.meta.refusals() > 2 })
-	if len(g.asideOn(0)) != 0 || !g.nodes[0].srv.dirs[0].has(g.gpid) {
+	if len(g.asideOn(0)) != 0 || !g.nodes[0].srv.disks.All()[0].Has(g.gpid) {
 		t.Errorf("the last copy was moved to %v", g.asideOn(0))
 	}
 }

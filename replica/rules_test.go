@@ -14,76 +14,7 @@ import (
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
 	"pegasus/rpc"
-	"pegasus/rrdb"
 )
-
-func throttle(t testing.TB, s string) appenv.Throttle {
-	t.Helper()
-	v, hint := appenv.ParseThrottle(s)
-	if hint != "" {
-		t.Fatalf("%s: %s", s, hint)
-	}
-	return v
-}
-
-func TestWindow(t *testing.T) {
-	second := time.Unix(1700000000, 0)
-	const ms = time.Millisecond
-	for _, c := range []struct {
-		setting    string
-		partitions uint64
-		timeout    int32
-		units      []uint64
-		want       string
-	}{
-		{"2*delay*100", 1, 0, []uint64{1, 1, 1, 1}, "[pass pass pass delay 100ms]"},
-		{"8*delay*100", 4, 50, []uint64{1, 1, 1, 1, 1}, "[pass pass pass delay 25ms delay 25ms]"},
-		{"2*reject*100", 1, 1000, []uint64{1, 1, 1, 1, 1}, "[pass pass pass reject 100ms reject 100ms]"},
-		{"1*reject*0", 1, 1000, []uint64{1, 1, 1}, "[pass pass reject 0s]"},
-		// What is refused doesn't count, so that something smaller still passes.
-		{"10*reject*7", 1, 1000, []uint64{5, 100, 6, 1}, "[pass reject 7ms pass reject 7ms]"},
-		{"1*delay*3,3*reject*9", 1, 1000, []uint64{1, 1, 1, 1, 1}, "[pass pass delay 3ms delay 3ms reject 9ms]"},
-		{"0*delay*3,0*reject*9", 1, 1000, []uint64{1, 1, 1}, "[pass pass pass]"},
-	} {
-		w := newWindow(throttle(t, c.setting), c.partitions)
-		got := []string{}
-		for _, n := range c.units {
-			switch v, wait := w.take(second.Add(10*ms), c.timeout, n); v {
-			case pass:
-				got = append(got, "pass")
-			case delay:
-				got = append(got, fmt.Sprint("delay ", wait))
-			default:
-				got = append(got, fmt.Sprint("reject ", wait))
-			}
-		}
-		if s := fmt.Sprint(got); s != c.want {
-			t.Errorf("%s of %d partitions: %s, want %s", c.setting, c.partitions, s, c.want)
-		}
-		if v, _ := w.take(second.Add(time.Second), c.timeout, 1); v != pass {
-			t.Errorf("%s: the next second begins with %v", c.setting, v)
-		}
-	}
-}
-
-func TestBucket(t *testing.T) {
-	b := newBucket(100)
-	at := time.Unix(1700000000, 0)
-	if !b.available(at) {
-		t.Error("a new bucket is empty")
-	}
-	b.consume(250)
-	if b.available(at.Add(1400 * time.Millisecond)) {
-		t.Error("150 overdrawn, 140 earned: available")
-	}
-	if !b.available(at.Add(1600 * time.Millisecond)) {
-		t.Error("150 overdrawn, 160 earned: not available")
-	}
-	b.consume(1 << 40)
-	if !b.available(at.Add((1600 + deepest*1000 + 100) * time.Millisecond)) {
-		t.Error("a huge read shuts the table for longer than it may")
-	}
-}
 
 // alone is a partition of one replica.
 func alone(t testing.TB) *group {
@@ -119,7 +50,7 @@ func (g *group) send(i int, code string, arg, res value.Value, timeout time.Dura
 
 func (g *group) get(k string, timeout time.Duration, backup bool) error {
 	arg := value.Blob(rowKey(k))
-	return g.send(0, rrdb.CodeGet, &arg, new(idl.ReadResponse), timeout, backup)
+	return g.send(0, base.RPCGet, &arg, new(idl.ReadResponse), timeout, backup)
 }
 
 func TestDeny(t *testing.T) {
@@ -147,7 +78,7 @@ func TestDeny(t *testing.T) {
 		if code := codeOf(g.get("a", wait(c.read), false)); code != c.read {
 			t.Errorf("%s: get: %v, want %v", c.setting, code, c.read)
 		}
-		if code := codeOf(g.send(0, rrdb.CodePut, arg, new(idl.UpdateResponse), wait(c.write), false)); code != c.write {
+		if code := codeOf(g.send(0, base.RPCPut, arg, new(idl.UpdateResponse), wait(c.write), false)); code != c.write {
 			t.Errorf("%s: put: %v, want %v", c.setting, code, c.write)
 		}
 	}
@@ -189,7 +120,7 @@ func TestThrottledWrites(t *testing.T) {
 	if got := results(30, put); got[base.ErrBusy] < 20 || got[base.ErrOK] < 5 {
 		t.Errorf("refused above 4 a second: %v", got)
 	}
-	if n := r.throttled.rejectedWrites.Load(); n < 20 {
+	if n := r.admission.Counts().RejectedWrites; n < 20 {
 		t.Errorf("%d writes are counted as refused", n)
 	}
 	g.set(appenv.WriteThrottling, "1*delay*200")
@@ -197,8 +128,8 @@ func TestThrottledWrites(t *testing.T) {
 	if got := results(10, put); got[base.ErrOK] != 10 {
 		t.Errorf("delayed above 1 a second: %v", got)
 	}
-	if d := time.Since(began); d < 200*time.Millisecond || r.throttled.delayedWrites.Load() < 6 {
-		t.Errorf("delayed by %v, %d of them", d, r.throttled.delayedWrites.Load())
+	if d := time.Since(began); d < 200*time.Millisecond || r.admission.Counts().DelayedWrites < 6 {
+		t.Errorf("delayed by %v, %d of them", d, r.admission.Counts().DelayedWrites)
 	}
 	g.set(appenv.WriteThrottlingBySize, "1K*reject*1")
 	big := string(make([]byte, 2000))
@@ -232,7 +163,7 @@ func TestThrottledReads(t *testing.T) {
 	if got := results(10, get(true, 300*time.Millisecond)); got[base.ErrTimeout] < 6 || got[base.ErrOK] < 2 {
 		t.Errorf("backup requests above 1 a second get no answer: %v", got)
 	}
-	if n := r.throttled.rejectedBackups.Load(); n < 6 {
+	if n := r.admission.Counts().RejectedBackups; n < 6 {
 		t.Errorf("%d backup requests are counted as refused", n)
 	}
 	g.set(appenv.ReadThrottlingBySize, "3000")
@@ -251,7 +182,7 @@ func TestThrottledReads(t *testing.T) {
 
 // A request that waits has no goroutine, and the memory of all that wait is limited.
 func TestDelayedCostNoGoroutine(t *testing.T) {
-	g := alone(t)
+	g := newGroupWith(t, 1, func(c *config.Config) { c.RPC.MaxInFlightBytes, c.Replica.MinReplicas = 16<<20, 1 })
 	s := g.nodes[0].srv
 	g.set(appenv.WriteThrottling, "1*delay*60000")
 	g.mustPut(0, "a", "1")
@@ -259,23 +190,23 @@ func TestDelayedCostNoGoroutine(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for i := range 500 {
 		arg := &idl.UpdateRequest{Key: rowKey(fmt.Sprint("k", i)), Value: []byte("v")}
-		g.pool.Go(s.Addr().String(), 2*time.Minute, rpc.Outgoing{Code: rrdb.CodePut, Gpid: g.gpid, Arg: arg, TimeoutMS: 120000}, func([]byte, error) {})
+		g.pool.Go(s.Addr().String(), 2*time.Minute, rpc.Outgoing{Code: base.RPCPut, Gpid: g.gpid, Arg: arg, TimeoutMS: 120000}, func([]byte, error) {})
 	}
-	waiting := func() int {
-		s.delays.mu.Lock()
-		defer s.delays.mu.Unlock()
-		return len(s.delays.heap)
-	}
-	until(t, "nearly all wait", func() bool { return waiting() > 450 })
+	until(t, "nearly all wait", func() bool { return s.gate.Waiting() > 450 })
 	if n := runtime.NumGoroutine() - before; n > 50 {
-		t.Errorf("%d goroutines for %d requests that wait", n, waiting())
+		t.Errorf("%d goroutines for %d requests that wait", n, s.gate.Waiting())
 	}
-	s.delays.mu.Lock()
-	s.delays.limit = s.delays.bytes
-	s.delays.mu.Unlock()
-	if got := results(6, func(i int) error { return g.put(0, fmt.Sprint("x", i), "v") }); got[base.ErrBusy] < 4 {
-		t.Errorf("when no more may wait: %v", got)
+	// Of twelve of 900 KB four may pass, and four fit into what may wait.
+	big, busy := string(make([]byte, 900<<10)), make(chan base.ErrorCode, 12)
+	for i := range cap(busy) {
+		arg := &idl.UpdateRequest{Key: rowKey(fmt.Sprint("x", i)), Value: []byte(big)}
+		g.pool.Go(s.Addr().String(), 2*time.Minute, rpc.Outgoing{Code: base.RPCPut, Gpid: g.gpid, Arg: arg, TimeoutMS: 120000}, func(_ []byte, err error) {
+			if code := codeOf(err); code == base.ErrBusy {
+				busy <- code
+			}
+		})
 	}
+	until(t, "when no more may wait they are refused", func() bool { return len(busy) >= 4 })
 }
 
 // Those that wait when a server stops are answered.
@@ -286,35 +217,20 @@ func TestDelayedAtStop(t *testing.T) {
 	codes := make(chan base.ErrorCode, 20)
 	for range 20 {
 		arg := value.Blob(rowKey("a"))
-		g.pool.Go(s.Addr().String(), 2*time.Minute, rpc.Outgoing{Code: rrdb.CodeGet, Gpid: g.gpid, Arg: &arg, TimeoutMS: 120000},
+		g.pool.Go(s.Addr().String(), 2*time.Minute, rpc.Outgoing{Code: base.RPCGet, Gpid: g.gpid, Arg: &arg, TimeoutMS: 120000},
 			func(_ []byte, err error) { codes <- codeOf(err) })
 	}
 	until(t, "some wait", func() bool {
-		s.delays.mu.Lock()
-		defer s.delays.mu.Unlock()
-		return len(s.delays.heap) > 10
+		return s.gate.Waiting() > 10
 	})
 	g.nodes[0].stop()
-	busy := 0
+	elsewhere := 0
 	for range 20 {
-		if c := <-codes; c == base.ErrBusy {
-			busy++
+		if c := <-codes; c == base.ErrInvalidState {
+			elsewhere++
 		}
 	}
-	if busy <= 10 {
-		t.Errorf("%d of more than 10 that waited were refused", busy)
-	}
-}
-
-func TestRuleOfHashes(t *testing.T) {
-	g := alone(t)
-	g.set(appenv.ValidateHash, "TRUE", appenv.SlowQuery, "20")
-	u := g.nodes[0].srv.replica(g.gpid).rules.Load()
-	u.partitions, u.partition = 4, 1
-	if u.checkHash(5) != base.ErrOK || u.checkHash(6) != base.ErrParentPartitionMisused {
-		t.Error("5 belongs to partition 1 of 4, and 6 does not")
-	}
-	if (*rules)(nil).checkHash(6) != base.ErrOK {
-		t.Error("without rules every hash is accepted")
+	if elsewhere <= 10 {
+		t.Errorf("%d of more than 10 that waited were sent elsewhere", elsewhere)
 	}
 }

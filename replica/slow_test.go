@@ -10,17 +10,18 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/sirupsen/logrus/hooks/test"
 
+	"pegasus/base"
 	"pegasus/base/appenv"
 	"pegasus/base/config"
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
-	"pegasus/rrdb"
+	"pegasus/replica/observe"
 )
 
 // abnormalLines returns what the replica's log says of abnormal reads from here on.
 func (g *group) abnormalLines() func() []string {
 	l, hook := test.NewNullLogger()
-	g.nodes[0].srv.replica(g.gpid).log = logrus.NewEntry(l)
+	g.nodes[0].srv.replica(g.gpid).observed.Log = logrus.NewEntry(l)
 	return func() (lines []string) {
 		for _, e := range hook.AllEntries() {
 			if e.Level == logrus.WarnLevel && strings.HasPrefix(e.Message, "abnormal read: ") {
@@ -51,7 +52,7 @@ func TestAbnormalReads(t *testing.T) {
 		for i := range 6 {
 			put.Kvs = append(put.Kvs, idl.KeyValue{Key: fmt.Append(nil, i), Value: []byte("v")})
 		}
-		if err := g.call(0, rrdb.CodeMultiPut, put, new(idl.UpdateResponse)); err != nil {
+		if err := g.call(0, base.RPCMultiPut, put, new(idl.UpdateResponse)); err != nil {
 			t.Fatal(err)
 		}
 		lines := g.abnormalLines()
@@ -68,15 +69,15 @@ func TestAbnormalReads(t *testing.T) {
 			arg, res value.Value
 			want     []string // "": nothing is told
 		}{
-			{rrdb.CodeGet, blob("small"), new(idl.ReadResponse), nil},
-			{rrdb.CodeGet, blob("large"), new(idl.ReadResponse), []string{"GET from ", `"large" : "s"`, "1 looked at"}},
-			{rrdb.CodeBatchGet, batch(1), new(idl.BatchGetResponse), nil},
-			{rrdb.CodeBatchGet, batch(2), new(idl.BatchGetResponse), []string{"BATCH_GET from ", `2 keys, the first "small" : "s"`, "2 rows"}},
-			{rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: []byte("many"), MaxKvCount: 3}, new(idl.MultiGetResponse), nil},
+			{base.RPCGet, blob("small"), new(idl.ReadResponse), nil},
+			{base.RPCGet, blob("large"), new(idl.ReadResponse), []string{"GET from ", `"large" : "s"`, "1 looked at"}},
+			{base.RPCBatchGet, batch(1), new(idl.BatchGetResponse), nil},
+			{base.RPCBatchGet, batch(2), new(idl.BatchGetResponse), []string{"BATCH_GET from ", `2 keys, the first "small" : "s"`, "2 rows"}},
+			{base.RPCMultiGet, &idl.MultiGetRequest{HashKey: []byte("many"), MaxKvCount: 3}, new(idl.MultiGetResponse), nil},
 			// Rows that a filter hides were looked at too.
-			{rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: []byte("many"), SortKeyFilterType: idl.FT_MATCH_POSTFIX, SortKeyFilterPattern: []byte("5")},
+			{base.RPCMultiGet, &idl.MultiGetRequest{HashKey: []byte("many"), SortKeyFilterType: idl.FT_MATCH_POSTFIX, SortKeyFilterPattern: []byte("5")},
 				new(idl.MultiGetResponse), []string{"MULTI_GET from ", `hash key "many"`, `FT_MATCH_POSTFIX "5"`, "1 rows", "6 looked at"}},
-			{rrdb.CodeSortkeyCount, func() *value.Blob { b := value.Blob("many"); return &b }(), new(idl.CountResponse), nil},
+			{base.RPCSortkeyCount, func() *value.Blob { b := value.Blob("many"); return &b }(), new(idl.CountResponse), nil},
 		} {
 			if err := g.call(0, c.code, c.arg, c.res); err != nil {
 				t.Fatal(err)
@@ -89,7 +90,7 @@ func TestAbnormalReads(t *testing.T) {
 			for _, w := range c.want {
 				if redact {
 					for _, k := range []string{`"large" : "s"`, `"small" : "s"`, `"many"`, `"5"`} {
-						w = strings.ReplaceAll(w, k, strings.Join(slices.Repeat([]string{redacted}, 1+strings.Count(k, ":")), " : "))
+						w = strings.ReplaceAll(w, k, strings.Join(slices.Repeat([]string{observe.Redacted}, 1+strings.Count(k, ":")), " : "))
 					}
 				}
 				if !strings.Contains(got[0], w) {
@@ -97,7 +98,7 @@ func TestAbnormalReads(t *testing.T) {
 				}
 			}
 		}
-		if n := g.nodes[0].srv.replica(g.gpid).abnormalReads.Load(); n != 3 {
+		if n := g.nodes[0].srv.replica(g.gpid).observed.Counts().Abnormal; n != 3 {
 			t.Errorf("%d are counted", n)
 		}
 	}
@@ -105,28 +106,13 @@ func TestAbnormalReads(t *testing.T) {
 
 // How long is too long can be set for a table.
 func TestSlowQuerySetting(t *testing.T) {
-	a := newAbnormal(config.Replica{SlowQuery: config.Duration(100 * time.Millisecond)})
-	res := new(rrdb.Result)
-	for _, c := range []struct {
-		u    *rules
-		took time.Duration
-		want bool
-	}{
-		{nil, 99 * time.Millisecond, false},
-		{nil, 100 * time.Millisecond, true},
-		{&rules{slow: 20 * time.Millisecond}, 20 * time.Millisecond, true},
-		{&rules{slow: time.Second}, 500 * time.Millisecond, false},
-		{&rules{}, 500 * time.Millisecond, true},
-	} {
-		for _, code := range []string{rrdb.CodeGet, rrdb.CodeTTL, rrdb.CodeScan} {
-			if got := a.isAbnormal(c.u, code, c.took, res); got != c.want {
-				t.Errorf("%s in %v under %+v: %t", code, c.took, c.u, got)
-			}
-		}
-	}
 	g := alone(t)
 	g.set(appenv.SlowQuery, "0x20")
-	if u := g.nodes[0].srv.replica(g.gpid).rules.Load(); u == nil || u.slow != 32*time.Millisecond {
+	if u := g.nodes[0].srv.replica(g.gpid).admission.Rules.Load(); u.SlowRead() != 32*time.Millisecond {
 		t.Errorf("the setting gives %+v", u)
+	}
+	g.set()
+	if u := g.nodes[0].srv.replica(g.gpid).admission.Rules.Load(); u.SlowRead() != 0 {
+		t.Errorf("no setting gives %+v", u)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/base"
 	"pegasus/base/appenv"
 	"pegasus/base/config"
 	idl "pegasus/gen/rrdb"
@@ -17,7 +18,7 @@ import (
 
 // onDisk is what a replica's files take.
 func onDisk(r *replica) (n int64) {
-	_ = filepath.WalkDir(r.dir.replicaPath(r.gpid), func(_ string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(r.dir.ReplicaPath(r.gpid), func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return nil // files come and go
 		}
@@ -53,12 +54,12 @@ func TestSpaceOfExpiredRows(t *testing.T) {
 			}
 			put.Kvs = append(put.Kvs, idl.KeyValue{Key: fmt.Append(nil, k), Value: v})
 		}
-		if err := g.call(0, rrdb.CodeMultiPut, put, new(idl.UpdateResponse)); err != nil {
+		if err := g.call(0, base.RPCMultiPut, put, new(idl.UpdateResponse)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	keep := &idl.UpdateRequest{Key: rowKey("keep"), Value: []byte("v"), ExpireTsSeconds: int32(rrdb.ExpiryTime(time.Now().Add(time.Hour)))}
-	if err := g.call(0, rrdb.CodePut, keep, new(idl.UpdateResponse)); err != nil {
+	if err := g.call(0, base.RPCPut, keep, new(idl.UpdateResponse)); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.flush(t.Context()); err != nil {

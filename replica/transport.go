@@ -13,9 +13,9 @@ import (
 	"pegasus/rpc"
 )
 
-// codePacifica carries the messages of package pacifica between replica servers. Our
-// servers form groups only with each other, so this is our own.
-const codePacifica = "RPC_PACIFICA"
+// base.RPCPacifica carries the messages of package pacifica between replica servers. Our
+// servers form groups only with each other, so this is our own. The header's partition hash is
+// the tag of the sender's cluster, see identity.
 
 // pingTimeout is how long an empty prepare may go unanswered before its receiver counts
 // as unreachable.
@@ -34,6 +34,7 @@ const (
 	flagReject
 	flagBusy
 	flagShort
+	flagTip // Tip is behind the entries; who doesn't know the flag doesn't look there
 )
 
 // flagsAt is where a message has its flags.
@@ -53,6 +54,9 @@ func (w wireMessage) AppendThrift(b []byte) []byte {
 	if m.Busy {
 		flags |= flagBusy
 	}
+	if m.Tip != 0 {
+		flags |= flagTip
+	}
 	b = append(b, messageVersion, byte(m.Type), byte(m.Role), flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(m.From))
 	b = binary.BigEndian.AppendUint64(b, uint64(m.To))
@@ -66,6 +70,9 @@ func (w wireMessage) AppendThrift(b []byte) []byte {
 		b = binary.AppendVarint(b, e.Timestamp)
 		b = binary.AppendUvarint(b, uint64(len(e.Payload)))
 		b = append(b, e.Payload...)
+	}
+	if m.Tip != 0 {
+		b = binary.AppendVarint(b, m.Tip)
 	}
 	return b
 }
@@ -113,8 +120,17 @@ func decodeMessage(b []byte) (pacifica.Message, error) {
 	if bad || n < 0 || n > int64(len(b)/4) {
 		return m, fmt.Errorf("%w: header", errMessage)
 	}
+	end := func() error {
+		if flags&flagTip == 0 {
+			return nil
+		}
+		if m.Tip = next(); bad {
+			return fmt.Errorf("%w: tip", errMessage)
+		}
+		return nil
+	}
 	if n == 0 {
-		return m, nil
+		return m, end()
 	}
 	// One allocation for all payloads; they live and die together in the window.
 	total := len(b)
@@ -135,24 +151,24 @@ func decodeMessage(b []byte) (pacifica.Message, error) {
 			return m, fmt.Errorf("%w: decree %d after %d", errMessage, e.Decree, m.Prev+int64(i))
 		}
 	}
-	return m, nil
+	return m, end()
 }
 
 // send passes the messages of one round of a replica to the network. Messages without
 // entries are answered by the receiving server at once, which is how a dead peer is noticed.
-func (r *replica) send(ms []pacifica.Message) {
+func (r *driver) send(ms []pacifica.Message) {
 	for i := range ms {
 		m := &ms[i]
 		to := m.To
-		out := rpc.Outgoing{Code: codePacifica, Gpid: r.gpid, Arg: wireMessage{m}, OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
-		if m.Type == pacifica.MsgAck && r.dir.room.short.Load() {
+		out := rpc.Outgoing{Code: base.RPCPacifica, Gpid: r.gpid, Arg: wireMessage{m}, PartitionHash: r.srv.meta.Identity.Tag(), OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
+		if m.Type == pacifica.MsgAck && r.dir.Short() {
 			out.Arg = shortMessage{m}
 		}
 		if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
 			out.OneWay = false
 			r.srv.pool.Go(r.srv.peerName(to), pingTimeout, out, func(_ []byte, err error) {
-				if errors.Is(err, base.ErrNetworkFailure) {
-					r.post(func() { r.core.Unreachable(to) })
+				if errors.Is(err, base.ErrNetworkFailure) || errors.Is(err, base.ErrClusterNotFound) {
+					r.post(func(r *driver) { r.core.Unreachable(to) })
 				}
 			})
 			continue
@@ -161,31 +177,16 @@ func (r *replica) send(ms []pacifica.Message) {
 	}
 }
 
-// onMessage takes a message from another replica server.
-func (s *Server) onMessage(req *rpc.Request) {
-	body := payloadOf(req.Body)
-	m, err := decodeMessage(body)
-	if err != nil {
-		req.Refuse(base.ErrInvalidData, err)
+// hearRoom takes what an acknowledgement says of its sender's disk.
+func (r *replica) hearRoom(m *pacifica.Message, short bool) {
+	if m.Type != pacifica.MsgAck || m.Role != pacifica.Secondary || !r.admission.Peers.Heard(m.From, short, time.Now()) {
 		return
 	}
-	short := body[flagsAt]&flagShort != 0
-	gpid, w := req.Gpid, workerOf(req)
-	if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
-		req.Reply(empty{})
+	if name := r.srv.peerName(m.From); short {
+		r.log.Warnf("the disk of secondary %s has too little free space: writes are refused", name)
 	} else {
-		req.Drop()
+		r.log.Warnf("the disk of secondary %s has enough free space again", name)
 	}
-	r := s.replica(gpid)
-	if r == nil {
-		if m.To == s.addr && m.Role == pacifica.Learner && m.Type == pacifica.MsgPrepare {
-			s.openLearner(gpid, m)
-		}
-		return
-	}
-	r.hearRoom(&m, short)
-	r.deliver(m)
-	w.touch(r)
 }
 
 // entryList is a list of entries that no message has, or, empty, what it lay in.

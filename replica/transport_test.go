@@ -17,6 +17,8 @@ func sampleMessages() []pacifica.Message {
 		{Type: pacifica.MsgAck, From: 2, To: 1, Ballot: 3, Role: pacifica.Secondary, Prepared: 7, Commit: 6, Gap: true},
 		{Type: pacifica.MsgAck, From: 2, To: 1, Ballot: 4, Reject: true, Busy: true},
 		{Type: pacifica.MsgSnapshot, From: 1, To: 2, Ballot: 3, Role: pacifica.Learner, Signature: 1},
+		{Type: pacifica.MsgSnapshot, From: 1, To: 2, Ballot: 3, Role: pacifica.Learner, Signature: 1, Prev: 7, Tip: 1 << 50},
+		{Type: pacifica.MsgAck, From: 2, To: 1, Ballot: 3, Role: pacifica.Learner, Prepared: 7, Commit: 6, Tip: 99},
 	}
 }
 
@@ -70,13 +72,5 @@ func TestPayloadOf(t *testing.T) {
 	}
 	if got := payloadOf([]byte{0}); got != nil {
 		t.Errorf("got %q of a body without a value", got)
-	}
-}
-
-func TestParseDataDir(t *testing.T) {
-	for _, c := range []struct{ in, tag, path string }{{"ssd:/d/1", "ssd", "/d/1"}, {"/d/1", "d3", "/d/1"}, {"data/replica", "d3", "data/replica"}} {
-		if tag, path := parseDataDir(c.in, 2); tag != c.tag || path != c.path {
-			t.Errorf("%q: %q %q", c.in, tag, path)
-		}
 	}
 }

@@ -12,13 +12,13 @@ import (
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
 	"pegasus/metrics"
-	"pegasus/rrdb"
+	"pegasus/remotecmd/answer"
 )
 
 // TestCapacityUnits compares what each operation costs with upstream's arithmetic.
 func TestCapacityUnits(t *testing.T) {
 	g := alone(t)
-	u := &g.nodes[0].srv.replica(g.gpid).usage
+	u := &g.nodes[0].srv.replica(g.gpid).observed
 	blob := func(k []byte) value.Value { v := value.Blob(k); return &v }
 	hash, big := []byte("hash"), make([]byte, 10000)
 	key := base.AppendKey(nil, hash, []byte("s"))
@@ -29,39 +29,40 @@ func TestCapacityUnits(t *testing.T) {
 		arg, res    value.Value
 		read, write int64
 	}{
-		{"put", rrdb.CodePut, &idl.UpdateRequest{Key: key, Value: big}, new(idl.UpdateResponse), 0, 3},
-		{"put of 4096 bytes", rrdb.CodePut, &idl.UpdateRequest{Key: []byte("\x00\x01ab"), Value: make([]byte, 4092)}, new(idl.UpdateResponse), 0, 1},
-		{"put of 4097 bytes", rrdb.CodePut, &idl.UpdateRequest{Key: []byte("\x00\x01ab"), Value: make([]byte, 4093)}, new(idl.UpdateResponse), 0, 2},
-		{"get", rrdb.CodeGet, blob(key), new(idl.ReadResponse), 3, 0},
-		{"get of nothing", rrdb.CodeGet, blob(absent), new(idl.ReadResponse), 1, 0},
-		{"ttl", rrdb.CodeTTL, blob(key), new(idl.TtlResponse), 1, 0},
-		{"sortkey_count", rrdb.CodeSortkeyCount, blob(hash), new(idl.CountResponse), 1, 0},
-		{"multi_put", rrdb.CodeMultiPut, &idl.MultiPutRequest{HashKey: hash, Kvs: []idl.KeyValue{{Key: []byte("m1"), Value: big}, {Key: []byte("m2"), Value: big}}}, new(idl.UpdateResponse), 0, 5},
-		{"multi_get", rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: hash, MaxKvCount: 10, MaxKvSize: 1 << 20, StartInclusive: true}, new(idl.MultiGetResponse), 8, 0},
-		{"batch_get", rrdb.CodeBatchGet, &idl.BatchGetRequest{Keys: []idl.FullKey{{HashKey: hash, SortKey: []byte("m1")}}}, new(idl.BatchGetResponse), 3, 0},
-		{"scan", rrdb.CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true}, new(idl.ScanResponse), 9, 0},
-		{"multi_get of keys alone", rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: hash, MaxKvCount: 10, MaxKvSize: 1 << 20, StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse), 1, 0},
-		{"multi_get of two keys alone", rrdb.CodeMultiGet, &idl.MultiGetRequest{HashKey: hash, SortKeys: [][]byte{[]byte("m1"), []byte("m2")}, NoValue: true}, new(idl.MultiGetResponse), 1, 0},
-		{"scan of keys alone", rrdb.CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true, NoValue: true}, new(idl.ScanResponse), 1, 0},
-		{"scan that counts", rrdb.CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true,
+		{"put", base.RPCPut, &idl.UpdateRequest{Key: key, Value: big}, new(idl.UpdateResponse), 0, 3},
+		{"put of 4096 bytes", base.RPCPut, &idl.UpdateRequest{Key: []byte("\x00\x01ab"), Value: make([]byte, 4092)}, new(idl.UpdateResponse), 0, 1},
+		{"put of 4097 bytes", base.RPCPut, &idl.UpdateRequest{Key: []byte("\x00\x01ab"), Value: make([]byte, 4093)}, new(idl.UpdateResponse), 0, 2},
+		{"get", base.RPCGet, blob(key), new(idl.ReadResponse), 3, 0},
+		{"get of nothing", base.RPCGet, blob(absent), new(idl.ReadResponse), 1, 0},
+		{"ttl", base.RPCTTL, blob(key), new(idl.TtlResponse), 1, 0},
+		{"sortkey_count", base.RPCSortkeyCount, blob(hash), new(idl.CountResponse), 1, 0},
+		{"multi_put", base.RPCMultiPut, &idl.MultiPutRequest{HashKey: hash, Kvs: []idl.KeyValue{{Key: []byte("m1"), Value: big}, {Key: []byte("m2"), Value: big}}}, new(idl.UpdateResponse), 0, 5},
+		{"multi_get", base.RPCMultiGet, &idl.MultiGetRequest{HashKey: hash, MaxKvCount: 10, MaxKvSize: 1 << 20, StartInclusive: true}, new(idl.MultiGetResponse), 8, 0},
+		{"batch_get", base.RPCBatchGet, &idl.BatchGetRequest{Keys: []idl.FullKey{{HashKey: hash, SortKey: []byte("m1")}}}, new(idl.BatchGetResponse), 3, 0},
+		{"scan", base.RPCGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true}, new(idl.ScanResponse), 9, 0},
+		{"multi_get of keys alone", base.RPCMultiGet, &idl.MultiGetRequest{HashKey: hash, MaxKvCount: 10, MaxKvSize: 1 << 20, StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse), 1, 0},
+		{"multi_get of two keys alone", base.RPCMultiGet, &idl.MultiGetRequest{HashKey: hash, SortKeys: [][]byte{[]byte("m1"), []byte("m2")}, NoValue: true}, new(idl.MultiGetResponse), 1, 0},
+		{"scan of keys alone", base.RPCGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true, NoValue: true}, new(idl.ScanResponse), 1, 0},
+		{"scan that counts", base.RPCGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100, StartInclusive: true,
 			OnlyReturnCount: base.Some(true)}, new(idl.ScanResponse), 1, 0},
-		{"scan of an unknown session", rrdb.CodeScan, &idl.ScanRequest{ContextId: 12345}, new(idl.ScanResponse), 1, 0},
-		{"multi_remove", rrdb.CodeMultiRemove, &idl.MultiRemoveRequest{HashKey: hash, SortKeys: [][]byte{[]byte("m1")}}, new(idl.MultiRemoveResponse), 0, 1},
-		{"remove", rrdb.CodeRemove, blob(key), new(idl.UpdateResponse), 0, 1},
-		{"incr", rrdb.CodeIncr, &idl.IncrRequest{Key: absent, Increment: 1}, new(idl.IncrResponse), 1, 1},
-		{"incr of no number", rrdb.CodeIncr, &idl.IncrRequest{Key: []byte("\x00\x04hashm2"), Increment: 1}, new(idl.IncrResponse), 1, 0},
-		{"check_and_set that fails", rrdb.CodeCheckAndSet, &idl.CheckAndSetRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_NOT_EXIST,
+		{"scan of an unknown session", base.RPCScan, &idl.ScanRequest{ContextId: 12345}, new(idl.ScanResponse), 1, 0},
+		{"multi_remove", base.RPCMultiRemove, &idl.MultiRemoveRequest{HashKey: hash, SortKeys: [][]byte{[]byte("m1")}}, new(idl.MultiRemoveResponse), 0, 1},
+		{"remove", base.RPCRemove, blob(key), new(idl.UpdateResponse), 0, 1},
+		{"incr", base.RPCIncr, &idl.IncrRequest{Key: absent, Increment: 1}, new(idl.IncrResponse), 1, 1},
+		{"incr of no number", base.RPCIncr, &idl.IncrRequest{Key: []byte("\x00\x04hashm2"), Increment: 1}, new(idl.IncrResponse), 1, 0},
+		{"check_and_set that fails", base.RPCCheckAndSet, &idl.CheckAndSetRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_NOT_EXIST,
 			SetDiffSortKey: true, SetSortKey: []byte("x"), SetValue: big}, new(idl.CheckAndSetResponse), 1, 0},
-		{"check_and_set", rrdb.CodeCheckAndSet, &idl.CheckAndSetRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_EXIST,
+		{"check_and_set", base.RPCCheckAndSet, &idl.CheckAndSetRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_EXIST,
 			SetDiffSortKey: true, SetSortKey: []byte("x"), SetValue: big}, new(idl.CheckAndSetResponse), 1, 3},
-		{"check_and_mutate", rrdb.CodeCheckAndMutate, &idl.CheckAndMutateRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_EXIST,
+		{"check_and_mutate", base.RPCCheckAndMutate, &idl.CheckAndMutateRequest{HashKey: hash, CheckSortKey: []byte("m2"), CheckType: idl.CT_VALUE_EXIST,
 			MutateList: []idl.Mutate{{Operation: idl.MO_PUT, SortKey: []byte("y"), Value: big}, {Operation: idl.MO_PUT, SortKey: []byte("z"), Value: big}}}, new(idl.CheckAndMutateResponse), 1, 5},
 	} {
-		read, write := u.readUnits.Load(), u.writeUnits.Load()
+		before := u.Counts()
 		if err := g.call(0, c.code, c.arg, c.res); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		read, write = u.readUnits.Load()-read, u.writeUnits.Load()-write
+		after := u.Counts()
+		read, write := after.ReadUnits-before.ReadUnits, after.WriteUnits-before.WriteUnits
 		if read != c.read || write != c.write {
 			t.Errorf("%s: %d read units, %d write units, want %d and %d", c.name, read, write, c.read, c.write)
 		}
@@ -71,7 +72,7 @@ func TestCapacityUnits(t *testing.T) {
 // TestReadBytes: keys and values that were answered, a multi_get's hash key once.
 func TestReadBytes(t *testing.T) {
 	g := alone(t)
-	e := &g.nodes[0].srv.replica(g.gpid).usage
+	u := &g.nodes[0].srv.replica(g.gpid).observed
 	blob := func(k []byte) value.Value { v := value.Blob(k); return &v }
 	hash := []byte("hash")
 	put := &idl.MultiPutRequest{HashKey: hash, Kvs: []idl.KeyValue{{Key: []byte("m1"), Value: make([]byte, 100)}, {Key: []byte("m2"), Value: make([]byte, 200)}}}
@@ -82,18 +83,18 @@ func TestReadBytes(t *testing.T) {
 		arg, res value.Value
 		want     int64
 	}{
-		{"multi_put", rrdb.CodeMultiPut, metrics.OpMultiPut, put, new(idl.UpdateResponse), 4 + 102 + 202},
-		{"get", rrdb.CodeGet, metrics.OpGet, blob(base.AppendKey(nil, hash, []byte("m1"))), new(idl.ReadResponse), 2 + 4 + 2 + 100},
-		{"get of nothing", rrdb.CodeGet, metrics.OpGet, blob(base.AppendKey(nil, hash, []byte("m9"))), new(idl.ReadResponse), 2 + 4 + 2},
-		{"multi_get", rrdb.CodeMultiGet, metrics.OpMultiGet, &idl.MultiGetRequest{HashKey: hash, StartInclusive: true}, new(idl.MultiGetResponse), 4 + 102 + 202},
-		{"multi_get of keys alone", rrdb.CodeMultiGet, metrics.OpMultiGet, &idl.MultiGetRequest{HashKey: hash, StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse), 4 + 2 + 2},
-		{"scan of keys alone", rrdb.CodeGetScanner, metrics.OpScan, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, NoValue: true}, new(idl.ScanResponse), 8 + 8},
+		{"multi_put", base.RPCMultiPut, metrics.OpMultiPut, put, new(idl.UpdateResponse), 4 + 102 + 202},
+		{"get", base.RPCGet, metrics.OpGet, blob(base.AppendKey(nil, hash, []byte("m1"))), new(idl.ReadResponse), 2 + 4 + 2 + 100},
+		{"get of nothing", base.RPCGet, metrics.OpGet, blob(base.AppendKey(nil, hash, []byte("m9"))), new(idl.ReadResponse), 2 + 4 + 2},
+		{"multi_get", base.RPCMultiGet, metrics.OpMultiGet, &idl.MultiGetRequest{HashKey: hash, StartInclusive: true}, new(idl.MultiGetResponse), 4 + 102 + 202},
+		{"multi_get of keys alone", base.RPCMultiGet, metrics.OpMultiGet, &idl.MultiGetRequest{HashKey: hash, StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse), 4 + 2 + 2},
+		{"scan of keys alone", base.RPCGetScanner, metrics.OpScan, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, NoValue: true}, new(idl.ScanResponse), 8 + 8},
 	} {
-		before := e.bytes[c.op].Load()
+		before := u.Counts().Bytes[c.op]
 		if err := g.call(0, c.code, c.arg, c.res); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		if n := e.bytes[c.op].Load() - before; n != c.want {
+		if n := u.Counts().Bytes[c.op] - before; n != c.want {
 			t.Errorf("%s: %d bytes, want %d", c.name, n, c.want)
 		}
 	}
@@ -151,7 +152,7 @@ func TestDetectHotkey(t *testing.T) {
 		t.Errorf("start with a result: %v", r.Err)
 	}
 	// The sketch has seen it too.
-	var found []HotKeys
+	var found []answer.HotKeys
 	until(t, "the sketch's span is over", func() bool {
 		found = nil
 		if err := json.Unmarshal([]byte(g.run(0, "replica.hotkeys", "1")), &found); err != nil {

@@ -12,7 +12,7 @@ var bufSizes = [...]int{4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20}
 const (
 	smallClasses = 3
 	maxSmall     = 64 << 10
-	firstLarge   = 256 << 10 // what a frame that claims more gets before its bytes arrive
+	growBy       = 4 // how many times what has arrived of a frame its next buffer holds
 )
 
 var bufPools [len(bufSizes)]sync.Pool
@@ -20,11 +20,11 @@ var bufPools [len(bufSizes)]sync.Pool
 // readBuf is a read buffer shared by its connection and the requests that lie in it. It
 // goes back to its pool with the last reference.
 type readBuf struct {
-	b      []byte
-	class  int // index in bufSizes; -1: of no standard size, not pooled
-	refs   atomic.Int32
-	budget *budget
-	// charged is what the budget counts for this buffer. Only the connection's reader
+	b     []byte
+	class int // index in bufSizes; -1: of no standard size, not pooled
+	refs  atomic.Int32
+	acct  *account
+	// charged is what the account counts for this buffer. Only the connection's reader
 	// changes it, while it holds a reference.
 	charged int64
 }
@@ -39,22 +39,22 @@ func classFor(n int) int {
 	return -1
 }
 
-func getBuf(class int, bud *budget) *readBuf {
+func getBuf(class int, acct *account) *readBuf {
 	b, _ := bufPools[class].Get().(*readBuf)
 	if b == nil {
 		b = &readBuf{b: make([]byte, bufSizes[class]), class: class}
 	}
-	b.budget = bud
+	b.acct = acct
 	b.refs.Store(1)
 	return b
 }
 
 // getLargeBuf returns a buffer of at least n bytes.
-func getLargeBuf(n int, bud *budget) *readBuf {
+func getLargeBuf(n int, acct *account) *readBuf {
 	if class := classFor(n); class >= 0 {
-		return getBuf(class, bud)
+		return getBuf(class, acct)
 	}
-	b := &readBuf{b: make([]byte, n), class: -1, budget: bud}
+	b := &readBuf{b: make([]byte, n), class: -1, acct: acct}
 	b.refs.Store(1)
 	return b
 }
@@ -78,12 +78,24 @@ func (b *readBuf) uncharge() {
 	if b.charged != 0 {
 		n := b.charged
 		b.charged = 0
-		b.budget.add(-n)
+		b.acct.add(-n)
 	}
 }
 
 // writeBuf collects frames for one write.
-type writeBuf struct{ b []byte }
+type writeBuf struct {
+	b       []byte
+	acct    *account // nil: not counted
+	charged int64    // what acct counts for b
+}
+
+// charge counts the bytes of b, if they are many.
+func (w *writeBuf) charge() {
+	if n := int64(cap(w.b)); w.acct != nil && len(w.b) > freeOutput && n != w.charged {
+		w.acct.add(n - w.charged)
+		w.charged = n
+	}
+}
 
 var (
 	writeSizes = [...]int{4 << 10, 64 << 10, 1 << 20}
@@ -93,18 +105,24 @@ var (
 const maxPooledWrite = 4 << 20
 
 // getWriteBuf returns an empty buffer that holds about hint bytes.
-func getWriteBuf(hint int) *writeBuf {
+func getWriteBuf(hint int, acct *account) *writeBuf {
 	class := 0
 	for class < len(writeSizes)-1 && hint > writeSizes[class] {
 		class++
 	}
-	if w, _ := writePools[class].Get().(*writeBuf); w != nil {
-		return w
+	w, _ := writePools[class].Get().(*writeBuf)
+	if w == nil {
+		w = &writeBuf{b: make([]byte, 0, writeSizes[class])}
 	}
-	return &writeBuf{make([]byte, 0, writeSizes[class])}
+	w.acct = acct
+	return w
 }
 
 func putWriteBuf(w *writeBuf) {
+	if w.charged != 0 {
+		w.acct.add(-w.charged)
+	}
+	w.acct, w.charged = nil, 0
 	c := cap(w.b)
 	if c > maxPooledWrite {
 		return
@@ -115,102 +133,4 @@ func putWriteBuf(w *writeBuf) {
 	}
 	w.b = w.b[:0]
 	writePools[class].Put(w)
-}
-
-// budget bounds the memory of requests read and not yet answered, and of large answers
-// not yet sent, over all connections of a server.
-//
-// It can't deadlock: what makes readers wait is given back by handlers and writers, who
-// never wait for it. Only a frame that is received in parts into a buffer of its own is
-// charged while its reader waits; such frames together take at most half of the limit,
-// and one at a time is exempt, so one frame always gets on and then frees its share.
-type budget struct {
-	limit   int64
-	used    atomic.Int64
-	waiters atomic.Int32
-
-	mu     sync.Mutex
-	cond   sync.Cond
-	exempt bool // some frame is
-}
-
-func newBudget(limit int64) *budget {
-	b := &budget{limit: limit}
-	b.cond.L = &b.mu
-	return b
-}
-
-// low is what use must fall to before those that wait go on: a little below the limit, so
-// that they aren't woken for each answer.
-func (b *budget) low() int64 { return b.limit - b.limit/8 }
-
-// add charges n bytes, or gives them back if n is negative. It never waits.
-func (b *budget) add(n int64) {
-	if u := b.used.Add(n); n < 0 && b.waiters.Load() > 0 && u <= b.low() {
-		b.kick()
-	}
-}
-
-// kick makes everybody who waits look again.
-func (b *budget) kick() {
-	b.mu.Lock()
-	b.cond.Broadcast()
-	b.mu.Unlock()
-}
-
-func (b *budget) over() bool { return b.used.Load() > b.limit }
-
-// wait returns once the use is below the limit again, or stop says true.
-func (b *budget) wait(stop func() bool) {
-	b.waiters.Add(1)
-	b.mu.Lock()
-	for b.used.Load() > b.low() && !stop() {
-		b.cond.Wait()
-	}
-	b.mu.Unlock()
-	b.waiters.Add(-1)
-}
-
-// tryGrow charges n bytes for a frame that is being received, if that needs no waiting.
-func (b *budget) tryGrow(n int64, exempt bool) bool {
-	if !exempt && b.used.Load()+n > b.limit/2 {
-		return false
-	}
-	b.used.Add(n)
-	return true
-}
-
-// grow is tryGrow that waits for room, or until it may make this frame the exempt one,
-// which it tells by *exempt. It reports false, and charges nothing, when stop says true.
-func (b *budget) grow(n int64, exempt *bool, stop func() bool) bool {
-	b.waiters.Add(1)
-	defer b.waiters.Add(-1)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for {
-		switch {
-		case stop():
-			return false
-		case b.used.Load()+n <= b.limit/2:
-			b.used.Add(n)
-			return true
-		case !b.exempt:
-			b.exempt, *exempt = true, true
-			b.used.Add(n)
-			return true
-		}
-		b.cond.Wait()
-	}
-}
-
-// dropExempt ends the exemption of a frame that is complete or given up.
-func (b *budget) dropExempt(exempt *bool) {
-	if !*exempt {
-		return
-	}
-	*exempt = false
-	b.mu.Lock()
-	b.exempt = false
-	b.cond.Broadcast()
-	b.mu.Unlock()
 }

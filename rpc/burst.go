@@ -72,15 +72,15 @@ func (s *sender) flushNow(b *Burst) {
 		return
 	}
 	s.writing = true
-	w, charged := s.take()
+	w := s.take()
 	s.mu.Unlock()
 
 	n, err := s.tryWrite(w.b)
 	if err == nil && n < len(w.b) {
-		go s.writeRest(w, n, charged)
+		go s.writeRest(w, n)
 		return
 	}
-	s.written(w, charged, err)
+	s.written(w, err)
 	s.writing = false
 	s.wake()
 	s.notify()
@@ -88,9 +88,9 @@ func (s *sender) flushNow(b *Burst) {
 }
 
 // writeRest continues flushNow when the socket is full.
-func (s *sender) writeRest(w *writeBuf, n int, charged int64) {
+func (s *sender) writeRest(w *writeBuf, n int) {
 	err := s.write(w.b[n:])
-	s.written(w, charged, err)
+	s.written(w, err)
 	s.mu.Unlock()
 	s.writeLoop()
 }

@@ -75,6 +75,7 @@ type clientConn struct {
 func newClientConn(pr *peer) *clientConn {
 	c := &clientConn{pr: pr, pool: pr.pool, thrift: pr.key.thrift, open: map[uint64]*call{}, earliest: math.MaxInt64}
 	c.s.init(nil, &pr.pool.clock, nil)
+	c.s.limit = pr.pool.opts.WriteTimeout
 	c.s.writing = true // nobody can write before the dial is through
 	return c
 }
@@ -106,7 +107,7 @@ func (c *clientConn) dial() error {
 		return c.s.err
 	}
 	c.s.connected(nc)
-	c.r.init(nc, c.pool.budget, c.ended.Load)
+	c.r.init(nc, c.pool.acct, c.ended.Load)
 	c.s.writing = false
 	c.s.wake()
 	return nil
@@ -275,7 +276,7 @@ func (c *clientConn) receiveAll(frameLen func([]byte) (int64, error), parse func
 			return 0, err
 		}
 		if n > c.pool.opts.MaxFrameBytes {
-			return 0, badFrame("answer of %d bytes, the most is %d", n, c.pool.opts.MaxFrameBytes)
+			return 0, badFrame("answer of %d bytes exceeds the limit of %d", n, c.pool.opts.MaxFrameBytes)
 		}
 		if n == 0 || n > int64(len(b)) {
 			return int(n), nil

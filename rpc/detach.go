@@ -9,10 +9,10 @@ func (r *Request) Detach() {
 		return
 	}
 	b := append(append(make([]byte, 0, n), r.hdr...), r.Body...)
-	own := &readBuf{b: b, class: -1, budget: r.buf.budget, charged: int64(n)}
+	own := &readBuf{b: b, class: -1, acct: r.buf.acct, charged: int64(n)}
 	own.refs.Store(1)
-	if own.budget != nil {
-		own.budget.add(own.charged)
+	if own.acct != nil {
+		own.acct.add(own.charged)
 	} else {
 		own.charged = 0
 	}

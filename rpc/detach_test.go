@@ -3,15 +3,20 @@ package rpc
 import (
 	"bytes"
 	"testing"
+
+	"pegasus/base/config"
 )
 
 // A request that is detached has its bytes to itself, charged to the budget until it is
 // answered, and gives the shared buffer back; one that fills its buffer stays there.
 func TestDetach(t *testing.T) {
-	bud := newBudget(1 << 20)
+	srv := NewServer(config.RPC{MaxInFlightBytes: 16 << 20}, nil, nil, nil)
+	from := srv.newOrigin()
+	bud := &from.accounts[clients]
 	shared := getBuf(2, bud)
 	copy(shared.b, "headerbody")
 	r := newRequest()
+	r.conn = &serverConn{srv: srv, origin: from}
 	r.buf, r.hdr, r.Body = shared, shared.b[:6:6], shared.b[6:10]
 	shared.retain()
 	r.Detach()
@@ -27,12 +32,13 @@ func TestDetach(t *testing.T) {
 	if r.buf != own {
 		t.Error("it moved again")
 	}
-	r.Charge(1 << 20)
-	if !r.Crowded() {
+	if r.Crowded() || !r.TryReserve(4<<20) {
+		t.Error("there is no memory for an answer")
+	}
+	if !r.Crowded() && r.TryReserve(1<<20) {
 		t.Error("what is needed for the answer isn't counted")
 	}
-	r.Charge(-1 << 19)
-	if r.Crowded() || bud.used.Load() != 1<<19+10 {
+	if bud.used.Load() != 4<<20+10 {
 		t.Errorf("%d bytes are charged", bud.used.Load())
 	}
 	r.finish()

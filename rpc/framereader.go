@@ -13,10 +13,10 @@ const requestOverhead = 512
 // It belongs to the connection's reader goroutine. While it waits for the first byte of a
 // frame it holds no buffer, if the connection is a socket.
 type frameReader struct {
-	nc     net.Conn
-	raw    syscall.RawConn // nil: nc is no socket
-	budget *budget
-	stop   func() bool // the connection is to end: don't wait for memory
+	nc   net.Conn
+	raw  syscall.RawConn // nil: nc is no socket
+	acct *account
+	stop func() bool // the connection is to end: don't wait for memory
 	// waiting is told when waiting for memory begins (true) and ends; it may be nil.
 	waiting func(begin bool)
 
@@ -25,15 +25,19 @@ type frameReader struct {
 	held       int  // requests that lie in buf
 	level      int  // class of the next small buffer
 	fewReads   int  // reads in a row that would have fitted a smaller one
+	upto       int  // where in buf to stop reading: what follows a long frame isn't read with it
 	exempt     bool // the frame being received is exempt from the budget
+	exemptOf   *account
+	parked     int64 // charged while the rest of a frame is waited for
 
 	readFn func(fd uintptr) bool
-	n      int // result of readFn
+	need   int // argument of readFn
+	n      int // its result
 	err    error
 }
 
-func (f *frameReader) init(nc net.Conn, bud *budget, stop func() bool) {
-	f.nc, f.budget, f.stop = nc, bud, stop
+func (f *frameReader) init(nc net.Conn, acct *account, stop func() bool) {
+	f.nc, f.acct, f.stop = nc, acct, stop
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			f.raw, f.readFn = raw, f.readOnce
@@ -52,7 +56,9 @@ func (f *frameReader) unparsed() []byte {
 // consume passes over the first n unparsed bytes, a frame.
 func (f *frameReader) consume(n int) {
 	f.start += n
-	f.budget.dropExempt(&f.exempt)
+	if f.exempt {
+		f.endExemption()
+	}
 }
 
 // hold adds a reference to the buffer for a request that lies in it.
@@ -72,7 +78,7 @@ func (f *frameReader) settle() {
 	want := int64(len(b.b)) + int64(f.held)*requestOverhead
 	if d := want - b.charged; d > 0 {
 		b.charged = want
-		b.budget.add(d)
+		b.acct.add(d)
 	}
 }
 
@@ -84,7 +90,7 @@ func (f *frameReader) slim(need int) {
 	case f.start == f.end:
 		f.drop()
 	case need <= maxSmall:
-		f.moveTo(getBuf(max(f.level, classFor(max(need, f.end-f.start))), f.budget))
+		f.moveTo(getLargeBuf(max(bufSizes[f.level], need, f.end-f.start), f.acct))
 	}
 }
 
@@ -100,10 +106,12 @@ func (f *frameReader) drop() {
 // close releases everything.
 func (f *frameReader) close() {
 	f.drop()
-	if f.budget != nil {
-		f.budget.dropExempt(&f.exempt)
+	if f.exempt {
+		f.endExemption()
 	}
 }
+
+func (f *frameReader) endExemption() { f.exemptOf.dropExempt(ofFrames, &f.exempt) }
 
 // fill reads at least one more byte. need is the length of the frame that begins at the
 // first unparsed byte, or of its header if that is all that can be said.
@@ -111,16 +119,18 @@ func (f *frameReader) fill(need int) error {
 	if !f.room(need) {
 		return net.ErrClosed
 	}
-	f.n, f.err = 0, nil
+	f.n, f.err, f.need = 0, nil, need
+	var err error
 	if f.raw != nil {
-		if err := f.raw.Read(f.readFn); err != nil {
-			return err
-		}
+		err = f.raw.Read(f.readFn)
 	} else {
-		if f.buf == nil {
-			f.buf = getBuf(f.level, f.budget)
-		}
-		f.n, f.err = f.nc.Read(f.buf.b[f.end:])
+		f.readable(need)
+		f.park()
+		f.n, f.err = f.nc.Read(f.buf.b[f.end:f.upto])
+	}
+	f.unpark()
+	if err != nil {
+		return err
 	}
 	if f.n <= 0 {
 		if f.err == nil {
@@ -133,14 +143,39 @@ func (f *frameReader) fill(need int) error {
 	return nil
 }
 
+// readable sees to it that there is a buffer, and sets how far it may be filled.
+func (f *frameReader) readable(need int) {
+	if f.buf == nil {
+		f.buf = getBuf(f.level, f.acct)
+	}
+	f.upto = len(f.buf.b)
+	if f.buf.large() {
+		f.upto = min(f.upto, max(f.start+need, f.end+1))
+	}
+}
+
+// park counts the buffer while the peer lets the rest of a frame be waited for, and unpark ends
+// it: what is held for those who send half of something is known.
+func (f *frameReader) park() {
+	if f.buf.charged == 0 && f.start < f.end && f.parked == 0 {
+		f.parked = int64(len(f.buf.b))
+		f.acct.add(f.parked)
+	}
+}
+
+func (f *frameReader) unpark() {
+	if f.parked != 0 {
+		f.acct.add(-f.parked)
+		f.parked = 0
+	}
+}
+
 // readOnce is what the poller calls, first at once and then each time when the socket has
 // become readable.
 func (f *frameReader) readOnce(fd uintptr) bool {
-	if f.buf == nil {
-		f.buf = getBuf(f.level, f.budget)
-	}
+	f.readable(f.need)
 	for {
-		n, err := rawRead(fd, f.buf.b[f.end:])
+		n, err := rawRead(fd, f.buf.b[f.end:f.upto])
 		switch err {
 		case 0:
 			f.n, f.err = n, nil
@@ -150,6 +185,8 @@ func (f *frameReader) readOnce(fd uintptr) bool {
 		case syscall.EAGAIN:
 			if f.start == f.end {
 				f.drop()
+			} else {
+				f.park()
 			}
 			return false
 		}
@@ -206,39 +243,37 @@ func (f *frameReader) room(need int) bool {
 			f.buf.uncharge()
 			return true
 		}
-		f.moveTo(getBuf(max(f.level, classFor(need)), f.budget))
+		f.moveTo(getBuf(max(f.level, classFor(need)), f.acct))
 		return true
 	}
-	grown := firstLarge
-	if f.start == 0 && f.buf.large() {
-		if f.end < size {
-			return true
-		}
-		grown = 4 * size
+	// A long frame's buffer grows with what arrives, not with what was announced.
+	if f.start == 0 && f.end < size && (f.buf.large() || f.buf.refs.Load() == 1) {
+		return true
 	}
-	grown = min(grown, need)
+	grown := min(growBy*max(have, bufSizes[0]), need)
 	if class := classFor(grown); class >= 0 {
 		grown = bufSizes[class]
 	}
 	if !f.charge(int64(grown)) {
 		return false
 	}
-	nb := getLargeBuf(grown, f.budget)
+	nb := getLargeBuf(grown, f.acct)
 	nb.charged = int64(grown)
 	f.moveTo(nb)
 	return true
 }
 
-// charge charges the budget for a frame in a buffer of its own, waiting if need be.
+// charge counts a buffer for a frame that is received in parts, waiting if need be.
 func (f *frameReader) charge(n int64) bool {
-	if f.budget.tryGrow(n, f.exempt) {
+	if f.acct.tryGrow(ofFrames, n, f.exempt) {
 		return true
 	}
 	if f.waiting != nil {
 		f.waiting(true)
 		defer f.waiting(false)
 	}
-	return f.budget.grow(n, &f.exempt, f.stop)
+	f.exemptOf = f.acct
+	return f.acct.grow(ofFrames, n, &f.exempt, f.stop)
 }
 
 func (f *frameReader) moveTo(nb *readBuf) {

@@ -76,7 +76,7 @@ func FuzzServerConn(f *testing.F) {
 		for _, r := range kept {
 			r.Reply(Blob("late"))
 		}
-		if n := s.budget.used.Load(); n != 0 {
+		if n := s.inFlight(); n != 0 {
 			t.Errorf("%d bytes kept", n)
 		}
 		framing := THFT0
@@ -117,7 +117,7 @@ func FuzzClientConn(f *testing.F) {
 		nc := &memConn{in: in, piece: int(piece) + 1}
 		c := newClientConn(&peer{pool: p, key: peerKey{"fuzz", thrift}})
 		c.s.nc = nc
-		c.r.init(nc, p.budget, c.ended.Load)
+		c.r.init(nc, p.acct, c.ended.Load)
 		ended := [3]int{}
 		for i := range ended {
 			cl := newCall()

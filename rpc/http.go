@@ -5,10 +5,17 @@ import (
 	"errors"
 	"io"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"sync"
 	"time"
+)
+
+const (
+	maxHTTPBody     = 1 << 20 // bytes of a request's body
+	httpReadTimeout = 30 * time.Second
+	httpWriteChunk  = 4 << 20 // bytes that a file's write may take before its time limit starts anew
 )
 
 // httpFront feeds connections that turned out to speak HTTP to a net/http server.
@@ -20,8 +27,9 @@ type httpFront struct {
 func newHTTPFront(h http.Handler, idle time.Duration, lg limitedLog) *httpFront {
 	f := &httpFront{l: &chanListener{ch: make(chan net.Conn), done: make(chan struct{})}}
 	f.srv = &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 30 * time.Second,
+		Handler:           http.MaxBytesHandler(h, maxHTTPBody),
+		ReadHeaderTimeout: httpReadTimeout,
+		ReadTimeout:       httpReadTimeout, // of a request with its body
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.New(lineWriter{lg}, "", 0),
@@ -35,7 +43,7 @@ func (f *httpFront) serve() { f.srv.Serve(f.l) }
 // take hands a connection over, with what was read of it. It reports false if the server
 // is shutting down.
 func (f *httpFront) take(c *serverConn) bool {
-	hc := &httpConn{Conn: c.nc, head: append([]byte(nil), c.r.unparsed()...)}
+	hc := &httpConn{Conn: c.nc, timeout: c.srv.writeTimeout, head: append([]byte(nil), c.r.unparsed()...)}
 	hc.release = func() { c.srv.leave(c) }
 	select {
 	case f.l.ch <- hc:
@@ -80,6 +88,7 @@ func (l *chanListener) Addr() net.Addr { return &net.TCPAddr{} }
 // httpConn is a connection some of whose bytes have been read.
 type httpConn struct {
 	net.Conn
+	timeout time.Duration // for a write to get on
 	head    []byte
 	once    sync.Once
 	release func()
@@ -96,12 +105,40 @@ func (c *httpConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// ReadFrom keeps the way open for sendfile, by which files leave without a copy.
-func (c *httpConn) ReadFrom(r io.Reader) (int64, error) {
-	if rf, ok := c.Conn.(io.ReaderFrom); ok {
-		return rf.ReadFrom(r)
+// Write gives the peer a time limit for each piece, so that nobody who stops reading holds an
+// answer for ever; how long the whole takes is not limited.
+func (c *httpConn) Write(b []byte) (n int, err error) {
+	for len(b) > 0 && err == nil {
+		var k int
+		c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+		k, err = c.Conn.Write(b[:min(len(b), writeChunk)])
+		n, b = n+k, b[k:]
 	}
-	return io.Copy(struct{ io.Writer }{c.Conn}, r)
+	return n, err
+}
+
+// ReadFrom keeps the way open for sendfile, by which files leave without a copy.
+func (c *httpConn) ReadFrom(r io.Reader) (n int64, err error) {
+	rf, ok := c.Conn.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{c}, r)
+	}
+	most := int64(math.MaxInt64)
+	lr, limited := r.(*io.LimitedReader)
+	if limited {
+		r, most = lr.R, lr.N
+		defer func() { lr.N -= n }()
+	}
+	for n < most {
+		piece := io.LimitedReader{R: r, N: min(most-n, httpWriteChunk)}
+		want := piece.N
+		c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+		k, err := rf.ReadFrom(&piece)
+		if n += k; err != nil || k < want {
+			return n, err
+		}
+	}
+	return n, nil
 }
 
 // CloseWrite is what net/http ends a connection with before it closes it.

@@ -40,6 +40,7 @@ type PoolOptions struct {
 	BackoffMin     time.Duration                                            // wait after a failed dial, doubled each time; 0: 20 ms
 	BackoffMax     time.Duration                                            // 0: 1 s
 	StallTimeout   time.Duration                                            // a connection that is silent for this long when a call times out is replaced; 0: 3 s
+	WriteTimeout   time.Duration                                            // a connection whose peer takes nothing for this long is replaced; 0: 15 s
 	MaxFrameBytes  int64                                                    // longest answer; 0: 64 MiB
 	MaxQueuedBytes int                                                      // unsent bytes of one connection, above which calls fail with ERR_BUSY; 0: 64 MiB
 	Dial           func(ctx context.Context, addr string) (net.Conn, error) // nil: TCP
@@ -54,11 +55,11 @@ var errPoolClosed = errors.New("the connection pool is closed")
 // Pool keeps connections to servers, shared by all callers. The calls of one partition to
 // one address travel on one connection, in the order they were made.
 type Pool struct {
-	opts   PoolOptions
-	log    limitedLog
-	start  time.Time
-	budget *budget // no limit; what read buffers want to have
-	clock  atomic.Int64
+	opts  PoolOptions
+	log   limitedLog
+	start time.Time
+	acct  *account // no limit; what read buffers want to have
+	clock atomic.Int64
 
 	ctx    context.Context // of dials; ends with Close
 	cancel context.CancelFunc
@@ -97,6 +98,7 @@ func NewPool(opts PoolOptions) *Pool {
 	setDefault(&opts.BackoffMin, 20*time.Millisecond)
 	setDefault(&opts.BackoffMax, time.Second)
 	setDefault(&opts.StallTimeout, 3*time.Second)
+	setDefault(&opts.WriteTimeout, 15*time.Second)
 	setDefault(&opts.MaxFrameBytes, defMaxFrame)
 	setDefault(&opts.MaxQueuedBytes, 64<<20)
 	if opts.Dial == nil {
@@ -107,7 +109,7 @@ func NewPool(opts PoolOptions) *Pool {
 	}
 	p := &Pool{
 		opts: opts, log: newLimitedLog(opts.Log), start: time.Now(),
-		budget: newBudget(math.MaxInt64 / 4), peers: map[peerKey]*peer{},
+		acct: unlimited(), peers: map[peerKey]*peer{},
 	}
 	p.clock.Store(1)
 	p.ctx, p.cancel = context.WithCancel(context.Background())

@@ -92,7 +92,7 @@ func parseRDSNRequest(r *Request, f []byte) error {
 	le := binary.LittleEndian
 	ctx := le.Uint64(f[rdsnOffContext:])
 	if ctx&ctxRequest == 0 {
-		return badFrame("RDSN message that is no request")
+		return badFrame("RDSN message is not a request")
 	}
 	r.Framing = RDSN
 	r.hdr = f[:rdsnHeader:rdsnHeader]
@@ -191,7 +191,7 @@ func parseRDSNResponse(f []byte) (response, error) {
 	}
 	le := binary.LittleEndian
 	if le.Uint64(f[rdsnOffContext:])&ctxRequest != 0 {
-		return response{}, badFrame("RDSN request where an answer was expected")
+		return response{}, badFrame("RDSN request instead of an answer")
 	}
 	code := base.InternErrorCode(cString(f[rdsnOffError : rdsnOffError+rdsnNameLen]))
 	if code == "" {

@@ -31,9 +31,11 @@ type Request struct {
 	buf   *readBuf // what Body and hdr lie in
 	hdr   []byte   // RDSN: the request's header
 	seq   int32    // THFT: the message's sequence number
-	held  int64    // charged, see Charge
+	held  int64    // counted for the answer, see Reserve
 	known *knownCode
-	rd    tbin.Reader
+	// exempt: the answer grows without regard to the budget.
+	exempt bool
+	rd     tbin.Reader
 	// state is a count of uses, which a recycled Request continues, and in bit 0 whether
 	// this use has been answered.
 	state atomic.Uint64
@@ -146,9 +148,8 @@ func (r *Request) answerIn(b *Burst, a answer) {
 
 // finish releases what r holds after the answer.
 func (r *Request) finish() {
-	if r.held != 0 {
-		r.buf.budget.add(-r.held)
-		r.held = 0
+	if r.held != 0 || r.exempt {
+		r.Withdraw()
 	}
 	r.buf.release()
 	r.recycle()

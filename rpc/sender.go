@@ -1,17 +1,23 @@
 package rpc
 
 import (
+	"errors"
+	"fmt"
 	"net"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
+
+	"pegasus/base"
 )
 
 const (
 	// writeChunk is what one write may take before its time limit starts anew.
 	writeChunk = 256 << 10
-	// freeOutput is how much unsent output of a connection the budget doesn't count.
+	// freeOutput is how much unsent output of a connection isn't counted.
 	freeOutput = 64 << 10
 )
 
@@ -21,8 +27,11 @@ const (
 type sender struct {
 	nc     net.Conn
 	clock  *atomic.Int64 // milliseconds, never 0
-	budget *budget       // counts large output; nil: not counted
+	acct   *account      // counts large output; nil: not counted; under mu
 	loopFn func()        // writeLoop, made once so that starting it doesn't allocate
+	// limit is how long the peer may take nothing of writeChunk bytes before the connection ends; 0:
+	// somebody else looks at writeSince.
+	limit time.Duration
 	// writeSince is when the write under way began, 0 if there is none.
 	writeSince atomic.Int64
 
@@ -32,10 +41,10 @@ type sender struct {
 	out     *writeBuf // frames nobody has begun to write; nil: none
 	hint    int       // length of the last write
 	inWrite int       // bytes of the write under way
-	charged int64     // of out, counted by budget
 	writing bool      // somebody writes and will look at out again
 	err     error     // the connection has ended
-	burst   *Burst    // the one that was given this sender last and hasn't flushed it
+	gone    atomic.Bool
+	burst   *Burst // the one that was given this sender last and hasn't flushed it
 
 	// For writing without waiting; of whoever has set writing.
 	raw    syscall.RawConn // nil: nc is no socket
@@ -45,9 +54,9 @@ type sender struct {
 	tryErr error
 }
 
-func (s *sender) init(nc net.Conn, clock *atomic.Int64, bud *budget) {
+func (s *sender) init(nc net.Conn, clock *atomic.Int64, acct *account) {
 	s.connected(nc)
-	s.clock, s.budget = clock, bud
+	s.clock, s.acct = clock, acct
 	s.cond.L = &s.mu
 	s.loopFn = s.writeLoop
 }
@@ -65,17 +74,9 @@ func (s *sender) connected(nc net.Conn) {
 // buffer returns where to append a frame. mu is held.
 func (s *sender) buffer() *writeBuf {
 	if s.out == nil {
-		s.out = getWriteBuf(s.hint)
+		s.out = getWriteBuf(s.hint, s.acct)
 	}
 	return s.out
-}
-
-// appended accounts for what was appended to buffer(). mu is held.
-func (s *sender) appended() {
-	if n := int64(len(s.out.b)); s.budget != nil && n > freeOutput {
-		s.budget.add(n - s.charged)
-		s.charged = n
-	}
 }
 
 // wake makes somebody write what is in the buffer. mu is held.
@@ -122,26 +123,23 @@ func (s *sender) flush() {
 
 // writeOut takes the buffer and writes it. mu is held, and given up meanwhile; writing is set.
 func (s *sender) writeOut() {
-	w, charged := s.take()
+	w := s.take()
 	s.mu.Unlock()
-	s.written(w, charged, s.write(w.b))
+	s.written(w, s.write(w.b))
 }
 
 // take takes the buffer to write it. mu is held; writing is set.
-func (s *sender) take() (w *writeBuf, charged int64) {
-	w, charged = s.out, s.charged
-	s.out, s.charged = nil, 0
+func (s *sender) take() *writeBuf {
+	w := s.out
+	s.out = nil
 	s.inWrite = len(w.b)
 	s.hint = len(w.b)
-	return w, charged
+	return w
 }
 
 // written ends a write. It returns with mu held.
-func (s *sender) written(w *writeBuf, charged int64, err error) {
+func (s *sender) written(w *writeBuf, err error) {
 	putWriteBuf(w)
-	if charged != 0 {
-		s.budget.add(-charged)
-	}
 	s.mu.Lock()
 	s.inWrite = 0
 	if err != nil {
@@ -162,12 +160,22 @@ func (s *sender) write(b []byte) error {
 	for len(b) > 0 {
 		n := min(len(b), writeChunk)
 		s.writeSince.Store(s.clock.Load())
+		if s.limit > 0 {
+			if err := s.nc.SetWriteDeadline(time.Now().Add(s.limit)); err != nil {
+				return err
+			}
+		}
 		if _, err := s.nc.Write(b[:n]); err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				err = fmt.Errorf("the peer accepted no data for %v: %w", s.limit, base.ErrTimeout)
+			}
 			return err
 		}
 		b = b[n:]
 	}
-	s.writeSince.Store(0)
+	if s.writeSince.Swap(0) != 0 && s.limit > 0 {
+		return s.nc.SetWriteDeadline(time.Time{})
+	}
 	return nil
 }
 
@@ -184,13 +192,10 @@ func (s *sender) fail(err error) {
 		return
 	}
 	s.err = err
+	s.gone.Store(true)
 	if s.out != nil {
 		putWriteBuf(s.out)
 		s.out = nil
-	}
-	if s.charged != 0 {
-		s.budget.add(-s.charged)
-		s.charged = 0
 	}
 	if s.nc != nil {
 		s.nc.Close()

@@ -15,6 +15,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/metrics"
 )
 
 // Limits that no configuration key sets.
@@ -39,25 +40,25 @@ type Server struct {
 	// complaints are lines about requests; a flood of them must not hide those in log.
 	complaints limitedLog
 	addr       base.RPCAddress
-	budget     *budget
+	budgets    [classes]*budget
 	clock      atomic.Int64 // milliseconds since start plus 1, moved by the sweeper
 	start      time.Time
 
-	maxConns, maxPerIP int
-	maxFrame           int64
-	idleTimeout        time.Duration
-	partTimeout        time.Duration
-	writeTimeout       time.Duration
-	maxUnsent          int
-	maxOpen            int64
+	maxPerIP     int
+	maxFrame     int64
+	idleTimeout  time.Duration
+	partTimeout  time.Duration
+	writeTimeout time.Duration
+	maxUnsent    int
+	maxOpen      int64
 
 	accepted, refused, badFrames, requests, panics atomic.Int64
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*serverConn]struct{} // those with a reader of ours
-	total     int                      // connections, HTTP included
-	perIP     map[netip.Addr]int
+	places    places
+	origins   map[netip.Addr]*origin
 	stopped   bool          // Shutdown was called
 	sweeping  bool          // the sweeper was started
 	quit      chan struct{} // ends the sweeper
@@ -70,13 +71,13 @@ type Server struct {
 func NewServer(cfg config.RPC, h Handler, httpH http.Handler, log *logrus.Entry) *Server {
 	s := &Server{
 		h: h, log: newLimitedLog(log), complaints: newLimitedLog(log), start: time.Now(),
-		maxConns: cfg.MaxConnections, maxPerIP: cfg.MaxConnectionsPerIP,
+		places: places{most: cfg.MaxConnections}, maxPerIP: cfg.MaxConnectionsPerIP,
 		maxFrame: cfg.MaxFrameBytes, idleTimeout: cfg.IdleTimeout.D(),
 		partTimeout: partTimeout, writeTimeout: writeTimeout,
 		maxUnsent: maxUnsent, maxOpen: maxOpen,
 		listeners: map[net.Listener]struct{}{},
 		conns:     map[*serverConn]struct{}{},
-		perIP:     map[netip.Addr]int{},
+		origins:   map[netip.Addr]*origin{},
 		quit:      make(chan struct{}),
 	}
 	if s.maxFrame <= 0 {
@@ -86,7 +87,9 @@ func NewServer(cfg config.RPC, h Handler, httpH http.Handler, log *logrus.Entry)
 	if inFlight <= 0 {
 		inFlight = defInFlight
 	}
-	s.budget = newBudget(inFlight)
+	for k, part := range parts {
+		s.budgets[k] = newBudget(inFlight / 16 * part)
+	}
 	s.clock.Store(1)
 	if httpH != nil {
 		s.http = newHTTPFront(httpH, s.idleTimeout, s.log)
@@ -105,6 +108,9 @@ func (s *Server) Serve(l net.Listener) error {
 	if !s.begin(l) {
 		return nil
 	}
+	var spare spareFile
+	spare.take()
+	defer spare.give()
 	var delay time.Duration
 	for {
 		nc, err := l.Accept()
@@ -119,7 +125,21 @@ func (s *Server) Serve(l net.Listener) error {
 		if errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("accepting connections on %v: %w", l.Addr(), err)
 		}
-		// Mostly too many open files; it passes when connections end.
+		if base.Shortage(err) && spare.give() {
+			// No descriptor is left. Who connects is better told so than left waiting.
+			nc, again := l.Accept()
+			if again == nil {
+				nc.Close()
+			}
+			spare.take()
+			if again == nil {
+				s.accepted.Add(1)
+				s.refused.Add(1)
+				s.log.warnf("refusing connection from %v: %v", nc.RemoteAddr(), err)
+				continue
+			}
+		}
+		spare.take()
 		delay = min(max(2*delay, 5*time.Millisecond), time.Second)
 		s.log.warnf("accepting a connection on %v: %v; next try in %v", l.Addr(), err, delay)
 		select {
@@ -162,9 +182,8 @@ func (s *Server) accept(nc net.Conn) {
 		remote = a.AddrPort()
 		remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	}
-	c := &serverConn{}
-	c.init(s, nc, remote)
-	if why := s.enter(c); why != "" {
+	c := &serverConn{began: s.clock.Load()}
+	if why := s.enter(c, nc, remote); why != "" {
 		s.refused.Add(1)
 		s.log.warnf("refusing connection from %v: %s", remote, why)
 		nc.Close()
@@ -180,38 +199,6 @@ func (s *Server) accept(nc net.Conn) {
 		delete(s.conns, c)
 		s.mu.Unlock()
 	}()
-}
-
-// enter counts a connection. It returns why it can't be had, if so.
-func (s *Server) enter(c *serverConn) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	ip := c.remote.Addr()
-	switch {
-	case s.stopped:
-		return errDraining.Error()
-	case s.maxConns > 0 && s.total >= s.maxConns:
-		return fmt.Sprintf("%d connections are open", s.total)
-	case s.maxPerIP > 0 && s.perIP[ip] >= s.maxPerIP:
-		return fmt.Sprintf("%d connections from there are open", s.perIP[ip])
-	}
-	s.conns[c] = struct{}{}
-	s.total++
-	s.perIP[ip]++
-	s.readers.Add(1)
-	return ""
-}
-
-// leave is the end of a connection that entered.
-func (s *Server) leave(c *serverConn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	s.total--
-	ip := c.remote.Addr()
-	if s.perIP[ip]--; s.perIP[ip] == 0 {
-		delete(s.perIP, ip)
-	}
 }
 
 // sweep moves the clock and enforces time limits until Shutdown.
@@ -234,10 +221,18 @@ func (s *Server) sweep() {
 		now := time.Since(s.start).Milliseconds() + 1
 		s.clock.Store(now)
 		conns = s.snapshot(conns[:0])
+		var crowded [classes]bool
+		for k, b := range s.budgets {
+			if crowded[k] = b.crowded(); crowded[k] {
+				b.kick() // for those whose patience is at its end
+			}
+		}
 		for i, c := range conns {
-			c.sweep(now)
+			c.sweep(now, &crowded)
 			conns[i] = nil
 		}
+		s.makeRoom(now)
+		s.forget()
 	}
 }
 
@@ -284,7 +279,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(s.quit)
 	}
 	if err != nil {
-		return fmt.Errorf("shutting down with requests unanswered: %w", err)
+		return fmt.Errorf("shut down with unanswered requests: %w", err)
 	}
 	return nil
 }
@@ -309,15 +304,27 @@ type ServerStats struct {
 // Stats returns the counters.
 func (s *Server) Stats() ServerStats {
 	s.mu.Lock()
-	total := s.total
+	total := s.places.total
 	s.mu.Unlock()
 	return ServerStats{
 		Connections:   total,
-		InFlightBytes: s.budget.used.Load(),
+		InFlightBytes: s.inFlight(),
 		Accepted:      s.accepted.Load(),
 		Refused:       s.refused.Load(),
 		BadFrames:     s.badFrames.Load(),
 		Requests:      s.requests.Load(),
 		Panics:        s.panics.Load(),
 	}
+}
+
+// Collect adds the counters to what a server shows of itself.
+func (s *Server) Collect(e *metrics.Entity) {
+	st := s.Stats()
+	e.Set(metrics.Sessions, int64(st.Connections))
+	e.Set(metrics.RPCAccepted, st.Accepted)
+	e.Set(metrics.RPCRefused, st.Refused)
+	e.Set(metrics.RPCBadFrames, st.BadFrames)
+	e.Set(metrics.RPCRequests, st.Requests)
+	e.Set(metrics.RPCPanics, st.Panics)
+	e.Set(metrics.RPCInFlight, st.InFlightBytes)
 }

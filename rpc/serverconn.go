@@ -29,6 +29,10 @@ type serverConn struct {
 	nc     net.Conn
 	remote netip.AddrPort
 	local  base.RPCAddress // from_address of RDSN answers
+	origin *origin
+	class  atomic.Int32 // whose memory it uses; the reader follows when it is about to read
+	trial  bool         // it came when clients had all connections they may; under Server.mu
+	began  int64        // when it came, in the server's clock
 	r      frameReader
 	s      sender
 
@@ -40,18 +44,30 @@ type serverConn struct {
 	draining   bool  // under s.mu
 	ending     atomic.Bool
 
-	batch Batch // reader goroutine only
+	batch Batch       // reader goroutine only
+	heard atomic.Bool // the first header has come
+
+	// heavy is set when answers take much: before more requests are handed on, it is looked
+	// at whether there is memory.
+	heavy atomic.Bool
+	// paused: whole frames wait in the buffer until there is memory; reader goroutine only.
+	paused bool
 
 	seen int64 // dispatched, as of the last batch; under s.mu
 
 	lastRead    atomic.Int64 // when something was last read, in the server's clock
 	partial     bool         // a part of a frame waits for the rest; reader goroutine only
 	partNeed    int          // how long that frame is, as far as known
+	partHave    atomic.Int64 // how much of it has arrived
 	partSince   atomic.Int64 // since when it waits for its peer, 0: it doesn't
 	partTimeout atomic.Int64 // how long it may, in milliseconds
 }
 
+// init makes c ready. One that hasn't entered is from an address of which nothing is known.
 func (c *serverConn) init(s *Server, nc net.Conn, remote netip.AddrPort) {
+	if c.origin == nil {
+		c.origin = s.newOrigin()
+	}
 	c.srv, c.nc, c.remote = s, nc, remote
 	c.local = s.addr
 	if c.local.IsZero() {
@@ -59,9 +75,10 @@ func (c *serverConn) init(s *Server, nc net.Conn, remote netip.AddrPort) {
 			c.local = base.MakeRPCAddress(a.AddrPort())
 		}
 	}
-	c.r.init(nc, s.budget, c.ending.Load)
+	acct := &c.origin.accounts[clients]
+	c.r.init(nc, acct, c.ending.Load)
 	c.r.waiting = c.waitsForMemory
-	c.s.init(nc, &s.clock, s.budget)
+	c.s.init(nc, &s.clock, acct)
 	c.lastRead.Store(s.clock.Load())
 }
 
@@ -87,6 +104,9 @@ func (c *serverConn) serve() bool {
 	case errors.As(err, &bad):
 		c.srv.badFrames.Add(1)
 		c.srv.log.warnf("closing connection from %v: %v", c.remote, err)
+	case errors.Is(err, errFull), errors.Is(err, errClaims):
+		c.srv.refused.Add(1)
+		c.srv.log.warnf("refusing connection from %v: %v", c.remote, err)
 	case errors.Is(err, errSlowRead), errors.Is(err, errSlowSend):
 		c.srv.log.warnf("closing connection from %v: %v", c.remote, err)
 	}
@@ -120,9 +140,15 @@ func (c *serverConn) readLoop() (http bool, err error) {
 		frameLen, parse, header = rdsnFrameLen, parseRDSNRequest, rdsnHeader
 	case c.srv.http != nil && (bytes.Equal(magic, magicGet) || bytes.Equal(magic, magicPost)):
 		c.partSince.Store(0)
+		if !c.srv.triedHTTP(c) {
+			return false, errFull
+		}
 		return c.srv.http.take(c), errDraining
 	default:
-		return false, badFrame("unknown protocol, it begins with %q", magic)
+		return false, badFrame("unknown protocol: it starts with %q", magic)
+	}
+	if header != rdsnHeader && !c.hear() {
+		return false, errFull
 	}
 	for {
 		need, err := c.dispatchAll(frameLen, parse)
@@ -133,6 +159,14 @@ func (c *serverConn) readLoop() (http bool, err error) {
 		}
 		if err := c.endBatch(need); err != nil {
 			return false, err
+		}
+		if c.paused {
+			c.paused = false
+			c.waitForRoom()
+			continue
+		}
+		if header == rdsnHeader && !c.classify() {
+			return false, errFull
 		}
 		if err := c.fill(need); err != nil {
 			return false, err
@@ -152,7 +186,7 @@ func (c *serverConn) dispatchAll(frameLen func([]byte) (int64, error), parse fun
 			return 0, err
 		}
 		if n > c.srv.maxFrame {
-			return 0, badFrame("message of %d bytes, the most is %d", n, c.srv.maxFrame)
+			return 0, badFrame("message of %d bytes exceeds the limit of %d", n, c.srv.maxFrame)
 		}
 		if n == 0 || n > int64(len(b)) {
 			return int(n), nil
@@ -162,6 +196,13 @@ func (c *serverConn) dispatchAll(frameLen func([]byte) (int64, error), parse fun
 			r.recycle()
 			return 0, err
 		}
+		if r.known != nil && r.known.server {
+			c.claim()
+		}
+		if !c.heard.Load() && !c.hear() {
+			r.recycle()
+			return 0, errFull
+		}
 		r.conn, r.Remote = c, c.remote
 		r.buf = c.r.hold()
 		c.r.consume(int(n))
@@ -169,7 +210,86 @@ func (c *serverConn) dispatchAll(frameLen func([]byte) (int64, error), parse fun
 		c.dispatched++
 		count++
 		c.call(r)
+		if c.heavy.Load() && c.mustPause() {
+			c.paused = true
+			return 0, nil
+		}
 	}
+}
+
+// mustPause tells whether the answers that are made or not sent take what they may.
+func (c *serverConn) mustPause() bool {
+	c.heavy.Store(false)
+	c.s.mu.Lock()
+	unsent := c.s.unsent()
+	c.s.mu.Unlock()
+	if unsent > c.srv.maxUnsent {
+		return true
+	}
+	return !c.answers().fits(ofAnswers, 0)
+}
+
+// answers is the account that must have room before more is handed on. What clients are answered
+// holds up no server of the cluster.
+func (c *serverConn) answers() *account {
+	k := clients
+	if class(c.class.Load()) == peers {
+		k = peers
+	}
+	return &c.origin.accounts[k]
+}
+
+// waitForRoom waits until there is memory for further answers.
+func (c *serverConn) waitForRoom() {
+	a := c.answers()
+	c.r.level = 0 // connections that wait should hold little
+	if !a.fits(ofAnswers, 0) {
+		a.await(func() bool { return a.fits(ofAnswers, 0) || c.ending.Load() })
+	}
+}
+
+// classify looks at the frame that has begun: servers of the cluster say who they are in its
+// header, before they need memory. It reports false if there is no place for the connection.
+func (c *serverConn) classify() bool {
+	b := c.r.unparsed()
+	if class(c.class.Load()) != clients || len(b) < rdsnHeader && c.dispatched == 0 {
+		return true
+	}
+	if len(b) >= rdsnHeader {
+		if _, k := internCode(cString(b[rdsnOffName : rdsnOffName+rdsnNameLen])); k != nil && k.server {
+			c.claim()
+		}
+	}
+	return c.heard.Load() || c.hear()
+}
+
+// hear notes that the connection's first header has come, and reports whether there is a place
+// for it.
+func (c *serverConn) hear() bool {
+	c.heard.Store(true)
+	return c.srv.tried(c)
+}
+
+// claim notes that the peer says that it is a server of the cluster.
+func (c *serverConn) claim() {
+	if class(c.class.Load()) == clients && !c.setClass(claimed) {
+		c.close(errClaims)
+	}
+}
+
+// setClass has the connection use the memory of a class. What it uses already stays counted
+// where it is.
+func (c *serverConn) setClass(k class) bool {
+	if class(c.class.Load()) >= k {
+		return true
+	}
+	if !c.srv.move(c, k) {
+		return false
+	}
+	c.s.mu.Lock()
+	c.s.acct = &c.origin.accounts[k]
+	c.s.mu.Unlock()
+	return true
 }
 
 // call runs the handler. A panic ends in an answer, not in the end of the connection.
@@ -232,9 +352,9 @@ func (c *serverConn) endBatch(need int) error {
 // fill reads more, when there is memory. need is the length of the frame begun, as far as
 // it is known.
 func (c *serverConn) fill(need int) error {
-	if b := c.srv.budget; b.over() && need <= maxSmall {
+	if c.r.acct = &c.origin.accounts[c.class.Load()]; need <= maxSmall && c.r.acct.over() && !c.unheard(need) {
 		c.waitsForMemory(true)
-		b.wait(c.ending.Load)
+		c.r.acct.wait(c.ending.Load)
 		c.waitsForMemory(false)
 	}
 	switch {
@@ -248,6 +368,9 @@ func (c *serverConn) fill(need int) error {
 			c.partSince.Store(c.srv.clock.Load())
 		}
 	}
+	if c.partial {
+		c.partHave.Store(int64(len(c.r.unparsed())))
+	}
 	if c.ending.Load() {
 		return errDraining
 	}
@@ -255,6 +378,10 @@ func (c *serverConn) fill(need int) error {
 	c.lastRead.Store(c.srv.clock.Load())
 	return err
 }
+
+// unheard tells whether the first header of the connection is still to come: who it is can't be
+// known before, and it takes little.
+func (c *serverConn) unheard(need int) bool { return c.dispatched == 0 && need <= rdsnHeader }
 
 // complete ends the time limit of a frame in parts.
 func (c *serverConn) complete() {
@@ -283,9 +410,12 @@ func (c *serverConn) reply(r *Request, a *answer, b *Burst) {
 	if c.s.err == nil {
 		w := c.s.buffer()
 		w.b, problem = appendAnswer(w.b, r, a, c.local, c.srv.maxFrame)
-		c.s.appended()
+		w.charge()
 		switch {
 		case len(w.b) >= freeOutput:
+			if len(w.b) >= writeChunk {
+				c.heavy.Store(true)
+			}
 			c.s.wake()
 		case b != nil:
 			b.add(&c.s)
@@ -296,13 +426,13 @@ func (c *serverConn) reply(r *Request, a *answer, b *Burst) {
 	c.s.notify()
 	c.s.mu.Unlock()
 	if problem != nil {
-		c.srv.log.warnf("answer to %s from %v couldn't be encoded: %s", r.Code, c.remote, explain(problem))
+		c.srv.log.warnf("can't encode the answer to %s from %v: %s", r.Code, c.remote, explain(problem))
 	}
 }
 
 func explain(problem any) string {
 	if n, ok := problem.(tooLong); ok {
-		return fmt.Sprintf("%d bytes are too many", int64(n))
+		return fmt.Sprintf("%d bytes exceed the limit", int64(n))
 	}
 	return fmt.Sprintf("%v\n%s", problem, debug.Stack())
 }
@@ -322,7 +452,7 @@ func (c *serverConn) beginDrain() {
 	c.s.notify()
 	c.s.mu.Unlock()
 	c.ending.Store(true)
-	c.srv.budget.kick()
+	c.kick()
 	c.nc.SetReadDeadline(time.Unix(1, 0))
 }
 
@@ -341,11 +471,19 @@ func (c *serverConn) close(err error) {
 	c.s.fail(err)
 	c.s.mu.Unlock()
 	c.ending.Store(true)
-	c.srv.budget.kick()
+	c.kick()
 }
 
-// sweep closes the connection if one of its time limits has passed at now.
-func (c *serverConn) sweep(now int64) {
+// kick ends what the reader waits for in a budget, which may be of any class.
+func (c *serverConn) kick() {
+	for _, b := range c.srv.budgets {
+		b.kick()
+	}
+}
+
+// sweep closes the connection if one of its time limits has passed at now. crowded tells in
+// which classes somebody waits for memory.
+func (c *serverConn) sweep(now int64, crowded *[classes]bool) {
 	past := func(since int64, limit int64) bool { return since != 0 && limit > 0 && now-since > limit }
 	switch {
 	case past(c.s.writeSince.Load(), c.srv.writeTimeout.Milliseconds()):
@@ -354,6 +492,24 @@ func (c *serverConn) sweep(now int64) {
 		c.close(errSlowSend)
 	case past(c.lastRead.Load(), c.srv.idleTimeout.Milliseconds()) && c.quiet():
 		c.close(errIdle)
+	case crowded[c.class.Load()]:
+		c.hurry(now)
+	}
+}
+
+// hurry closes the connection if it holds memory that others wait for, and its peer is slow.
+func (c *serverConn) hurry(now int64) {
+	slow := func(since, bytes int64) bool {
+		ms := now - since
+		return since != 0 && ms > crowdedGrace.Milliseconds() && bytes*1000 < ms*crowdedRate
+	}
+	part := c.partSince.Load()
+	silent := part != 0 && now-max(part, c.lastRead.Load()) > crowdedSilence.Milliseconds()
+	switch {
+	case silent, slow(part, c.partHave.Load()):
+		c.close(errSlowSend)
+	case slow(c.s.writeSince.Load(), 0):
+		c.close(errSlowRead)
 	}
 }
 

@@ -74,7 +74,7 @@ func parseTHFTRequest(r *Request, f []byte) error {
 	name, mtype, seq, body, ok := messageBegin(body)
 	switch {
 	case !ok:
-		return badFrame("THFT body that doesn't begin with a Thrift message")
+		return badFrame("THFT body doesn't start with a Thrift message")
 	case mtype != mtypeCall && mtype != mtypeOneWay:
 		return badFrame("THFT request with message type %d", mtype)
 	}
@@ -238,7 +238,7 @@ func parseTHFTResponse(f []byte) (response, error) {
 	}
 	_, mtype, seq, body, ok := messageBegin(f[4+n:])
 	if !ok || mtype != mtypeReply {
-		return response{}, badFrame("THFT answer that is no Thrift reply")
+		return response{}, badFrame("THFT answer is not a Thrift reply")
 	}
 	return response{uint64(uint32(seq)), code, body}, nil
 }

@@ -7,6 +7,7 @@ package rrdb
 import (
 	"testing"
 
+	"pegasus/base"
 	idl "pegasus/gen/rrdb"
 )
 
@@ -16,15 +17,19 @@ func TestAllocations(t *testing.T) {
 	h := filled(t, 5000)
 	h.put("h", "in memtable", "v", 0)
 	var buf []byte
+	var touched Touched
 	get := func(key []byte, want int32) func() {
 		arg := blobArg(key).AppendThrift(nil)
 		return func() {
 			var req ReadRequest
-			req.Code = CodeGet
+			req.Code = base.RPCGet
 			req.Arg.Reset(arg)
 			res, err := h.store.Read(&req)
-			if err != nil || res.Code() != want {
-				t.Fatal(err, res.Code())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if touched = res.Touched(); touched.Status != want {
+				t.Fatal(touched.Status)
 			}
 			buf = res.AppendThrift(buf[:0])
 			res.Release()
@@ -35,10 +40,10 @@ func TestAllocations(t *testing.T) {
 	var reply Reply
 	evaluate := func() {
 		var w WriteRequest
-		w.Code = CodePut
+		w.Code = base.RPCPut
 		w.Arg.Reset(put)
 		var err error
-		if payload, reply, err = h.store.Evaluate(&w, h.ov, payload[:0]); err != nil {
+		if payload, reply, touched, err = h.store.Evaluate(&w, h.ov, payload[:0]); err != nil {
 			t.Fatal(err)
 		}
 		reply.SetDecree(1)

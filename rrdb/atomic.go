@@ -8,9 +8,9 @@ import (
 	idl "pegasus/gen/rrdb"
 )
 
-// current finds the row as the writes on their way will leave it. data is valid until the
-// row's closer, if there is one, is closed. code is codeOK if the row is live,
-// codeNotFound if not, else what the engine met.
+// current returns the row as the writes in flight will leave it. Its data is valid until its closer, if it
+// has one, is closed. code is codeOK if the row is live, codeNotFound if not, otherwise that of Pebble's
+// error.
 func (e *evaluation) current(key []byte) (r row, code int32) {
 	op, found := e.inFlight(key)
 	switch {
@@ -29,13 +29,16 @@ func (e *evaluation) inFlight(key []byte) (Op, bool) {
 	return e.ov.Lookup(key, e.payload)
 }
 
-// release gives back what current returned.
+// release frees what current returned.
 func (e *evaluation) release(r row) error {
 	if r.closer == nil {
 		return nil
 	}
 	return r.closer.Close()
 }
+
+// maxDigits is the length of the longest int64 in decimal.
+const maxDigits = 20
 
 func (e *evaluation) incr() error {
 	e.reply.kind = replyIncr
@@ -67,15 +70,18 @@ func (e *evaluation) incr() error {
 		e.reply.number = old
 		return e.refuse(codeInvalidArgument)
 	}
-	var digits [20]byte
+	if ok, err := e.fits(opSize(len(arg.Key), maxDigits)); !ok {
+		return err
+	}
+	var digits [maxDigits]byte
 	value := strconv.AppendInt(digits[:0], sum, 10)
 	e.addPut(arg.Key, value, incrExpiry(r.expireTS, arg.ExpireTsSeconds, code == codeOK))
 	e.reply.number = sum
 	return nil
 }
 
-// incrExpiry returns the expiry of an incremented row: of a live row 0 keeps what it has
-// and a negative number takes it away.
+// incrExpiry returns the expiry of an incremented row. For a live row 0 keeps the expiry and a negative
+// number removes it.
 func incrExpiry(old uint32, asked int32, live bool) uint32 {
 	switch {
 	case asked > 0:
@@ -96,6 +102,7 @@ func (e *evaluation) checkAndSet() error {
 	if err := base.CheckHashKey(arg.HashKey); err != nil {
 		return err
 	}
+	e.touched.HashKey, e.touched.Checked = arg.HashKey, len(arg.CheckSortKey)
 	code := e.check(arg.HashKey, arg.CheckSortKey, arg.CheckType, arg.CheckOperand, arg.ReturnCheckValue)
 	if code != codeOK {
 		return e.refuse(code)
@@ -103,6 +110,9 @@ func (e *evaluation) checkAndSet() error {
 	sortKey := arg.CheckSortKey
 	if arg.SetDiffSortKey {
 		sortKey = arg.SetSortKey
+	}
+	if ok, err := e.fits(opSize(2+len(arg.HashKey)+len(sortKey), len(arg.SetValue))); !ok {
+		return err
 	}
 	e.addRowPut(arg.HashKey, sortKey, arg.SetValue, uint32(arg.SetExpireTsSeconds))
 	return nil
@@ -118,6 +128,7 @@ func (e *evaluation) checkAndMutate() error {
 	if err := base.CheckHashKey(arg.HashKey); err != nil {
 		return err
 	}
+	e.touched.HashKey, e.touched.Checked = arg.HashKey, len(arg.CheckSortKey)
 	if len(arg.MutateList) == 0 {
 		return e.refuse(codeInvalidArgument)
 	}
@@ -126,6 +137,13 @@ func (e *evaluation) checkAndMutate() error {
 			return e.refuse(codeInvalidArgument)
 		}
 	}
+	size := 0
+	for i := range arg.MutateList {
+		size += opSize(2+len(arg.HashKey)+len(arg.MutateList[i].SortKey), len(arg.MutateList[i].Value))
+	}
+	if ok, err := e.fits(size); !ok {
+		return err
+	}
 	code := e.check(arg.HashKey, arg.CheckSortKey, arg.CheckType, arg.CheckOperand, arg.ReturnCheckValue)
 	if code != codeOK {
 		return e.refuse(code)
@@ -133,7 +151,7 @@ func (e *evaluation) checkAndMutate() error {
 	for i := range arg.MutateList {
 		m := &arg.MutateList[i]
 		if m.Operation == idl.MO_DELETE {
-			e.payload = appendRowOp(e.payload, arg.HashKey, m.SortKey, Op{Delete: true})
+			e.addRowRemove(arg.HashKey, m.SortKey)
 			continue
 		}
 		e.addRowPut(arg.HashKey, m.SortKey, m.Value, uint32(m.SetExpireTsSeconds))
@@ -141,8 +159,8 @@ func (e *evaluation) checkAndMutate() error {
 	return nil
 }
 
-// check compares a row with an operand, and notes the row's value in the reply if that is
-// asked for, whatever comes of it.
+// check compares a row with an operand. If the client wants the row's value, it is put into the reply,
+// whatever the result.
 func (e *evaluation) check(hashKey, sortKey []byte, kind idl.CasCheckType, operand []byte, wantValue bool) int32 {
 	if kind < idl.CT_NO_CHECK || kind > idl.CT_VALUE_INT_GREATER {
 		return codeInvalidArgument
@@ -165,8 +183,8 @@ func (e *evaluation) check(hashKey, sortKey []byte, kind idl.CasCheckType, opera
 	return code
 }
 
-// checkValue returns codeOK if the check passes, codeTryAgain if it fails, and
-// codeInvalidArgument if it can't be made.
+// checkValue returns codeOK if the check passes, codeTryAgain if it fails, and codeInvalidArgument if the
+// values aren't numbers.
 func checkValue(kind idl.CasCheckType, live bool, value, operand []byte) int32 {
 	passed := false
 	switch kind {
@@ -207,8 +225,8 @@ func checkValue(kind idl.CasCheckType, live bool, value, operand []byte) int32 {
 	return codeTryAgain
 }
 
-// ordered tells whether a comparison came out as one of the five relations, numbered as
-// both groups of check types are: less, less or equal, equal, greater or equal, greater.
+// ordered tells whether the result c of a comparison matches a relation. Relations are numbered as in both
+// groups of check types: less, less or equal, equal, greater or equal, greater.
 func ordered(relation idl.CasCheckType, c int) bool {
 	switch relation {
 	case 0:

@@ -6,13 +6,12 @@ import (
 	"testing"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	idl "pegasus/gen/rrdb"
 )
 
 // filled is a store with n rows of 100 bytes, ten a hash key, flushed.
 func filled(t testing.TB, n int) *harness {
-	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes, c.BlockCacheBytes = 16<<20, 256<<20 })
+	h := newHarness(t, func(c *testConfig) { c.MemtableBytes, c.Engine.BlockCacheBytes = 16<<20, 256<<20 })
 	v := bytes.Repeat([]byte("v"), 100)
 	for i := range n {
 		h.payload = AppendOp(h.payload, Op{Key: benchKey(i), Value: v})
@@ -44,7 +43,7 @@ func BenchmarkGet(b *testing.B) {
 		var buf []byte
 		for i := 0; pb.Next(); i++ {
 			var req ReadRequest
-			req.Code = CodeGet
+			req.Code = base.RPCGet
 			req.Now = 1000
 			req.Arg.Reset(args[i%len(args)])
 			res, err := h.store.Read(&req)
@@ -63,7 +62,7 @@ func BenchmarkGetAbsent(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var req ReadRequest
-		req.Code = CodeGet
+		req.Code = base.RPCGet
 		req.Arg.Reset(arg)
 		res, err := h.store.Read(&req)
 		if err != nil {
@@ -106,7 +105,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	for _, c := range []struct {
 		code string
 		arg  []byte
-	}{{CodePut, put}, {CodeIncr, incr}} {
+	}{{base.RPCPut, put}, {base.RPCIncr, incr}} {
 		b.Run(c.code, func(b *testing.B) {
 			payload := make([]byte, 0, 256<<10)
 			b.ReportAllocs()
@@ -118,7 +117,7 @@ func BenchmarkEvaluate(b *testing.B) {
 				w := WriteRequest{Code: c.code, Now: 1000}
 				w.Arg.Reset(c.arg)
 				var err error
-				if payload, _, err = h.store.Evaluate(&w, h.ov, payload); err != nil {
+				if payload, _, _, err = h.store.Evaluate(&w, h.ov, payload); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -139,7 +138,7 @@ func BenchmarkMultiGet(b *testing.B) {
 	for b.Loop() {
 		i++
 		var req ReadRequest
-		req.Code = CodeMultiGet
+		req.Code = base.RPCMultiGet
 		req.Arg.Reset(args[i%len(args)])
 		res, err := h.store.Read(&req)
 		if err != nil || res.count != 10 {
@@ -154,21 +153,21 @@ func BenchmarkMultiGet(b *testing.B) {
 func BenchmarkScan(b *testing.B) {
 	h := filled(b, 100000)
 	first := (&idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 100}).AppendThrift(nil)
-	req := ReadRequest{Code: CodeGetScanner}
+	req := ReadRequest{Code: base.RPCGetScanner}
 	arg := first
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
 		req.Arg.Reset(arg)
 		res, err := h.store.Read(&req)
-		if err != nil || res.Code() != codeOK {
+		if err != nil || res.Touched().Status != codeOK {
 			b.Fatal(err)
 		}
 		buf = res.AppendThrift(buf[:0])
 		if res.number > 0 {
-			req.Code, arg = CodeScan, (&idl.ScanRequest{ContextId: res.number}).AppendThrift(nil)
+			req.Code, arg = base.RPCScan, (&idl.ScanRequest{ContextId: res.number}).AppendThrift(nil)
 		} else {
-			req.Code, arg = CodeGetScanner, first
+			req.Code, arg = base.RPCGetScanner, first
 		}
 		res.Release()
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
-	"pegasus/base/config"
+	"pegasus/base"
 	"pegasus/base/tbin"
 )
 
@@ -53,7 +53,7 @@ func TestCrash(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
-			h := newHarness(t, func(c *config.Storage) { c.MemtableBytes = 256 << 10 })
+			h := newHarness(t, func(c *testConfig) { c.MemtableBytes = 256 << 10 })
 			var hist history
 			flushes := 0
 			for range 8 {
@@ -97,6 +97,61 @@ func TestCrash(t *testing.T) {
 			}
 		})
 	}
+}
+
+// markerFS tells when a marker was created.
+type markerFS struct {
+	vfs.FS
+	created func()
+}
+
+func (m markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := m.FS.Create(name, c)
+	if err == nil && strings.HasPrefix(m.PathBase(name), "marker.") {
+		m.created()
+	}
+	return f, err
+}
+
+// TestCrashAtMarker crashes between the moment that a marker says which manifest holds and the
+// sync of the directory. Whatever of the names is kept, the store can be opened.
+func TestCrashAtMarker(t *testing.T) {
+	h := newHarness(t, nil)
+	h.put("h", "s", "v", 0)
+	h.close()
+	var clones []*vfs.MemFS
+	mem := h.fs
+	o := h.options()
+	o.FS = markerFS{mem, func() {
+		for seed := range uint64(24) {
+			clones = append(clones, mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 9))}))
+		}
+	}}
+	for i := range 3 {
+		s, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := AppendOp(nil, Op{Key: rowKey("h", fmt.Sprint(i)), Value: []byte("v")})
+		if err := errors.Join(s.Apply(s.LastApplied()+1, 1, p), s.Flush(t.Context()), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(clones) == 0 {
+		t.Fatal("no marker was created: the test tests nothing")
+	}
+	for i, c := range clones {
+		h.fs = c
+		s, err := Open(h.options())
+		if err != nil {
+			t.Fatalf("crash %d of %d: %v", i, len(clones), err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	h.fs = mem
+	h.open(false)
 }
 
 // faulty opens the harness' store anew on a file system that fails when told.
@@ -150,10 +205,10 @@ func TestManifestFailure(t *testing.T) {
 		t.Errorf("apply: %v", err)
 	}
 	arg := rowArg("h", "durable")
-	if _, err := h.store.Read(&ReadRequest{Code: CodeGet, Arg: argReader(arg)}); !errors.Is(err, ErrFailed) {
+	if _, err := h.store.Read(&ReadRequest{Code: base.RPCGet, Arg: argReader(arg)}); !errors.Is(err, ErrFailed) {
 		t.Errorf("read: %v", err)
 	}
-	if _, _, err := h.store.Evaluate(&WriteRequest{Code: CodeRemove, Arg: argReader(arg)}, nil, nil); !errors.Is(err, ErrFailed) {
+	if _, _, _, err := h.store.Evaluate(&WriteRequest{Code: base.RPCRemove, Arg: argReader(arg)}, nil, nil); !errors.Is(err, ErrFailed) {
 		t.Errorf("evaluate: %v", err)
 	}
 	if _, err := h.store.Checkpoint("data/copy"); !errors.Is(err, ErrFailed) {
@@ -168,7 +223,7 @@ func TestManifestFailure(t *testing.T) {
 		if got := h.store.LastApplied(); got != 1 && got != 2 {
 			t.Errorf("%s: %d decrees are there", name, got)
 		}
-		// A flush that the engine tried again would have left the same row twice.
+		// A flush that Pebble tried again would have left the same row twice.
 		if err := h.store.db.Compact(t.Context(), []byte{0}, []byte{0xff, 0xff, 0xff}, false); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -217,13 +272,13 @@ type blobArg []byte
 
 func (b blobArg) AppendThrift(to []byte) []byte { return tbin.AppendBytes(to, b) }
 
-// TestCloseWhileStalled: writes hang in the engine for want of space. Close gives up on
+// TestCloseWhileStalled: writes hang in Pebble for want of space. Close gives up on
 // them, and what they hold stays open.
 func TestCloseWhileStalled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits for Close's patience")
 	}
-	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes = 256 << 10 })
+	h := newHarness(t, func(c *testConfig) { c.MemtableBytes = 256 << 10 })
 	on := h.faulty(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".sst") {
 			return syscall.ENOSPC

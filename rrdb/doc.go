@@ -4,8 +4,17 @@
 // A Store turns reads into answers (Read), turns client writes into plain puts and
 // removes (Evaluate), and executes committed mutations (Apply). A mutation's payload is a
 // sequence of ops in a format of our own (AppendOp, OpReader); nothing else knows it.
-// A Shared holds what all stores of a server have in common: block cache, file cache,
-// compaction slots, memtable budget, scan sessions.
+//
+// A Store is made of parts, each of which knows only those before it:
+//
+//	instance   Pebble, the calls into it, its failure    instance.go, calls.go, open.go, pebble.go
+//	applier    mutations, decrees, flushes               apply.go, flush.go, record.go
+//	reader     answers to reads, evaluation of writes    reader.go, read.go, evaluate.go
+//	manifests  Pebble's lists of table files             manifests.go
+//	sweeper    expired rows, space given back            sweep.go, chunk.go, reclaim.go
+//
+// A Shared holds what all stores of a server have in common: the Engine (package engine: caches,
+// memory budget, compaction slots, I/O pacing), scan sessions, and the sweeps of expired rows.
 //
 // On disk a row is upstream's key (u16 length of the hash key, hash key, sort key)
 // unchanged, and upstream's value of version 1 (expiry, timetag, data). One more key, in a
@@ -27,6 +36,9 @@
 //   - nothing panics on any input, file or request; a store whose engine failed in a way
 //     that may not be continued (its manifest could not be written) refuses everything from
 //     then on and stops deleting files, and the process lives.
+//
+// Lock order: sweeper.sweepMu, applier.applyMu, Pebble's own, manifests.mu. durability.mu is taken
+// with none of them held, and before Pebble's.
 //
 // The package must not know of RPC framing, replication roles, ballots, or the log; the
 // caller decides whether a request may be served and which decree a write gets.

@@ -6,27 +6,26 @@ import (
 	"sort"
 )
 
-// segmentBytes is about how many bytes of rows a segment of an expiryMap begins with.
+// segmentBytes is about the number of bytes of rows in a new segment of an expiryMap.
 const segmentBytes = 8 << 20
 
-// expiryMap knows how many bytes of a store's rows expire when, and roughly where: the keys
-// are cut into segments. What it says is what rows were written, not what is left of them
-// after they were overwritten or removed; it costs 16 bytes for each time that segments'
-// rows expire at, in steps that are the coarser the later that is.
+// expiryMap counts how many bytes of a store's rows expire when, for each of the segments that the keys are
+// cut into. It counts rows as they are written, not what is left of them after overwrites and removes.
+// It takes 16 bytes for each expiry time of a segment; times are rounded, later ones to coarser steps.
 //
-// Of a store that is opened nothing is known at first. The owner's applyMu guards it.
+// After opening a store nothing is known. The owner's applyMu guards the map.
 type expiryMap struct {
-	segs []segment // in the order of keys; they cover all of them; never empty
+	segs []segment // in key order; they cover all keys; never empty
 }
 
 type segment struct {
-	end     []byte // first key behind it; nil in the last one, which has no end
-	unknown bool   // it may hold anything
-	bytes   int64  // of rows when it was looked at last
+	end     []byte // first key after the segment; nil in the last one
+	unknown bool   // its expiries aren't known
+	bytes   int64  // of rows when the segment was last read
 	due     []due  // earliest first
 }
 
-// due: that many bytes are expired from then on.
+// due is a number of bytes that are expired from a time on.
 type due struct {
 	from  uint32
 	bytes int64
@@ -34,7 +33,7 @@ type due struct {
 
 func newExpiryMap(empty bool) expiryMap { return expiryMap{segs: []segment{{unknown: !empty}}} }
 
-// roundExpiry returns a time not before expireTS that many rows share.
+// roundExpiry rounds expireTS up, so that many rows share one time.
 func roundExpiry(expireTS, now uint32) uint32 {
 	step := uint32(1 << 17)
 	if expireTS <= now {
@@ -56,16 +55,16 @@ func roundExpiry(expireTS, now uint32) uint32 {
 	return up
 }
 
-// far is how long ahead expiries are told apart.
-const far = 10 * 365 * 24 * 3600
+// maxExpiryAhead is the distance in seconds from which all expiries count as the same.
+const maxExpiryAhead = 10 * 365 * 24 * 3600
 
 // add counts a row of n bytes that was written at now.
 func (m *expiryMap) add(key []byte, expireTS, now uint32, n int64) {
 	if expireTS == 0 {
 		return
 	}
-	if expireTS > now && expireTS-now > far {
-		expireTS = now + far
+	if expireTS > now && expireTS-now > maxExpiryAhead {
+		expireTS = now + maxExpiryAhead
 	}
 	m.segs[m.find(key)].add(roundExpiry(expireTS, now), n)
 }
@@ -89,7 +88,7 @@ func (g *segment) add(from uint32, n int64) {
 	g.due = slices.Insert(g.due, i, due{from, n})
 }
 
-// expired returns how many bytes are expired at cutoff, and since when some are.
+// expired returns the bytes that are expired at cutoff, and since when the first are.
 func (g *segment) expired(cutoff uint32) (n int64, since uint32) {
 	for i := range g.due {
 		if g.due[i].from > cutoff {
@@ -110,16 +109,15 @@ type span struct {
 	bytes      int64
 }
 
-// ripe lists the spans worth looking at: those with so many expired bytes that reading them
-// pays, or with some that have been waiting for patience seconds; and those of which nothing
-// is known.
-func (m *expiryMap) ripe(cutoff, patience uint32) []span {
+// toSweep lists the spans to sweep: those with enough expired bytes to be worth reading, or with some that
+// expired maxAge seconds ago, and those whose expiries aren't known.
+func (m *expiryMap) toSweep(cutoff, maxAge uint32) []span {
 	var spans []span
 	var start []byte
 	for i := range m.segs {
 		g := &m.segs[i]
 		n, since := g.expired(cutoff)
-		if g.unknown || n > 0 && (n >= max(g.bytes/8, 64<<10) || cutoff-since >= patience) {
+		if g.unknown || n > 0 && (n >= max(g.bytes/8, 64<<10) || cutoff-since >= maxAge) {
 			spans = append(spans, span{start, g.end, g.unknown, max(g.bytes, n)})
 		}
 		start = g.end
@@ -127,8 +125,8 @@ func (m *expiryMap) ripe(cutoff, patience uint32) []span {
 	return spans
 }
 
-// replace puts in place of the segments from start to end, which are whole ones but for the
-// last, those of a new look at them. rest tells that the last one's remainder stays as it is.
+// replace replaces the segments from start to end with those of a new read. If end lies within a segment,
+// the rest of that one stays as it is.
 func (m *expiryMap) replace(start, end []byte, segs []segment) {
 	i := 0
 	if start != nil {

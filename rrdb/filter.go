@@ -16,7 +16,7 @@ func (f filter) supported() bool {
 	return f.kind >= idl.FT_NO_FILTER && f.kind <= idl.FT_MATCH_POSTFIX
 }
 
-// prefix returns the prefix that every match has, nil if the filter says nothing of it.
+// prefix returns the prefix that every match has, nil if there is none.
 func (f filter) prefix() []byte {
 	if f.kind == idl.FT_MATCH_PREFIX && len(f.pattern) > 0 {
 		return f.pattern

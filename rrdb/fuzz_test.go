@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 	idl "pegasus/gen/rrdb"
 )
@@ -52,7 +51,7 @@ func FuzzOps(f *testing.F) {
 }
 
 func fuzzStore(f *testing.F) *harness {
-	h := newHarness(f, func(c *config.Storage) { c.MaxIterations, c.MultiGetIterations = 4, 4 })
+	h := newHarness(f, func(c *testConfig) { c.Limits.ScanRows, c.Limits.MultiGetRows = 4, 4 })
 	for _, k := range walkSortKeys {
 		h.put("", k, "1", 0)
 		h.put("h", k, "22", 5000)
@@ -62,7 +61,7 @@ func fuzzStore(f *testing.F) *harness {
 	return h
 }
 
-var readCodes = []string{CodeGet, CodeTTL, CodeMultiGet, CodeBatchGet, CodeSortkeyCount, CodeGetScanner, CodeScan, CodeClearScanner, "RPC_NO_SUCH"}
+var readCodes = []string{base.RPCGet, base.RPCTTL, base.RPCMultiGet, base.RPCBatchGet, base.RPCSortkeyCount, base.RPCGetScanner, base.RPCScan, base.RPCClearScanner, "RPC_NO_SUCH"}
 
 // FuzzRead: any argument gets an answer that decodes, or an error of a known kind.
 func FuzzRead(f *testing.F) {
@@ -83,6 +82,9 @@ func FuzzRead(f *testing.F) {
 		name := readCodes[int(code)%len(readCodes)]
 		for name != "" {
 			res, err := h.store.Read(&ReadRequest{Code: name, Arg: *tbin.NewReader(arg)})
+			if text := Describe(name, *tbin.NewReader(arg), func([]byte) string { return "key" }); text == "" {
+				t.Fatal("a request is described by nothing")
+			}
 			name = ""
 			if err != nil {
 				if !errors.Is(err, base.ErrInvalidData) && !errors.Is(err, base.ErrInvalidParameters) && !errors.Is(err, base.ErrHandlerNotFound) {
@@ -97,13 +99,21 @@ func FuzzRead(f *testing.F) {
 				kindMultiGet: &idl.MultiGetResponse{}, kindBatchGet: &idl.BatchGetResponse{}, kindScan: &idl.ScanResponse{}}
 			answer := answers[res.kind]
 			rd := tbin.NewReader(res.AppendThrift(nil))
+			touched := res.Touched()
+			if touched.HashKeys(func(h []byte, rows int) {
+				if len(h) > len(arg) || rows < 1 {
+					t.Fatalf("%d rows of a hash key of %d bytes, the request has %d", rows, len(h), len(arg))
+				}
+			}); touched.Seen < touched.Rows {
+				t.Fatalf("told is %+v", touched)
+			}
 			res.Release()
 			answer.ReadThrift(rd)
 			if rd.Err() != nil || rd.Len() != 0 {
 				t.Fatalf("answer %T: %v, %d bytes left", answer, rd.Err(), rd.Len())
 			}
 			if s, ok := answer.(*idl.ScanResponse); ok && s.ContextId > 0 {
-				name, arg = CodeScan, (&idl.ScanRequest{ContextId: s.ContextId}).AppendThrift(nil)
+				name, arg = base.RPCScan, (&idl.ScanRequest{ContextId: s.ContextId}).AppendThrift(nil)
 			}
 		}
 		waitFor(t, "all calls to have ended", func() bool { return h.store.refs.Load() == 0 })
@@ -113,7 +123,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-var writeCodes = []string{CodePut, CodeRemove, CodeMultiPut, CodeMultiRemove, CodeIncr, CodeCheckAndSet, CodeCheckAndMutate, "RPC_NO_SUCH"}
+var writeCodes = []string{base.RPCPut, base.RPCRemove, base.RPCMultiPut, base.RPCMultiRemove, base.RPCIncr, base.RPCCheckAndSet, base.RPCCheckAndMutate, "RPC_NO_SUCH"}
 
 // FuzzEvaluate: any argument gets an error of a known kind, a refusal without ops, or ops
 // that can be applied.
@@ -133,7 +143,11 @@ func FuzzEvaluate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, code uint8, arg []byte) {
 		before := AppendOp(nil, Op{Key: rowKey("h", "a"), Value: []byte("7")})
 		n := len(before)
-		payload, reply, err := h.store.Evaluate(&WriteRequest{Code: writeCodes[int(code)%len(writeCodes)], Arg: *tbin.NewReader(arg)}, nil, before)
+		const most = 1000
+		payload, reply, touched, err := h.store.Evaluate(&WriteRequest{Code: writeCodes[int(code)%len(writeCodes)], Arg: *tbin.NewReader(arg), MaxBytes: most}, nil, before)
+		if len(payload)-n > most {
+			t.Fatalf("%d bytes of ops", len(payload)-n)
+		}
 		if err != nil {
 			if !errors.Is(err, base.ErrInvalidData) && !errors.Is(err, base.ErrInvalidParameters) && !errors.Is(err, base.ErrHandlerNotFound) {
 				t.Fatalf("error is %v", err)
@@ -143,8 +157,18 @@ func FuzzEvaluate(f *testing.F) {
 			}
 			return
 		}
-		if reply.Refused() != (len(payload) == n) || reply.Refused() != (reply.Code() != 0) {
-			t.Fatalf("refused %t, code %d, %d bytes of ops", reply.Refused(), reply.Code(), len(payload)-n)
+		if reply.Refused() != (len(payload) == n) || reply.Refused() != (reply.code != 0) {
+			t.Fatalf("refused %t, code %d, %d bytes of ops", reply.Refused(), reply.code, len(payload)-n)
+		}
+		rows, hashKey := 0, []byte(nil)
+		for rd, o := NewOpReader(payload[n:]), (Op{}); rd.Next(&o); rows++ {
+			hashKey, _, _ = base.SplitKey(o.Key)
+			if !bytes.Equal(hashKey, touched.HashKey) {
+				t.Fatalf("a row of hash key %q, told is %q", hashKey, touched.HashKey)
+			}
+		}
+		if rows != touched.Rows || touched.Status != reply.code {
+			t.Fatalf("%d rows and code %d, told is %+v", rows, reply.code, touched)
 		}
 		var answer tbin.Decoder
 		switch reply.kind {
@@ -164,7 +188,7 @@ func FuzzEvaluate(f *testing.F) {
 		}
 		b := h.store.db.NewBatch()
 		defer b.Close()
-		if err := h.store.fillBatch(b, &Mutation{Payload: payload}); err != nil {
+		if _, err := h.store.fillBatch(b, &Mutation{Payload: payload}); err != nil {
 			t.Fatalf("ops can't be applied: %v", err)
 		}
 	})

@@ -2,30 +2,52 @@ package rrdb
 
 import (
 	"context"
+	"math"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
+	"pegasus/rrdb/engine"
 )
 
-// testStorage is small, so that limits and flushes come into play.
-func testStorage() config.Storage {
-	return config.Storage{
-		BlockCacheBytes:    8 << 20,
-		MemtableBytes:      1 << 20,
-		MemtablesBytes:     64 << 20,
-		OpenFiles:          256,
-		Compactions:        2,
-		MaxIterations:      1000,
-		MultiGetIterations: 3000,
-		MultiGetBytes:      30 << 20,
-		IterationTime:      config.Duration(30 * time.Second),
+// testConfig is what tests set of Options and SharedOptions.
+type testConfig struct {
+	Engine         engine.Options
+	Sweep          SweepOptions
+	MemtableBytes  int64
+	SeparateValues int64
+	Limits         Limits
+}
+
+// smallConfig has small bounds, so that limits and flushes come into play.
+func smallConfig() testConfig {
+	return testConfig{
+		Engine:        engine.Options{BlockCacheBytes: 8 << 20, MemtablesBytes: 64 << 20, OpenFiles: 256, Compactions: 2},
+		MemtableBytes: 1 << 20,
+		Limits:        Limits{IterationTime: 30 * time.Second},
 	}
+}
+
+// shared makes what stores share; o has what isn't in the configuration.
+func (c *testConfig) shared(t testing.TB, o SharedOptions) *Shared {
+	t.Helper()
+	o.Engine, o.Sweep = c.Engine, c.Sweep
+	s, err := NewShared(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// store adds the configuration to the options of a store.
+func (c *testConfig) store(o Options) Options {
+	o.MemtableBytes, o.SeparateValues, o.Limits = c.MemtableBytes, c.SeparateValues, c.Limits
+	return o
 }
 
 // manualClock is a clock that stands still unless told.
@@ -55,10 +77,12 @@ func (c *manualClock) set(seconds uint32) {
 
 // harness is a store with a primary's write path around it, without a log.
 type harness struct {
-	t       testing.TB
-	fs      *vfs.MemFS
-	storage config.Storage
-	clock   *manualClock
+	t      testing.TB
+	fs     *vfs.MemFS
+	config testConfig
+	clock  *manualClock
+	// deletes is SharedOptions.DeleteTime, if it is set before the stores are shared.
+	deletes func() (time.Time, error)
 	shared  *Shared
 	store   *Store
 	ov      *Overlay
@@ -68,10 +92,15 @@ type harness struct {
 	errs    chan error
 }
 
-func newHarness(t testing.TB, change func(*config.Storage)) *harness {
-	h := &harness{t: t, fs: vfs.NewCrashableMem(), storage: testStorage(), clock: newClock(), errs: make(chan error, 100)}
+func newHarness(t testing.TB, change func(*testConfig)) *harness {
+	return newHarnessThat(t, change, nil)
+}
+
+// newHarnessThat is newHarness with a time up to which may be deleted.
+func newHarnessThat(t testing.TB, change func(*testConfig), deletes func() (time.Time, error)) *harness {
+	h := &harness{t: t, deletes: deletes, fs: vfs.NewCrashableMem(), config: smallConfig(), clock: newClock(), errs: make(chan error, 100)}
 	if change != nil {
-		change(&h.storage)
+		change(&h.config)
 	}
 	h.shared = h.newShared()
 	t.Cleanup(func() {
@@ -83,20 +112,20 @@ func newHarness(t testing.TB, change func(*config.Storage)) *harness {
 }
 
 func (h *harness) newShared() *Shared {
-	return NewShared(SharedOptions{Storage: h.storage, Now: h.clock.now, MaxScanSessions: 8})
+	return h.config.shared(h.t, SharedOptions{Now: h.clock.now, MaxScanSessions: 8, DeleteTime: h.deletes})
 }
 
 func (h *harness) options() Options {
-	return Options{
+	return h.config.store(Options{
 		Dir: "data/1.2/rdb", FS: h.fs, Shared: h.shared, Gpid: base.Gpid{AppID: 1, PartitionIndex: 2},
-		Server: "node:34801", Storage: h.storage, Now: h.clock.now,
+		Server: "node:34801", Now: h.clock.now,
 		OnError: func(err error) {
 			select {
 			case h.errs <- err:
 			default:
 			}
 		},
-	}
+	})
 }
 
 func (h *harness) open(create bool) {
@@ -158,7 +187,7 @@ func (h *harness) decode(e tbin.Encoder, answer tbin.Decoder) {
 // evaluate evaluates a write into the payload being filled.
 func (h *harness) evaluate(code string, arg tbin.Encoder) (Reply, error) {
 	h.t.Helper()
-	payload, reply, err := h.store.Evaluate(&WriteRequest{Code: code, Arg: argReader(arg)}, h.ov, h.payload)
+	payload, reply, _, err := h.store.Evaluate(&WriteRequest{Code: code, Arg: argReader(arg)}, h.ov, h.payload)
 	if err == nil && reply.Refused() && len(payload) != len(h.payload) {
 		h.t.Fatalf("%s: refused and yet wrote", code)
 	}
@@ -224,20 +253,61 @@ func (h *harness) flush() {
 	}
 }
 
+// otherStore takes the compaction slots of a server.
+type otherStore struct{ closing chan struct{} }
+
+func (otherStore) Metrics() *pebble.Metrics         { return nil }
+func (otherStore) FlushEarly() error                { return nil }
+func (s otherStore) Closing() <-chan struct{}       { return s.closing }
+func (otherStore) GetAllowedWithoutPermission() int { return math.MaxInt }
+func (otherStore) GetWaitingCompaction() (bool, pebble.WaitingCompaction) {
+	return false, pebble.WaitingCompaction{}
+}
+func (otherStore) Schedule(pebble.CompactionGrantHandle) (accepted bool) { return false }
+
+// takeSlots takes all compaction slots of the server, until the function that it returns is
+// called.
+func takeSlots(h *harness) (free func()) {
+	h.t.Helper()
+	other := otherStore{make(chan struct{})}
+	m := h.shared.Engine.Join(other, engine.MemberOptions{FS: h.fs})
+	var o pebble.Options
+	m.Configure(&o)
+	s := o.Experimental.CompactionScheduler
+	s.Register(h.config.Engine.Compactions, other)
+	var slots []pebble.CompactionGrantHandle
+	for range h.config.Engine.Compactions {
+		ok, slot := s.TrySchedule()
+		if !ok {
+			h.t.Fatal("a compaction slot is taken already")
+		}
+		slots = append(slots, slot)
+	}
+	return func() {
+		for _, slot := range slots {
+			slot.Done()
+		}
+		s.Unregister()
+	}
+}
+
+// waitLimit is enough for a busy machine that checks for races, too.
+const waitLimit = 3 * time.Minute
+
 // waitFor waits for a condition that comes about by itself.
 func waitFor(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	if f() {
 		return
 	}
-	deadline := time.NewTimer(time.Minute)
+	deadline := time.NewTimer(waitLimit)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !f() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("waited a minute for: %s", what)
+			t.Fatalf("waited %v for: %s", waitLimit, what)
 		case <-tick.C:
 		}
 	}

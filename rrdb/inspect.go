@@ -12,19 +12,19 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Sum is what Digest says of a store's content.
+// Sum identifies the content of a store, see Digest.
 type Sum struct {
 	Decree int64  // the content is that of this decree
 	Rows   int64  // live rows
 	Hash   uint64 // over keys, expiries, timetags, and data of the live rows, in key order
 }
 
-// Digest hashes the rows that are live at now (see ExpiryTime), as of one decree. Replicas
-// of a partition that applied the same decree have the same sum for the same now, whatever
-// they flushed or compacted. It reads everything; writes go on meanwhile.
+// Digest hashes the rows that are live at now (see ExpiryTime), as of one decree. For the same decree and
+// now, all replicas of a partition have the same sum, whatever they flushed or compacted. It reads all
+// rows; writes continue meanwhile.
 func (s *Store) Digest(ctx context.Context, now uint32) (Sum, error) {
 	if err := s.begin(); err != nil {
-		return Sum{}, fmt.Errorf("digest of %s: %w", s.opts.Gpid, err)
+		return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, err)
 	}
 	defer s.leave()
 	s.applyMu.Lock()
@@ -32,19 +32,19 @@ func (s *Store) Digest(ctx context.Context, now uint32) (Sum, error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{UpperBound: metaPrefix})
 	s.applyMu.Unlock()
 	if err != nil {
-		return Sum{}, fmt.Errorf("digest of %s: %w", s.opts.Gpid, classify(err))
+		return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, classify(err))
 	}
 	h := xxhash.New()
 	var length [8]byte
 	for valid := it.First(); valid; valid = it.Next() {
 		if sum.Rows%1024 == 0 && ctx.Err() != nil {
 			_ = it.Close()
-			return Sum{}, fmt.Errorf("digest of %s: %w", s.opts.Gpid, ctx.Err())
+			return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, ctx.Err())
 		}
 		expireTS, _, err := rowValue(it)
 		if err != nil {
 			_ = it.Close()
-			return Sum{}, fmt.Errorf("digest of %s: %w", s.opts.Gpid, classify(err))
+			return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, classify(err))
 		}
 		if expired(expireTS, now) {
 			continue
@@ -58,43 +58,35 @@ func (s *Store) Digest(ctx context.Context, now uint32) (Sum, error) {
 		sum.Rows++
 	}
 	if err := it.Close(); err != nil {
-		return Sum{}, fmt.Errorf("digest of %s: %w", s.opts.Gpid, classify(err))
+		return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, classify(err))
 	}
 	sum.Hash = h.Sum64()
 	return sum, nil
 }
 
-// Metrics returns Pebble's own figures, nil when the store is closed.
-func (s *Store) Metrics() *pebble.Metrics {
-	if !s.enter() {
-		return nil
-	}
-	defer s.leave()
-	return s.db.Metrics()
-}
-
-// Size returns how many bytes the store's files take on disk.
+// Size returns how many bytes the store's rows take: its files on disk, and what waits in memory for
+// a flush. Otherwise a store that was just filled would be said to be empty.
 func (s *Store) Size() uint64 {
 	m := s.Metrics()
 	if m == nil {
 		return 0
 	}
-	return m.DiskSpaceUsage()
+	return m.DiskSpaceUsage() + uint64(s.instance.member.Unflushed())
 }
 
-// countEstimate keeps the last estimate: making one reads the properties of all tables.
+// countEstimate keeps the last estimate, because an estimate reads the properties of all tables.
 type countEstimate struct {
 	mu   sync.Mutex
 	rows int64
 	at   time.Time
 }
 
-// estimateAge is how long an estimate is good.
+// estimateAge is the time for which an estimate is used.
 const estimateAge = time.Minute
 
-// CountEstimate returns about how many rows the table files hold, expired ones too: puts
-// less removes, so rows that were overwritten count more than once until a compaction
-// meets them. It is at most a minute old.
+// CountEstimate returns an estimate of the store's rows, including expired ones. It counts puts minus
+// removes, so a row that was overwritten counts more than once until a compaction. It is at most a
+// minute old.
 func (s *Store) CountEstimate() (int64, error) {
 	if err := s.begin(); err != nil {
 		return 0, err
@@ -109,14 +101,14 @@ func (s *Store) CountEstimate() (int64, error) {
 	}
 	levels, err := s.db.SSTables(pebble.WithProperties())
 	if err != nil {
-		return 0, fmt.Errorf("estimating the rows of %s: %w", s.opts.Gpid, classify(err))
+		return 0, fmt.Errorf("estimating the rows of %s: %w", s.gpid, classify(err))
 	}
-	var rows int64
+	rows := s.rows.unflushed()
 	for _, tables := range levels {
 		for _, t := range tables {
 			rows += int64(t.Properties.NumEntries) - 2*int64(t.Properties.NumDeletions)
 			if bytes.Compare(t.Largest.UserKey, metaPrefix) > 0 {
-				rows-- // the record of the last decree
+				rows-- // for the record of the last decree
 			}
 		}
 	}

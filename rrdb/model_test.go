@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
@@ -77,8 +76,8 @@ func pick[T any](rng *rand.Rand, from []T) T { return from[rng.IntN(len(from))] 
 func TestAgainstModel(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			h := newHarness(t, func(c *config.Storage) {
-				c.MaxIterations, c.MultiGetIterations, c.MultiGetBytes = 6, 9, 120
+			h := newHarness(t, func(c *testConfig) {
+				c.Limits.ScanRows, c.Limits.MultiGetRows, c.Limits.MultiGetBytes = 6, 9, 120
 			})
 			w := &walker{harness: h, rng: rand.New(rand.NewPCG(seed, 7)), committed: model{}, latest: model{}, now: 1000}
 			for range 1500 {
@@ -163,17 +162,17 @@ func (w *walker) blindWrite() {
 	var r idl.UpdateResponse
 	switch w.rng.IntN(4) {
 	case 0, 1:
-		w.record(CodePut, &idl.UpdateRequest{Key: base.AppendKey(nil, h, s), Value: []byte(pick(w.rng, walkValues)), ExpireTsSeconds: w.expiry()}, &r)
+		w.record(base.RPCPut, &idl.UpdateRequest{Key: base.AppendKey(nil, h, s), Value: []byte(pick(w.rng, walkValues)), ExpireTsSeconds: w.expiry()}, &r)
 	case 2:
 		k := value.Blob(base.AppendKey(nil, h, s))
-		w.record(CodeRemove, &k, &r)
+		w.record(base.RPCRemove, &k, &r)
 	case 3:
 		arg := idl.MultiPutRequest{HashKey: h, ExpireTsSeconds: w.expiry()}
 		for range 1 + w.rng.IntN(4) {
 			_, s := w.row()
 			arg.Kvs = append(arg.Kvs, idl.KeyValue{Key: s, Value: []byte(pick(w.rng, walkValues))})
 		}
-		w.record(CodeMultiPut, &arg, &r)
+		w.record(base.RPCMultiPut, &arg, &r)
 	}
 	if r.Error != 0 {
 		w.t.Fatalf("write is answered %+v", r)
@@ -191,7 +190,7 @@ func (w *walker) atomicWrite() {
 		}
 		arg := idl.IncrRequest{Key: key, Increment: int64(w.rng.IntN(9) - 4), ExpireTsSeconds: w.expiry()}
 		var r idl.IncrResponse
-		w.record(CodeIncr, &arg, &r)
+		w.record(base.RPCIncr, &arg, &r)
 		if isInt && (r.Error != 0 || r.NewValue != n+arg.Increment) || !isInt && r.Error != 4 {
 			w.t.Fatalf("incr by %d of %q (live %t): %+v", arg.Increment, old.value, live, r)
 		}
@@ -205,7 +204,7 @@ func (w *walker) atomicWrite() {
 		idl.CT_VALUE_EXIST: live, idl.CT_VALUE_NOT_EXIST: !live, idl.CT_VALUE_BYTES_EQUAL: live && old.value == string(arg.CheckOperand),
 	}[arg.CheckType]
 	var r idl.CheckAndSetResponse
-	w.record(CodeCheckAndSet, &arg, &r)
+	w.record(base.RPCCheckAndSet, &arg, &r)
 	if passes != (r.Error == 0) || r.CheckValueExist != live || live && string(r.CheckValue) != old.value {
 		w.t.Fatalf("check %v of %q (live %t) with %q: %+v", arg.CheckType, old.value, live, arg.CheckOperand, r)
 	}
@@ -223,11 +222,11 @@ func (w *walker) point() {
 	key := value.Blob(base.AppendKey(nil, h, s))
 	want, live := w.committed.live(key, w.now)
 	var g idl.ReadResponse
-	w.ask(CodeGet, &key, &g)
+	w.ask(base.RPCGet, &key, &g)
 	var ttl idl.TtlResponse
-	w.ask(CodeTTL, &key, &ttl)
+	w.ask(base.RPCTTL, &key, &ttl)
 	var b idl.BatchGetResponse
-	w.ask(CodeBatchGet, &idl.BatchGetRequest{Keys: []idl.FullKey{{HashKey: h, SortKey: s}}}, &b)
+	w.ask(base.RPCBatchGet, &idl.BatchGetRequest{Keys: []idl.FullKey{{HashKey: h, SortKey: s}}}, &b)
 	if !live {
 		if g.Error != 1 || ttl.Error != 1 || len(b.Data) != 0 || b.Error != 0 {
 			w.t.Fatalf("%q %q isn't there: %+v, %+v, %+v", h, s, g, ttl, b)
@@ -261,7 +260,7 @@ func (w *walker) multiGet() {
 		}
 	}
 	var r idl.MultiGetResponse
-	w.ask(CodeMultiGet, &arg, &r)
+	w.ask(base.RPCMultiGet, &arg, &r)
 	code, want := w.expectMultiGet(&arg)
 	var got []string
 	for _, kv := range r.Kvs {
@@ -342,7 +341,7 @@ func (w *walker) count() {
 	}
 	arg := value.Blob(h)
 	var r idl.CountResponse
-	w.ask(CodeSortkeyCount, &arg, &r)
+	w.ask(base.RPCSortkeyCount, &arg, &r)
 	if r.Error != 0 || r.Count != want {
 		w.t.Fatalf("count of %q is %d: %+v", h, want, r)
 	}
@@ -372,7 +371,7 @@ func (w *walker) scanAll() {
 	want := w.expectScan(&arg)
 
 	var r idl.ScanResponse
-	w.ask(CodeGetScanner, &arg, &r)
+	w.ask(base.RPCGetScanner, &arg, &r)
 	var got []string
 	ids := map[int64]bool{}
 	for {
@@ -389,7 +388,7 @@ func (w *walker) scanAll() {
 			w.t.Fatalf("scan %+v: context %d after %d rows", arg, r.ContextId, len(r.Kvs))
 		}
 		ids[r.ContextId] = true
-		w.ask(CodeScan, &idl.ScanRequest{ContextId: r.ContextId}, &r)
+		w.ask(base.RPCScan, &idl.ScanRequest{ContextId: r.ContextId}, &r)
 	}
 	if !slices.Equal(got, want) {
 		w.t.Fatalf("scan %+v:\n got %v\nwant %v", arg, got, want)

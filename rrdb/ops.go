@@ -13,18 +13,21 @@ type Op struct {
 	Value    []byte // user data; of a put only
 	ExpireTS uint32 // seconds since base.EpochBegin, 0 is never; of a put only
 	Delete   bool
-	// Timetag is that of a row which isn't a client's write of now; 0: the mutation's own.
+	// Timetag is the timetag of a row that isn't a new write of a client; 0: that of the mutation.
 	Timetag uint64
 }
 
-// The wire form of an op: one byte of flags, uvarint length and key; for a put then u32
-// BE expiry if opExpires is set, u64 BE timetag if opTimetag is, uvarint length and value. The format is our own; it
-// stands in the replication log and between replicas, so flags are only ever added.
+// The wire form of an op: one byte of flags, uvarint length and key; for a put then u32 BE expiry if
+// opExpires is set, u64 BE timetag if opTimetag is set, uvarint length and value. The format is our own.
+// It is used in the replication log and between replicas, so flags are only added.
 const (
 	opDelete  = 1 << 0
 	opExpires = 1 << 1
 	opTimetag = 1 << 2
 )
+
+// maxOpOverhead is the largest size of an op without its key and value.
+const maxOpOverhead = 1 + 4 + 8 + 2*binary.MaxVarintLen32
 
 // AppendOp appends the encoded op.
 func AppendOp(b []byte, op Op) []byte {
@@ -34,7 +37,7 @@ func AppendOp(b []byte, op Op) []byte {
 	return op.appendTail(b)
 }
 
-// appendRowOp is AppendOp for a key that is still in two parts; op.Key is not looked at.
+// appendRowOp is AppendOp for a key in two parts; op.Key is ignored.
 func appendRowOp(b, hashKey, sortKey []byte, op Op) []byte {
 	b = append(b, op.flags())
 	b = binary.AppendUvarint(b, uint64(2+len(hashKey)+len(sortKey)))
@@ -71,8 +74,8 @@ func (op Op) appendTail(b []byte) []byte {
 	return append(b, op.Value...)
 }
 
-// OpReader iterates over a payload. It checks every length against the bytes that are
-// left, and allocates nothing: the slices of an Op are slices of the payload.
+// OpReader iterates over a payload. It checks every length against the bytes left, and doesn't allocate:
+// the slices of an Op are slices of the payload.
 type OpReader struct {
 	b   []byte
 	off int
@@ -116,11 +119,10 @@ func (r *OpReader) Next(op *Op) bool {
 	return r.err == nil
 }
 
-// Offset returns how many bytes were read: where the next op begins.
+// Offset returns the number of bytes read: the offset of the next op.
 func (r *OpReader) Offset() int { return r.off }
 
-// Err returns nil at the end of a whole payload, else what is wrong; it wraps
-// base.ErrInvalidData.
+// Err returns nil at the end of a valid payload, otherwise an error that wraps base.ErrInvalidData.
 func (r *OpReader) Err() error { return r.err }
 
 func (r *OpReader) bytes() []byte {

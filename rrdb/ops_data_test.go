@@ -10,7 +10,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
@@ -90,20 +89,20 @@ func (s *script) run(d *datadriven.TestData) string {
 }
 
 func (s *script) reconfigure() {
-	s.storage = testStorage()
-	for key, field := range map[string]*int{"max-iterations": &s.storage.MaxIterations, "multi-get-iterations": &s.storage.MultiGetIterations} {
+	s.config = smallConfig()
+	for key, field := range map[string]*int{"max-iterations": &s.config.Limits.ScanRows, "multi-get-iterations": &s.config.Limits.MultiGetRows} {
 		if s.d.HasArg(key) {
 			*field = int(s.num(key))
 		}
 	}
 	if s.d.HasArg("multi-get-bytes") {
-		s.storage.MultiGetBytes = s.num("multi-get-bytes")
+		s.config.Limits.MultiGetBytes = int(s.num("multi-get-bytes"))
 	}
 	s.clock.step = 0
 	if s.d.HasArg("slow-clock") {
 		// Every look at the clock takes a second of it.
 		s.clock.step = 1e9
-		s.storage.IterationTime = config.Duration(1)
+		s.config.Limits.IterationTime = 1
 	}
 }
 
@@ -111,20 +110,20 @@ func (s *script) readOp() (string, bool) {
 	switch s.d.Cmd {
 	case "get":
 		var r idl.ReadResponse
-		if err := s.ask(CodeGet, s.blob(), &r); err != nil {
+		if err := s.ask(base.RPCGet, s.blob(), &r); err != nil {
 			return err.Error(), true
 		}
 		return fmt.Sprintf("error=%d value=%s%s", r.Error, text(r.Value), s.origin(r.AppId, r.PartitionIndex, r.Server)), true
 	case "ttl":
 		var r idl.TtlResponse
-		if err := s.ask(CodeTTL, s.blob(), &r); err != nil {
+		if err := s.ask(base.RPCTTL, s.blob(), &r); err != nil {
 			return err.Error(), true
 		}
 		return fmt.Sprintf("error=%d ttl=%d%s", r.Error, r.TtlSeconds, s.origin(r.AppId, r.PartitionIndex, r.Server)), true
 	case "sortkey-count":
 		var r idl.CountResponse
 		h := value.Blob(s.bytes("h"))
-		if err := s.ask(CodeSortkeyCount, &h, &r); err != nil {
+		if err := s.ask(base.RPCSortkeyCount, &h, &r); err != nil {
 			return err.Error(), true
 		}
 		return fmt.Sprintf("error=%d count=%d%s", r.Error, r.Count, s.origin(r.AppId, r.PartitionIndex, r.Server)), true
@@ -135,7 +134,7 @@ func (s *script) readOp() (string, bool) {
 			arg.Keys = append(arg.Keys, idl.FullKey{HashKey: raw(h), SortKey: raw(k)})
 		}
 		var r idl.BatchGetResponse
-		if err := s.ask(CodeBatchGet, &arg, &r); err != nil {
+		if err := s.ask(base.RPCBatchGet, &arg, &r); err != nil {
 			return err.Error(), true
 		}
 		out := fmt.Sprintf("error=%d%s", r.Error, s.origin(r.AppId, r.PartitionIndex, r.Server))
@@ -153,13 +152,13 @@ func (s *script) readOp() (string, bool) {
 		if s.d.HasArg("id") {
 			arg.ContextId = s.num("id")
 		}
-		if err := s.ask(CodeScan, &arg, &r); err != nil {
+		if err := s.ask(base.RPCScan, &arg, &r); err != nil {
 			return err.Error(), true
 		}
 		return s.page(&r), true
 	case "clear-scanner":
 		id := value.I64(s.context)
-		if answered, err := s.read(CodeClearScanner, &id, &idl.ScanResponse{}); answered || err != nil {
+		if answered, err := s.read(base.RPCClearScanner, &id, &idl.ScanResponse{}); answered || err != nil {
 			return fmt.Sprintf("answered %t, %v", answered, err), true
 		}
 		return "no answer", true
@@ -178,7 +177,7 @@ func (s *script) multiGet() string {
 		arg.SortKeys = append(arg.SortKeys, raw(line))
 	}
 	var r idl.MultiGetResponse
-	if err := s.ask(CodeMultiGet, &arg, &r); err != nil {
+	if err := s.ask(base.RPCMultiGet, &arg, &r); err != nil {
 		return err.Error()
 	}
 	out := fmt.Sprintf("error=%d%s", r.Error, s.origin(r.AppId, r.PartitionIndex, r.Server))
@@ -211,7 +210,7 @@ func (s *script) getScanner() string {
 		}
 	}
 	var r idl.ScanResponse
-	if err := s.ask(CodeGetScanner, &arg, &r); err != nil {
+	if err := s.ask(base.RPCGetScanner, &arg, &r); err != nil {
 		return err.Error()
 	}
 	return s.page(&r)
@@ -264,37 +263,37 @@ func (s *script) writeOp() string {
 	var answer tbin.Decoder = &idl.UpdateResponse{}
 	switch d.Cmd {
 	case "put":
-		code, arg = CodePut, &idl.UpdateRequest{Key: s.key(), Value: s.bytes("v"), ExpireTsSeconds: int32(s.num("e"))}
+		code, arg = base.RPCPut, &idl.UpdateRequest{Key: s.key(), Value: s.bytes("v"), ExpireTsSeconds: int32(s.num("e"))}
 		if d.HasArg("type") {
 			arg.(*idl.UpdateRequest).Type = base.Some(idl.UpdateType(s.num("type")))
 		}
 	case "remove":
-		code, arg = CodeRemove, s.blob()
+		code, arg = base.RPCRemove, s.blob()
 	case "multi-put":
 		r := &idl.MultiPutRequest{HashKey: s.bytes("h"), ExpireTsSeconds: int32(s.num("e"))}
 		for _, line := range lines(d.Input) {
 			k, v, _ := strings.Cut(line, " ")
 			r.Kvs = append(r.Kvs, idl.KeyValue{Key: raw(k), Value: raw(v)})
 		}
-		code, arg = CodeMultiPut, r
+		code, arg = base.RPCMultiPut, r
 	case "multi-remove":
 		r := &idl.MultiRemoveRequest{HashKey: s.bytes("h"), MaxCount: 1}
 		for _, line := range lines(d.Input) {
 			r.SortKeys = append(r.SortKeys, raw(line))
 		}
-		code, arg, answer = CodeMultiRemove, r, &idl.MultiRemoveResponse{}
+		code, arg, answer = base.RPCMultiRemove, r, &idl.MultiRemoveResponse{}
 	case "incr":
-		code, answer = CodeIncr, &idl.IncrResponse{}
+		code, answer = base.RPCIncr, &idl.IncrResponse{}
 		arg = &idl.IncrRequest{Key: s.key(), Increment: s.num("by"), ExpireTsSeconds: int32(s.num("e"))}
 	case "check-and-set":
-		code, answer = CodeCheckAndSet, &idl.CheckAndSetResponse{}
+		code, answer = base.RPCCheckAndSet, &idl.CheckAndSetResponse{}
 		arg = &idl.CheckAndSetRequest{
 			HashKey: s.bytes("h"), CheckSortKey: s.bytes("s"), CheckType: idl.CasCheckType(s.num("check")), CheckOperand: s.bytes("operand"),
 			SetDiffSortKey: d.HasArg("diff"), SetSortKey: s.bytes("set"), SetValue: s.bytes("v"), SetExpireTsSeconds: int32(s.num("e")),
 			ReturnCheckValue: d.HasArg("return"),
 		}
 	case "check-and-mutate":
-		code, answer = CodeCheckAndMutate, &idl.CheckAndMutateResponse{}
+		code, answer = base.RPCCheckAndMutate, &idl.CheckAndMutateResponse{}
 		r := &idl.CheckAndMutateRequest{
 			HashKey: s.bytes("h"), CheckSortKey: s.bytes("s"), CheckType: idl.CasCheckType(s.num("check")), CheckOperand: s.bytes("operand"),
 			ReturnCheckValue: d.HasArg("return"),

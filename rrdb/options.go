@@ -1,132 +1,94 @@
 package rrdb
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
-	"hash/fnv"
-	"math"
+	"io"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable/block"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
 )
 
-// filterBitsPerKey costs 1.25 bytes a hash key and lets about 1 % of the tables without
-// it through.
-const filterBitsPerKey = 10
+// Options configure a Store.
+type Options struct {
+	Dir    string
+	FS     vfs.FS // nil is the operating system's
+	Shared *Shared
+	Gpid   base.Gpid
+	Server string // "host:port" that stands in the answers
 
-func pebbleOptions(s *Store, lock *pebble.Lock) *pebble.Options {
-	cfg := s.opts.Storage
-	o := &pebble.Options{
-		Cache:              s.shared.cache,
-		FileCache:          s.shared.files,
-		Comparer:           comparer,
-		FS:                 guardedFS{s.opts.FS, s},
-		Lock:               lock,
-		ErrorIfNotExists:   !s.opts.Create,
-		FormatMajorVersion: pebble.FormatNewest,
-		Logger:             engineLog{s},
-		EventListener:      s.events(),
-
-		DisableWAL:          true,
-		MaxManifestFileSize: manifestBytes,
-
-		CompactionConcurrencyRange: func() (lower, upper int) { return 1, max(cfg.Compactions, 1) },
-	}
-	s.opts.Tuning.apply(o, &cfg)
-	o.MemTableSize -= stagger(o.MemTableSize, s.opts.Gpid, s.opts.Server)
-	o.Experimental.CompactionScheduler = s.slots
-	if n := cfg.SeparateValues; n > 0 {
-		o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return separation(n) }
-	}
-	// Pebble takes the split of a key for the one between a key and its version, and would
-	// put the values of all sort keys but a hash key's first into blocks of their own, as
-	// those of old versions.
-	o.Experimental.SpanPolicyFunc = func([]byte) (pebble.SpanPolicy, []byte, error) {
-		return pebble.SpanPolicy{DisableValueSeparationBySuffix: true}, nil, nil
-	}
-	for i := range o.Levels {
-		l := &o.Levels[i]
-		l.FilterPolicy = bloom.FilterPolicy(filterBitsPerKey)
-		l.BlockSize = 8 << 10
-		l.IndexBlockSize = 64 << 10
-	}
-	// Level 0 lives for a moment, and on few cores compressing it is what a flush would
-	// spend its time on. Below, the fastest codec of the platform.
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings {
-		c := pebble.UniformDBCompressionSettings(block.FastestCompression)
-		c.Levels[0] = block.NoCompression
-		return c
-	})
-	return o
+	MemtableBytes  int64 // size at which a memtable is flushed, unless Tuning says otherwise; 0 is 16 MiB
+	SeparateValues int64 // values of at least so many bytes are stored apart from their keys; 0: none
+	Limits         Limits
+	Tuning         Tuning
+	Create         bool          // make a new store; the directory must not hold one
+	Logger         *logrus.Entry // nil is silence
+	// OnError is called with errors of Pebble's background work, at most once a second: a failed
+	// flush or compaction, or damage that a read found (errors.Is(err, ErrCorrupt)). It is also
+	// called with the error that made the store fail (errors.Is(err, ErrFailed)). It runs on a
+	// goroutine of its own. May be nil.
+	OnError func(error)
+	Now     func() time.Time // nil is time.Now
 }
 
-// stagger returns what to take off a memtable's size, up to a quarter: partitions of a table
-// fill theirs at the same rate, and flushes that all came at the same time, on all servers,
-// would hold up requests.
-func stagger(size uint64, g base.Gpid, server string) uint64 {
-	const steps = 16
-	h := fnv.New32a()
-	fmt.Fprint(h, g, server)
-	return size / 4 * uint64(h.Sum32()%steps) / steps
+// Limits bound one read.
+type Limits struct {
+	ScanRows      int           // rows that a page of a scan looks at; 0 is 1000
+	MultiGetRows  int           // rows that a multi_get looks at; 0 is 3000
+	MultiGetBytes int           // bytes of rows that an answer holds; 0 is 30 MiB
+	IterationTime time.Duration // time that a range read may take; 0 is no limit
 }
 
-// separation puts values of at least size bytes into files of their own, which compactions
-// of the tables that refer to them don't rewrite. Files of which a fifth is garbage are
-// written anew: that is what the separation may cost in space.
-func separation(size int64) pebble.ValueSeparationPolicy {
-	return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: int(min(size, math.MaxInt32)), MaxBlobReferenceDepth: 10,
-		RewriteMinimumAge: time.Minute, TargetGarbageRatio: 0.2}
-}
-
-func (s *Store) events() *pebble.EventListener {
-	return &pebble.EventListener{
-		BackgroundError: func(err error) { s.report(fmt.Errorf("background work: %w", err)) },
-		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			s.report(fmt.Errorf("%w: %s: %w", ErrCorrupt, i.Path, i.Details))
-		},
-		ManifestCreated: s.manifestCreated,
-		FlushBegin: func(pebble.FlushInfo) {
-			s.shared.memory.flushBegan(s)
-		},
-		FlushEnd: func(pebble.FlushInfo) {
-			s.durable.stale.Store(true)
-			s.shared.memory.flushEnded(s)
-		},
-		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
-			s.mem.crowded.Store(true)
-			s.log.WithField("reason", i.Reason).Warn("writes are stalled")
-		},
-		WriteStallEnd: func() {
-			s.mem.dirty.Store(true)
-			s.shared.memory.poke()
-			s.log.Info("writes are no longer stalled")
-		},
+// EnsureDefaults replaces zero values with their defaults.
+func (o *Options) EnsureDefaults() {
+	if o.FS == nil {
+		o.FS = vfs.Default
 	}
-}
-
-// engineLog passes Pebble's few own messages on. Fatalf may return: see Store.fail.
-type engineLog struct{ s *Store }
-
-func (l engineLog) Infof(format string, args ...any)  { l.s.log.Debugf(format, args...) }
-func (l engineLog) Errorf(format string, args ...any) { l.s.log.Warnf(format, args...) }
-func (l engineLog) Fatalf(format string, args ...any) {
-	f := fatalError{text: fmt.Sprintf(format, args...)}
-	for _, a := range args {
-		if err, ok := a.(error); ok {
-			f.cause = err
-		}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	l.s.fail(f)
+	if o.Logger == nil {
+		o.Logger = silent()
+	}
+	o.MemtableBytes = cmp.Or(o.MemtableBytes, 16<<20)
+	o.Limits.EnsureDefaults()
 }
 
-// fatalError is a message with the error that it tells of, if it was told in full.
-type fatalError struct {
-	text  string
-	cause error
+// EnsureDefaults replaces zero values with their defaults.
+func (l *Limits) EnsureDefaults() {
+	l.ScanRows = cmp.Or(l.ScanRows, 1000)
+	l.MultiGetRows = cmp.Or(l.MultiGetRows, 3000)
+	l.MultiGetBytes = cmp.Or(l.MultiGetBytes, 30<<20)
 }
 
-func (f fatalError) Error() string { return f.text }
-func (f fatalError) Unwrap() error { return f.cause }
+// Validate returns an error if the options are invalid.
+func (o *Options) Validate() error {
+	switch {
+	case o.Dir == "":
+		return errors.New("option Dir is empty")
+	case o.Shared == nil:
+		return errors.New("option Shared is nil")
+	case o.MemtableBytes < 0:
+		return fmt.Errorf("option MemtableBytes is %d; it can't be negative", o.MemtableBytes)
+	case o.SeparateValues < 0:
+		return fmt.Errorf("option SeparateValues is %d; it can't be negative", o.SeparateValues)
+	case o.Limits.ScanRows < 0, o.Limits.MultiGetRows < 0, o.Limits.MultiGetBytes < 0, o.Limits.IterationTime < 0:
+		return fmt.Errorf("option Limits is %+v; none can be negative", o.Limits)
+	}
+	return nil
+}
+
+// memtableBytes returns the size of the store's memtables.
+func (o *Options) memtableBytes() int64 {
+	return o.Tuning.memtable(o.MemtableBytes, o.Shared.Engine.MemtablesBytes())
+}
+
+func silent() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}

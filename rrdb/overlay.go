@@ -5,39 +5,37 @@ import (
 	"hash/maphash"
 )
 
-// Overlay holds the writes of a primary that are on their way and not applied yet: an
-// atomic write is evaluated on the store as these will leave it. They are the mutations
-// that were proposed (Add), and the one being filled, which Evaluate knows from the
-// payload it is given.
+// Overlay holds the writes of a primary that are in flight: proposed or about to be, and not applied yet.
+// An atomic write is evaluated on the rows as these writes will leave them. They are the mutations that
+// were proposed (Add), and the one being filled, which is the payload that Evaluate gets.
 //
-// The order of calls is: Evaluate with a growing payload; Add(decree, payload) when it is
-// proposed, or Discard if it never will be; Remove(decree) after Apply(decree). Payloads
-// must stay unchanged until then. A primary starts with the mutations that it has
-// prepared and not applied.
+// The order of calls is: Evaluate with a growing payload; Add(decree, payload) when it is proposed, or
+// Discard if it won't be; Remove(decree) after Apply(decree). Payloads must not change until then. A
+// primary starts with the mutations that it has prepared and not applied.
 //
-// Most tables see puts and removes only, which look nothing up. So rows are indexed when
-// the first lookup comes, and Add and Remove cost next to nothing for the others.
+// Most tables have only puts and removes, which look up nothing. So rows are indexed at the first lookup,
+// and Add and Remove cost almost nothing without one.
 //
-// An Overlay isn't safe for concurrent use: the caller evaluates under a lock anyway.
+// An Overlay isn't safe for concurrent use: the caller holds a lock while it evaluates.
 type Overlay struct {
 	seed      maphash.Seed
 	mutations []flight // oldest first
-	pending   []byte   // the payload being filled, as far as it was seen
-	next      int64    // sequence number of pending; those of mutations are below
+	pending   []byte   // the payload being filled, as of the last call
+	next      int64    // sequence number of pending; mutations have smaller ones
 
 	index   map[uint64]place // by hash of the key; the newest op only
-	indexed int              // how many of mutations are in index
-	scanned int              // how many bytes of pending are
+	indexed int              // number of mutations in index
+	scanned int              // bytes of pending in index
 }
 
 type flight struct {
 	seq     int64
 	decree  int64
 	payload []byte
-	scanned int // how many bytes are in the index
+	scanned int // bytes in the index
 }
 
-// place is where an op begins.
+// place is the position of an op.
 type place struct {
 	seq    int64
 	offset int
@@ -48,7 +46,7 @@ func NewOverlay() *Overlay {
 	return &Overlay{seed: maphash.MakeSeed(), index: map[uint64]place{}}
 }
 
-// Add takes the mutation that the payload filled last was proposed as. Decrees grow.
+// Add adds the payload being filled as a proposed mutation. Decrees increase.
 func (o *Overlay) Add(decree int64, payload []byte) {
 	o.sync(payload)
 	m := flight{o.next, decree, payload, o.scanned}
@@ -60,10 +58,10 @@ func (o *Overlay) Add(decree int64, payload []byte) {
 	o.pending, o.scanned = nil, 0
 }
 
-// Discard forgets the payload being filled.
+// Discard drops the payload being filled.
 func (o *Overlay) Discard() {
 	if o.scanned > 0 {
-		// Entries of older ops on the same keys were replaced: build the index anew.
+		// Its entries have replaced those of older ops on the same keys: index all again.
 		clear(o.index)
 		o.indexed = 0
 		for i := range o.mutations {
@@ -73,7 +71,7 @@ func (o *Overlay) Discard() {
 	o.pending, o.scanned = nil, 0
 }
 
-// Remove forgets the mutations up to decree, which the store has applied.
+// Remove drops the mutations up to decree, which the store has applied.
 func (o *Overlay) Remove(decree int64) {
 	n := 0
 	for n < len(o.mutations) && o.mutations[n].decree <= decree {
@@ -90,7 +88,7 @@ func (o *Overlay) Remove(decree int64) {
 	o.indexed = max(o.indexed-n, 0)
 }
 
-// Reset forgets everything.
+// Reset drops everything.
 func (o *Overlay) Reset() {
 	clear(o.mutations)
 	clear(o.index)
@@ -98,11 +96,11 @@ func (o *Overlay) Reset() {
 	o.pending, o.scanned = nil, 0
 }
 
-// Len returns how many mutations were added and not removed.
+// Len returns the number of mutations that were added and not removed.
 func (o *Overlay) Len() int { return len(o.mutations) }
 
-// Lookup returns the newest op on a key that is on its way, payload being the mutation
-// that is filled. The op's slices are slices of payloads.
+// Lookup returns the newest op in flight on a key. payload is the mutation being filled. The op's slices
+// are slices of payloads.
 func (o *Overlay) Lookup(key, payload []byte) (Op, bool) {
 	o.sync(payload)
 	o.reindex()
@@ -116,7 +114,7 @@ func (o *Overlay) Lookup(key, payload []byte) (Op, bool) {
 	return o.search(key) // another key has the same hash
 }
 
-// sync takes note of the payload being filled. A shorter one than before is a new one.
+// sync sets the payload being filled. If it is shorter than before, it is a new one.
 func (o *Overlay) sync(payload []byte) {
 	if len(payload) < len(o.pending) {
 		o.Discard()
@@ -124,7 +122,7 @@ func (o *Overlay) sync(payload []byte) {
 	o.pending = payload
 }
 
-// reindex brings what isn't in the index into it, oldest first.
+// reindex adds the ops that aren't in the index, oldest first.
 func (o *Overlay) reindex() {
 	for ; o.indexed < len(o.mutations); o.indexed++ {
 		m := &o.mutations[o.indexed]
@@ -143,7 +141,7 @@ func (o *Overlay) enter(seq int64, payload []byte, from int) {
 	}
 }
 
-// unindex removes the entries that lead to ops of a payload.
+// unindex removes the entries of a payload.
 func (o *Overlay) unindex(seq int64, payload []byte) {
 	var op Op
 	r := NewOpReader(payload)

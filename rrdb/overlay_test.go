@@ -89,7 +89,7 @@ func TestEvaluateWithoutOverlay(t *testing.T) {
 	if op, ok := lastOp(h.payload, key); !ok || string(op.Value) != "41" {
 		t.Fatalf("%+v", op)
 	}
-	e := evaluation{s: h.store, payload: h.payload}
+	e := evaluation{s: h.store.reader, payload: h.payload}
 	if r, code := e.current(key); code != codeOK || string(r.data) != "41" {
 		t.Errorf("%q, %d", r.data, code)
 	}

@@ -3,7 +3,6 @@ package rrdb
 import (
 	"bytes"
 	"math"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -11,75 +10,8 @@ import (
 	idl "pegasus/gen/rrdb"
 )
 
-// bounds turn a range with inclusive or exclusive ends into a half-open one. In bytewise
-// order the key after k is k followed by a zero byte.
-func lowerBound(b, key []byte, inclusive bool) []byte {
-	b = append(b, key...)
-	if !inclusive {
-		b = append(b, 0)
-	}
-	return b
-}
-
-func upperBound(b, key []byte, inclusive bool) []byte {
-	b = append(b, key...)
-	if inclusive {
-		b = append(b, 0)
-	}
-	return b
-}
-
-// rangeBytes is the most bytes of rows that one answer holds.
-func (s *Store) rangeBytes() int {
-	if n := s.opts.Storage.MultiGetBytes; n > 0 && n < math.MaxInt32 {
-		return int(n)
-	}
-	return math.MaxInt32
-}
-
-// budget is what one range read may use. A zero limit is none.
-type budget struct {
-	rows  int
-	until time.Time
-	now   func() time.Time
-
-	seen   int
-	hidden int // of a scan's page: rows seen before the first that is answered
-}
-
-// timeCheckRows is after how many rows the clock is read.
-const timeCheckRows = 128
-
-func (s *Store) newBudget(rows int) budget {
-	b := budget{rows: max(rows, 1), now: s.now}
-	if d := s.env.Load().iterationTime; d > 0 {
-		b.until = s.now().Add(d)
-	}
-	return b
-}
-
-// late tells whether the time is over; it looks at the clock now and then, and never before
-// the first row: each request gets ahead.
-func (b *budget) late() bool {
-	return b.seen > 0 && b.seen%timeCheckRows == 0 && !b.until.IsZero() && b.now().After(b.until)
-}
-
-// rowValue returns the value that an iterator is at; data is the engine's memory, valid
-// until the iterator moves.
-func rowValue(it *pebble.Iterator) (expireTS uint32, data []byte, err error) {
-	v, err := it.ValueAndErr()
-	if err != nil {
-		return 0, nil, err
-	}
-	expireTS, _, data, ok := splitValue(v)
-	if !ok {
-		return 0, nil, badValue(it.Key(), v)
-	}
-	return expireTS, data, nil
-}
-
-func (s *Store) multiGet(arg *idl.MultiGetRequest, now uint32, res *Result) error {
-	res.kind = kindMultiGet
+func (s *reader) multiGet(arg *idl.MultiGetRequest, now uint32, res *Result) error {
+	res.kind, res.asked = kindMultiGet, arg.HashKey
 	if err := base.CheckHashKey(arg.HashKey); err != nil {
 		return err
 	}
@@ -89,15 +21,14 @@ func (s *Store) multiGet(arg *idl.MultiGetRequest, now uint32, res *Result) erro
 		return nil
 	}
 	if len(arg.SortKeys) > 0 {
-		s.multiGetKeys(arg, now, res)
-		return nil
+		return s.multiGetKeys(arg, now, res)
 	}
 	return s.multiGetRange(arg, f, now, res)
 }
 
 // maxCount is how many rows a multi_get answers at most.
-func (s *Store) maxCount(arg *idl.MultiGetRequest) int {
-	n := s.opts.Storage.MultiGetIterations
+func (s *reader) maxCount(arg *idl.MultiGetRequest) int {
+	n := s.limits.MultiGetRows
 	if asked := int(arg.MaxKvCount); asked > 0 && asked < n {
 		n = asked
 	}
@@ -106,15 +37,15 @@ func (s *Store) maxCount(arg *idl.MultiGetRequest) int {
 
 // maxSize is how many bytes of sort keys and values a multi_get answers at most, but for
 // the row that crosses the limit.
-func (s *Store) maxSize(arg *idl.MultiGetRequest) int {
-	n := s.rangeBytes()
+func (s *reader) maxSize(arg *idl.MultiGetRequest) int {
+	n := s.maxAnswerBytes()
 	if asked := int(arg.MaxKvSize); asked > 0 && asked < n {
 		n = asked
 	}
 	return n
 }
 
-func (s *Store) multiGetKeys(arg *idl.MultiGetRequest, now uint32, res *Result) {
+func (s *reader) multiGetKeys(arg *idl.MultiGetRequest, now uint32, res *Result) error {
 	maxCount, maxSize := s.maxCount(arg), s.maxSize(arg)
 	for _, sortKey := range arg.SortKeys {
 		res.scratch = base.AppendKey(res.scratch[:0], arg.HashKey, sortKey)
@@ -122,33 +53,37 @@ func (s *Store) multiGetKeys(arg *idl.MultiGetRequest, now uint32, res *Result) 
 		switch code {
 		case codeOK:
 		case codeNotFound:
-			res.hides(r)
+			res.countHidden(r)
 			continue
 		default:
 			res.fail(code)
-			return
+			return nil
 		}
 		full := res.count >= maxCount || res.size >= maxSize
 		if !full {
 			if arg.NoValue {
 				r.data = nil
 			}
-			res.addRow(sortKey, r.data)
+			if !res.addRow(sortKey, r.data) {
+				_ = r.closer.Close()
+				return errNoMemory
+			}
 			res.count++
 			res.size += len(sortKey) + len(r.data)
 		}
 		if err := r.closer.Close(); err != nil {
 			res.fail(s.readFailed(err))
-			return
+			return nil
 		}
 		if full {
 			res.code = codeIncomplete
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
-func (s *Store) multiGetRange(arg *idl.MultiGetRequest, f filter, now uint32, res *Result) error {
+func (s *reader) multiGetRange(arg *idl.MultiGetRequest, f filter, now uint32, res *Result) error {
 	lower, upper := sortKeyRange(arg, f)
 	if bytes.Compare(lower, upper) >= 0 {
 		return nil
@@ -161,7 +96,7 @@ func (s *Store) multiGetRange(arg *idl.MultiGetRequest, f filter, now uint32, re
 	res.reverse = arg.Reverse
 	hashLen := 2 + len(arg.HashKey)
 	maxCount, maxSize := s.maxCount(arg), s.maxSize(arg)
-	b := s.newBudget(s.opts.Storage.MultiGetIterations)
+	b := s.newBudget(s.limits.MultiGetRows)
 	step := it.Next
 	valid := false
 	if arg.Reverse {
@@ -171,7 +106,7 @@ func (s *Store) multiGetRange(arg *idl.MultiGetRequest, f filter, now uint32, re
 		valid = it.SeekPrefixGE(lower)
 	}
 	for ; valid; valid = step() {
-		if res.count >= maxCount || res.size >= maxSize || b.seen >= b.rows || b.late() {
+		if res.count >= maxCount || res.size >= maxSize || b.seen >= b.rows || b.timeUp() {
 			res.code = codeIncomplete
 			break
 		}
@@ -194,7 +129,10 @@ func (s *Store) multiGetRange(arg *idl.MultiGetRequest, f filter, now uint32, re
 		if arg.NoValue {
 			data = nil
 		}
-		res.addRow(sortKey, data)
+		if !res.addRow(sortKey, data) {
+			_ = it.Close()
+			return errNoMemory
+		}
 		res.count++
 		res.size += len(sortKey) + len(data)
 	}
@@ -227,9 +165,9 @@ func sortKeyRange(arg *idl.MultiGetRequest, f filter) (lower, upper []byte) {
 	return lower, upper
 }
 
-// sortkeyCount counts the live rows of a hash key; -1 when the time doesn't suffice.
-func (s *Store) sortkeyCount(hashKey []byte, now uint32, res *Result) error {
-	res.kind = kindCount
+// sortkeyCount counts the live rows of a hash key; -1 if the time runs out.
+func (s *reader) sortkeyCount(hashKey []byte, now uint32, res *Result) error {
+	res.kind, res.asked = kindCount, hashKey
 	if err := base.CheckHashKey(hashKey); err != nil {
 		return err
 	}
@@ -241,7 +179,7 @@ func (s *Store) sortkeyCount(hashKey []byte, now uint32, res *Result) error {
 	}
 	b := s.newBudget(math.MaxInt)
 	for valid := it.SeekPrefixGE(lower); valid; valid = it.Next() {
-		if b.late() {
+		if b.timeUp() {
 			res.number = -1
 			break
 		}

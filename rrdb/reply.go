@@ -11,13 +11,14 @@ const (
 	replyCheck // check_and_set, check_and_mutate
 )
 
-// Reply is the answer to a write. It is a value to be kept until the write is applied;
-// then SetDecree, and a pointer to it encodes the response struct of the request.
+// Reply is the answer to a write. It is kept until the write is applied. After SetDecree, AppendThrift
+// encodes the response struct of the request.
 type Reply struct {
 	kind          replyKind
 	refused       bool
 	checkReturned bool
 	checkExist    bool
+	tooLarge      bool
 	code          int32
 	number        int64 // count of multi_remove, new value of incr
 	decree        int64
@@ -25,18 +26,17 @@ type Reply struct {
 	id            *identity
 }
 
-// Refused tells that the write has no effect, is not to be committed for this reply's
-// sake, and that the reply can be sent as it is, with decree -1.
+// Refused tells that the write has no effect: nothing is to be committed, and the reply can be sent at
+// once, with decree -1.
 func (r *Reply) Refused() bool { return r.refused }
 
-// BadArgument tells whether the write was refused because what it asked can't be.
+// BadArgument tells whether the write was refused because of an invalid argument.
 func (r *Reply) BadArgument() bool { return r.code == codeInvalidArgument }
 
-// Code returns the answer's error field, one of RocksDB's codes: 0 is success, 4 invalid
-// argument, 13 check failed.
-func (r *Reply) Code() int32 { return r.code }
+// TooLarge tells whether the write was refused because it could add more than WriteRequest.MaxBytes.
+func (r *Reply) TooLarge() bool { return r.tooLarge }
 
-// SetDecree says under which decree the write was committed.
+// SetDecree sets the decree of the committed write.
 func (r *Reply) SetDecree(decree int64) { r.decree = decree }
 
 // AppendThrift appends the response struct of the request. All default fields are

@@ -5,16 +5,8 @@ import (
 	"sync"
 
 	"pegasus/base/tbin"
+	idl "pegasus/gen/rrdb"
 )
-
-// row is a live row in the engine's memory.
-type row struct {
-	data     []byte
-	expireTS uint32
-	timetag  uint64
-	closer   io.Closer
-	expired  bool // there is a row, whose time is over; nothing else of it is told
-}
 
 type resultKind uint8
 
@@ -28,12 +20,11 @@ const (
 	kindScan
 )
 
-// Result is the answer to a read: AppendThrift appends the body of its response struct.
-// A single value is still in the engine's memory, so that it is copied once, into the
-// answer; hence a Result must be encoded and released soon, and holds the store open until
-// then.
+// Result is the answer to a read: AppendThrift appends the body of its response struct. A single value stays
+// in Pebble's memory, so that it is copied only once, into the answer. So a Result must be encoded and
+// released soon; it keeps the store open until then.
 type Result struct {
-	store   *Store
+	store   *reader
 	kind    resultKind
 	reverse bool // rows are to be answered last first
 	counted bool // scan: answer the number of rows, not the rows
@@ -42,6 +33,10 @@ type Result struct {
 	value   []byte
 	closer  io.Closer
 
+	rpc   string        // of the request
+	asked []byte        // the row key of a get or ttl, the hash key of a count or multi_get
+	keys  []idl.FullKey // of a batch_get
+
 	rows    []byte // encoded list elements
 	starts  []int  // where each begins; of reverse only
 	count   int    // rows found
@@ -49,24 +44,23 @@ type Result struct {
 	seen    int    // rows that a range read looked at
 	hidden  Hidden
 	memory  Memory // nil: rows aren't counted
-	charged int    // bytes of rows that memory was told of
+	charged int    // bytes that memory was asked for
 	scratch []byte
 }
 
 var results = sync.Pool{New: func() any { return new(Result) }}
 
-// keptBuffer is how large a buffer may be to be used again.
+// keptBuffer is the largest buffer that is used again.
 const keptBuffer = 256 << 10
 
 // newResult returns a result of a store that the caller has entered.
-func newResult(s *Store) *Result {
+func newResult(s *reader) *Result {
 	r := results.Get().(*Result)
 	r.store = s
 	return r
 }
 
-// Release gives the engine's memory and the result back. The result must not be used
-// afterwards.
+// Release frees Pebble's memory and the result. The result must not be used afterwards.
 func (r *Result) Release() {
 	s := r.store
 	if r.closer != nil {
@@ -89,72 +83,83 @@ func (r *Result) Release() {
 	s.leave()
 }
 
-// Code returns the answer's error field, one of RocksDB's codes: 0 is success, 1 not
-// found, 4 invalid argument, 7 incomplete.
-func (r *Result) Code() int32 { return r.code }
+// Single returns the size of a single value, for which no memory was reserved; 0 for other answers.
+func (r *Result) Single() int { return len(r.value) }
 
-// Size returns how many bytes of keys and values are answered, and how many rows were found.
-func (r *Result) Size() (bytes, rows int) { return r.size, r.count }
-
-// Hidden counts the rows that a read found and didn't answer.
-type Hidden struct {
-	Expired  int // their time is over
-	Filtered int // a filter of the request doesn't match
-}
-
-// Hidden returns how many rows were looked at and not answered.
-func (r *Result) Hidden() Hidden { return r.hidden }
-
-// Seen returns how many rows were looked at, hidden ones included.
-func (r *Result) Seen() int { return max(r.seen, r.count) }
-
-// hides counts a row that a lookup didn't give.
-func (r *Result) hides(x row) {
+// countHidden counts a row that a lookup left out.
+func (r *Result) countHidden(x row) {
 	if x.expired {
 		r.hidden.Expired++
 	}
 }
 
-// fail makes r an answer without rows.
+// fail turns r into an error answer without rows.
 func (r *Result) fail(code int32) {
 	r.code = code
 	r.rows, r.starts = r.rows[:0], r.starts[:0]
 	r.count, r.size = 0, 0
 }
 
-// freeResult is how many bytes of rows aren't counted.
-const freeResult = 64 << 10
+const (
+	// FreeResult is the size of rows up to which a result reserves no memory.
+	FreeResult = 64 << 10
+	// maxGrowth bounds the memory that a result adds at once.
+	maxGrowth = 4 << 20
+	// encodedRow is more than the encoding of a row adds to its keys and value.
+	encodedRow = 64
+)
 
-// charge counts the memory of rows.
-func (r *Result) charge() {
-	if r.memory != nil && len(r.rows) > max(r.charged, freeResult) {
-		r.memory.Charge(int64(cap(r.rows) - r.charged))
-		r.charged = cap(r.rows)
+// room makes room for n more bytes of rows. It waits for memory, and reports false if it doesn't get any.
+// Rows count twice, because they are copied into the answer.
+func (r *Result) room(n int) bool {
+	need, have := len(r.rows)+n, cap(r.rows)
+	if r.memory == nil || need <= FreeResult {
+		return true
 	}
+	want := have
+	if need > have {
+		want = max(need, min(2*have, have+maxGrowth))
+	}
+	if d := 2*want - r.charged; d > 0 {
+		if !r.memory.Reserve(int64(d)) {
+			return false
+		}
+		r.charged += d
+	}
+	if want > have {
+		r.rows = append(make([]byte, 0, want), r.rows...)
+	}
+	return true
 }
 
-// crowded tells that r should end early, if it can go on later.
+// crowded tells whether memory is short, so that r should end early if it can continue later.
 func (r *Result) crowded() bool {
-	return r.memory != nil && len(r.rows) > freeResult && r.memory.Crowded()
+	return r.memory != nil && len(r.rows) > FreeResult && r.memory.Crowded()
 }
 
-// addRow appends a key_value.
-func (r *Result) addRow(key, value []byte) {
+// addRow appends a key_value. It reports false if there is no memory for it.
+func (r *Result) addRow(key, value []byte) bool {
+	if !r.room(len(key) + len(value) + encodedRow) {
+		return false
+	}
 	if r.reverse {
 		r.starts = append(r.starts, len(r.rows))
 	}
 	r.rows = appendRow(r.rows, key, value)
 	r.rows = tbin.AppendStop(r.rows)
-	r.charge()
+	return true
 }
 
-// addRowExpiry appends a key_value that tells its expiry.
-func (r *Result) addRowExpiry(key, value []byte, expireTS uint32) {
+// addRowExpiry is addRow with the row's expiry.
+func (r *Result) addRowExpiry(key, value []byte, expireTS uint32) bool {
+	if !r.room(len(key) + len(value) + encodedRow) {
+		return false
+	}
 	r.rows = appendRow(r.rows, key, value)
 	r.rows = tbin.AppendField(r.rows, tbin.I32, 3)
 	r.rows = tbin.AppendI32(r.rows, int32(expireTS))
 	r.rows = tbin.AppendStop(r.rows)
-	r.charge()
+	return true
 }
 
 func appendRow(b, key, value []byte) []byte {

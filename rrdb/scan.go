@@ -9,19 +9,18 @@ import (
 	idl "pegasus/gen/rrdb"
 )
 
-// scanCompleted is the context id that says that there is nothing more. Others than
-// positive ones must not be given to a session: clients fall back to 0 after an error.
+// scanCompleted is the context id of a scan that has ended. Ids of sessions must be positive: clients use
+// 0 after an error.
 const scanCompleted = -1
 
-// emptyPageFactor is how many times the usual number of rows a page may look at while it
-// is still empty. Clients that lose their session after an empty page begin the partition
-// anew.
+// emptyPageFactor multiplies the rows that a page may look at while it is empty. Clients that lose their
+// session after an empty page start the partition from the beginning.
 const emptyPageFactor = 64
 
 // unorderedStop is the stop key of every scan over a whole partition.
 var unorderedStop = []byte{0xff, 0xff}
 
-// scanOptions are what a client asked for when it began a scan. They outlive the request.
+// scanOptions are the options of a scan. They outlive the request.
 type scanOptions struct {
 	prefix     bool // all rows have the hash key of the first
 	batch      int  // rows a page
@@ -35,13 +34,13 @@ type scanOptions struct {
 
 // getScanner begins a scan and answers its first page.
 //
-// A scan whose start has a hash key stays within it, whatever the stop key says: clients
-// rely on that. The exceptions are a full scan, and a stop key FF FF, which scans of a
-// whole partition have: these may begin at any row when a client resumes one.
-func (s *Store) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result) error {
+// A scan whose start key has a hash key stays within that hash key, whatever the stop key is: clients
+// rely on that. The exceptions are a full scan, and the stop key FF FF of scans over a whole
+// partition: a client may resume them at any row.
+func (s *reader) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result) error {
 	res.kind = kindScan
 	o := scanOptions{
-		batch:      s.opts.Storage.MaxIterations,
+		batch:      s.limits.ScanRows,
 		noValue:    arg.NoValue,
 		validate:   arg.ValidatePartitionHash.Or(true),
 		expiry:     arg.ReturnExpireTs.Or(false),
@@ -83,16 +82,16 @@ func (s *Store) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result) 
 		return nil
 	}
 	c := &scanSession{store: s, next: lower, upper: upper, scanOptions: o}
-	s.page(c, max(s.opts.Storage.MaxIterations, 1), now, res, func() {
+	s.page(c, s.limits.ScanRows, now, res, func() {
 		c.hashFilter, c.sortFilter = c.hashFilter.clone(), c.sortFilter.clone()
 	})
 	return nil
 }
 
 // scan answers the next page of a session.
-func (s *Store) scan(id int64, now uint32, res *Result) {
+func (s *reader) scan(id int64, now uint32, res *Result) {
 	res.kind = kindScan
-	c := s.shared.sessions.take(s, id)
+	c := s.sessions.take(s, id)
 	if c == nil {
 		res.code = codeNotFound
 		return
@@ -101,11 +100,10 @@ func (s *Store) scan(id int64, now uint32, res *Result) {
 	s.page(c, c.batch, now, res, func() {})
 }
 
-// page reads rows from c.next on, at most rows of them unless all were hidden. If there is
-// more it calls keep, which makes c independent of the request, and stores the session
-// under a new id. Time or memory running out
-// ends a page, not the scan.
-func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep func()) {
+// page reads rows from c.next on, at most rows of them unless all were hidden. If there are more it calls
+// keep, which makes c independent of the request, and stores the session under a new id. If time or
+// memory runs out the page ends, but not the scan.
+func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep func()) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: c.next, UpperBound: c.upper})
 	if err != nil {
 		res.fail(s.readFailed(err))
@@ -120,7 +118,7 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 	env := s.env.Load()
 	b := s.newBudget(rows)
 	for ; valid; valid = it.Next() {
-		if c.pageFull(&b, res, s.rangeBytes()) {
+		if c.pageFull(&b, res, s.maxAnswerBytes()) {
 			break
 		}
 		b.seen++
@@ -142,21 +140,17 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 			res.hidden.Filtered++
 			continue
 		}
-		if res.count == 0 {
-			b.hidden = b.seen - 1
-		}
-		res.count++
-		if c.onlyCount {
-			continue
-		}
 		if c.noValue {
 			data = nil
 		}
-		res.size += len(key) + len(data)
-		if c.expiry {
-			res.addRowExpiry(key, data, expireTS)
-		} else {
-			res.addRow(key, data)
+		if !c.onlyCount && !c.add(res, key, data, expireTS) {
+			break // the next page begins with it
+		}
+		if res.count == 0 {
+			b.hidden = b.seen - 1
+		}
+		if res.count++; !c.onlyCount {
+			res.size += len(key) + len(data)
 		}
 	}
 	res.seen = b.seen
@@ -172,11 +166,19 @@ func (s *Store) page(c *scanSession, rows int, now uint32, res *Result, keep fun
 		return
 	}
 	keep()
-	res.number = s.shared.sessions.put(c)
+	res.number = s.sessions.put(c)
+}
+
+// add appends a row. It reports false if there is no memory for it.
+func (c *scanSession) add(res *Result, key, value []byte, expireTS uint32) bool {
+	if c.expiry {
+		return res.addRowExpiry(key, value, expireTS)
+	}
+	return res.addRow(key, value)
 }
 
 func (c *scanSession) pageFull(b *budget, res *Result, maxBytes int) bool {
-	if res.count >= c.batch || len(res.rows) >= maxBytes || b.late() || res.crowded() {
+	if res.count >= c.batch || len(res.rows) >= maxBytes || b.timeUp() || res.crowded() {
 		return true
 	}
 	if res.count == 0 {

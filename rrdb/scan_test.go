@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 	idl "pegasus/gen/rrdb"
 )
@@ -23,7 +22,7 @@ func (h *harness) scanAll(first idl.GetScannerRequest) (rows []idl.KeyValue, pag
 	h.t.Helper()
 	var res idl.ScanResponse
 	begin := func() {
-		if _, err := h.read(CodeGetScanner, &first, &res); err != nil {
+		if _, err := h.read(base.RPCGetScanner, &first, &res); err != nil {
 			h.t.Fatal(err)
 		}
 	}
@@ -48,7 +47,7 @@ func (h *harness) scanAll(first idl.GetScannerRequest) (rows []idl.KeyValue, pag
 		}
 		next := idl.ScanRequest{ContextId: res.ContextId}
 		res = idl.ScanResponse{}
-		if _, err := h.read(CodeScan, &next, &res); err != nil {
+		if _, err := h.read(base.RPCScan, &next, &res); err != nil {
 			h.t.Fatal(err)
 		}
 	}
@@ -57,7 +56,7 @@ func (h *harness) scanAll(first idl.GetScannerRequest) (rows []idl.KeyValue, pag
 // A scan returns every row that was there throughout exactly once, in order, whatever is
 // written, expires, is flushed, swept and compacted meanwhile.
 func TestScanWhileEverythingChanges(t *testing.T) {
-	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes = 256 << 10 })
+	h := newHarness(t, func(c *testConfig) { c.MemtableBytes = 256 << 10 })
 	const stable = 2000
 	name := func(i int) string { return fmt.Sprintf("h%03d", i/10) }
 	for i := range stable {
@@ -156,7 +155,7 @@ func TestScanBadInput(t *testing.T) {
 		{"a start that is no key", idl.GetScannerRequest{StartKey: []byte{0, 9, 'h'}, StopKey: unorderedStop}, codeInvalidArgument, 0},
 	} {
 		var res idl.ScanResponse
-		if _, err := h.read(CodeGetScanner, &c.arg, &res); err != nil || res.Error != c.code || len(res.Kvs) != c.rows {
+		if _, err := h.read(base.RPCGetScanner, &c.arg, &res); err != nil || res.Error != c.code || len(res.Kvs) != c.rows {
 			t.Errorf("%s: code %d, %d rows, %v; want %d, %d", c.name, res.Error, len(res.Kvs), err, c.code, c.rows)
 		}
 		if c.code == codeOK && res.ContextId != scanCompleted {
@@ -165,13 +164,13 @@ func TestScanBadInput(t *testing.T) {
 	}
 	for _, id := range []int64{0, -1, -2, 1 << 40} {
 		var res idl.ScanResponse
-		if _, err := h.read(CodeScan, &idl.ScanRequest{ContextId: id}, &res); err != nil || res.Error != codeNotFound {
+		if _, err := h.read(base.RPCScan, &idl.ScanRequest{ContextId: id}, &res); err != nil || res.Error != codeNotFound {
 			t.Errorf("context %d: code %d, %v", id, res.Error, err)
 		}
 	}
 	var res idl.MultiGetResponse
 	arg := idl.MultiGetRequest{HashKey: []byte("h"), StartSortkey: []byte("4"), StopSortkey: []byte("1"), StartInclusive: true, StopInclusive: true}
-	if _, err := h.read(CodeMultiGet, &arg, &res); err != nil || res.Error != codeOK || len(res.Kvs) != 0 {
+	if _, err := h.read(base.RPCMultiGet, &arg, &res); err != nil || res.Error != codeOK || len(res.Kvs) != 0 {
 		t.Errorf("multi_get of a reversed range: code %d, %d rows, %v", res.Error, len(res.Kvs), err)
 	}
 }
@@ -179,8 +178,8 @@ func TestScanBadInput(t *testing.T) {
 // counter is a Memory with a limit.
 type counter struct{ used, limit int64 }
 
-func (c *counter) Charge(n int64) { c.used += n }
-func (c *counter) Crowded() bool  { return c.used > c.limit }
+func (c *counter) Reserve(n int64) bool { c.used += n; return true }
+func (c *counter) Crowded() bool        { return c.used > c.limit }
 
 // TestLargeResultsAreCounted: what a result takes is told while it grows, and a scan's page ends
 // when there is too much of it everywhere; the scan goes on.
@@ -202,14 +201,14 @@ func TestLargeResultsAreCounted(t *testing.T) {
 	}
 	c := &counter{limit: 1 << 40}
 	var got idl.MultiGetResponse
-	read(c, CodeMultiGet, &idl.MultiGetRequest{HashKey: []byte("h"), StartInclusive: true}, &got)
+	read(c, base.RPCMultiGet, &idl.MultiGetRequest{HashKey: []byte("h"), StartInclusive: true}, &got)
 	if len(got.Kvs) != rows || c.used < rows*size || c.used > 4*rows*size {
 		t.Errorf("multi_get: %d rows, %d bytes are counted", len(got.Kvs), c.used)
 	}
 	c = &counter{limit: 200 << 10}
 	all, pages := 0, 0
 	var page idl.ScanResponse
-	read(c, CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}}, &page)
+	read(c, base.RPCGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}}, &page)
 	for ; ; pages++ {
 		all += len(page.Kvs)
 		if c.used > 800<<10 {
@@ -221,13 +220,13 @@ func TestLargeResultsAreCounted(t *testing.T) {
 		c.used = 0
 		id := page.ContextId
 		page = idl.ScanResponse{}
-		read(c, CodeScan, &idl.ScanRequest{ContextId: id}, &page)
+		read(c, base.RPCScan, &idl.ScanRequest{ContextId: id}, &page)
 	}
 	if all != rows || pages < 2 {
 		t.Errorf("%d rows in %d pages after the first", all, pages)
 	}
 	c = new(counter)
-	read(c, CodeMultiGet, &idl.MultiGetRequest{HashKey: []byte("h"), StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse))
+	read(c, base.RPCMultiGet, &idl.MultiGetRequest{HashKey: []byte("h"), StartInclusive: true, NoValue: true}, new(idl.MultiGetResponse))
 	if c.used != 0 {
 		t.Errorf("a small result: %d bytes", c.used)
 	}

@@ -84,14 +84,14 @@ func BenchmarkValueSeparation(b *testing.B) {
 func separate(b *testing.B, data int64, size int, apart bool) {
 	var written atomic.Int64
 	dir := b.TempDir()
-	cfg := testStorage()
-	cfg.BlockCacheBytes, cfg.MemtableBytes, cfg.OpenFiles = data/8, 16<<20, 4096
+	cfg := smallConfig()
+	cfg.Engine.BlockCacheBytes, cfg.MemtableBytes, cfg.Engine.OpenFiles = data/8, 16<<20, 4096
 	if apart {
 		cfg.SeparateValues = 64
 	}
-	shared := NewShared(SharedOptions{Storage: cfg})
+	shared := cfg.shared(b, SharedOptions{})
 	defer shared.Close()
-	s, err := Open(Options{Dir: filepath.Join(dir, "store"), FS: countingFS{vfs.Default, &written}, Shared: shared, Gpid: base.Gpid{AppID: 1}, Storage: cfg, Create: true})
+	s, err := Open(cfg.store(Options{Dir: filepath.Join(dir, "store"), FS: countingFS{vfs.Default, &written}, Shared: shared, Gpid: base.Gpid{AppID: 1}, Create: true}))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func separate(b *testing.B, data int64, size int, apart bool) {
 	if err := s.Flush(context.Background()); err != nil {
 		b.Fatal(err)
 	}
-	// Until the engine has nothing to do any more.
+	// Until Pebble has nothing to do any more.
 	for quiet, last := time.Now(), int64(-1); time.Since(quiet) < 3*time.Second; {
 		if n := written.Load(); n != last || shared.Metrics().CompactionsRunning > 0 {
 			quiet, last = time.Now(), n
@@ -149,8 +149,8 @@ func separate(b *testing.B, data int64, size int, apart bool) {
 	read := func(n int64) {
 		for range n {
 			key := value.Blob(base.AppendKey(nil, fmt.Appendf(nil, "user%012d", random.Int64N(rows)), []byte("s")))
-			res, err := s.Read(&ReadRequest{Code: CodeGet, Arg: argReader(&key)})
-			if err != nil || res.Code() != 0 {
+			res, err := s.Read(&ReadRequest{Code: base.RPCGet, Arg: argReader(&key)})
+			if err != nil || res.Touched().Status != 0 {
 				b.Fatalf("get: %v", err)
 			}
 			res.Release()

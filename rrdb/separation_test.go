@@ -3,15 +3,13 @@ package rrdb
 import (
 	"path/filepath"
 	"testing"
-
-	"pegasus/base/config"
 )
 
 // Values that are stored apart from their keys are read, expire, and get into checkpoints as
 // others do.
 func TestSeparatedValues(t *testing.T) {
 	const rows = 5000
-	h := newHarness(t, func(c *config.Storage) { c.SeparateValues = 500 })
+	h := newHarness(t, func(c *testConfig) { c.SeparateValues = 500 })
 	h.fill(rows, func(i int) uint32 { return 1100 * uint32(i%2) })
 	h.put("small", "s", "beside its key", 0)
 	h.flush()
@@ -48,7 +46,7 @@ func TestSeparatedValues(t *testing.T) {
 	}
 	// Without the option the values stay where they are, and can be read.
 	h.close()
-	h.storage.SeparateValues = 0
+	h.config.SeparateValues = 0
 	h.open(false)
 	if got, err := h.store.Digest(t.Context(), 1200); err != nil || got != sum {
 		t.Errorf("without the option: %+v, %v, before %+v", got, err, sum)
@@ -57,7 +55,7 @@ func TestSeparatedValues(t *testing.T) {
 
 // When all that a store holds has expired its files of values go too.
 func TestSeparatedValuesGiveSpaceBack(t *testing.T) {
-	h := newHarness(t, func(c *config.Storage) { c.SeparateValues = 500 })
+	h := newHarness(t, func(c *testConfig) { c.SeparateValues = 500 })
 	empty := h.store.Size()
 	h.fill(10000, func(int) uint32 { return 1100 })
 	h.flush()

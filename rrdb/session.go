@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// scanSession is a scan between two pages: a position and what the client asked for. It
-// pins nothing of the store.
+// scanSession is a scan between two pages: a position and the client's options. It pins nothing in the
+// store.
 type scanSession struct {
-	store *Store
+	store *reader
 	next  []byte // first key that wasn't looked at
 	upper []byte // end, exclusive
 	scanOptions
@@ -20,9 +20,9 @@ type scanSession struct {
 	since time.Time
 }
 
-// sessionTable holds the scan sessions of all stores of a server, by context id. It is
-// bounded in number and in age; a client whose session is gone is answered "not found"
-// and scans on from the last row it got.
+// sessionTable holds the scan sessions of all stores of a server, by context id. Their number and age are
+// bounded. A client whose session is gone gets "not found", and begins a new scan after the last row
+// that it got.
 type sessionTable struct {
 	limit int
 	age   time.Duration
@@ -37,8 +37,8 @@ func newSessionTable(limit int, age time.Duration, now func() time.Time) *sessio
 	return &sessionTable{limit: limit, age: age, now: now, byID: map[int64]*list.Element{}, order: list.New()}
 }
 
-// put stores a session under a new id: positive, never one in use, and random, so that
-// neither another client nor one from before a restart hits a session of someone else.
+// put stores a session under a new positive id. Ids are random, so that neither another client nor one
+// from before a restart uses the session of someone else.
 func (t *sessionTable) put(s *scanSession) int64 {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,7 +58,7 @@ func (t *sessionTable) put(s *scanSession) int64 {
 }
 
 // take removes and returns the store's session of that id, nil if there is none.
-func (t *sessionTable) take(store *Store, id int64) *scanSession {
+func (t *sessionTable) take(store *reader, id int64) *scanSession {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(t.now())
@@ -70,7 +70,7 @@ func (t *sessionTable) take(store *Store, id int64) *scanSession {
 }
 
 // drop removes all sessions of a store.
-func (t *sessionTable) drop(store *Store) {
+func (t *sessionTable) drop(store *reader) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for e := t.order.Front(); e != nil; {

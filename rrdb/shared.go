@@ -1,51 +1,44 @@
 package rrdb
 
 import (
-	"cmp"
-	"io"
-	"runtime"
+	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/sirupsen/logrus"
 
-	"pegasus/base/config"
+	"pegasus/rrdb/engine"
 )
 
 // SharedOptions configure what the stores of one server share.
 type SharedOptions struct {
-	Storage         config.Storage
+	Engine          engine.Options
+	Sweep           SweepOptions
 	MaxScanSessions int              // sessions kept; above it the oldest goes. 0 is 10000
 	ScanSessionAge  time.Duration    // a session unused for that long goes. 0 is 5 minutes
 	Logger          *logrus.Entry    // nil is silence
 	Now             func() time.Time // nil is time.Now
+	// DeleteTime returns a time that is certainly not in the future: rows that expired before it may
+	// be deleted. Its error says why none may. nil: each store uses its own clock, limited to
+	// shortly after its last write.
+	DeleteTime func() (time.Time, error)
 }
 
-// Shared is what all stores of a server have in common. Close it after the stores.
-type Shared struct {
-	cache    *pebble.Cache
-	files    *pebble.FileCache
-	slots    *compactionSlots
-	memory   *memory
-	tempo    *tempo
-	sessions *sessionTable
-	swept    sweepCounts
-	// ruledRead are the bytes of rows that were looked at for the tables' rules.
-	ruledRead atomic.Int64
-
-	stop chan struct{}
-	done sync.WaitGroup
+// SweepOptions configure the sweeps, which delete expired rows.
+type SweepOptions struct {
+	Interval       time.Duration // 0: never
+	Delay          time.Duration // how long a row must have been expired to be deleted
+	BytesPerSecond int64         // of rows that are read; 0 is no limit
 }
 
-// NewShared allocates the caches and starts the goroutine that keeps the memtables of
-// all stores within their budget.
-func NewShared(o SharedOptions) *Shared {
-	if o.MaxScanSessions <= 0 {
+// EnsureDefaults replaces zero values with their defaults.
+func (o *SharedOptions) EnsureDefaults() {
+	if o.MaxScanSessions == 0 {
 		o.MaxScanSessions = 10000
 	}
-	if o.ScanSessionAge <= 0 {
+	if o.ScanSessionAge == 0 {
 		o.ScanSessionAge = 5 * time.Minute
 	}
 	if o.Now == nil {
@@ -54,97 +47,90 @@ func NewShared(o SharedOptions) *Shared {
 	if o.Logger == nil {
 		o.Logger = silent()
 	}
+	if o.Engine.Logger == nil {
+		o.Engine.Logger = o.Logger
+	}
+}
+
+// Validate returns an error if the options are invalid.
+func (o *SharedOptions) Validate() error {
+	switch {
+	case o.MaxScanSessions < 0:
+		return fmt.Errorf("option MaxScanSessions is %d; it can't be negative", o.MaxScanSessions)
+	case o.ScanSessionAge < 0:
+		return fmt.Errorf("option ScanSessionAge is %v; it can't be negative", o.ScanSessionAge)
+	case o.Sweep.Interval < 0, o.Sweep.Delay < 0, o.Sweep.BytesPerSecond < 0:
+		return fmt.Errorf("option Sweep is %+v; none can be negative", o.Sweep)
+	}
+	return nil
+}
+
+// Shared is what all stores of a server have in common: the engine, scan sessions, and the sweeps
+// of expired rows. Close it after the stores.
+type Shared struct {
+	Engine   *engine.Engine
+	sessions *sessionTable
+	sweeps   *sweeps
+	// passRead counts the bytes of rows read for the tables' rules.
+	passRead atomic.Int64
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// NewShared makes a Shared and starts its goroutines.
+func NewShared(o SharedOptions) (*Shared, error) {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("setting up what stores share: %w", err)
+	}
+	e, err := engine.New(o.Engine)
+	if err != nil {
+		return nil, fmt.Errorf("setting up what stores share: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
 	s := &Shared{
-		cache:    pebble.NewCache(max(cmp.Or(o.Storage.BlockCacheBytes, 256<<20), 1<<20)),
-		files:    pebble.NewFileCache(runtime.GOMAXPROCS(0), max(o.Storage.OpenFiles, 64)),
-		slots:    newCompactionSlots(o.Storage.Compactions),
+		Engine:   e,
 		sessions: newSessionTable(o.MaxScanSessions, o.ScanSessionAge, o.Now),
-		tempo:    newTempo(time.Now),
-		stop:     make(chan struct{}),
+		sweeps:   &sweeps{SweepOptions: o.Sweep, deleteTime: o.DeleteTime, log: o.Logger, stores: map[sweepable]struct{}{}},
+		stop:     cancel,
 	}
-	s.memory = newMemory(cmp.Or(o.Storage.MemtablesBytes, 256<<20), s.cache, o.Logger)
-	s.done.Add(1)
-	go s.run()
-	if o.Storage.SweepInterval > 0 {
-		s.done.Add(1)
-		go s.sweepLoop(o.Storage, o.Logger)
+	if o.Sweep.Interval > 0 {
+		s.done.Go(func() { s.sweeps.run(ctx) })
 	}
-	return s
+	return s, nil
 }
 
-// run does what must not be done on a writer's goroutine or under Pebble's locks.
-func (s *Shared) run() {
-	defer s.done.Done()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-tick.C:
-			// Pebble tells of everything that may make a compaction due; this is
-			// for what it may come to forget.
-			s.slots.kick()
-		case <-s.memory.wake:
-		}
-		s.memory.balance(s.stop)
-	}
-}
-
-// Close releases the caches. All stores must be closed.
+// Close ends the goroutines and frees the caches. All stores must be closed.
 func (s *Shared) Close() {
-	close(s.stop)
+	s.stop()
 	s.done.Wait()
-	s.files.Unref()
-	s.cache.Unref()
+	s.Engine.Close()
 }
 
-// SharedMetrics are gauges of what the stores share.
+// SharedMetrics are gauges of what the stores share, and sums since the start.
 type SharedMetrics struct {
-	BlockCacheBytes    int64 // in use
-	BlockCacheHits     int64
-	BlockCacheMisses   int64
-	MemtableBytes      int64 // rows in memtables that aren't being flushed yet
-	MemtableReserved   int64 // memory that memtables have allocated, touched or not
-	CompactionsRunning int
-	FlushWaits         time.Duration // in all, of those that weren't hurried
-	CompactionWaits    time.Duration
-	ScanSessions       int
-	Sweeps             int64 // of a store, in which there was something to look at
-	SweepTime          time.Duration
-	SweptRows          int64 // expired rows deleted since the start
-	SweptBytes         int64 // what they took, uncompressed
-	SweepReadBytes     int64 // rows read to find them
-	RuledReadBytes     int64 // rows read to find those that tables' rules change
+	engine.Metrics
+	ScanSessions   int
+	Sweeps         int64 // of a store, in which there was something to look at
+	SweepTime      time.Duration
+	SweptRows      int64 // expired rows deleted
+	SweptBytes     int64 // what they took, uncompressed
+	SweepReadBytes int64 // rows read to find them
+	RulesReadBytes int64 // rows read to find those that tables' rules change
 }
 
 // Metrics returns the present figures.
 func (s *Shared) Metrics() SharedMetrics {
-	c := s.cache.Metrics()
-	s.slots.mu.Lock()
-	running := s.slots.running
-	s.slots.mu.Unlock()
+	c := &s.sweeps.counts
 	return SharedMetrics{
-		BlockCacheBytes:    c.Size,
-		BlockCacheHits:     c.Hits,
-		BlockCacheMisses:   c.Misses,
-		MemtableBytes:      s.memory.active.Load(),
-		MemtableReserved:   s.memory.reserved.Load(),
-		CompactionsRunning: running,
-		FlushWaits:         time.Duration(s.tempo.flushWaits.Load()),
-		CompactionWaits:    time.Duration(s.tempo.waits.Load()),
-		ScanSessions:       s.sessions.len(),
-		Sweeps:             s.swept.runs.Load(),
-		SweepTime:          time.Duration(s.swept.nanos.Load()),
-		SweptRows:          s.swept.rows.Load(),
-		SweptBytes:         s.swept.bytes.Load(),
-		SweepReadBytes:     s.swept.read.Load(),
-		RuledReadBytes:     s.ruledRead.Load(),
+		Metrics:        s.Engine.Metrics(),
+		ScanSessions:   s.sessions.len(),
+		Sweeps:         c.runs.Load(),
+		SweepTime:      time.Duration(c.nanos.Load()),
+		SweptRows:      c.rows.Load(),
+		SweptBytes:     c.bytes.Load(),
+		SweepReadBytes: c.read.Load(),
+		RulesReadBytes: s.passRead.Load(),
 	}
-}
-
-func silent() *logrus.Entry {
-	l := logrus.New()
-	l.SetOutput(io.Discard)
-	return logrus.NewEntry(l)
 }

@@ -8,27 +8,25 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	idl "pegasus/gen/rrdb"
 )
 
 // stores are several stores of one server.
-func openStores(t *testing.T, n int, change func(*config.Storage)) (*Shared, []*Store) {
+func openStores(t *testing.T, n int, change func(*testConfig)) (*Shared, []*Store) {
 	t.Helper()
-	cfg := testStorage()
+	cfg := smallConfig()
 	if change != nil {
 		change(&cfg)
 	}
-	shared := NewShared(SharedOptions{Storage: cfg, MaxScanSessions: 4})
+	shared := cfg.shared(t, SharedOptions{MaxScanSessions: 4})
 	fs := vfs.NewMem()
 	var stores []*Store
 	for i := range n {
-		s, err := Open(Options{Dir: fmt.Sprint("data/", i), FS: fs, Shared: shared, Storage: cfg, Create: true,
-			Gpid: base.Gpid{AppID: 1, PartitionIndex: int32(i)}, Server: "node:1"})
+		s, err := Open(cfg.store(Options{Dir: fmt.Sprint("data/", i), FS: fs, Shared: shared, Create: true,
+			Gpid: base.Gpid{AppID: 1, PartitionIndex: int32(i)}, Server: "node:1"}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,8 +55,8 @@ func applyValue(t *testing.T, s *Store, sortKey, value string) {
 }
 
 func TestMemtableBudget(t *testing.T) {
-	shared, stores := openStores(t, 3, func(c *config.Storage) {
-		c.MemtableBytes, c.MemtablesBytes = 64<<20, 2<<20
+	shared, stores := openStores(t, 3, func(c *testConfig) {
+		c.MemtableBytes, c.Engine.MemtablesBytes = 64<<20, 2<<20
 	})
 	value := strings.Repeat("v", 10<<10)
 	for i := range 20 {
@@ -81,11 +79,70 @@ func TestMemtableBudget(t *testing.T) {
 	waitFor(t, "the budget to be kept", func() bool { return shared.Metrics().MemtableBytes <= 2<<20 })
 }
 
+// TestMemtablesShrink: many stores that were busy one after the other keep within the budget
+// together, also in what they have allocated.
+func TestMemtablesShrink(t *testing.T) {
+	const budget = 8 << 20
+	shared, stores := openStores(t, 16, func(c *testConfig) { c.MemtableBytes, c.Engine.MemtablesBytes = 4<<20, budget })
+	value := strings.Repeat("v", 16<<10)
+	for _, s := range stores {
+		for i := range 200 {
+			applyValue(t, s, fmt.Sprint(i), value)
+		}
+		// How far it is exceeded while a store writes is up to how fast flushes are, but they
+		// catch up with each store, also with those that write no more.
+		waitFor(t, "flushes to keep up", func() bool { return shared.Metrics().MemtableReserved <= budget+budget/2 })
+	}
+	waitFor(t, "the budget to be kept", func() bool { return shared.Metrics().MemtableReserved <= budget })
+}
+
+// TestFlushIsUrgent: a flush that somebody waits for isn't held up by the pacing.
+func TestFlushIsUrgent(t *testing.T) {
+	h := newHarness(t, func(c *testConfig) { c.MemtableBytes, c.Engine.MemtablesBytes = 16<<20, 64<<20 })
+	h.put("h", "first", "v", 0)
+	h.flush() // from now on the time of filling is known
+	// A memtable that took a second to fill: its flush may take 0.4 s.
+	rng := rand.NewChaCha8([32]byte{})
+	value := make([]byte, 64<<10)
+	began := time.Now()
+	for i := 0; i < 24; i++ {
+		_, _ = rng.Read(value) // what compresses well is hardly written
+		h.put("h", fmt.Sprint(i), string(value), 0)
+	}
+	waitFor(t, "a second to pass", func() bool { return time.Since(began) > time.Second })
+	before := h.shared.Metrics().FlushWaits
+	h.flush()
+	if w := h.shared.Metrics().FlushWaits - before; w > 50*time.Millisecond {
+		t.Errorf("a flush that is waited for was held up for %v", w)
+	}
+}
+
+// TestGatheringMemtablesDontStall: Pebble lets a young store's small memtables gather until a
+// flush of them is worth it. That isn't being behind.
+func TestGatheringMemtablesDontStall(t *testing.T) {
+	h := newHarness(t, func(c *testConfig) { c.MemtableBytes, c.Engine.MemtablesBytes = 16<<20, 64<<20 })
+	value := string(make([]byte, 4<<10))
+	for i := range 500 {
+		h.put("h", fmt.Sprint(i), value, 0)
+	}
+	if n := h.store.db.Metrics().MemTable.Count; n < 3 {
+		t.Fatalf("%d memtables, so nothing is tested", n)
+	}
+	waitFor(t, "the memtables to be measured", func() bool {
+		h.store.member.StallEnded() // has the engine measure again
+		m := h.store.Metrics().MemTable
+		return h.shared.Metrics().MemtableReserved == int64(m.Size+m.ZombieSize)
+	})
+	if h.store.WouldStall() {
+		t.Error("2 MB of 16 in small memtables count as being behind")
+	}
+}
+
 // TestCacheIsNotEatenByMemtables: Pebble takes memtables off the cache's size. These take
 // more than it has.
 func TestCacheIsNotEatenByMemtables(t *testing.T) {
-	shared, stores := openStores(t, 10, func(c *config.Storage) {
-		c.BlockCacheBytes, c.MemtableBytes = 1<<20, 256<<10
+	shared, stores := openStores(t, 10, func(c *testConfig) {
+		c.Engine.BlockCacheBytes, c.MemtableBytes = 1<<20, 256<<10
 	})
 	s := stores[0]
 	for i := range 64 {
@@ -98,12 +155,12 @@ func TestCacheIsNotEatenByMemtables(t *testing.T) {
 	waitFor(t, "memtables to be measured", func() bool { return shared.Metrics().MemtableReserved >= 10*192<<10 })
 	waitFor(t, "blocks to stay in the cache", func() bool {
 		for i := range 64 {
-			res, err := s.Read(&ReadRequest{Code: CodeGet, Arg: argReader(rowArg("h", fmt.Sprint(i)))})
+			res, err := s.Read(&ReadRequest{Code: base.RPCGet, Arg: argReader(rowArg("h", fmt.Sprint(i)))})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if res.Code() != codeOK {
-				t.Fatalf("row %d: %d", i, res.Code())
+			if res.Touched().Status != codeOK {
+				t.Fatalf("row %d: %d", i, res.Touched().Status)
 			}
 			res.Release()
 		}
@@ -115,7 +172,7 @@ func TestCacheIsNotEatenByMemtables(t *testing.T) {
 }
 
 func TestCompactionsOfManyStores(t *testing.T) {
-	shared, stores := openStores(t, 4, func(c *config.Storage) { c.Compactions, c.MemtableBytes = 1, 256<<10 })
+	shared, stores := openStores(t, 4, func(c *testConfig) { c.Engine.Compactions, c.MemtableBytes = 1, 256<<10 })
 	var writers sync.WaitGroup
 	done := make(chan struct{})
 	for _, s := range stores {
@@ -155,131 +212,8 @@ func TestCompactionsOfManyStores(t *testing.T) {
 	}
 }
 
-// fakeDB is a store with compactions to do.
-type fakeDB struct {
-	mu       sync.Mutex
-	work     int
-	priority int
-	allowed  int
-	waiting  bool
-	started  func(db *fakeDB, h pebble.CompactionGrantHandle)
-}
-
-func (f *fakeDB) GetAllowedWithoutPermission() int { return f.allowed }
-
-func (f *fakeDB) GetWaitingCompaction() (bool, pebble.WaitingCompaction) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.waiting = f.waiting && f.work > 0
-	return f.waiting, pebble.WaitingCompaction{Priority: f.priority}
-}
-
-func (f *fakeDB) Schedule(h pebble.CompactionGrantHandle) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.work == 0 {
-		f.waiting = false
-		return false
-	}
-	f.work--
-	f.started(f, h)
-	return true
-}
-
-// schedule is what Pebble does when it may have work: start what it may, then wait.
-func (f *fakeDB) schedule(u *slotUser) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for !f.waiting && f.work > 0 {
-		ok, h := u.TrySchedule()
-		if !ok {
-			f.waiting = true
-			return
-		}
-		f.work--
-		f.started(f, h)
-	}
-}
-
-func TestCompactionSlots(t *testing.T) {
-	type running struct {
-		db *fakeDB
-		h  pebble.CompactionGrantHandle
-	}
-	started := make(chan running, 100)
-	start := func(db *fakeDB, h pebble.CompactionGrantHandle) { started <- running{db, h} }
-	slots := newCompactionSlots(2)
-	var dbs []*fakeDB
-	var users []*slotUser
-	for i := range 4 {
-		db := &fakeDB{work: 5, priority: i, allowed: 2, started: start}
-		u := slots.member()
-		u.Register(2, db)
-		dbs, users = append(dbs, db), append(users, u)
-	}
-	next := func() running {
-		t.Helper()
-		select {
-		case r := <-started:
-			return r
-		case <-time.After(time.Minute):
-			t.Fatal("no compaction is started")
-			panic("unreachable")
-		}
-	}
-	dbs[0].schedule(users[0])
-	a, b := next(), next()
-	if a.db != dbs[0] || b.db != dbs[0] {
-		t.Fatal("the first store should have both slots")
-	}
-	for i := 1; i < 4; i++ {
-		dbs[i].schedule(users[i])
-	}
-	if len(started) != 0 {
-		t.Fatal("a third slot was given")
-	}
-	// Freed slots go to the most urgent, also when the one that frees asks at once.
-	a.h.Done()
-	dbs[0].schedule(users[0])
-	if a = next(); a.db != dbs[3] {
-		t.Errorf("a slot went to the store of priority %d", a.db.priority)
-	}
-	// A store that may have only one more gets no more.
-	dbs[3].allowed = 1
-	b.h.Done()
-	if b = next(); b.db != dbs[2] {
-		t.Errorf("a slot went to the store of priority %d", b.db.priority)
-	}
-	// Until it may again.
-	dbs[3].allowed = 2
-	b.h.Done()
-	if b = next(); b.db != dbs[3] {
-		t.Errorf("a slot went to the store of priority %d", b.db.priority)
-	}
-	// A store that is gone isn't called any more, and gives back what it had.
-	users[3].Unregister()
-	users[3].Unregister()
-	a.h.Done()
-	b.h.Done()
-	seen := map[int]int{}
-	for range 5 + 4 + 3 { // of the three that are left, less what ran
-		r := next()
-		seen[r.db.priority]++
-		r.h.Done()
-	}
-	if seen[3] != 0 || seen[0] != 3 || seen[1] != 5 || seen[2] != 4 {
-		t.Errorf("compactions by priority: %v", seen)
-	}
-	waitFor(t, "slots to be free", func() bool {
-		slots.mu.Lock()
-		defer slots.mu.Unlock()
-		return slots.running == 0 && !slots.granting
-	})
-	slots.member().Unregister() // never registered
-}
-
 func TestSessionTable(t *testing.T) {
-	shared, stores := openStores(t, 2, func(c *config.Storage) { c.MaxIterations = 1 })
+	shared, stores := openStores(t, 2, func(c *testConfig) { c.Limits.ScanRows = 1 })
 	for _, s := range stores {
 		for i := range 3 {
 			applyValue(t, s, fmt.Sprint(i), "v")
@@ -288,7 +222,7 @@ func TestSessionTable(t *testing.T) {
 	begin := func(s *Store) int64 {
 		t.Helper()
 		arg := idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, StartInclusive: true}
-		res, err := s.Read(&ReadRequest{Code: CodeGetScanner, Arg: argReader(&arg)})
+		res, err := s.Read(&ReadRequest{Code: base.RPCGetScanner, Arg: argReader(&arg)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -300,12 +234,12 @@ func TestSessionTable(t *testing.T) {
 	}
 	next := func(s *Store, id int64) int32 {
 		t.Helper()
-		res, err := s.Read(&ReadRequest{Code: CodeScan, Arg: argReader(&idl.ScanRequest{ContextId: id})})
+		res, err := s.Read(&ReadRequest{Code: base.RPCScan, Arg: argReader(&idl.ScanRequest{ContextId: id})})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer res.Release()
-		return res.Code()
+		return res.Touched().Status
 	}
 	// Ids are of one store.
 	id := begin(stores[0])
@@ -336,12 +270,12 @@ func TestSessionTable(t *testing.T) {
 // TestScanWhileWriting: rows that are there during the whole scan are answered exactly
 // once, whatever is written and compacted in between.
 func TestScanWhileWriting(t *testing.T) {
-	h := newHarness(t, func(c *config.Storage) { c.MaxIterations, c.MemtableBytes = 10, 256<<10 })
+	h := newHarness(t, func(c *testConfig) { c.Limits.ScanRows, c.MemtableBytes = 10, 256<<10 })
 	for i := range 300 {
 		h.put("h", fmt.Sprintf("%04d", i), strings.Repeat("v", 1000), 0)
 	}
 	var page idl.ScanResponse
-	if _, err := h.read(CodeGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, NoValue: true}, &page); err != nil {
+	if _, err := h.read(base.RPCGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, NoValue: true}, &page); err != nil {
 		t.Fatal(err)
 	}
 	times := map[string]int{}
@@ -363,7 +297,7 @@ func TestScanWhileWriting(t *testing.T) {
 		}
 		h.propose()
 		h.apply()
-		if _, err := h.read(CodeScan, &idl.ScanRequest{ContextId: page.ContextId}, &page); err != nil {
+		if _, err := h.read(base.RPCScan, &idl.ScanRequest{ContextId: page.ContextId}, &page); err != nil {
 			t.Fatal(err)
 		}
 		if page.Error != codeOK {

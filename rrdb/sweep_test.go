@@ -11,7 +11,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	idl "pegasus/gen/rrdb"
 	"pegasus/gen/value"
 )
@@ -180,7 +179,7 @@ func TestSweepMeetsWrites(t *testing.T) {
 	}
 	done := make(chan outcome, 1)
 	go func() {
-		st, _, err := h.store.sweepChunk(ctx, sp, 1190, pace)
+		st, _, err := h.store.sweepChunk(ctx, sp, 1190, ExpiryTime(h.clock.now()), pace)
 		done <- outcome{st, err}
 	}()
 	waitFor(t, "the chunk is being read", func() bool {
@@ -200,7 +199,7 @@ func TestSweepMeetsWrites(t *testing.T) {
 	// Without an end this time, and with the same writes while it reads.
 	slow := rate.NewLimiter(4<<20, sweepStep)
 	go func() {
-		st, _, err := h.store.sweepChunk(t.Context(), sp, 1190, slow)
+		st, _, err := h.store.sweepChunk(t.Context(), sp, 1190, ExpiryTime(h.clock.now()), slow)
 		done <- outcome{st, err}
 	}()
 	waitFor(t, "the chunk is being read", func() bool {
@@ -221,7 +220,7 @@ func TestSweepMeetsWrites(t *testing.T) {
 	for k, want := range map[string]string{"h000000": "new", "h001499": "new", "h002999": "new", "h000700": "newer", "h002998": "newer", "h0015001": "between"} {
 		var res idl.ReadResponse
 		arg := value.Blob(rowKey(k, "s"))
-		if _, err := h.read(CodeGet, &arg, &res); err != nil || string(res.Value) != want {
+		if _, err := h.read(base.RPCGet, &arg, &res); err != nil || string(res.Value) != want {
 			t.Errorf("%s: %q, %v, want %q", k, res.Value, err, want)
 		}
 	}
@@ -233,7 +232,7 @@ func TestSweepOverflow(t *testing.T) {
 	h.fill(10, func(int) uint32 { return 1100 })
 	h.store.applyMu.Lock()
 	h.store.recent = &recentWrites{keys: make([]recentWrite, sweepRecent)}
-	h.store.wrote(&Op{Key: rowKey("x", "y"), ExpireTS: 1100}, 1000)
+	h.store.countPut(&Op{Key: rowKey("x", "y"), ExpireTS: 1100}, 1000)
 	over := h.store.recent.overflow
 	h.store.recent = nil
 	h.store.applyMu.Unlock()
@@ -294,14 +293,7 @@ func TestCompact(t *testing.T) {
 // A table may be dropped while it is compacted: the store closes without waiting for that.
 func TestCompactMeetsClose(t *testing.T) {
 	h := newHarness(t, nil)
-	slots := h.shared.slots
-	take := func(n int) {
-		slots.mu.Lock()
-		slots.running += n
-		slots.mu.Unlock()
-	}
-	take(slots.max) // so that no compaction can begin
-	defer take(-slots.max)
+	defer takeSlots(h)() // so that no compaction can begin
 	h.fill(3000, func(int) uint32 { return 0 })
 	h.flush()
 	done := make(chan error, 1)
@@ -319,12 +311,13 @@ func TestCompactMeetsClose(t *testing.T) {
 }
 
 func TestSweepLoop(t *testing.T) {
-	h := newHarness(t, func(c *config.Storage) {
-		c.SweepInterval, c.SweepBytes = config.Duration(20*time.Millisecond), 64<<20
+	h := newHarness(t, func(c *testConfig) {
+		c.Sweep.Interval, c.Sweep.BytesPerSecond = 20*time.Millisecond, 64<<20
+		c.Sweep.Delay = time.Second // also how far the machine's own clock may move
 	})
 	h.put("a", "s", "old", 1100)
 	h.put("b", "s", "new", 0)
-	h.clock.set(1000 + sweepPatience + 1200)
+	h.clock.set(1000 + sweepMaxAge + 1200)
 	waitFor(t, "the expired row is gone", func() bool { return h.physical() == 1 })
 	waitFor(t, "it is counted", func() bool { return h.shared.Metrics().SweptRows == 1 })
 }
@@ -375,7 +368,7 @@ func TestExpiryMap(t *testing.T) {
 	if len(m.segs) != 4 || !m.segs[1].unknown || m.segs[2].unknown || !m.segs[3].unknown || m.segs[3].end != nil {
 		t.Errorf("%+v", m.segs)
 	}
-	if sp := m.ripe(0, 600); len(sp) != 2 || sp[1].end != nil || string(sp[1].start) != string(key("p")) {
+	if sp := m.toSweep(0, 600); len(sp) != 2 || sp[1].end != nil || string(sp[1].start) != string(key("p")) {
 		t.Errorf("%+v", sp)
 	}
 	for now := uint32(0); now < 1<<27; now = now*2 + 12345 {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"pegasus/base/config"
+	"pegasus/base/appenv"
 )
 
 // blocks is what a store's files take on a disk that gives out blocks of 4 KiB.
@@ -36,10 +36,10 @@ func (h *harness) blocks() (n int64) {
 func TestEmptiedStoreIsAsSmallAsANewOne(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(*config.Storage)
+		change func(*testConfig)
 	}{
-		{"one table after the other", func(c *config.Storage) { c.MemtableBytes = 256 << 10 }},
-		{"values apart", func(c *config.Storage) { c.MemtableBytes, c.SeparateValues = 256<<10, 500 }},
+		{"one table after the other", func(c *testConfig) { c.MemtableBytes = 256 << 10 }},
+		{"values apart", func(c *testConfig) { c.MemtableBytes, c.SeparateValues = 256<<10, 500 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHarness(t, c.change)
@@ -51,7 +51,7 @@ func TestEmptiedStoreIsAsSmallAsANewOne(t *testing.T) {
 			}
 			h.clock.set(1400)
 			h.sweep()
-			// Nothing comes any more that would make the engine write something.
+			// Nothing comes any more that would make Pebble write something.
 			small := func() bool { return h.blocks()*10 <= empty*12 }
 			waitFor(t, fmt.Sprintf("%d blocks again", empty), small)
 			decree := h.store.LastApplied()
@@ -68,7 +68,7 @@ func TestEmptiedStoreIsAsSmallAsANewOne(t *testing.T) {
 // reads, from copies, or from what a crash leaves.
 func TestSweepOfAStoreInUse(t *testing.T) {
 	const keys = 50
-	h := newHarness(t, func(c *config.Storage) { c.MemtableBytes = 256 << 10 })
+	h := newHarness(t, func(c *testConfig) { c.MemtableBytes = 256 << 10 })
 	h.payload = nil
 	row := func(i int) []byte { return rowKey("h", fmt.Sprint(i%keys)) }
 	apply := func(decree int64) error {
@@ -77,7 +77,7 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 		for i := range 40 {
 			p = AppendOp(p, Op{Key: rowKey("gone", fmt.Sprint(decree, i)), Value: make([]byte, 100), ExpireTS: 500})
 		}
-		return h.store.Apply(decree, decree, p)
+		return h.store.Apply(decree, h.timestamp(decree), p)
 	}
 	for d := int64(1); d <= keys; d++ {
 		if err := apply(d); err != nil {
@@ -174,9 +174,17 @@ func TestSweepOfAStoreInUse(t *testing.T) {
 }
 
 // TestManifestBeforeStaysForACopy: the list of files that a copy may be reading isn't removed,
-// and goes with the next one.
+// and goes with the next one. Nothing is compacted in the background: then a flush that has
+// begun a manifest has also removed what that removes, and no other is begun.
 func TestManifestBeforeStaysForACopy(t *testing.T) {
 	h := newHarness(t, nil)
+	h.close()
+	o := h.options()
+	o.Tuning.Scenario = appenv.BulkLoad
+	var err error
+	if h.store, err = Open(o); err != nil {
+		t.Fatal(err)
+	}
 	count := func() (n int) {
 		names, err := h.fs.List(h.options().Dir)
 		if err != nil {
@@ -226,27 +234,18 @@ func TestManifestBeforeStaysForACopy(t *testing.T) {
 func TestCompactLetsWritesThrough(t *testing.T) {
 	h := newHarness(t, nil)
 	h.put("h", "1", "x", 0)
-	slots := h.shared.slots
-	slots.mu.Lock()
-	slots.running += slots.max
-	slots.mu.Unlock()
+	free := sync.OnceFunc(takeSlots(h))
+	defer free()
 	done := make(chan error, 1)
 	go func() { done <- h.store.compact(t.Context(), notBefore(nil), metaEnd) }()
-	waitFor(t, "its turn to be waited for", func() bool {
-		slots.mu.Lock()
-		defer slots.mu.Unlock()
-		return h.store.slots.waiting
-	})
+	waitFor(t, "its turn to be waited for", func() bool { return h.shared.Metrics().StoresWaiting == 1 })
 	h.put("h", "2", "x", 0)
 	select {
 	case err := <-done:
 		t.Errorf("the compaction ended: %v", err)
 	default:
 	}
-	slots.mu.Lock()
-	slots.running -= slots.max
-	slots.kickLocked()
-	slots.mu.Unlock()
+	free()
 	if err := <-done; err != nil {
 		t.Error(err)
 	}

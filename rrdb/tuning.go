@@ -6,30 +6,26 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pegasus/base/appenv"
-	"pegasus/base/config"
 )
 
-// Tuning is what of a table's settings the engine takes when it is opened, and cannot change
-// while it runs. A store whose table is set otherwise has to be opened anew, see TuningOf.
+// Tuning holds the settings of a table that Pebble takes only when it is opened. When they change the store
+// has to be opened again, see TuningOf.
 type Tuning struct {
 	Scenario    appenv.Scenario
 	WriteBuffer int64 // bytes; 0: the server's
 }
 
-// TuningOf returns what the table's settings ask for.
+// TuningOf returns the tuning in a table's environments.
 func TuningOf(envs map[string]string) Tuning {
 	v, _ := appenv.Parse(envs)
 	return Tuning{v.Scenario, v.WriteBuffer}
 }
 
-// Tuning returns what the store was opened with.
-func (s *Store) Tuning() Tuning { return s.opts.Tuning }
-
-// memtable returns at how many bytes a memtable is flushed. A table's wish goes up to half of
-// what the server has for all memtables.
-func (t Tuning) memtable(cfg *config.Storage) int64 {
-	n := max(cfg.MemtableBytes, 256<<10)
-	most := max(n, cfg.MemtablesBytes/2)
+// memtable returns the size at which a memtable is flushed. serverSize is the server's setting, total the
+// memory of all memtables; a table may set up to half of total.
+func (t Tuning) memtable(serverSize, total int64) int64 {
+	n := max(serverSize, 256<<10)
+	limit := max(n, total/2)
 	if t.WriteBuffer > 0 {
 		n = t.WriteBuffer
 	}
@@ -39,25 +35,23 @@ func (t Tuning) memtable(cfg *config.Storage) int64 {
 	case appenv.BulkLoad:
 		n *= 4
 	}
-	return min(n, most)
+	return min(n, limit)
 }
 
 const (
 	baseLevel = 64 << 20 // bytes of the first level below 0
-	// usualRuns is from how many sorted runs level 0 is compacted, stalledRuns from how many
-	// writes wait for that.
+	// Numbers of sorted runs in level 0 from which it is compacted, and from which writes wait.
 	usualRuns, stalledRuns = 4, 60
 )
 
-// apply sets the engine's options.
+// apply sets Pebble's options, for memtables of size bytes.
 //
 //   - normal: memtables of the server's size, level 0 is compacted from 4 sorted runs on.
-//   - prefer_write: memtables half as large again, and twice as many runs or more: fewer and
-//     larger compactions; reads look at more runs.
-//   - bulk_load: memtables four times as large, no compaction but those asked for, and no
-//     write waits for one. When the scenario ends the engine catches up.
-func (t Tuning) apply(o *pebble.Options, cfg *config.Storage) {
-	size := t.memtable(cfg)
+//   - prefer_write: memtables 1.5 times as large and at least twice as many runs: fewer and larger
+//     compactions, but reads look at more runs.
+//   - bulk_load: memtables four times as large, only manual compactions, and no write waits for one.
+//     Pebble catches up when the scenario ends.
+func (t Tuning) apply(o *pebble.Options, size int64) {
 	o.MemTableSize = uint64(size)
 	o.MemTableStopWritesThreshold = 4
 	o.LBaseMaxBytes = baseLevel

@@ -164,8 +164,8 @@ func TestCheckKeyHash(t *testing.T) {
 	}
 	h := newHarness(t, nil)
 	arg := idl.UpdateRequest{Key: k, Value: []byte("v")}
-	w := WriteRequest{Code: CodePut, Arg: argReader(&arg), PartitionHash: 1}
-	if p, _, err := h.store.Evaluate(&w, nil, nil); !errors.Is(err, base.ErrInvalidParameters) || len(p) != 0 {
+	w := WriteRequest{Code: base.RPCPut, Arg: argReader(&arg), PartitionHash: 1}
+	if p, _, _, err := h.store.Evaluate(&w, nil, nil); !errors.Is(err, base.ErrInvalidParameters) || len(p) != 0 {
 		t.Errorf("put with a wrong hash: %v", err)
 	}
 }

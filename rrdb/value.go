@@ -28,8 +28,8 @@ func expirySeconds(unix int64) uint32 {
 // expired tells whether a record with that expiry is gone at now; expiry 0 is never.
 func expired(expireTS, now uint32) bool { return expireTS > 0 && expireTS <= now }
 
-// makeTimetag packs what duplication orders writes by: microseconds of the mutation, the
-// cluster that accepted it, and whether it was a delete.
+// makeTimetag packs the fields that order writes in duplication: microseconds of the mutation, the
+// cluster that accepted it, and whether it is a delete.
 func makeTimetag(timestampUS int64, cluster uint8, deleted bool) uint64 {
 	t := uint64(timestampUS)<<8 | uint64(cluster&0x7f)<<1
 	if deleted {
@@ -52,9 +52,15 @@ func splitValue(v []byte) (expireTS uint32, timetag uint64, data []byte, ok bool
 	return binary.BigEndian.Uint32(v), binary.BigEndian.Uint64(v[4:]), v[valueHeader:], true
 }
 
-// metaPrefix begins the reserved range: the length 0xffff is used by no hash key. It is
-// the upper bound of every iteration over rows.
+// metaPrefix is the start of the reserved range: no hash key has the length 0xffff. It is the upper bound
+// of every iteration over rows.
 var metaPrefix = []byte{0xff, 0xff}
+
+// No row key is smaller than firstKey; all keys are smaller than metaEnd.
+var (
+	firstKey = []byte{0, 0}
+	metaEnd  = []byte{0xff, 0xff, 0xff}
+)
 
 // validKey tells whether key is an encoded row key.
 func validKey(key []byte) bool {
@@ -65,7 +71,25 @@ func validKey(key []byte) bool {
 	return n <= base.MaxHashKey && len(key) >= 2+n
 }
 
-// inPartition tells whether the row belongs to partition index of count (a power of two).
+// inPartition tells whether the row belongs to partition index of count.
 func inPartition(key []byte, index, count int32) bool {
-	return base.HashOfKey(key)&uint64(count-1) == uint64(index)
+	return base.InPartition(base.HashOfKey(key), index, count)
+}
+
+// lowerBound and upperBound turn a range with inclusive or exclusive ends into a half-open one. The next
+// key after k in bytewise order is k followed by a zero byte.
+func lowerBound(b, key []byte, inclusive bool) []byte {
+	b = append(b, key...)
+	if !inclusive {
+		b = append(b, 0)
+	}
+	return b
+}
+
+func upperBound(b, key []byte, inclusive bool) []byte {
+	b = append(b, key...)
+	if inclusive {
+		b = append(b, 0)
+	}
+	return b
 }

@@ -6,131 +6,151 @@ import "time"
 //
 // Tags: toml is the key, doc its meaning; def its default in TOML syntax; unit what a
 // number counts, if it isn't in the key; min and max its limits, both included (for a
-// list, min:"1" is "not empty"); oneof the words it may be; form:"addr" is host:port.
+// list, min:"1" is "not empty"); oneof the words it may be; form:"addr" is host:port. Without min
+// a number is at least 0 and a duration longer than 0; without max they are at most maxNumber and
+// maxDuration.
+//
+// A map of structs is a section of which there may be many: [section.NAME].
 type Config struct {
-	Cluster Cluster `toml:"cluster" doc:"What this cluster is called and where its meta servers are."`
-	Log     Logging `toml:"logging" doc:"The server's own messages, written to standard error."`
-	RPC     RPC     `toml:"rpc" doc:"Connections: limits, and what the answers contain."`
-	Meta    Meta    `toml:"meta" doc:"The meta server: tables, placement."`
-	FD      FD      `toml:"failure_detector" doc:"When a replica server counts as dead. Safety needs lease < grace; both are measured on monotonic clocks."`
+	Cluster Cluster `toml:"cluster" doc:"The name of the cluster and the addresses of its meta servers."`
+	Log     Logging `toml:"logging" doc:"The server's log, written to standard error."`
+	RPC     RPC     `toml:"rpc" doc:"Limits of connections, and options of the answers."`
+	Meta    Meta    `toml:"meta" doc:"The meta server: tables and placement."`
+	FD      FD      `toml:"failure_detector" doc:"When a replica server counts as dead. The lease must be shorter than the grace. Both are measured with monotonic clocks."`
 	Replica Replica `toml:"replica" doc:"The replica server."`
-	WAL     WAL     `toml:"wal" doc:"The replication log of a data directory."`
-	Storage Storage `toml:"storage" doc:"The storage engine (one Pebble instance a replica; the memory is shared by all replicas of a server)."`
+	WAL     WAL     `toml:"wal" doc:"The replication log. Each data directory has one."`
+	Storage Storage `toml:"storage" doc:"The storage engine: one Pebble instance per replica. All replicas of a server share its memory."`
+
+	Blob map[string]Blob `toml:"blob" doc:"A place where files are kept outside of the servers: backups, files for bulk loads. There may be many, each with a name of its own, which is the name of the provider in requests. Upstream's names are local_service and hdfs_service."`
 }
 
 // Cluster names the cluster.
 type Cluster struct {
-	Name        string   `toml:"name" def:"\"onebox\"" doc:"Name of the cluster, shown by cluster_info and checked by servers."`
-	MetaServers []string `toml:"meta_servers" form:"addr" min:"1" def:"[\"127.0.0.1:34601\"]" doc:"Addresses of all meta servers, host:port. One is a quorum of one; three or five tolerate one or two failures."`
+	Name        string   `toml:"name" def:"\"onebox\"" doc:"Name of the cluster. cluster_info shows it, and servers compare it."`
+	MetaServers []string `toml:"meta_servers" form:"addr" min:"1" def:"[\"127.0.0.1:34601\"]" doc:"Addresses (host:port) of all meta servers. Three tolerate the loss of one, five the loss of two."`
 }
 
 // Logging configures logrus.
 type Logging struct {
-	Level string `toml:"level" oneof:"debug info warn error" def:"\"info\"" doc:"Least level that is written: debug, info, warn or error."`
-	JSON  bool   `toml:"json" def:"false" doc:"Write one JSON object a line instead of text."`
+	Level string `toml:"level" oneof:"debug info warn error" def:"\"info\"" doc:"Lowest level that is logged: debug, info, warn or error."`
+	JSON  bool   `toml:"json" def:"false" doc:"Write each log line as a JSON object."`
 }
 
 // RPC configures the network layer.
 type RPC struct {
-	MaxFrameBytes       int64    `toml:"max_frame_bytes" min:"65536" max:"2147483647" def:"67108864" doc:"Longest request or answer; a longer one closes its connection."`
-	MaxConnections      int      `toml:"max_connections" min:"1" def:"20000" doc:"Connections a server keeps open; above it new ones are closed at once."`
-	MaxConnectionsPerIP int      `toml:"max_connections_per_ip" def:"0" doc:"The same for one client address; 0 is no limit."`
-	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" def:"268435456" doc:"Memory of requests that are read and not yet answered, and of large answers while they are made and until they are sent; above it reading waits, and scans answer smaller pages. A replica server takes at most 10 % of replica.memory_bytes."`
-	IdleTimeout         Duration `toml:"idle_timeout" def:"\"30m\"" doc:"A connection without traffic for that long is closed."`
-	HostPortOverThrift  bool     `toml:"host_port_over_thrift" def:"false" doc:"Fill the host_port (hp_*) fields in answers over the THFT framing. Published Go and Python clients, admin-cli and pegic can't decode them; only upstream's newest Go admin test and collector want them."`
-	HostPortOverRDSN    bool     `toml:"host_port_over_rdsn" def:"true" doc:"Fill the host_port (hp_*) fields in answers over the rDSN framing. C++ clients and shells of 2.6 need them; those of 2.5 and before can't decode them."`
+	MaxFrameBytes       int64    `toml:"max_frame_bytes" min:"65536" max:"2147483647" def:"67108864" doc:"Maximum size of a request or an answer. A larger one closes the connection."`
+	MaxConnections      int      `toml:"max_connections" min:"1" max:"1000000" def:"20000" doc:"Maximum number of client connections. The server also limits it to a fifth of its file descriptors (a meta server: nine tenths). At the limit the server closes idle connections, then refuses new ones. Connections between servers don't count."`
+	MaxConnectionsPerIP int      `toml:"max_connections_per_ip" max:"1000000" def:"0" doc:"Maximum number of connections per client address. 0 disables the limit."`
+	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" max:"1099511627776" def:"268435456" doc:"Memory for requests that are not answered yet and for large answers that are not sent yet. At the limit the server stops reading requests, large answers wait, and scans return smaller pages. Five sixteenths are reserved for servers of the cluster. One client address gets at most half of the rest. A replica server also limits it to 10 % of replica.memory_bytes."`
+	IdleTimeout         Duration `toml:"idle_timeout" min:"1s" max:"8760h" def:"\"30m\"" doc:"A connection without traffic is closed after this time."`
+	HostPortOverThrift  bool     `toml:"host_port_over_thrift" def:"false" doc:"Fill the host_port fields (hp_*) in answers over THFT framing. Published Go and Python clients, admin-cli and pegic can't decode them. Only upstream's newest Go admin test and collector need them."`
+	HostPortOverRDSN    bool     `toml:"host_port_over_rdsn" def:"true" doc:"Fill the host_port fields (hp_*) in answers over rDSN framing. C++ clients and shells of version 2.6 need them. Those of version 2.5 and older can't decode them."`
 }
 
 // Meta configures a meta server.
 type Meta struct {
-	Listen            string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34601\"" doc:"Address to listen on and to be known by; must be one of cluster.meta_servers."`
-	DataDir           string   `toml:"data_dir" def:"\"data/meta\"" doc:"Directory of the meta's raft log and snapshots."`
-	Join              bool     `toml:"join" def:"false" doc:"Begin with an empty data directory without founding a quorum, and wait until pegasus meta add takes this server into one that exists. Without effect once it was."`
-	DefaultTables     []string `toml:"default_tables" def:"[]" doc:"Tables that a new cluster begins with, each NAME:PARTITIONS:REPLICAS. They are made when there never was a table, enough replica servers live, and none of them stores anything."`
-	CureInterval      Duration `toml:"cure_interval" min:"10ms" def:"\"500ms\"" doc:"How often missing replicas are looked for, besides at every event that may cause one."`
-	CreateWait        Duration `toml:"create_wait" def:"\"10s\"" doc:"How long an answer to create table waits for every partition to become writable."`
-	ReplaceWait       Duration `toml:"replace_wait" def:"\"30s\"" doc:"How long a partition that lost a member, and can still be written, waits for it to come back before a copy is begun on another server. Longer than a restart takes."`
-	ReserveTime       Duration `toml:"reserve_time" def:"\"168h\"" doc:"How long a dropped table can be recalled, when the drop doesn't say."`
-	LivePercentage    int      `toml:"live_percentage" min:"0" max:"100" def:"50" unit:"percent" doc:"While fewer of the replica servers live than this, those that were taken out not counted, nothing is copied but what a partition lacks to be writable: the others are likely to come back, and the rest must not be filled up. 0 is: never mind."`
-	DroppedRecord     Duration `toml:"dropped_record_time" def:"\"168h\"" doc:"How long a dropped table is listed after its data may go. Then the metas forget it; its id isn't used again. 0 is: for ever."`
-	MinReplicaCount   int      `toml:"min_replica_count" min:"1" def:"1" doc:"Least replica count of a table."`
-	MaxReplicaCount   int      `toml:"max_replica_count" min:"1" max:"100" def:"5" doc:"Largest replica count of a table."`
-	MaxPartitionCount int      `toml:"max_partition_count" min:"1" def:"65536" doc:"Largest partition count of a table."`
-	WhiteList         []string `toml:"white_list" form:"addr" def:"[]" doc:"Replica servers that may join, host:port as they are known by; another one's beacons aren't acknowledged, and it serves nothing. Empty: every one may."`
-	BalanceInterval   Duration `toml:"balance_interval" min:"100ms" def:"\"10s\"" doc:"How often the placement of replicas is looked at while nothing is being moved. At function level lively what is uneven is moved; at every level from steady on servers that are being taken out are emptied."`
-	BalanceCopies     int      `toml:"balance_copies_per_node" min:"1" def:"2" doc:"Replicas that are moved from, and to, one replica server at the same time."`
-	BalanceBytes      int      `toml:"balance_bytes_tolerance" min:"0" def:"20" unit:"percent" doc:"How far above the mean the bytes of a replica server may be before replicas are moved for that alone; 0 is: never."`
-	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" def:"\"500ms\"" doc:"Heartbeat timeout of the metas' quorum; its election timeout is the same. Up to four times as long while leaders follow each other."`
+	Listen            string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34601\"" doc:"Address to listen on. Clients and other servers use it too. It must be one of cluster.meta_servers."`
+	DataDir           string   `toml:"data_dir" def:"\"data/meta\"" doc:"Directory of the raft log and its snapshots."`
+	ReserveBytes      int64    `toml:"reserve_bytes" min:"0" max:"1099511627776" def:"33554432" doc:"Disk space in data_dir that the meta server reserves for itself in the file \"reserve\". When the disk is full, the server refuses new tables and settings, and uses the reserve to replace members of partitions. 0 reserves nothing."`
+	Join              bool     `toml:"join" def:"false" doc:"Start with an empty data directory and wait for \"pegasus meta add\", instead of founding a new quorum. Has no effect once the server is a member."`
+	DefaultTables     []string `toml:"default_tables" def:"[]" doc:"Tables that a new cluster creates, each NAME:PARTITIONS:REPLICAS. The meta server creates them when no table ever existed, enough replica servers are alive, and none of these stores data."`
+	CureInterval      Duration `toml:"cure_interval" min:"10ms" max:"1m" def:"\"500ms\"" doc:"Interval of the check for missing replicas. The check also runs at every event that may cause one."`
+	CreateWait        Duration `toml:"create_wait" max:"10m" def:"\"10s\"" doc:"How long the answer to \"create table\" waits until every partition accepts writes."`
+	ReplaceWait       Duration `toml:"replace_wait" max:"168h" def:"\"30s\"" doc:"How long a partition that lost a member, but still accepts writes, waits for the member before the meta server starts a copy on another server. Should be longer than a restart takes."`
+	ReserveTime       Duration `toml:"reserve_time" max:"876000h" def:"\"168h\"" doc:"How long a dropped table can be recalled, unless the drop request says otherwise."`
+	LivePercentage    int      `toml:"live_percentage" min:"0" max:"100" def:"50" unit:"percent" doc:"While fewer than this percentage of the replica servers are alive, replicas are copied only where a partition needs one to accept writes. This keeps the remaining servers from filling up. Drained servers are not counted. 0 disables this check."`
+	DroppedRecord     Duration `toml:"dropped_record_time" min:"0" max:"876000h" def:"\"168h\"" doc:"How long a dropped table is listed after its data may be deleted. Then the meta servers forget it. Its id is never reused. 0 keeps the record forever."`
+	MinReplicaCount   int      `toml:"min_replica_count" min:"1" max:"100" def:"1" doc:"Minimum replica count of a table."`
+	MaxReplicaCount   int      `toml:"max_replica_count" min:"1" max:"100" def:"5" doc:"Maximum replica count of a table."`
+	MaxPartitionCount int      `toml:"max_partition_count" min:"1" max:"1048576" def:"65536" doc:"Maximum partition count of a table."`
+	WhiteList         []string `toml:"white_list" form:"addr" def:"[]" doc:"Replica servers (host:port) that may join the cluster. All others are refused and serve nothing. An empty list allows every server."`
+	BalanceInterval   Duration `toml:"balance_interval" min:"100ms" max:"1h" def:"\"10s\"" doc:"Interval of the balancer while nothing is being moved. At function level \"lively\" it moves replicas to even out the load. At \"steady\" and \"lively\" it empties servers that are being drained."`
+	BalanceCopies     int      `toml:"balance_copies_per_node" min:"1" max:"1000" def:"2" doc:"Maximum number of replicas that are moved from one replica server, and to one, at the same time."`
+	BalanceBytes      int      `toml:"balance_bytes_tolerance" min:"0" max:"10000" def:"20" unit:"percent" doc:"The balancer moves replicas away from a server whose bytes exceed the mean by more than this. 0 disables balancing by bytes."`
+	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" max:"1m" def:"\"500ms\"" doc:"Heartbeat timeout and election timeout of the quorum. It grows up to four times while elections repeat."`
 }
 
 // FD configures failure detection, on both sides.
 type FD struct {
-	BeaconInterval Duration `toml:"beacon_interval" min:"10ms" def:"\"1s\"" doc:"How often a replica server tells the meta that it lives."`
-	TrustRefusal   bool     `toml:"trust_refusal" def:"true" doc:"A replica server that misses a beacon, and whose host refuses connections to its port, is dead at once, without waiting for the grace. Switch it off where a firewall or proxy refuses connections to a server that lives: then two servers could answer for one partition."`
-	Lease          Duration `toml:"lease" def:"\"8s\"" doc:"A replica server that had no acknowledged beacon for this long stops serving, counted from when the beacon was sent."`
-	Grace          Duration `toml:"grace" def:"\"9s\"" doc:"The meta declares a replica server dead after this long without a beacon, counted from when the last one was received."`
+	BeaconInterval Duration `toml:"beacon_interval" min:"10ms" max:"1m" def:"\"1s\"" doc:"Interval of the beacons that a replica server sends to the meta server."`
+	TrustRefusal   bool     `toml:"trust_refusal" def:"true" doc:"Declare a replica server dead at once when it misses a beacon and its host refuses connections to its port. Disable this if a firewall or proxy may refuse connections to a live server: otherwise two servers could answer for one partition."`
+	Lease          Duration `toml:"lease" max:"10m" def:"\"8s\"" doc:"A replica server stops serving after this time without an acknowledged beacon, counted from when it sent the last one."`
+	ClockTolerance Duration `toml:"clock_tolerance" min:"1s" max:"1h" def:"\"10s\"" doc:"Maximum difference between the wall clocks of servers. A larger one raises an alarm, and a server whose clock is wrong deletes no expired rows. Should be well below storage.sweep_delay."`
+	Grace          Duration `toml:"grace" max:"10m" def:"\"9s\"" doc:"The meta server declares a replica server dead after this time without a beacon, counted from when it received the last one."`
 }
 
 // Replica configures a replica server.
 type Replica struct {
-	Listen               string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on and to be known by."`
-	DataDirs             []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, each \"tag:path\" or a path alone; one a disk."`
-	Rack                 string   `toml:"rack" def:"\"\"" doc:"Where the server stands: replicas of a partition are put into different racks if there are any. Servers without one each count as a rack of their own."`
-	Memory               int64    `toml:"memory_bytes" def:"0" doc:"Memory of the server, all in all. Caches, memtables and requests in flight share it, and the collector works harder when it runs short. 0 is a quarter of the machine's, or of the control group's."`
-	MinReplicas          int      `toml:"mutation_2pc_min_replica_count" def:"0" doc:"A partition with fewer live members refuses writes; 0 is: 1 for tables of 1 or 2 replicas, otherwise a majority of the table's replica count."`
-	MaxWriteBytes        int64    `toml:"max_allowed_write_size" def:"1048576" unit:"bytes" doc:"Largest body of a write request; 0 is no limit."`
-	PrepareTimeout       Duration `toml:"prepare_timeout" def:"\"3s\"" doc:"A secondary that leaves a prepare unanswered for this long is removed from its group."`
-	MaxMutations         int      `toml:"max_mutations_in_flight" min:"1" def:"64" doc:"Mutations of one partition between prepare and commit."`
-	MaxBatchBytes        int64    `toml:"max_batch_bytes" min:"1" def:"1048576" doc:"Writes that wait are joined into one mutation up to this size."`
-	CommitInterval       Duration `toml:"commit_interval" min:"10ms" def:"\"500ms\"" doc:"How soon secondaries are told the commit point when no write carries it."`
-	ConfigSync           Duration `toml:"config_sync_interval" min:"100ms" def:"\"5s\"" doc:"How often the whole configuration is compared with the meta's."`
-	LearnConcurrency     int      `toml:"learn_concurrency" min:"1" def:"3" doc:"Checkpoint copies that a server receives at the same time."`
-	LearnRate            int64    `toml:"learn_bytes_per_second" def:"104857600" doc:"Bytes a second of checkpoints and of its log that a server sends to all learners together, and of checkpoints that it receives, at most: while nobody uses it, or as long as requests don't take longer. 0 is no limit, whatever requests take."`
-	LearnLeast           int64    `toml:"learn_least_bytes_per_second" min:"1" def:"8388608" doc:"Bytes a second that it sends and receives even if requests take longer meanwhile. What clients write is sent to learners besides."`
-	DiskRetry            Duration `toml:"disk_retry" min:"10ms" def:"\"5s\"" doc:"How long after an error of its log a data directory is tried again; then after twice as long each time, up to 5 minutes. A disk that failed 5 times within an hour is left alone until pegasus disk retry, or the server is started again."`
-	SlowQuery            Duration `toml:"slow_query_threshold" def:"\"100ms\"" doc:"A read that takes its replica this long is logged; 0 is never. The table setting replica.slow_query_threshold goes before it."`
-	AbnormalGet          int64    `toml:"abnormal_get_size" min:"0" def:"1000000" unit:"bytes" doc:"A get of a value this large is logged; 0 is never."`
-	AbnormalMultiGet     int64    `toml:"abnormal_multi_get_size" min:"0" def:"10000000" unit:"bytes" doc:"A multi_get that returns this much is logged; 0 is never."`
-	AbnormalMultiGetRows int64    `toml:"abnormal_multi_get_rows" min:"0" def:"1000" doc:"A multi_get that looks at this many rows is logged; 0 is never."`
-	AbnormalBatchGet     int64    `toml:"abnormal_batch_get_size" min:"0" def:"10000000" unit:"bytes" doc:"A batch_get that returns this much is logged; 0 is never."`
-	AbnormalBatchGetRows int64    `toml:"abnormal_batch_get_rows" min:"0" def:"2000" doc:"A batch_get that returns this many rows is logged; 0 is never."`
-	RedactKeys           bool     `toml:"redact_keys" def:"false" doc:"Leave keys out of the log."`
-	DiskMinSpace         int      `toml:"disk_min_available_space_ratio" min:"0" max:"100" def:"10" doc:"Percentage of a data directory's file system that must be free; below it writes to the replicas there are refused, and no replica is made there, until there is room. 0 is no limit."`
-	DiskReject           bool     `toml:"reject_write_when_disk_insufficient" def:"true" doc:"Refuse writes then; otherwise only new replicas."`
-	ReadUnit             int64    `toml:"read_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"A read costs one capacity unit for each of these, at least one. A power of two."`
-	WriteUnit            int64    `toml:"write_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"The same for writes. A power of two."`
-	HotBucket            int      `toml:"hot_bucket_variance_threshold" min:"1" def:"7" doc:"Detection of a hot key, first phase: how many standard deviations a bucket of keys must be above the others."`
-	HotKey               int      `toml:"hot_key_variance_threshold" min:"1" def:"5" doc:"The same of one key among those of the bucket, second phase."`
-	HotKeyInterval       Duration `toml:"hotkey_analyse_time_interval" min:"1s" def:"\"10s\"" doc:"How long a phase of the detection counts before it is looked at."`
-	HotKeyTime           Duration `toml:"max_time_to_detect_hotkey" min:"1s" def:"\"150s\"" doc:"A detection that has found nothing for this long is given up."`
-	MaxScanSessions      int      `toml:"max_scan_sessions" min:"1" def:"10000" doc:"Open scan sessions of a server; above it the oldest is closed."`
+	Listen           string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on. Clients and other servers use it too."`
+	DataDirs         []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, one per disk, each \"tag:path\" or \"path\". A tag has no slash. Without one the first directory is d1, the second d2."`
+	Rack             string   `toml:"rack" def:"\"\"" doc:"Rack of the server. Replicas of a partition are placed in different racks if possible. A server without a rack counts as a rack of its own."`
+	Memory           int64    `toml:"memory_bytes" def:"0" doc:"Memory limit of the server. Caches, memtables and requests share it, and garbage collection runs more often near the limit. 0 uses a quarter of the machine's memory, or of the control group's."`
+	MinReplicas      int      `toml:"mutation_2pc_min_replica_count" max:"100" def:"0" doc:"Minimum number of live members for a partition to accept writes. 0 uses 1 for tables with 1 or 2 replicas, and a majority of the replica count otherwise."`
+	MaxWriteBytes    int64    `toml:"max_allowed_write_size" def:"1048576" unit:"bytes" doc:"Maximum size of a write request. 0 disables the limit."`
+	PrepareTimeout   Duration `toml:"prepare_timeout" min:"10ms" max:"1m" def:"\"3s\"" doc:"A secondary that doesn't acknowledge a prepare within this time is removed from its group."`
+	MaxMutations     int      `toml:"max_mutations_in_flight" min:"1" max:"65536" def:"64" doc:"Maximum number of mutations per partition that are prepared and not committed yet."`
+	MaxBatchBytes    int64    `toml:"max_batch_bytes" min:"1" def:"1048576" doc:"Maximum size of a mutation that joins several waiting writes."`
+	CommitInterval   Duration `toml:"commit_interval" min:"10ms" max:"1m" def:"\"500ms\"" doc:"How soon a primary tells its secondaries the commit point when no write carries it."`
+	ConfigSync       Duration `toml:"config_sync_interval" min:"100ms" max:"10m" def:"\"5s\"" doc:"Interval at which a replica server compares its replicas with the meta server's configuration."`
+	LearnConcurrency int      `toml:"learn_concurrency" min:"1" max:"1000" def:"3" doc:"Maximum number of checkpoints that a server receives at the same time."`
+	LearnRate        int64    `toml:"learn_bytes_per_second" def:"104857600" doc:"Maximum rate at which a server sends checkpoints and log entries to learners, all together, and receives checkpoints. The server lowers the rate while copies slow requests down. 0 disables the limit, even if requests become slow."`
+	LearnLeast       int64    `toml:"learn_least_bytes_per_second" min:"1" def:"8388608" doc:"Minimum rate for these copies, even if requests become slow. Clients' new writes, which learners receive too, don't count."`
+	DiskRetry        Duration `toml:"disk_retry" min:"10ms" max:"1h" def:"\"5s\"" doc:"Time between an error of a log and the next attempt to open its data directory. It doubles with each attempt, up to 5 minutes. After 5 failures within an hour the server leaves the disk alone for the rest of the hour. \"pegasus disk retry\" or a restart tries it at once. A directory that only lacked space, file descriptors or memory is tried again at once, and then at least every 15 seconds."`
+	TrashAge         Duration `toml:"trash_age" min:"0" max:"8760h" def:"\"24h\"" doc:"How long the server keeps a replica that the meta server no longer needs, in .trash of its data directory. 0 deletes it at once. A replica of a dropped table whose reserve time is over is deleted at once in any case."`
+	TrashRatio       int      `toml:"trash_ratio" min:"0" max:"100" def:"10" unit:"percent" doc:"Maximum share of a disk that .trash may use. The oldest replicas are deleted first. While the disk has too little space (see disk_min_available_space_ratio), the oldest one is deleted every 10 seconds."`
+	ReadLog
+	DiskMinSpace int   `toml:"disk_min_available_space_ratio" min:"0" max:"100" def:"10" unit:"percent" doc:"Minimum free space of a data directory's file system. Below it, replicas there refuse writes and no new replica is created there. 0 disables this check."`
+	DiskReject   bool  `toml:"reject_write_when_disk_insufficient" def:"true" doc:"Refuse writes when disk space is short. If false, only new replicas are refused."`
+	ReadUnit     int64 `toml:"read_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"Bytes of a read that cost one capacity unit. Each read costs at least one unit. Must be a power of two."`
+	WriteUnit    int64 `toml:"write_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"Bytes of a write that cost one capacity unit. Each write costs at least one unit. Must be a power of two."`
+	HotKeys
+	MaxScanSessions int `toml:"max_scan_sessions" min:"1" max:"10000000" def:"10000" doc:"Maximum number of open scan sessions. At the limit the oldest one is closed."`
+}
+
+// ReadLog configures which reads are logged, and how; its keys are in the section replica.
+type ReadLog struct {
+	SlowQuery            Duration `toml:"slow_query_threshold" min:"0" max:"1h" def:"\"100ms\"" doc:"Log a read that takes its replica at least this long. 0 disables this check. The table setting replica.slow_query_threshold overrides it."`
+	AbnormalGet          int64    `toml:"abnormal_get_size" min:"0" def:"1000000" unit:"bytes" doc:"Log a get that returns a value of at least this size. 0 disables this check."`
+	AbnormalMultiGet     int64    `toml:"abnormal_multi_get_size" min:"0" def:"10000000" unit:"bytes" doc:"Log a multi_get that returns at least this much. 0 disables this check."`
+	AbnormalMultiGetRows int64    `toml:"abnormal_multi_get_rows" min:"0" def:"1000" doc:"Log a multi_get that reads at least this many rows. 0 disables this check."`
+	AbnormalBatchGet     int64    `toml:"abnormal_batch_get_size" min:"0" def:"10000000" unit:"bytes" doc:"Log a batch_get that returns at least this much. 0 disables this check."`
+	AbnormalBatchGetRows int64    `toml:"abnormal_batch_get_rows" min:"0" def:"2000" doc:"Log a batch_get that returns at least this many rows. 0 disables this check."`
+	RedactKeys           bool     `toml:"redact_keys" def:"true" doc:"Leave the keys of rows out of the log. Disable it while you look for the rows that slow or large reads are about."`
+}
+
+// HotKeys configures the detection of hot keys; its keys are in the section replica.
+type HotKeys struct {
+	HotBucket      int      `toml:"hot_bucket_variance_threshold" min:"1" max:"1000000" def:"7" doc:"Hot key detection, first phase: a bucket of keys is hot if it is this many standard deviations above the others."`
+	HotKey         int      `toml:"hot_key_variance_threshold" min:"1" max:"1000000" def:"5" doc:"Hot key detection, second phase: a key of the hot bucket is hot if it is this many standard deviations above the others."`
+	HotKeyInterval Duration `toml:"hotkey_analyse_time_interval" min:"1s" max:"1h" def:"\"10s\"" doc:"Hot key detection: how long each phase counts requests before it decides."`
+	HotKeyTime     Duration `toml:"max_time_to_detect_hotkey" min:"1s" max:"24h" def:"\"150s\"" doc:"Hot key detection: a detection that found nothing stops after this time."`
 }
 
 // WAL configures the replication log.
 type WAL struct {
-	Sync         string `toml:"sync" oneof:"always os" def:"\"always\"" doc:"When a write is acknowledged: \"always\" once it is on the disk of every member of its group, \"os\" once every member has handed it to its operating system (it survives the death of a process, not of all machines)."`
-	SegmentBytes int64  `toml:"segment_bytes" min:"65536" def:"67108864" doc:"Size at which a new segment file is begun."`
-	MaxBytes     int64  `toml:"max_bytes" def:"1073741824" doc:"Above this size replicas whose old entries hold segments are flushed, so that they can go."`
-	KeepBytes    int64  `toml:"keep_bytes" def:"134217728" doc:"Entries that are kept beyond need, so that a replica that was away for a moment catches up from the log."`
+	Sync         string `toml:"sync" oneof:"always os" def:"\"always\"" doc:"When a write is acknowledged. \"always\": once every member of the group has it on disk. \"os\": once every member has handed it to its operating system; such a write survives the death of a process, but not of all machines."`
+	SegmentBytes int64  `toml:"segment_bytes" min:"65536" def:"67108864" doc:"Size of a segment file."`
+	MaxBytes     int64  `toml:"max_bytes" def:"1073741824" doc:"Maximum size of the log. Above it, the server flushes replicas whose old entries keep segments from being deleted."`
+	KeepBytes    int64  `toml:"keep_bytes" def:"134217728" doc:"Size of the entries that are kept although no replica needs them, so that a replica that was away briefly catches up from the log."`
 }
 
 // Storage configures Pebble.
 type Storage struct {
-	BlockCacheBytes    int64    `toml:"block_cache_bytes" def:"0" doc:"Cache of data blocks, for all replicas of a server; 0 is 30 % of replica.memory_bytes."`
-	MemtableBytes      int64    `toml:"memtable_bytes" min:"65536" def:"16777216" doc:"Size at which one replica's memtable is flushed."`
-	MemtablesBytes     int64    `toml:"memtables_total_bytes" def:"0" doc:"Memory of all replicas' memtables together; above it the largest are flushed early, far above it writes wait. 0 is 25 % of replica.memory_bytes."`
-	OpenFiles          int      `toml:"open_files" min:"16" def:"4096" doc:"Table files kept open, for all replicas of a server."`
-	Compactions        int      `toml:"compactions" min:"1" def:"2" doc:"Compactions that run at the same time, for all replicas of a server."`
-	MaxIterations      int      `toml:"max_iteration_count" min:"1" def:"1000" doc:"Rows that one page of a scan looks at."`
-	MultiGetIterations int      `toml:"multi_get_max_iteration_count" min:"1" def:"3000" doc:"Rows that one multi_get looks at."`
-	MultiGetBytes      int64    `toml:"multi_get_max_iteration_size" min:"1" def:"31457280" unit:"bytes" doc:"Bytes of rows that one multi_get returns."`
-	SeparateValues     int64    `toml:"separate_values_from" min:"0" def:"8192" unit:"bytes" doc:"Values of at least this size are stored apart from their keys, so that compactions don't write them again and again; 0 is never."`
-	SweepInterval      Duration `toml:"sweep_interval" def:"\"30s\"" doc:"How often replicas look for expired rows to delete for good; 0 is never."`
-	SweepDelay         Duration `toml:"sweep_delay" min:"1s" def:"\"30s\"" doc:"How long a row must have been expired to be deleted. Longer than the clocks of servers differ."`
-	SweepBytes         int64    `toml:"sweep_bytes_per_second" min:"0" def:"67108864" doc:"Rows that a server reads a second when it looks for expired ones; 0 is no limit."`
-	RulesInterval      Duration `toml:"rules_interval" def:"\"1h\"" doc:"How often the rules of user_specified_compaction are applied to rows that came since; 0 is only when they are set and with each manual compaction."`
-	RulesBytes         int64    `toml:"rules_bytes_per_second" min:"0" def:"16777216" doc:"Rows that a server writes anew a second because a default TTL or user_specified_compaction changes when they expire; 0 is no limit."`
-	IterationTime      Duration `toml:"iteration_threshold_time" def:"\"30s\"" doc:"Time that one range read may take."`
+	BlockCacheBytes    int64    `toml:"block_cache_bytes" def:"0" doc:"Block cache of all replicas together. 0 uses 30 % of replica.memory_bytes."`
+	MemtableBytes      int64    `toml:"memtable_bytes" min:"65536" def:"16777216" doc:"Size at which the memtable of a replica is flushed."`
+	MemtablesBytes     int64    `toml:"memtables_total_bytes" def:"0" doc:"Memtables of all replicas together. Above this size the largest ones are flushed early; far above it, writes wait. 0 uses 25 % of replica.memory_bytes."`
+	OpenFiles          int      `toml:"open_files" min:"16" max:"10000000" def:"4096" doc:"Maximum number of open table files of all replicas together. The server also limits it to 15 % of its file descriptors."`
+	Compactions        int      `toml:"compactions" min:"1" max:"1000" def:"2" doc:"Maximum number of compactions that run at the same time, of all replicas together."`
+	MaxIterations      int      `toml:"max_iteration_count" min:"1" max:"1000000000" def:"1000" doc:"Maximum number of rows that one page of a scan reads."`
+	MultiGetIterations int      `toml:"multi_get_max_iteration_count" min:"1" max:"1000000000" def:"3000" doc:"Maximum number of rows that one multi_get reads."`
+	MultiGetBytes      int64    `toml:"multi_get_max_iteration_size" min:"1" max:"2147483647" def:"31457280" unit:"bytes" doc:"Maximum size of the rows that one multi_get returns."`
+	SeparateValues     int64    `toml:"separate_values_from" min:"0" def:"8192" unit:"bytes" doc:"Minimum size of a value that is stored in a file of its own kind, apart from its key. Compactions don't rewrite such values. 0 disables this."`
+	SweepInterval      Duration `toml:"sweep_interval" min:"0" max:"168h" def:"\"30s\"" doc:"Interval at which replicas search for expired rows and delete them. 0 disables the search."`
+	SweepDelay         Duration `toml:"sweep_delay" min:"1s" max:"8760h" def:"\"30s\"" doc:"How long after its expiry a row may be deleted. Must exceed the difference between the clocks of servers."`
+	SweepBytes         int64    `toml:"sweep_bytes_per_second" min:"0" def:"67108864" doc:"Maximum rate at which a server reads rows to find expired ones. 0 disables the limit."`
+	RulesInterval      Duration `toml:"rules_interval" min:"0" max:"8760h" def:"\"1h\"" doc:"Interval at which the rules of user_specified_compaction are applied to new rows. 0 applies them only when they are set and at manual compactions."`
+	RulesBytes         int64    `toml:"rules_bytes_per_second" min:"0" def:"16777216" doc:"Maximum rate at which a server rewrites rows whose expiry is changed by a default TTL or user_specified_compaction. 0 disables the limit."`
+	IterationTime      Duration `toml:"iteration_threshold_time" max:"1h" def:"\"30s\"" doc:"Maximum duration of one range read."`
 }
 
 // Duration is a time.Duration written as "500ms", "3s", "24h".

@@ -11,12 +11,15 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-const exampleHead = `# Pegasus in Go: every configuration key, with its default, unit and meaning.
-# Written from base/config/config.go by "make gen"; don't edit this file, copy it.
+const exampleHead = `# Every configuration key of a Pegasus server, with its meaning and its default. "make gen" writes
+# this file from base/config/config.go: copy it, don't edit it.
 #
-# All servers of a cluster can share one file: a meta server reads [meta], a replica
-# server [replica]; the rest is for both. A key that is left out has its default. An
-# unknown key is an error. Check a file with: pegasus config check FILE
+# All servers of a cluster can share one file. A meta server reads [meta], a replica server reads
+# [replica], and both read the other sections. A missing key has its default. An unknown key is an
+# error. To check a file, run: pegasus config check FILE
+#
+# Units: a duration is a string such as "500ms", "3s" or "24h". A key with "bytes" in its name
+# counts bytes. The comment of any other key that has a unit names it.
 `
 
 // Example returns the text of config.toml.example: each section, and each key commented
@@ -30,6 +33,17 @@ func Example() []byte {
 			b = append(b, '\n')
 			b = appendComment(b, k.sectionDoc)
 			b = fmt.Appendf(b, "[%s]\n", section)
+		}
+		b = append(b, '\n')
+		b = appendComment(b, strings.TrimSpace(k.doc+" "+k.limits()))
+		b = fmt.Appendf(b, "#%s = %s\n", k.name, k.def)
+	}
+	for _, k := range templates("") {
+		if k.section != section {
+			section = k.section
+			b = append(b, '\n')
+			b = appendComment(b, k.sectionDoc)
+			b = fmt.Appendf(b, "#[%s]\n", section)
 		}
 		b = append(b, '\n')
 		b = appendComment(b, strings.TrimSpace(k.doc+" "+k.limits()))
@@ -61,32 +75,30 @@ func Marshal(c Config) ([]byte, error) {
 		}
 		b = append(b, line.Bytes()...)
 	}
-	return b, nil
+	return c.appendNamed(b)
 }
 
-// limits says the unit and the range of a key, where its documentation needn't.
+// limits says the unit, unless the name or the type of the key does, and the range.
 func (k key) limits() string {
 	var parts []string
-	t := reflect.TypeFor[Config]().Field(k.index[0]).Type.Field(k.index[1]).Type
-	unit := k.unit
-	if unit == "" && (strings.HasSuffix(k.name, "_bytes") || strings.HasSuffix(k.name, "_bytes_per_second")) {
-		unit = strings.ReplaceAll(k.name[strings.Index(k.name, "bytes"):], "_", " ")
+	t := k.typ
+	if k.unit != "" {
+		parts = append(parts, "Unit: "+k.unit+".")
 	}
-	if t == durationType {
-		unit = `a duration ("500ms", "3s", "24h")`
+	lo, hi := k.tag.Get("min"), k.tag.Get("max")
+	if t != durationType && t.Kind() != reflect.Int && t.Kind() != reflect.Int64 || lo == "0" && hi == "" {
+		lo = ""
 	}
-	if unit != "" {
-		parts = append(parts, "Unit: "+unit+".")
-	}
-	number := t == durationType || t.Kind() == reflect.Int || t.Kind() == reflect.Int64
-	if lo := k.tag.Get("min"); number && lo != "" {
-		parts = append(parts, "At least "+lo+".")
-	}
-	if hi := k.tag.Get("max"); hi != "" {
-		parts = append(parts, "At most "+hi+".")
+	switch {
+	case lo != "" && hi != "":
+		parts = append(parts, fmt.Sprintf("Range: %s to %s.", lo, hi))
+	case lo != "":
+		parts = append(parts, "Minimum: "+lo+".")
+	case hi != "":
+		parts = append(parts, "Maximum: "+hi+".")
 	}
 	if n, err := strconv.ParseInt(k.def, 10, 64); err == nil && n >= 1<<20 && n%(1<<20) == 0 {
-		parts = append(parts, fmt.Sprintf("The default is %d MiB.", n>>20))
+		parts = append(parts, fmt.Sprintf("Default: %d MiB.", n>>20))
 	}
 	return strings.Join(parts, " ")
 }

@@ -21,7 +21,7 @@ func (e *Entry) Path() string { return e.Section + "." + e.Name }
 
 // Entries lists every key in the order of the documentation.
 func (c *Config) Entries() []Entry {
-	ks := keys()
+	ks := append(keys(), c.named()...)
 	out := make([]Entry, len(ks))
 	for i, k := range ks {
 		v := k.field(c)
@@ -39,6 +39,22 @@ func (c *Config) Entries() []Entry {
 	return out
 }
 
+// Value returns the value of the key at path ("section.name"): a string, bool, int, int64, float64,
+// []string or time.Duration; nil if there is no such key.
+func (c *Config) Value(path string) any {
+	for _, k := range keys() {
+		if k.path() != path {
+			continue
+		}
+		v := k.field(c).Interface()
+		if d, ok := v.(Duration); ok {
+			return d.D()
+		}
+		return v
+	}
+	return nil
+}
+
 // Set changes the key at path ("section.name") to a value written as in a file, quotes of
 // strings left out, and checks the whole. On an error, an *Error, c is unchanged.
 func (c *Config) Set(path, value string) error {
@@ -48,14 +64,14 @@ func (c *Config) Set(path, value string) error {
 		}
 		n := *c
 		text := value
-		if k.kind() == "string" || k.kind() == "duration" {
+		if k.kind() == "a string" || k.kind() == "a duration" {
 			text = fmt.Sprintf("%q", value)
 		}
 		if strings.ContainsAny(text, "\r\n") {
 			return &Error{Key: path, Problem: "a value is one line"}
 		}
 		if _, err := toml.Decode("["+k.section+"]\n"+k.name+" = "+text+"\n", &n); err != nil {
-			return &Error{Key: path, Problem: fmt.Sprintf("%q is no %s", value, k.kind()), Fix: "write for example " + strings.Trim(k.def, `"`), cause: err}
+			return &Error{Key: path, Problem: fmt.Sprintf("%q is not %s", value, k.kind()), Fix: "write, for example, " + strings.Trim(k.def, `"`), cause: err}
 		}
 		if err := n.Validate(); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"testing"
+	"time"
 )
 
 func TestEntries(t *testing.T) {
@@ -46,6 +47,23 @@ func TestSet(t *testing.T) {
 		}
 		if changed := !reflect.DeepEqual(cfg, Default()); changed != c.good {
 			t.Errorf("Set(%q, %q) changed it: %v", c.path, c.value, changed)
+		}
+	}
+}
+
+func TestValue(t *testing.T) {
+	c := Default()
+	for path, want := range map[string]any{"meta.max_replica_count": 5, "failure_detector.lease": 8 * time.Second, "logging.json": false, "logging.level": "info",
+		"meta.nosuch": nil} {
+		if got := c.Value(path); got != want {
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+	for _, e := range c.Entries() {
+		switch v := c.Value(e.Path()).(type) {
+		case string, bool, int, int64, float64, []string, time.Duration:
+		default:
+			t.Errorf("%s is a %T", e.Path(), v)
 		}
 	}
 }

@@ -99,7 +99,7 @@ func overlay(c *Config, name string, data []byte) error {
 		if !read {
 			if err := md.PrimitiveDecode(prim, &sec); err != nil || !isTable(md.Type(k.section)) {
 				return &Error{File: name, Line: lineOf(data, "", k.section), Key: k.section, Problem: "is a section, not a value",
-					Fix: "write [" + k.section + "] on a line of its own and its keys below", cause: err}
+					Fix: "write [" + k.section + "] on a line of its own, and its keys below it", cause: err}
 			}
 			sections[k.section] = sec
 		}
@@ -109,8 +109,11 @@ func overlay(c *Config, name string, data []byte) error {
 		}
 		if err := md.PrimitiveDecode(v, k.field(c).Addr().Interface()); err != nil {
 			return &Error{File: name, Line: lineOf(data, k.section, k.name), Key: k.path(),
-				Problem: "the value is no " + k.kind(), Fix: "write for example " + k.name + " = " + k.def, cause: err}
+				Problem: "the value must be " + k.kind(), Fix: "write, for example, " + k.name + " = " + k.def, cause: err}
 		}
+	}
+	if err := overlayNamed(c, name, data, root, md); err != nil {
+		return err
 	}
 	// The types are right; decoding once more, into the struct, tells what found no place.
 	md, err = toml.Decode(string(data), new(Config))
@@ -130,15 +133,15 @@ func syntaxError(name string, err error) error {
 	var pe toml.ParseError
 	if errors.As(err, &pe) {
 		return &Error{File: name, Line: pe.Position.Line, Problem: "not valid TOML: " + oneLine(pe.Message),
-			Fix: "correct that line (strings and durations are quoted, lists stand in [ ])", cause: err}
+			Fix: "correct that line (strings and durations are quoted, lists are in [ ])", cause: err}
 	}
 	return &Error{File: name, Problem: "not valid TOML: " + oneLine(err.Error()), Fix: "correct the file", cause: err}
 }
 
 func unknownKey(name string, data []byte, key toml.Key) error {
 	section, field := "", key[0]
-	if len(key) > 1 {
-		section, field = key[0], key[1]
+	if n := len(key) - 1; n > 0 {
+		section, field = key[:n].String(), key[n]
 	}
 	e := &Error{File: name, Key: key.String(), Line: lineOf(data, section, field), Problem: "unknown key"}
 	if e.Line == 0 {
@@ -148,7 +151,7 @@ func unknownKey(name string, data []byte, key toml.Key) error {
 		e.Line = lineOf(data, key[:len(key)-1].String(), key[len(key)-1])
 	}
 	best, dist := "", 4
-	for _, k := range keys() {
+	for _, k := range append(keys(), templates(section)...) {
 		for _, cand := range []string{k.path(), k.section} {
 			if d := editDistance(key.String(), cand, dist); d < dist {
 				best, dist = cand, d
@@ -218,54 +221,62 @@ func editDistance(a, b string, limit int) int {
 
 // key is one configuration key, as its struct tags describe it.
 type key struct {
-	section, name string
+	section, name string // the section of a named one is "section.NAME"
 	doc, def      string
 	unit          string
 	sectionDoc    string
-	index         [2]int
+	typ           reflect.Type
 	tag           reflect.StructTag
+	field         func(c *Config) reflect.Value // addressable, unless the key is of a named section
 }
 
 func (k key) path() string { return k.section + "." + k.name }
-
-func (k key) field(c *Config) reflect.Value {
-	return reflect.ValueOf(c).Elem().Field(k.index[0]).Field(k.index[1])
-}
 
 var durationType = reflect.TypeFor[Duration]()
 
 // kind says in words what a value has to be.
 func (k key) kind() string {
-	t := reflect.TypeFor[Config]().Field(k.index[0]).Type.Field(k.index[1]).Type
+	t := k.typ
 	switch {
 	case t == durationType:
-		return "duration"
+		return "a duration"
 	case t.Kind() == reflect.Slice:
-		return "list of strings"
+		return "a list of strings"
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	case t.Kind() == reflect.Float64:
-		return "number"
+		return "a number"
 	case t.Kind() == reflect.String:
-		return "string"
+		return "a string"
 	}
-	return "whole number"
+	return "a whole number"
 }
 
-// keys lists every key in the order of the source.
+// keys lists every key of the sections that are there once, in the order of the source.
 func keys() []key {
 	var out []key
 	t := reflect.TypeFor[Config]()
 	for i := range t.NumField() {
-		s := t.Field(i)
-		for j := range s.Type.NumField() {
-			f := s.Type.Field(j)
-			out = append(out, key{
-				section: s.Tag.Get("toml"), name: f.Tag.Get("toml"), sectionDoc: s.Tag.Get("doc"),
-				doc: f.Tag.Get("doc"), def: f.Tag.Get("def"), unit: f.Tag.Get("unit"),
-				index: [2]int{i, j}, tag: f.Tag,
-			})
+		if s := t.Field(i); s.Type.Kind() == reflect.Struct {
+			out = append(out, keysOf(s.Tag.Get("toml"), s.Tag.Get("doc"), s.Type,
+				func(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().Field(i) })...)
 		}
+	}
+	return out
+}
+
+// keysOf lists the keys of a section.
+func keysOf(section, doc string, t reflect.Type, of func(*Config) reflect.Value) []key {
+	var out []key
+	for _, f := range reflect.VisibleFields(t) {
+		if f.Anonymous { // a group of keys; they follow
+			continue
+		}
+		out = append(out, key{
+			section: section, name: f.Tag.Get("toml"), sectionDoc: doc,
+			doc: f.Tag.Get("doc"), def: f.Tag.Get("def"), unit: f.Tag.Get("unit"), typ: f.Type, tag: f.Tag,
+			field: func(c *Config) reflect.Value { return of(c).FieldByIndex(f.Index) },
+		})
 	}
 	return out
 }

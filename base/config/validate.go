@@ -12,44 +12,66 @@ import (
 	"time"
 )
 
-// A key's own limits stand in its tags: min and max (numbers and durations, both
-// included), oneof (words separated by spaces), form ("addr", "addrs"). Without min a
-// number is at least 0 and a duration longer than 0.
+// maxNumber is the limit of numbers whose key has none: what is made of them by multiplying still
+// fits into 64 bits.
+const maxNumber = 1 << 50
+
+// maxDuration is that for durations.
+const maxDuration = 8760 * time.Hour
 
 func (c *Config) validate(file string, data []byte) error {
 	fail := func(path, problem, fix string) error {
-		sec, name, _ := strings.Cut(path, ".")
-		return &Error{File: file, Line: lineOf(data, sec, name), Key: path, Problem: problem, Fix: fix}
+		dot := strings.LastIndexByte(path, '.')
+		sec, name := path[:dot], path[dot+1:]
+		line := lineOf(data, sec, name)
+		if line == 0 && strings.Contains(sec, ".") {
+			line = lineOf(data, sec, "") // a key that is missing
+		}
+		return &Error{File: file, Line: line, Key: path, Problem: problem, Fix: fix}
 	}
-	for _, k := range keys() {
+	for _, k := range append(keys(), c.named()...) {
 		if problem, fix := checkValue(k, k.field(c)); problem != "" {
 			return fail(k.path(), problem, fix)
 		}
 	}
 	switch {
 	case c.FD.Lease.D() >= c.FD.Grace.D():
-		return fail("failure_detector.lease", fmt.Sprintf("%v isn't shorter than failure_detector.grace, %v", c.FD.Lease.D(), c.FD.Grace.D()),
-			"shorten the lease or lengthen the grace: a server must stop serving before another takes over")
+		return fail("failure_detector.lease", fmt.Sprintf("%v is not shorter than failure_detector.grace, %v", c.FD.Lease.D(), c.FD.Grace.D()),
+			"shorten the lease or lengthen the grace: a server must stop serving before another one takes over")
 	case c.FD.BeaconInterval.D()*2 > c.FD.Lease.D():
 		return fail("failure_detector.beacon_interval", fmt.Sprintf("%v is more than half of failure_detector.lease, %v", c.FD.BeaconInterval.D(), c.FD.Lease.D()),
-			"shorten it: one lost beacon must not end a lease")
+			"shorten it: the loss of one beacon must not end the lease")
 	case c.Meta.MinReplicaCount > c.Meta.MaxReplicaCount:
 		return fail("meta.min_replica_count", fmt.Sprintf("%d is more than meta.max_replica_count, %d", c.Meta.MinReplicaCount, c.Meta.MaxReplicaCount),
-			"lower it or raise the other")
+			"lower it, or raise meta.max_replica_count")
 	case c.Replica.MaxWriteBytes > c.RPC.MaxFrameBytes:
 		return fail("replica.max_allowed_write_size", fmt.Sprintf("%d is more than rpc.max_frame_bytes, %d", c.Replica.MaxWriteBytes, c.RPC.MaxFrameBytes),
-			"raise rpc.max_frame_bytes above it")
+			"lower it, or raise rpc.max_frame_bytes")
+	}
+	for name, b := range c.Blob {
+		if key, problem, fix := b.check(); problem != "" {
+			return fail("blob."+name+"."+key, problem, fix)
+		}
 	}
 	if problem, fix := c.checkMemory(); problem != "" {
 		return fail("replica.memory_bytes", problem, fix)
 	}
 	for name, n := range map[string]int64{"read_capacity_unit_size": c.Replica.ReadUnit, "write_capacity_unit_size": c.Replica.WriteUnit} {
 		if n&(n-1) != 0 {
-			return fail("replica."+name, fmt.Sprintf("%d is no power of two", n), "write for example 4096")
+			return fail("replica."+name, fmt.Sprintf("%d is not a power of two", n), "write a power of two, for example 4096")
 		}
 	}
 	if d := duplicate(c.Cluster.MetaServers); d != "" {
-		return fail("cluster.meta_servers", fmt.Sprintf("%q stands twice", d), "name each meta server once")
+		return fail("cluster.meta_servers", fmt.Sprintf("%q is listed twice", d), "list each meta server once")
+	}
+	if d := duplicate(c.Meta.WhiteList); d != "" {
+		return fail("meta.white_list", fmt.Sprintf("%q is listed twice", d), "list each replica server once")
+	}
+	if problem, fix := c.Replica.checkDirs(); problem != "" {
+		return fail("replica.data_dirs", problem, fix)
+	}
+	if _, problem, fix := c.Meta.tables(); problem != "" {
+		return fail("meta.default_tables", problem, fix)
 	}
 	return nil
 }
@@ -66,22 +88,30 @@ func checkValue(k key, v reflect.Value) (problem, fix string) {
 		if d < lo {
 			return fmt.Sprintf("%v is too short", d), "write at least " + orDefault(tag.Get("min"), "1ms") + ", the default is " + k.def
 		}
-		if hi, err := time.ParseDuration(tag.Get("max")); err == nil && d > hi {
-			return fmt.Sprintf("%v is too long", d), "write at most " + tag.Get("max") + ", the default is " + k.def
+		hi, err := time.ParseDuration(tag.Get("max"))
+		if err != nil {
+			hi = maxDuration
+		}
+		if d > hi {
+			return fmt.Sprintf("%v is too long", d), "write at most " + orDefault(tag.Get("max"), "8760h") + ", the default is " + k.def
 		}
 	case v.CanInt():
 		lo, _ := strconv.ParseInt(tag.Get("min"), 10, 64)
 		if v.Int() < lo {
 			return fmt.Sprintf("%d is too small", v.Int()), fmt.Sprintf("write at least %d, the default is %s", lo, k.def)
 		}
-		if hi, err := strconv.ParseInt(tag.Get("max"), 10, 64); err == nil && v.Int() > hi {
+		hi, err := strconv.ParseInt(tag.Get("max"), 10, 64)
+		if err != nil {
+			hi = maxNumber
+		}
+		if v.Int() > hi {
 			return fmt.Sprintf("%d is too large", v.Int()), fmt.Sprintf("write at most %d, the default is %s", hi, k.def)
 		}
 	case v.Kind() == reflect.String:
 		return checkText(k, v.String())
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String:
 		if v.Len() == 0 && tag.Get("min") != "" {
-			return "the list is empty", "write for example " + k.name + " = " + k.def
+			return "the list is empty", "write, for example, " + k.name + " = " + k.def
 		}
 		for i := range v.Len() {
 			if problem, fix = checkText(k, v.Index(i).String()); problem != "" {
@@ -94,7 +124,7 @@ func checkValue(k key, v reflect.Value) (problem, fix string) {
 
 func checkText(k key, s string) (problem, fix string) {
 	if words := strings.Fields(k.tag.Get("oneof")); len(words) > 0 && !slices.Contains(words, s) {
-		return fmt.Sprintf("%q is no value of it", s), "write one of " + strings.Join(words, ", ")
+		return fmt.Sprintf("%q is not a valid value", s), "write one of " + strings.Join(words, ", ")
 	}
 	if k.tag.Get("form") == "addr" {
 		if err := CheckAddr(s); err != nil {
@@ -109,60 +139,61 @@ func checkText(k key, s string) (problem, fix string) {
 func CheckAddr(s string) error {
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
-		return fmt.Errorf("%q is no address of the form host:port", s)
+		return fmt.Errorf("%q is not an address of the form host:port", s)
 	}
 	if p, err := strconv.ParseUint(port, 10, 16); err != nil || p == 0 {
-		return fmt.Errorf("%q: the port has to be a number from 1 to 65535", s)
+		return fmt.Errorf("%q: the port must be a number from 1 to 65535", s)
 	}
 	if host == "" {
-		return fmt.Errorf("%q names no host: others have to find the server by it", s)
+		return fmt.Errorf("%q has no host: other servers and clients need it to find the server", s)
 	}
 	if ip := net.ParseIP(host); ip != nil {
 		if ip.To4() == nil {
-			return fmt.Errorf("%q: only IPv4 can travel in Pegasus' protocol", s)
+			return fmt.Errorf("%q: the protocol supports only IPv4 addresses", s)
 		}
 		if ip.IsUnspecified() {
-			return fmt.Errorf("%q: others have to find the server by this address, and can't by %s", s, host)
+			return fmt.Errorf("%q: other servers and clients can't reach the server at %s", s, host)
 		}
 	}
 	return nil
 }
 
-// CheckMeta checks what only a meta server needs: that it is one of the cluster's meta
-// servers, and that its directory is there.
-func (c *Config) CheckMeta(file string) error {
-	if !c.Meta.Join && !slices.Contains(c.Cluster.MetaServers, c.Meta.Listen) {
-		return &Error{File: file, Key: "meta.listen", Problem: fmt.Sprintf("%q is none of cluster.meta_servers %q", c.Meta.Listen, c.Cluster.MetaServers),
-			Fix: "add it to them, the same on every server"}
+// CheckMeta checks what only a meta server needs: that it begins as one of the cluster's meta
+// servers, and that its directory is there. One whose directory has been of a quorum (begun) needn't
+// be in the list: that it is a member stands in the directory.
+func (c *Config) CheckMeta(file string, begun bool) error {
+	if err := c.CheckListed(begun); err != nil {
+		err.File = file
+		return err
 	}
 	return checkDir(file, "meta.data_dir", c.Meta.DataDir)
+}
+
+// CheckListed is the part of CheckMeta about the list.
+func (c *Config) CheckListed(begun bool) *Error {
+	if begun || c.Meta.Join || slices.Contains(c.Cluster.MetaServers, c.Meta.Listen) {
+		return nil
+	}
+	return &Error{Key: "meta.listen", Problem: fmt.Sprintf("%q is not one of cluster.meta_servers %q", c.Meta.Listen, c.Cluster.MetaServers),
+		Fix: "add it to cluster.meta_servers on every server; if it is to join a quorum that exists, start it with --join"}
 }
 
 // CheckReplica checks what only a replica server needs: that its directories are there.
 func (c *Config) CheckReplica(file string) error {
 	seen := map[string]bool{}
-	for _, d := range c.Replica.DataDirs {
-		_, path := SplitDataDir(d)
+	for i, d := range c.Replica.DataDirs {
+		_, path := SplitDataDir(d, i)
 		if err := checkDir(file, "replica.data_dirs", path); err != nil {
 			return err
 		}
 		if abs, err := filepath.Abs(path); err == nil {
 			if seen[abs] {
-				return &Error{File: file, Key: "replica.data_dirs", Problem: fmt.Sprintf("%q stands twice", path), Fix: "name each directory once"}
+				return &Error{File: file, Key: "replica.data_dirs", Problem: fmt.Sprintf("%q is listed twice", path), Fix: "list each directory once"}
 			}
 			seen[abs] = true
 		}
 	}
 	return nil
-}
-
-// SplitDataDir takes an entry of replica.data_dirs apart. An entry without a tag has the
-// name of its directory as tag.
-func SplitDataDir(entry string) (tag, path string) {
-	if t, p, ok := strings.Cut(entry, ":"); ok {
-		return t, p
-	}
-	return filepath.Base(entry), entry
 }
 
 // checkDir wants a directory to be there: a server that made it itself would start empty
@@ -173,12 +204,12 @@ func checkDir(file, key, path string) error {
 	switch {
 	case os.IsNotExist(err):
 		e.Problem = fmt.Sprintf("directory %q doesn't exist", path)
-		e.Fix = fmt.Sprintf("make it (mkdir -p %s) or mount its disk", path)
+		e.Fix = fmt.Sprintf("create it (mkdir -p %s), or mount its disk", path)
 	case err != nil:
 		e.Problem, e.cause = fmt.Sprintf("directory %q: %s", path, rootCause(err)), err
-		e.Fix = "make it readable for the user of the server"
+		e.Fix = "let the user of the server read it"
 	case !fi.IsDir():
-		e.Problem, e.Fix = fmt.Sprintf("%q is a file", path), "name a directory"
+		e.Problem, e.Fix = fmt.Sprintf("%q is a file", path), "give a directory"
 	default:
 		f, err := os.CreateTemp(path, ".writable-*")
 		if err == nil {
@@ -188,7 +219,7 @@ func checkDir(file, key, path string) error {
 			return nil
 		}
 		e.Problem, e.cause = fmt.Sprintf("directory %q can't be written: %s", path, rootCause(err)), err
-		e.Fix = "give the user of the server the right to write there"
+		e.Fix = "let the user of the server write there"
 	}
 	return e
 }

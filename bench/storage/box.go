@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,14 +14,16 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/config"
 	"pegasus/bench"
 	"pegasus/client"
+	"pegasus/onebox"
 )
 
-// box is a onebox of one replica server that this process started.
+// box is a meta and one replica server that this process started.
 type box struct {
+	cluster         *onebox.Cluster
 	dir, data, meta string
-	cmd             *exec.Cmd
 	pid             int
 }
 
@@ -31,51 +32,35 @@ func start(s *storage) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &box{dir: dir, data: filepath.Join(dir, "replica1"), meta: fmt.Sprintf("127.0.0.1:%d", s.port)}
-	conf := filepath.Join(dir, "base.toml")
-	if err := os.WriteFile(conf, []byte(s.config), 0o644); err != nil {
+	o := onebox.Options{
+		Dir: dir, Port: s.port, Metas: 1, Replicas: 1, Program: s.bin, StopTimeout: time.Minute,
+		Tables: []onebox.TableSpec{{Name: "other", Partitions: 4, Replicas: 1}},
+	}
+	file := filepath.Join(dir, "base.toml")
+	if err := os.WriteFile(file, []byte(s.config), 0o644); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, "onebox.log"))
-	if err != nil {
+	if o.Config, err = config.Load(file); err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	b.cmd = exec.Command(s.bin, "onebox", "--dir", dir, "--port", strconv.Itoa(s.port), "--config", conf, "--replicas", "1", "--tables", "other:4:1")
-	b.cmd.Stderr = log
-	out, err := b.cmd.StdoutPipe()
-	if err != nil {
+	var said bytes.Buffer
+	o.Err = &said
+	b := &box{dir: dir, meta: o.MetaAddrs()[0]}
+	if b.cluster, err = onebox.Open(o); err != nil {
 		return nil, err
 	}
-	if err := b.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s onebox: %w", s.bin, err)
-	}
-	line := make([]byte, 256)
-	if n, err := out.Read(line); err != nil || !bytes.HasPrefix(line[:n], []byte("ready")) {
-		said, _ := os.ReadFile(log.Name())
+	if err := b.cluster.Start(context.Background()); err != nil {
 		b.stop()
-		return nil, fmt.Errorf("the cluster didn't start: %s", said)
+		return nil, fmt.Errorf("the cluster didn't start: %w\n%s", err, said.String())
 	}
-	pid, err := os.ReadFile(filepath.Join(b.data, "pid"))
-	if err == nil {
-		b.pid, err = strconv.Atoi(strings.TrimSpace(string(pid)))
-	}
-	if err != nil {
-		b.stop()
-		return nil, err
-	}
+	server := b.cluster.Server("replica1")
+	b.data, b.pid = server.Dir, server.Pid()
 	return b, nil
 }
 
 func (b *box) stop() {
-	_ = b.cmd.Process.Signal(os.Interrupt)
-	done := make(chan struct{})
-	go func() { _ = b.cmd.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(time.Minute):
-		_ = b.cmd.Process.Kill()
-		<-done
+	if err := b.cluster.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	}
 	_ = os.RemoveAll(b.dir)
 }

@@ -62,7 +62,7 @@ func main() {
 	flag.StringVar(&s.bin, "bin", "bin/pegasus", "the program to measure")
 	flag.StringVar(&s.dir, "dir", "", "directory to make the cluster's in; empty: the system's for temporary files")
 	flag.IntVar(&s.port, "port", 36601, "first port of the cluster")
-	flag.IntVar(&s.value, "value-size", 1024, "bytes of a value")
+	flag.IntVar(&s.value, "value-size", 1024, "size of a value, in bytes")
 	flag.StringVar(&s.config, "config", "", "lines for the servers' configuration file, \\n between them")
 	progress := flag.Bool("progress", false, "print what the foreground load gets each second")
 	flag.Parse()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,77 +13,61 @@ import (
 	"strings"
 	"time"
 
+	"pegasus/base/config"
 	"pegasus/bench"
+	"pegasus/onebox"
 )
 
-// cluster is a onebox of three replica servers that this process started.
+// cluster is three replica servers and a meta that this process started.
 type cluster struct {
-	bin, dir, meta string
-	cmd            *exec.Cmd
-	pids           []int // replica servers
+	box       *onebox.Cluster
+	bin, meta string
+	pids      []int // replica servers
+	remove    func()
 }
 
 const table = "bench"
 
-// startCluster starts a onebox with one table, whose servers begin from the sections in
-// config.
-func startCluster(bin, dir string, port, partitions, replicas int, config string) (*cluster, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// startCluster starts a cluster with one table, whose servers begin from the sections in text.
+func startCluster(bin, dir string, port, partitions, replicas int, text string) (*cluster, error) {
+	o := onebox.Options{
+		Dir: dir, Port: port, Metas: 1, Replicas: 3, Program: bin,
+		Tables: []onebox.TableSpec{{Name: table, Partitions: partitions, Replicas: replicas}},
+	}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	base := filepath.Join(dir, "base.toml")
-	if err := os.WriteFile(base, []byte(config), 0o644); err != nil {
-		return nil, err
+	file := filepath.Join(o.Dir, "base.toml")
+	err := os.WriteFile(file, []byte(text), 0o644)
+	if err == nil {
+		o.Config, err = config.Load(file)
 	}
-	log, err := os.Create(filepath.Join(dir, "onebox.log"))
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	c := &cluster{bin: bin, dir: dir, meta: fmt.Sprintf("127.0.0.1:%d", port)}
-	c.cmd = exec.Command(bin, "onebox", "--dir", dir, "--port", strconv.Itoa(port), "--config", base,
-		"--tables", fmt.Sprintf("%s:%d:%d", table, partitions, replicas))
-	c.cmd.Stderr = log
-	out, err := c.cmd.StdoutPipe()
-	if err != nil {
+	var said bytes.Buffer
+	o.Err = &said
+	c := &cluster{bin: o.Program, meta: o.MetaAddrs()[0], remove: func() { _ = os.RemoveAll(o.Dir) }}
+	if c.box, err = onebox.Open(o); err != nil {
 		return nil, err
 	}
-	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s onebox: %w", bin, err)
-	}
-	line := make([]byte, 256)
-	if n, err := out.Read(line); err != nil || !bytes.HasPrefix(line[:n], []byte("ready")) {
-		said, _ := os.ReadFile(log.Name())
+	if err := c.box.Start(context.Background()); err != nil {
 		c.stop()
-		return nil, fmt.Errorf("the cluster didn't start: %s", said)
+		return nil, fmt.Errorf("the cluster didn't start: %w\n%s", err, said.String())
 	}
-	for i := 1; i <= 3; i++ {
-		data, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("replica%d", i), "pid"))
-		if err != nil {
-			c.stop()
-			return nil, err
+	for _, s := range c.box.Servers {
+		if s.Role == "replica" {
+			c.pids = append(c.pids, s.Pid())
 		}
-		pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
-		if err != nil {
-			c.stop()
-			return nil, err
-		}
-		c.pids = append(c.pids, pid)
 	}
 	return c, nil
 }
 
 func (c *cluster) stop() {
-	_ = c.cmd.Process.Signal(os.Interrupt)
-	done := make(chan struct{})
-	go func() { _ = c.cmd.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(30 * time.Second):
-		_ = c.cmd.Process.Kill()
-		<-done
+	if err := c.box.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	}
-	_ = os.RemoveAll(c.dir)
+	c.remove()
 }
 
 // report is that of `pegasus bench`, and what came after it.

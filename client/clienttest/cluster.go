@@ -201,7 +201,7 @@ func (k *Cluster) partitionConfig(tb *table, p *partition) layer2.PartitionConfi
 
 func (k *Cluster) answerMeta(r *rpc.Request) {
 	switch r.Code {
-	case "RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX":
+	case base.RPCQueryPartitionConfigByIndex:
 		var q layer2.QueryCfgRequest
 		if !decode(r, &q) {
 			return
@@ -214,7 +214,7 @@ func (k *Cluster) answerMeta(r *rpc.Request) {
 			}
 		}
 		r.Reply(res)
-	case "RPC_CM_CREATE_APP":
+	case base.RPCCreateApp:
 		var q metaadmin.ConfigurationCreateAppRequest
 		if !decode(r, &q) {
 			return
@@ -234,7 +234,7 @@ func (k *Cluster) answerMeta(r *rpc.Request) {
 			res.Appid = tb.info.AppId
 		}
 		r.Reply(res)
-	case "RPC_CM_DROP_APP":
+	case base.RPCDropApp:
 		var q metaadmin.ConfigurationDropAppRequest
 		if !decode(r, &q) {
 			return
@@ -247,7 +247,7 @@ func (k *Cluster) answerMeta(r *rpc.Request) {
 			res.Err = base.ErrAppNotExist
 		}
 		r.Reply(res)
-	case "RPC_CM_LIST_APPS":
+	case base.RPCListApps:
 		var q metaadmin.ConfigurationListAppsRequest
 		if !decode(r, &q) {
 			return
@@ -259,19 +259,19 @@ func (k *Cluster) answerMeta(r *rpc.Request) {
 			}
 		}
 		r.Reply(res)
-	case "RPC_CM_LIST_NODES":
+	case base.RPCListNodes:
 		res := &metaadmin.ConfigurationListNodesResponse{Err: base.ErrOK}
 		for i := range k.Nodes {
 			res.Infos = append(res.Infos, metaadmin.NodeInfo{Status: metaadmin.NS_ALIVE, Node: k.addr(i)})
 		}
 		r.Reply(res)
-	case "RPC_CM_UPDATE_APP_ENV":
+	case base.RPCUpdateAppEnv:
 		var q metaadmin.ConfigurationUpdateAppEnvRequest
 		if !decode(r, &q) {
 			return
 		}
 		r.Reply(k.updateEnvs(&q))
-	case "RPC_CM_CLUSTER_INFO":
+	case base.RPCClusterInfo:
 		r.Reply(&metaadmin.ConfigurationClusterInfoResponse{Err: base.ErrOK, Keys: []string{"cluster_name"}, Values: []string{"fake"}})
 	default:
 		r.ReplyError(base.ErrHandlerNotFound)

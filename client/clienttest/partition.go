@@ -79,7 +79,7 @@ func between(k, from []byte, fromIncl bool, to []byte, toIncl bool) bool {
 func (p *partition) answer(r *rpc.Request) {
 	app, idx := p.gpid.AppID, p.gpid.PartitionIndex
 	switch r.Code {
-	case "RPC_RRDB_RRDB_GET":
+	case base.RPCGet:
 		var key rpc.Blob
 		if !decode(r, &key) {
 			return
@@ -89,7 +89,7 @@ func (p *partition) answer(r *rpc.Request) {
 			res.Error, res.Value = 0, s.value
 		}
 		r.Reply(res)
-	case "RPC_RRDB_RRDB_TTL":
+	case base.RPCTTL:
 		var key rpc.Blob
 		if !decode(r, &key) {
 			return
@@ -101,23 +101,23 @@ func (p *partition) answer(r *rpc.Request) {
 			}
 		}
 		r.Reply(res)
-	case "RPC_RRDB_RRDB_PUT":
+	case base.RPCPut:
 		var q rrdb.UpdateRequest
 		if !decode(r, &q) {
 			return
 		}
 		p.put(q.Key, q.Value, q.ExpireTsSeconds)
 		r.Reply(&rrdb.UpdateResponse{Decree: p.commit()})
-	case "RPC_RRDB_RRDB_REMOVE":
+	case base.RPCRemove:
 		var key rpc.Blob
 		if !decode(r, &key) {
 			return
 		}
 		delete(p.rows, string(key))
 		r.Reply(&rrdb.UpdateResponse{Decree: p.commit()})
-	case "RPC_RRDB_RRDB_INCR":
+	case base.RPCIncr:
 		p.incr(r)
-	case "RPC_RRDB_RRDB_MULTI_PUT":
+	case base.RPCMultiPut:
 		var q rrdb.MultiPutRequest
 		if !decode(r, &q) {
 			return
@@ -126,7 +126,7 @@ func (p *partition) answer(r *rpc.Request) {
 			p.put(base.AppendKey(nil, q.HashKey, kv.Key), kv.Value, q.ExpireTsSeconds)
 		}
 		r.Reply(&rrdb.UpdateResponse{Decree: p.commit()})
-	case "RPC_RRDB_RRDB_MULTI_REMOVE":
+	case base.RPCMultiRemove:
 		var q rrdb.MultiRemoveRequest
 		if !decode(r, &q) {
 			return
@@ -135,9 +135,9 @@ func (p *partition) answer(r *rpc.Request) {
 			delete(p.rows, string(base.AppendKey(nil, q.HashKey, k)))
 		}
 		r.Reply(&rrdb.MultiRemoveResponse{Count: int64(len(q.SortKeys)), Decree: p.commit()})
-	case "RPC_RRDB_RRDB_MULTI_GET":
+	case base.RPCMultiGet:
 		p.multiGet(r)
-	case "RPC_RRDB_RRDB_BATCH_GET":
+	case base.RPCBatchGet:
 		var q rrdb.BatchGetRequest
 		if !decode(r, &q) {
 			return
@@ -149,18 +149,18 @@ func (p *partition) answer(r *rpc.Request) {
 			}
 		}
 		r.Reply(res)
-	case "RPC_RRDB_RRDB_SORTKEY_COUNT":
+	case base.RPCSortkeyCount:
 		var h rpc.Blob
 		if !decode(r, &h) {
 			return
 		}
 		prefix := base.AppendKey(nil, h, nil)
 		r.Reply(&rrdb.CountResponse{Count: int64(len(p.sorted(func(k []byte) bool { return bytes.HasPrefix(k, prefix) })))})
-	case "RPC_RRDB_RRDB_CHECK_AND_SET":
+	case base.RPCCheckAndSet:
 		p.checkAndSet(r)
-	case "RPC_RRDB_RRDB_GET_SCANNER":
+	case base.RPCGetScanner:
 		p.openScan(r)
-	case "RPC_RRDB_RRDB_SCAN":
+	case base.RPCScan:
 		var q rrdb.ScanRequest
 		if !decode(r, &q) {
 			return
@@ -172,7 +172,7 @@ func (p *partition) answer(r *rpc.Request) {
 		}
 		delete(p.scans, q.ContextId)
 		p.page(r, s)
-	case "RPC_RRDB_RRDB_CLEAR_SCANNER":
+	case base.RPCClearScanner:
 		var id rpc.I64
 		if r.DecodeArg(&id) == nil {
 			delete(p.scans, int64(id))

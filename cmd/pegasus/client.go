@@ -2,13 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/cli"
 	"pegasus/client"
@@ -30,14 +33,14 @@ func (f *clientFlags) add(c *cobra.Command) {
 		meta = defaultMeta
 	}
 	fl := c.PersistentFlags()
-	fl.StringSliceVar(&f.metas, "meta", splitList(meta), "addresses of the meta servers (PEGASUS_META)")
-	fl.StringVarP(&f.output, "output", "o", "table", "form of the output: table, or json")
-	fl.DurationVar(&f.timeout, "timeout", 10*time.Second, "how long one operation may take, attempts included")
+	fl.StringSliceVar(&f.metas, "meta", splitList(meta), "addresses of the meta servers (default from PEGASUS_META)")
+	fl.StringVarP(&f.output, "output", "o", "table", "output format: table or json")
+	durationVar(fl, &f.timeout, "timeout", 10*time.Second, time.Millisecond, "time limit of an operation, including retries (scan, count: of each page of rows)")
 }
 
 // addEscape adds the flag of commands whose arguments are keys and values.
 func (f *clientFlags) addEscape(c *cobra.Command) {
-	c.Flags().BoolVarP(&f.escape, "escape", "e", false, `read C's escapes in keys and values: \n \\ \xNN \NNN`)
+	c.Flags().BoolVarP(&f.escape, "escape", "e", false, `interpret C escapes in keys and values: \n \\ \xNN \NNN`)
 }
 
 func splitList(s string) []string {
@@ -59,12 +62,12 @@ func (f *clientFlags) check() error {
 	if f.output != "table" && f.output != "json" {
 		return fmt.Errorf("--output %q: give table or json", f.output)
 	}
-	if f.timeout <= 0 {
-		return fmt.Errorf("--timeout %v: give a duration above 0, for example 10s", f.timeout)
+	if len(f.metas) == 0 {
+		return errors.New("--meta is empty: give the addresses of the meta servers, host:port, separated by commas")
 	}
 	for _, m := range f.metas {
 		if err := config.CheckAddr(m); err != nil {
-			return fmt.Errorf("--meta: %w; write host:port, several separated by commas", err)
+			return fmt.Errorf("--meta: %w; write host:port; separate several addresses with commas", err)
 		}
 	}
 	return nil
@@ -77,11 +80,24 @@ func (f *clientFlags) with(c *cobra.Command, do func(context.Context, *cli.Env) 
 	}
 	k := client.New(f.metas, client.Options{Timeout: f.timeout})
 	defer k.Close()
-	return do(c.Context(), &cli.Env{Client: k, Out: c.OutOrStdout(), JSON: f.output == "json", Escape: f.escape})
+	e := &cli.Env{Client: k, Out: c.OutOrStdout(), JSON: f.output == "json", Escape: f.escape}
+	return e.Judged(c.Context(), do(c.Context(), e))
 }
 
-// rowCmd makes a command on rows of a table.
+// rowCmd makes a command on rows of a table that is one operation.
 func rowCmd(use, short string, least, most int, do func(context.Context, *cli.Env, []string) error) (*cobra.Command, *clientFlags) {
+	var f *clientFlags
+	var c *cobra.Command
+	c, f = dataCmd(use, short, least, most, func(ctx context.Context, e *cli.Env, args []string) error {
+		ctx, cancel := context.WithTimeout(ctx, f.timeout)
+		defer cancel()
+		return do(ctx, e, args)
+	})
+	return c, f
+}
+
+// dataCmd makes a command on rows of a table.
+func dataCmd(use, short string, least, most int, do func(context.Context, *cli.Env, []string) error) (*cobra.Command, *clientFlags) {
 	f := &clientFlags{}
 	c := &cobra.Command{Use: use, Short: short, Args: wantArgs(least, most),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -89,8 +105,17 @@ func rowCmd(use, short string, least, most int, do func(context.Context, *cli.En
 		}}
 	f.add(c)
 	f.addEscape(c)
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		if negative.MatchString(err.Error()) {
+			return fmt.Errorf("%w; write -- before an argument that begins with -: `%s -- TABLE ...`", err, c.CommandPath())
+		}
+		return err
+	})
 	return c, f
 }
+
+// negative is what is said of an argument that is a negative number.
+var negative = regexp.MustCompile(`unknown shorthand flag: '[0-9]'`)
 
 func getCmd() *cobra.Command {
 	c, _ := rowCmd("get TABLE HASH_KEY SORT_KEY", "Print the value of a row", 3, 3, func(ctx context.Context, e *cli.Env, a []string) error {
@@ -104,7 +129,7 @@ func setCmd() *cobra.Command {
 	c, _ := rowCmd("set TABLE HASH_KEY SORT_KEY VALUE", "Write a row", 4, 4, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.Set(ctx, a[0], a[1], a[2], a[3], ttl)
 	})
-	c.Flags().IntVar(&ttl, "ttl", 0, "seconds until the row expires; 0: never")
+	numberVar(c.Flags(), &ttl, "ttl", "", 0, base.TTLSeconds, "seconds until the row expires; 0 means never")
 	return c
 }
 
@@ -116,7 +141,7 @@ func delCmd() *cobra.Command {
 }
 
 func ttlCmd() *cobra.Command {
-	c, _ := rowCmd("ttl TABLE HASH_KEY SORT_KEY", "Print how long a row will live on", 3, 3, func(ctx context.Context, e *cli.Env, a []string) error {
+	c, _ := rowCmd("ttl TABLE HASH_KEY SORT_KEY", "Print the remaining time to live of a row", 3, 3, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.TTL(ctx, a[0], a[1], a[2])
 	})
 	return c
@@ -124,7 +149,7 @@ func ttlCmd() *cobra.Command {
 
 func incrCmd() *cobra.Command {
 	var ttl int
-	c, _ := rowCmd("incr TABLE HASH_KEY SORT_KEY [BY]", "Add to a row that holds a decimal number, and print the sum", 3, 4, func(ctx context.Context, e *cli.Env, a []string) error {
+	c, _ := rowCmd("incr TABLE HASH_KEY SORT_KEY [BY]", "Add to a row that holds a decimal number, and print the result", 3, 4, func(ctx context.Context, e *cli.Env, a []string) error {
 		by := int64(1)
 		if len(a) > 3 {
 			var err error
@@ -134,40 +159,43 @@ func incrCmd() *cobra.Command {
 		}
 		return e.Incr(ctx, a[0], a[1], a[2], by, ttl)
 	})
-	c.Flags().IntVar(&ttl, "ttl", 0, "seconds until the row expires; 0: as before, -1: never")
+	numberVar(c.Flags(), &ttl, "ttl", "", 0, base.Range{Min: -1, Max: base.TTLSeconds.Max}, "seconds until the row expires; 0 keeps the present expiry, -1 means never")
 	return c
 }
 
 func rangeFlags(c *cobra.Command, r *cli.Range) {
 	fl := c.Flags()
 	fl.StringVar(&r.From, "from", "", "first sort key")
-	fl.StringVar(&r.To, "to", "", "sort key to end before; empty: to the end")
-	fl.BoolVar(&r.ToInclusive, "to-inclusive", false, "take the row --to too")
-	fl.StringVar(&r.Filter, "sort-filter", "", "only sort keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
-	fl.BoolVar(&r.NoValue, "no-value", false, "keys only")
-	fl.IntVar(&r.Max, "max", 0, "most rows; 0: no limit (multi-get: the server's)")
+	fl.StringVar(&r.To, "to", "", "sort key to stop before; empty means the end")
+	fl.BoolVar(&r.ToInclusive, "to-inclusive", false, "include the row --to")
+	fl.StringVar(&r.Filter, "sort-filter", "", "print only sort keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
+	fl.BoolVar(&r.NoValue, "no-value", false, "print only keys")
+	numberVar(fl, &r.Max, "max", "", 0, base.Counts, "maximum number of rows; 0 means no limit (multi-get: the server's limit)")
 }
 
 func multiGetCmd() *cobra.Command {
 	var r cli.Range
 	var reverse bool
-	c, _ := rowCmd("multi-get TABLE HASH_KEY [SORT_KEY...]", "Print rows of a hash key: those named, or those of a range", 2, -1, func(ctx context.Context, e *cli.Env, a []string) error {
+	c, _ := rowCmd("multi-get TABLE HASH_KEY [SORT_KEY...]", "Print rows of a hash key: the given sort keys, or a range", 2, -1, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.MultiGet(ctx, a[0], a[1], a[2:], r, reverse)
 	})
 	rangeFlags(c, &r)
-	c.Flags().BoolVar(&reverse, "reverse", false, "with --max: take the last rows of the range")
+	c.Flags().BoolVar(&reverse, "reverse", false, "with --max, print the last rows of the range")
 	return c
 }
 
+// onePartition is a partition of a table, or -1 for all.
+var onePartition = base.Range{Min: -1, Max: base.Partitions.Max - 1}
+
 func scanFlags(c *cobra.Command, s *cli.Scan) {
-	c.Flags().StringVar(&s.HashFilter, "hash-filter", "", "only hash keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
-	c.Flags().IntVar(&s.Batch, "batch", 0, "rows a request; 0: the server's choice")
-	c.Flags().IntVar(&s.Partition, "partition", -1, "only this partition")
+	c.Flags().StringVar(&s.HashFilter, "hash-filter", "", "print only hash keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
+	numberVar(c.Flags(), &s.Batch, "batch", "", 0, base.Counts, "rows per request; 0 uses the server's default")
+	numberVar(c.Flags(), &s.Partition, "partition", "", -1, onePartition, "scan only this partition")
 }
 
 func scanCmd() *cobra.Command {
 	var s cli.Scan
-	c, _ := rowCmd("scan TABLE [HASH_KEY]", "Print the rows of a table, or of a hash key in the order of sort keys", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
+	c, _ := dataCmd("scan TABLE [HASH_KEY]", "Print the rows of a table, or the rows of a hash key ordered by sort key", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
 		if len(a) > 1 {
 			s.HashKey = &a[1]
 		}
@@ -175,21 +203,21 @@ func scanCmd() *cobra.Command {
 	})
 	rangeFlags(c, &s.Range)
 	scanFlags(c, &s)
-	c.Flags().BoolVar(&s.Expires, "expires", false, "print when rows expire")
+	c.Flags().BoolVar(&s.Expires, "expires", false, "print the expiry of each row")
 	return c
 }
 
 func countCmd() *cobra.Command {
 	var s cli.Scan
-	c, _ := rowCmd("count TABLE [HASH_KEY]", "Print the number of rows of a table or a hash key", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
+	c, _ := dataCmd("count TABLE [HASH_KEY]", "Print the number of rows of a table or a hash key", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
 		if len(a) > 1 {
 			s.HashKey = &a[1]
 		}
 		return e.Count(ctx, a[0], s)
 	})
 	c.Flags().StringVar(&s.From, "from", "", "first sort key")
-	c.Flags().StringVar(&s.To, "to", "", "sort key to end before; empty: to the end")
-	c.Flags().StringVar(&s.Filter, "sort-filter", "", "only sort keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
+	c.Flags().StringVar(&s.To, "to", "", "sort key to stop before; empty means the end")
+	c.Flags().StringVar(&s.Filter, "sort-filter", "", "print only sort keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
 	scanFlags(c, &s)
 	return c
 }
@@ -200,7 +228,7 @@ func tableCmd() *cobra.Command {
 	f.add(c)
 
 	var ct cli.CreateTable
-	create := &cobra.Command{Use: "create NAME", Short: "Make a table and wait until it is whole", Args: wantArgs(1, 1),
+	create := &cobra.Command{Use: "create NAME", Short: "Create a table and wait until all replicas are ready", Args: wantArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			ct.Name = args[0]
 			if !c.Flags().Changed("timeout") {
@@ -208,11 +236,11 @@ func tableCmd() *cobra.Command {
 			}
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableCreate(ctx, ct) })
 		}}
-	create.Flags().IntVarP(&ct.Partitions, "partitions", "p", 8, "number of partitions; a power of two suits every client")
-	create.Flags().IntVarP(&ct.Replicas, "replicas", "r", 3, "replicas of each partition")
-	create.Flags().BoolVar(&ct.IfNotExists, "if-not-exists", false, "accept a table of that name and shape that is there")
-	create.Flags().StringArrayVar(&ct.Envs, "env", nil, "setting of the table, KEY=VALUE; may be given several times")
-	create.Flags().DurationVar(&ct.Wait, "wait", 30*time.Second, "how long to wait for all replicas; 0: not at all")
+	numberVar(create.Flags(), &ct.Partitions, "partitions", "p", 8, base.Partitions, "number of partitions; all clients support powers of two")
+	numberVar(create.Flags(), &ct.Replicas, "replicas", "r", 3, base.Replicas, "replicas per partition")
+	create.Flags().BoolVar(&ct.IfNotExists, "if-not-exists", false, "succeed if an equal table exists")
+	create.Flags().StringArrayVar(&ct.Envs, "env", nil, "table setting KEY=VALUE; may be repeated")
+	durationVar(create.Flags(), &ct.Wait, "wait", 30*time.Second, 0, "how long to wait for all replicas; 0 doesn't wait")
 
 	var reserve time.Duration
 	var ifExists bool
@@ -220,15 +248,15 @@ func tableCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableDrop(ctx, args[0], reserve, ifExists) })
 		}}
-	drop.Flags().DurationVar(&reserve, "reserve", 0, "how long the data is kept to recall the table; 0: as the cluster is configured")
-	drop.Flags().BoolVar(&ifExists, "if-exists", false, "don't mind if there is no such table")
+	durationVar(drop.Flags(), &reserve, "reserve", 0, 0, "how long the table can be recalled; 0 uses the cluster's default")
+	drop.Flags().BoolVar(&ifExists, "if-exists", false, "succeed if the table doesn't exist")
 
 	var all bool
 	ls := &cobra.Command{Use: "ls", Short: "List tables", Args: wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableList(ctx, all) })
 		}}
-	ls.Flags().BoolVar(&all, "all", false, "dropped tables too")
+	ls.Flags().BoolVar(&all, "all", false, "include dropped tables")
 
 	var why bool
 	var partition int
@@ -241,16 +269,28 @@ func tableCmd() *cobra.Command {
 				return e.TableShow(ctx, args[0])
 			})
 		}}
-	show.Flags().BoolVar(&why, "why", false, "say of each partition why it isn't in order, what is being done, and what was done last")
-	show.Flags().IntVar(&partition, "partition", -1, "the same of one partition")
+	show.Flags().BoolVar(&why, "why", false, "explain each partition: what is wrong, what is being done, and the latest events")
+	numberVar(show.Flags(), &partition, "partition", "", -1, onePartition, "explain only this partition")
 
 	var least float64
-	hot := &cobra.Command{Use: "hotkeys NAME", Short: "Show the hash keys that take most of their partition's requests", Args: wantArgs(1, 1),
+	hot := &cobra.Command{Use: "hotkeys NAME", Short: "Show the hash keys with most of the requests of their partition", Args: wantArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.HotKeys(ctx, args[0], least) })
 		}}
-	hot.Flags().Float64Var(&least, "percent", 10, "least part of the partition's rows that a key must take to be shown")
+	fractionVar(hot.Flags(), &least, "percent", 10, 0, 100, "minimum share of the partition's rows for a key to be shown")
 	c.AddCommand(create, drop, ls, show, hot, tableEnvCmd(f))
+	return c
+}
+
+func healthCmd() *cobra.Command {
+	f := &clientFlags{}
+	c := &cobra.Command{Use: "health", Short: "Show what clients can do with each table, why, and what to do", Args: wantArgs(0, 0),
+		Long: "Show what clients can do with each table now, why, and what to do about it. The exit status is 1 if some data can't be\n" +
+			"read or written, or isn't known to be.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.Health(ctx) })
+		}}
+	f.add(c)
 	return c
 }
 

@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"pegasus/cli"
+	"pegasus/remotecmd"
 )
 
 // version is set by the Makefile.
@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 		}
 	}
 	add("servers", oneboxCmd(), metaCmd(), replicaCmd(), configCmd())
-	add("admin", tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd())
+	add("admin", healthCmd(), tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd(), blobCmd())
 	add("data", getCmd(), setCmd(), delCmd(), ttlCmd(), incrCmd(), multiGetCmd(), scanCmd(), countCmd(), benchCmd())
 	root.AddCommand(versionCmd())
 	return root
@@ -70,18 +70,15 @@ func versionCmd() *cobra.Command {
 		Short: "Print the version of this binary",
 		Args:  wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
-			commit := ""
-			if bi, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range bi.Settings {
-					if s.Key == "vcs.revision" {
-						commit = s.Value[:min(12, len(s.Value))] + ", "
-					}
-				}
-			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "pegasus %s (%s%s %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(c.OutOrStdout(), "pegasus", buildInfo())
 			return err
 		},
 	}
+}
+
+// buildInfo says which program this is: version, revision, and what it was built with.
+func buildInfo() string {
+	return fmt.Sprintf("%s (%s, %s %s/%s)", version, remotecmd.Revision(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // wantArgs checks the number of arguments (most < 0: no limit), and says in one line how
@@ -92,7 +89,7 @@ func wantArgs(least, most int) cobra.PositionalArgs {
 			return nil
 		}
 		use, _, _ := strings.Cut(c.UseLine(), " [flags]")
-		return fmt.Errorf("the number of arguments is %d; use: %s", len(args), use)
+		return fmt.Errorf("wrong number of arguments (%d); usage: %s", len(args), use)
 	}
 }
 
@@ -104,7 +101,7 @@ func wantSubcommand(c *cobra.Command, args []string) error {
 	}
 	use := strings.Join(names, ", ")
 	if len(args) > 0 {
-		return fmt.Errorf("%q isn't known; use one of: %s", args[0], use)
+		return fmt.Errorf("unknown command %q; use one of: %s", args[0], use)
 	}
-	return fmt.Errorf("a subcommand is missing; use one of: %s", use)
+	return fmt.Errorf("missing subcommand; use one of: %s", use)
 }

@@ -132,6 +132,9 @@ func TestServeUntilStopped(t *testing.T) {
 	if _, err := os.Stat(f.pidFile); err == nil {
 		t.Error("the pid file is left")
 	}
+	if s := logged.String(); !strings.Contains(s, `msg="starts: pegasus `+version+" (") || !strings.Contains(s, fmt.Sprintf("process %d", os.Getpid())) {
+		t.Errorf("which program it is isn't told: %q", s)
+	}
 	if s := logged.String(); !strings.Contains(s, `level=info msg=hello server="replica `+addr) || strings.Contains(s, "not this") {
 		t.Errorf("logged %q", s)
 	}
@@ -153,7 +156,7 @@ func TestServeErrors(t *testing.T) {
 	defer l.Close()
 	f.config = "f.toml"
 	err = f.serve(context.Background(), cfg, "meta", addr, fails(nil), &log)
-	want := fmt.Sprintf("f.toml: meta.listen: address %s is in use by another process; stop that one (`ss -ltnp 'sport = :", addr)
+	want := fmt.Sprintf("f.toml: meta.listen: address %s is in use by another process; stop it (`ss -ltnp 'sport = :", addr)
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

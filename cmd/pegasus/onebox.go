@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pegasus/base"
 	"pegasus/base/config"
-	"pegasus/client"
 	"pegasus/onebox"
 )
 
@@ -20,8 +20,8 @@ func oneboxCmd() *cobra.Command {
 	)
 	c := &cobra.Command{
 		Use:   "onebox",
-		Short: "Run a whole cluster on this machine, each server a process of its own",
-		Long: `Run a whole cluster on this machine, each server a process of its own, until Ctrl-C.
+		Short: "Run a whole cluster on this machine, one process per server",
+		Long: `Run a whole cluster on this machine, one process per server, until Ctrl-C.
 
 Everything is in the directory: D/meta1, D/replica1 and so on, each with the server's
 config.toml, data, log, pid, and cmd, which starts it by hand. Metas listen on the port
@@ -34,6 +34,7 @@ again on the same directory it has the same data.`,
 			if o.Tables, err = onebox.ParseTables(tables); err != nil {
 				return fmt.Errorf("--tables: %w", err)
 			}
+			o.TablesOfNew = !c.Flags().Changed("tables")
 			o.Config = config.Default()
 			if baseFile != "" {
 				if o.Config, err = config.Load(baseFile); err != nil {
@@ -44,23 +45,18 @@ again on the same directory it has the same data.`,
 			if err != nil {
 				return fmt.Errorf("find this binary: %w", err)
 			}
-			o.Command = func(role, configFile, pidFile string) []string {
-				return []string{self, role, "--config", configFile, "--pid-file", pidFile}
-			}
-			k := client.New(o.MetaAddrs(), client.Options{Timeout: 15 * time.Second})
-			defer k.Close()
-			o.Cluster, o.Out, o.Err = onebox.Connect(k), c.OutOrStdout(), c.ErrOrStderr()
+			o.Program, o.Out, o.Err = self, c.OutOrStdout(), c.ErrOrStderr()
 			return onebox.Run(c.Context(), o)
 		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&o.Dir, "dir", "onebox-data", "directory of the cluster")
-	fl.IntVar(&o.Port, "port", 34601, "port of the first meta server")
-	fl.IntVar(&o.Metas, "metas", 1, "meta servers")
-	fl.IntVar(&o.Replicas, "replicas", 3, "replica servers")
-	fl.StringVar(&tables, "tables", "temp:8", "tables to make if they aren't there: NAME:PARTITIONS[:REPLICAS], several separated by commas")
-	fl.StringVar(&baseFile, "config", "", "configuration file whose sections all servers start from")
-	fl.BoolVar(&o.Restart, "restart", false, "start servers again that die")
-	fl.DurationVar(&o.ReadyTimeout, "ready-timeout", 5*time.Minute, "give up if the cluster isn't ready by then")
+	numberVar(fl, &o.Port, "port", "", 34601, base.Range{Min: 1, Max: 65535}, "port of the first meta server")
+	numberVar(fl, &o.Metas, "metas", "", 1, base.Range{Min: 1, Max: 9}, "number of meta servers")
+	numberVar(fl, &o.Replicas, "replicas", "", 3, base.Range{Min: 1, Max: 100}, "number of replica servers")
+	fl.StringVar(&tables, "tables", "temp:8", "comma-separated list of tables to create if missing: NAME:PARTITIONS[:REPLICAS]; the default table is created only in a new directory")
+	fl.StringVar(&baseFile, "config", "", "configuration file for all servers")
+	fl.BoolVar(&o.Restart, "restart", false, "restart servers that die")
+	durationVar(fl, &o.ReadyTimeout, "ready-timeout", 5*time.Minute, 0, "time limit for the cluster to become ready")
 	return c
 }

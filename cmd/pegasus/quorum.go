@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/cli"
 	"pegasus/meta"
@@ -31,30 +32,48 @@ func quorumCmds() []*cobra.Command {
 		return c
 	}
 	return []*cobra.Command{
-		online("status", "Show the meta servers: who leads, how far each is", 0, 10*time.Second,
+		online("status", "Show the meta servers, their leader and their log positions", 0, 10*time.Second,
 			func(ctx context.Context, e *cli.Env, f *clientFlags, _ []string) error {
 				return e.MetaStatus(ctx, f.metas)
 			}),
-		online("add ADDRESS", "Take a meta server that was started with --join into the quorum", 1, 90*time.Second,
+		online("add ADDRESS", "Add a meta server that was started with --join to the quorum", 1, 90*time.Second,
 			func(ctx context.Context, e *cli.Env, _ *clientFlags, a []string) error { return e.MetaAdd(ctx, a[0]) }),
-		online("remove ADDRESS", "Take a meta server, dead or alive, out of the quorum", 1, 30*time.Second,
+		online("remove ADDRESS", "Remove a meta server, dead or alive, from the quorum", 1, 30*time.Second,
 			func(ctx context.Context, e *cli.Env, _ *clientFlags, a []string) error {
 				return e.MetaRemove(ctx, a[0])
 			}),
-		online("backup FILE", "Write the state of the meta servers into a file", 1, 30*time.Second,
+		online("backup FILE", "Write a backup of the meta servers' state to a file", 1, 30*time.Second,
 			func(ctx context.Context, e *cli.Env, _ *clientFlags, a []string) error {
 				return e.MetaBackup(ctx, a[0])
 			}),
-		restoreCmd(), recoverQuorumCmd(),
+		upgradeVersionCmd(), restoreCmd(), recoverQuorumCmd(),
 	}
+}
+
+func upgradeVersionCmd() *cobra.Command {
+	f := &clientFlags{}
+	var to int32
+	var dry bool
+	c := &cobra.Command{Use: "upgrade-version", Short: "Raise the cluster version, after all servers run a newer program", Args: wantArgs(0, 0),
+		Long: "Raise the cluster version, after all servers run a newer program.\n\n" +
+			"Until then the servers write and send only what the older program understands, so that each server can go back to it.\n" +
+			"The command asks every meta server and every live replica server first. If one doesn't understand the version, the\ncommand names it and changes nothing.\n" +
+			"Afterwards a server with the older program is refused, but loses nothing: upgrade it, and it is accepted again.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.UpgradeVersion(ctx, to, dry) })
+		}}
+	f.add(c)
+	numberVar(c.Flags(), &to, "to", "", 0, base.Counts, "the version (default: the newest one that the leading meta server understands)")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only show which version each server understands")
+	return c
 }
 
 // offlineFlags name the data directory of a meta server that doesn't run.
 type offlineFlags struct{ config, listen, dir string }
 
 func (f *offlineFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.config, "config", "", "configuration file of the meta server; without it every key has its default")
-	c.Flags().StringVar(&f.dir, "data-dir", "", "its data directory, in place of the file's")
+	c.Flags().StringVar(&f.config, "config", "", "configuration file of the meta server (default: every key has its default)")
+	c.Flags().StringVar(&f.dir, "data-dir", "", "its data directory; overrides the file")
 }
 
 func (f *offlineFlags) load() (config.Config, error) {
@@ -72,10 +91,10 @@ func (f *offlineFlags) load() (config.Config, error) {
 
 func restoreCmd() *cobra.Command {
 	var f offlineFlags
-	c := &cobra.Command{Use: "restore FILE", Short: "Make an empty data directory that of a meta server with the state of a backup", Args: wantArgs(1, 1),
-		Long: "Make the empty data directory of a meta server that of the only member of a new quorum, with the state of a backup.\n\n" +
-			"Then start that server, and run `pegasus recover`: until it has asked the replica servers where the newest data is, no\n" +
-			"configuration changes. Other meta servers are started with empty directories and --join, and taken in by `pegasus meta add`.",
+	c := &cobra.Command{Use: "restore FILE", Short: "Initialise an empty data directory from a backup", Args: wantArgs(1, 1),
+		Long: "Initialise the empty data directory of a meta server from a backup. The server becomes the only member of a new quorum.\n\n" +
+			"Then start the server and run `pegasus recover`, which asks the replica servers for the newest data. Until then no\n" +
+			"configuration changes. Start the other meta servers with empty directories and --join, and run `pegasus meta add`.",
 		RunE: func(c *cobra.Command, a []string) error {
 			cfg, err := f.load()
 			if err != nil {
@@ -89,30 +108,30 @@ func restoreCmd() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("restore %s: %w", a[0], err)
 			}
-			cli.MetaRevived(c.OutOrStdout(), "as they were at "+r.Taken.UTC().Format(time.RFC3339), r.Cluster, r.Server, r.Tables, r.Index, r.Term,
-				"start it, and all replica servers, then run `pegasus recover`")
+			cli.MetaRevived(c.OutOrStdout(), "as of "+r.Taken.UTC().Format(time.RFC3339), r.Cluster, r.Server, r.Tables, r.Index, r.Term,
+				"start it and all replica servers, then run `pegasus recover`")
 			return nil
 		}}
 	f.add(c)
-	c.Flags().StringVar(&f.listen, "listen", "", "the server's address, in place of the file's")
+	c.Flags().StringVar(&f.listen, "listen", "", "the server's address; overrides the file")
 	return c
 }
 
 func recoverQuorumCmd() *cobra.Command {
 	var f offlineFlags
 	var yes bool
-	c := &cobra.Command{Use: "recover-quorum", Short: "Make one meta server the only member, when a majority of the quorum is lost for good", Args: wantArgs(0, 0),
-		Long: "Make the meta server of a data directory the only member of a new quorum, with all that its log has.\n\n" +
-			"It is for a quorum that lost its majority for good. Stop all meta servers; of those that are left take the one whose last\n" +
-			"entry is the highest (`pegasus meta status` shows it while they run). What only the lost ones had is gone, so that\n" +
-			"`pegasus recover` has to ask the replica servers before any configuration changes. The others may not come back with their data: empty their directories, start them with --join, and run `pegasus meta add`.",
+	c := &cobra.Command{Use: "recover-quorum", Short: "Make one meta server the only member, after the quorum lost its majority forever", Args: wantArgs(0, 0),
+		Long: "Make the meta server of a data directory the only member of a new quorum, with the state in its log.\n\n" +
+			"Use it if the quorum lost its majority forever. Stop all meta servers. Choose the remaining one with the highest last\n" +
+			"entry (`pegasus meta status` shows it while they run). Changes that only the lost servers had are gone, so\n" +
+			"`pegasus recover` must ask the replica servers before any configuration changes. The other meta servers must not come\nback with their data: empty their directories, start them with --join, and run `pegasus meta add`.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load()
 			if err != nil {
 				return err
 			}
 			if !yes {
-				return errors.New("this gives up whatever only the lost meta servers had: add --yes if a majority is lost for good, and all meta servers are stopped")
+				return errors.New("this discards changes that only the lost meta servers had: add --yes if the majority is lost forever and all meta servers are stopped")
 			}
 			r, err := meta.RecoverQuorum(cfg.Meta.DataDir, newLog(cfg.Log, c.ErrOrStderr()))
 			if err != nil {
@@ -122,11 +141,11 @@ func recoverQuorumCmd() *cobra.Command {
 			return nil
 		}}
 	f.add(c)
-	c.Flags().BoolVar(&yes, "yes", false, "a majority is lost for good")
+	c.Flags().BoolVar(&yes, "yes", false, "confirm that the majority is lost forever")
 	return c
 }
 
-func sayFormer(w io.Writer, r *meta.Revived) {
-	cli.MetaRevived(w, "as its log has them", r.Cluster, r.Server, r.Tables, r.Index, r.Term,
-		"the quorum was ["+strings.Join(r.Former, " ")+"]; start this server, and run `pegasus recover`: the replica servers know what changed last; then empty the directories of the others, start them with --join, and run `pegasus meta add`")
+func sayFormer(w io.Writer, r *meta.Recovered) {
+	cli.MetaRevived(w, "from its log", r.Cluster, r.Server, r.Tables, r.Index, r.Term,
+		"the quorum was ["+strings.Join(r.Former, " ")+"]; start this server and run `pegasus recover`: the replica servers know the latest changes; then empty the directories of the other meta servers, start them with --join, and run `pegasus meta add`")
 }

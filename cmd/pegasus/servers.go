@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pegasus/base/config"
+	"pegasus/meta"
 )
 
 // serverFlags are common to meta and replica.
@@ -27,11 +28,11 @@ type serverFlags struct {
 
 func (f *serverFlags) add(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVar(&f.config, "config", "", "configuration file (TOML); without it every key has its default")
-	fl.StringVar(&f.listen, "listen", "", "address to listen on and to be known by, in place of the file's")
-	fl.StringSliceVar(&f.metas, "meta-servers", nil, "addresses of all meta servers, in place of the file's")
-	fl.StringVar(&f.pidFile, "pid-file", "", "file to write the process id into")
-	fl.StringVar(&f.pprof, "pprof", "", "address to serve Go's profiles on")
+	fl.StringVar(&f.config, "config", "", "configuration file (TOML; default: every key has its default)")
+	fl.StringVar(&f.listen, "listen", "", "address to listen on; overrides the file")
+	fl.StringSliceVar(&f.metas, "meta-servers", nil, "addresses of all meta servers; overrides the file")
+	fl.StringVar(&f.pidFile, "pid-file", "", "file for the process id")
+	fl.StringVar(&f.pprof, "pprof", "", "address for Go's profiles")
 	fl.MarkHidden("pprof")
 }
 
@@ -54,7 +55,7 @@ func metaCmd() *cobra.Command {
 				}
 			})
 			if err == nil {
-				err = cfg.CheckMeta(f.config)
+				err = cfg.CheckMeta(f.config, meta.Begun(cfg.Meta.DataDir))
 			}
 			if err != nil {
 				return err
@@ -63,8 +64,8 @@ func metaCmd() *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.Flags().StringSliceVar(&f.dirs, "data-dir", nil, "data directory, in place of the file's")
-	c.Flags().BoolVar(&join, "join", false, "with an empty data directory: found no quorum, wait for pegasus meta add")
+	c.Flags().StringSliceVar(&f.dirs, "data-dir", nil, "data directory; overrides the file")
+	c.Flags().BoolVar(&join, "join", false, "start with an empty data directory and wait for pegasus meta add")
 	c.AddCommand(quorumCmds()...)
 	return c
 }
@@ -92,7 +93,7 @@ func replicaCmd() *cobra.Command {
 		},
 	}
 	f.add(c)
-	c.Flags().StringSliceVar(&f.dirs, "data-dirs", nil, "data directories, in place of the file's")
+	c.Flags().StringSliceVar(&f.dirs, "data-dirs", nil, "data directories; overrides the file")
 	return c
 }
 
@@ -129,7 +130,7 @@ func (f *serverFlags) serve(ctx context.Context, cfg config.Config, role, addr s
 	if f.pidFile != "" {
 		pid := strconv.Itoa(os.Getpid())
 		if err := os.WriteFile(f.pidFile, []byte(pid+"\n"), 0o644); err != nil {
-			return fmt.Errorf("--pid-file: %w; name a file in a directory that can be written", err)
+			return fmt.Errorf("--pid-file: %w; give a file in a writable directory", err)
 		}
 		defer func() {
 			if data, err := os.ReadFile(f.pidFile); err == nil && strings.TrimSpace(string(data)) == pid {
@@ -144,7 +145,12 @@ func (f *serverFlags) serve(ctx context.Context, cfg config.Config, role, addr s
 		}
 		defer stop()
 	}
-	if err := run(ctx, cfg, newLog(cfg.Log, errw).WithField("server", role+" "+addr)); err != nil {
+	log := newLog(cfg.Log, errw).WithField("server", role+" "+addr)
+	log.Infof("starts: pegasus %s, process %d", buildInfo(), os.Getpid())
+	for _, w := range cfg.Warnings() {
+		log.Warn(w)
+	}
+	if err := run(ctx, cfg, log); err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			return f.listenError(role, addr, err)
 		}
@@ -161,7 +167,7 @@ func (f *serverFlags) listenError(role, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		_, port, _ := net.SplitHostPort(addr)
 		e.Problem = fmt.Sprintf("address %s is in use by another process", addr)
-		e.Fix = fmt.Sprintf("stop that one (`ss -ltnp 'sport = :%s'` names it) or choose another port", port)
+		e.Fix = fmt.Sprintf("stop it (`ss -ltnp 'sport = :%s'` shows it), or choose another port", port)
 	} else {
 		e.Problem = fmt.Sprintf("can't listen on %s: %v", addr, err)
 		e.Fix = "give an address of this machine"
@@ -204,7 +210,7 @@ func configCmd() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Show and check configuration files", RunE: wantSubcommand}
 	c.AddCommand(&cobra.Command{
 		Use:   "example",
-		Short: "Print every configuration key with its default, unit and meaning",
+		Short: "Print every configuration key with its meaning and default",
 		Args:  wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			_, err := c.OutOrStdout().Write(config.Example())
@@ -215,10 +221,14 @@ func configCmd() *cobra.Command {
 		Short: "Check a configuration file",
 		Args:  wantArgs(1, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if _, err := config.Load(args[0]); err != nil {
+			cfg, err := config.Load(args[0])
+			if err != nil {
 				return err
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%s is a valid configuration\n", args[0])
+			for _, w := range cfg.Warnings() {
+				fmt.Fprintf(c.OutOrStdout(), "warning: %s: %s\n", args[0], w)
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is a valid configuration\n", args[0])
 			return err
 		},
 	})

@@ -17,10 +17,10 @@ func tableEnvCmd(f *clientFlags) *cobra.Command {
 				return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, args) })
 			}})
 	}
-	sub("help [NAME]", "Explain the settings, or those whose names begin with NAME", 0, 1, func(_ context.Context, e *cli.Env, a []string) error {
+	sub("help [NAME]", "Explain the settings, or those whose names start with NAME", 0, 1, func(_ context.Context, e *cli.Env, a []string) error {
 		return e.TableEnvHelp(append(a, "")[0])
 	})
-	sub("ls TABLE", "Show what is set", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	sub("ls TABLE", "Show the settings of a table", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.TableEnvList(ctx, a[0])
 	})
 	sub("set TABLE NAME=VALUE...", "Set settings", 2, -1, func(ctx context.Context, e *cli.Env, a []string) error {

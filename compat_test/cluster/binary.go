@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -86,4 +87,74 @@ func ModuleRoot() (string, error) {
 		}
 		dir = up
 	}
+}
+
+// Release returns the path of the pegasus executable of a commit of this repository. It is built
+// once a machine, in the user's cache. A history that lacks the commit is an error that says so.
+func Release(tb testing.TB, commit string) string {
+	tb.Helper()
+	path, err := release(commit)
+	if err != nil {
+		tb.Fatalf("no executable of commit %s: %v", commit, err)
+	}
+	return path
+}
+
+func release(commit string) (string, error) {
+	root, err := ModuleRoot()
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	defer cancel()
+	run := func(dir, name string, args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, name, args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
+		}
+		return strings.TrimSpace(string(out)), nil
+	}
+	full, err := run(root, "git", "rev-parse", "--verify", commit+"^{commit}")
+	if err != nil {
+		return "", fmt.Errorf("it isn't in the history that is here: get all of it (`git fetch --unshallow`): %w", err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	dir := filepath.Join(cache, "pegasus-compat")
+	path := filepath.Join(dir, "pegasus-"+full)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	tree, err := os.MkdirTemp("", "pegasus-release")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(tree)
+	tar := filepath.Join(tree, "tree.tar")
+	if _, err := run(root, "git", "archive", "-o", tar, full); err != nil {
+		return "", err
+	}
+	if _, err := run(tree, "tar", "-xf", tar); err != nil {
+		return "", err
+	}
+	built, err := os.CreateTemp(dir, "building")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(built.Name())
+	if err := built.Close(); err != nil {
+		return "", err
+	}
+	if _, err := run(tree, "go", "build", "-pgo=off", "-o", built.Name(), "./cmd/pegasus"); err != nil {
+		return "", err
+	}
+	return path, os.Rename(built.Name(), path)
 }

@@ -1,7 +1,7 @@
 package cluster
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"pegasus/base/config"
+	"pegasus/onebox"
 )
 
 // Options say what Start starts. The zero value is one meta, three replica servers, a table
@@ -25,318 +25,179 @@ type Options struct {
 	Metas    int           // 0: 1
 	Replicas int           // 0: 3
 	Tables   string        // as onebox takes it, "temp:8,other:4"; "" is "temp:8", "-" is none
-	Args     []string      // more arguments for onebox
 	Config   string        // TOML sections that all servers start from
-	Ready    time.Duration // how long `ready` may take; 0: two minutes
+	Program  string        // the executable that the servers begin with; "": Binary
+	Ready    time.Duration // how long the cluster may take to become ready; 0: two minutes
 }
 
-// Cluster is a running onebox.
+// Cluster is a running cluster.
 type Cluster struct {
-	Dir string // onebox's --dir
+	Dir string
 
-	bin  string
-	opts Options
-
-	mu     sync.Mutex
-	onebox *process
-	own    map[string]*process // servers restarted by us, not by onebox
+	bin  string // of CLI
+	opts onebox.Options
+	box  *onebox.Cluster // nil: stopped
+	log  *os.File        // what the driver says
 }
 
-// process is a child of ours.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has been waited for
-}
-
-func (p *process) alive() bool {
-	select {
-	case <-p.done:
-		return false
-	default:
-		return true
-	}
-}
-
-// Start starts a cluster and returns when it says ready. It is stopped at the end of the test.
+// Start starts a cluster and returns when it is ready. It is stopped at the end of the test.
 func Start(tb testing.TB, o Options) *Cluster {
 	tb.Helper()
-	if o.Metas == 0 {
-		o.Metas = 1
-	}
-	if o.Replicas == 0 {
-		o.Replicas = 3
-	}
-	if o.Tables == "" {
-		o.Tables = "temp:8"
-	}
-	if o.Ready == 0 {
-		o.Ready = 2 * time.Minute
-	}
+	c := &Cluster{Dir: tb.TempDir(), bin: Binary(tb)}
+	metas, replicas := cmp.Or(o.Metas, 1), cmp.Or(o.Replicas, 3)
 	if o.Port == 0 {
-		o.Port = freePort(tb, o.Metas, o.Replicas)
+		o.Port = FreePort(tb, metas, replicas)
 	}
-	c := &Cluster{Dir: tb.TempDir(), bin: Binary(tb), opts: o, own: map[string]*process{}}
+	tables, err := onebox.ParseTables(strings.TrimPrefix(cmp.Or(o.Tables, "temp:8"), "-"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	cfg := config.Default()
+	if o.Config != "" {
+		file := filepath.Join(c.Dir, "base.toml")
+		if err := os.WriteFile(file, []byte(o.Config), 0o644); err != nil {
+			tb.Fatal(err)
+		}
+		if cfg, err = config.Load(file); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if c.log, err = os.Create(filepath.Join(c.Dir, "onebox.log")); err != nil {
+		tb.Fatal(err)
+	}
+	c.opts = onebox.Options{
+		Dir: c.Dir, Port: o.Port, Metas: metas, Replicas: replicas, Tables: tables, Config: cfg,
+		Program: cmp.Or(o.Program, c.bin), Err: c.log, ReadyTimeout: cmp.Or(o.Ready, 2*time.Minute), StopTimeout: 40 * time.Second,
+	}
 	tb.Cleanup(func() { c.stop(tb) })
 	c.StartAgain(tb)
 	return c
 }
 
-// StartAgain runs the same onebox command on the same directory, after KillAll or Stop.
+// StartAgain starts the same cluster on the same directory, after KillAll or Stop.
 func (c *Cluster) StartAgain(tb testing.TB) {
 	tb.Helper()
-	args := []string{
-		"onebox", "--dir", c.Dir, "--port", strconv.Itoa(c.opts.Port),
-		"--metas", strconv.Itoa(c.opts.Metas), "--replicas", strconv.Itoa(c.opts.Replicas),
-	}
-	if c.opts.Tables != "-" {
-		args = append(args, "--tables", c.opts.Tables)
-	} else {
-		args = append(args, "--tables", "")
-	}
-	if c.opts.Config != "" {
-		file := filepath.Join(c.Dir, "base.toml")
-		if err := os.WriteFile(file, []byte(c.opts.Config), 0o644); err != nil {
-			tb.Fatal(err)
-		}
-		args = append(args, "--config", file)
-	}
-	args = append(args, c.opts.Args...)
-	cmd := exec.Command(c.bin, args...)
-	out, err := cmd.StdoutPipe()
+	box, err := onebox.Open(c.opts)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	p, err := start(cmd, filepath.Join(c.Dir, "onebox.log"))
-	if err != nil {
-		tb.Fatalf("start onebox: %v", err)
+	c.box = box
+	if err := box.Start(context.Background()); err != nil {
+		tb.Fatalf("%v\n%s", err, c.Logs())
 	}
-	c.mu.Lock()
-	c.onebox = p
-	c.mu.Unlock()
+}
 
-	ready := make(chan string, 1)
-	go func() {
-		s := bufio.NewScanner(out)
-		for s.Scan() {
-			if line := s.Text(); strings.HasPrefix(line, "ready ") {
-				select {
-				case ready <- line:
-				default:
-				}
-			}
+// Metas returns the addresses of the meta servers, Replicas those of the replica servers, in the
+// order of their names.
+func (c *Cluster) Metas() []string { return c.addresses("meta") }
+
+// Replicas returns the addresses of the replica servers.
+func (c *Cluster) Replicas() []string { return c.addresses("replica") }
+
+func (c *Cluster) addresses(role string) (as []string) {
+	for _, s := range c.opts.Servers() {
+		if s.Role == role {
+			as = append(as, s.Addr)
 		}
-		// The pipe must be drained before the process is waited for.
-		cmd.Wait()
-		close(p.done)
-	}()
-	select {
-	case <-ready:
-	case <-p.done:
-		tb.Fatalf("onebox ended before it was ready\n%s", c.Logs())
-	case <-time.After(c.opts.Ready):
-		tb.Fatalf("onebox wasn't ready after %s\n%s", c.opts.Ready, c.Logs())
-	}
-}
-
-// start runs cmd with its standard error (and, if not taken, output) appended to a file. The
-// caller waits for the process if it took the output, otherwise start does.
-func start(cmd *exec.Cmd, log string) (*process, error) {
-	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() // the child has its own descriptor
-	cmd.Stderr = f
-	taken := cmd.Stdout != nil
-	if !taken {
-		cmd.Stdout = f
-	}
-	// A test binary that is killed takes its servers with it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
-	if err := spawn(cmd); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	if !taken {
-		go func() {
-			cmd.Wait()
-			close(p.done)
-		}()
-	}
-	return p, nil
-}
-
-var spawner struct {
-	once sync.Once
-	work chan func()
-}
-
-// spawn starts cmd from an operating-system thread that lives as long as this process: a
-// child's parent-death signal comes when the thread that made it ends.
-func spawn(cmd *exec.Cmd) error {
-	spawner.once.Do(func() {
-		spawner.work = make(chan func())
-		go func() {
-			runtime.LockOSThread()
-			for f := range spawner.work {
-				f()
-			}
-		}()
-	})
-	err := make(chan error)
-	spawner.work <- func() { err <- cmd.Start() }
-	return <-err
-}
-
-// Metas returns the addresses of the meta servers, Replicas those of the replica servers.
-func (c *Cluster) Metas() []string { return addresses(c.opts.Port, c.opts.Metas) }
-
-// Replicas returns the addresses of the replica servers, in the order of their names.
-func (c *Cluster) Replicas() []string { return addresses(c.opts.Port+200, c.opts.Replicas) }
-
-func addresses(port, n int) []string {
-	as := make([]string, n)
-	for i := range as {
-		as[i] = net.JoinHostPort("127.0.0.1", strconv.Itoa(port+i))
 	}
 	return as
 }
 
 // Servers returns the names of all servers: meta1..., replica1...
-func (c *Cluster) Servers() []string {
-	var ns []string
-	for i := range c.opts.Metas {
-		ns = append(ns, "meta"+strconv.Itoa(i+1))
+func (c *Cluster) Servers() (names []string) {
+	for _, s := range c.opts.Servers() {
+		names = append(names, s.Name)
 	}
-	for i := range c.opts.Replicas {
-		ns = append(ns, "replica"+strconv.Itoa(i+1))
-	}
-	return ns
+	return names
 }
 
 // Addr returns the address of the server of that name.
 func (c *Cluster) Addr(name string) string {
-	as, num := c.Metas(), strings.TrimPrefix(name, "meta")
-	if strings.HasPrefix(name, "replica") {
-		as, num = c.Replicas(), strings.TrimPrefix(name, "replica")
+	for _, s := range c.opts.Servers() {
+		if s.Name == name {
+			return s.Addr
+		}
 	}
-	n, err := strconv.Atoi(num)
-	if err != nil || n < 1 || n > len(as) {
-		panic("no server " + name)
-	}
-	return as[n-1]
+	panic("no server " + name)
 }
 
 // Name returns the name of the server at addr, "" if it is none of this cluster.
 func (c *Cluster) Name(addr string) string {
-	for _, n := range c.Servers() {
-		if c.Addr(n) == addr {
-			return n
+	for _, s := range c.opts.Servers() {
+		if s.Addr == addr {
+			return s.Name
 		}
 	}
 	return ""
 }
 
-// Pid returns the process id of a server. The process was checked to be ours.
-func (c *Cluster) Pid(name string) (int, error) {
-	c.mu.Lock()
-	p := c.own[name]
-	c.mu.Unlock()
-	if p != nil {
-		return p.cmd.Process.Pid, nil
+// server returns the server of that name of a cluster that wasn't stopped.
+func (c *Cluster) server(name string) (*onebox.Server, error) {
+	if c.box != nil {
+		if s := c.box.Server(name); s != nil {
+			return s, nil
+		}
 	}
-	b, err := os.ReadFile(filepath.Join(c.Dir, name, "pid"))
+	return nil, fmt.Errorf("no server %s runs in %s", name, c.Dir)
+}
+
+// Pid returns the process id of a server that runs.
+func (c *Cluster) Pid(name string) (int, error) {
+	s, err := c.server(name)
 	if err != nil {
 		return 0, err
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || pid <= 1 {
-		return 0, fmt.Errorf("%s: bad pid file %q", name, b)
+	if pid := s.Pid(); pid != 0 {
+		return pid, nil
 	}
-	line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err == nil && len(line) > 0 && !strings.Contains(string(line), filepath.Join(c.Dir, name)) {
-		return 0, fmt.Errorf("%s: process %d is another one: %q", name, pid, line)
-	}
-	return pid, nil
+	return 0, fmt.Errorf("%s doesn't run", name)
 }
 
 // Alive tells whether the server's process runs.
 func (c *Cluster) Alive(name string) bool {
-	pid, err := c.Pid(name)
-	return err == nil && running(pid)
-}
-
-func running(pid int) bool {
-	if syscall.Kill(pid, 0) != nil {
-		return false
-	}
-	// A zombie whose parent hasn't looked yet is dead for us.
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
-	if err != nil {
-		return !errors.Is(err, os.ErrNotExist)
-	}
-	i := strings.LastIndexByte(string(b), ')')
-	return i < 0 || i+2 >= len(b) || b[i+2] != 'Z'
+	s, err := c.server(name)
+	return err == nil && s.Running()
 }
 
 // Kill kills one server with SIGKILL and returns when it is gone.
 func (c *Cluster) Kill(name string) error {
-	pid, err := c.Pid(name)
+	s, err := c.server(name)
 	if err != nil {
 		return err
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill %s (%d): %w", name, pid, err)
+	if !s.Running() {
+		return fmt.Errorf("kill %s: it doesn't run", name)
 	}
-	return c.gone(name, pid)
-}
-
-func (c *Cluster) gone(name string, pid int) error {
-	if err := Poll(20*time.Second, func() error {
-		if running(pid) {
-			return fmt.Errorf("process %d is still there", pid)
-		}
-		return nil
-	}); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	c.mu.Lock()
-	delete(c.own, name)
-	c.mu.Unlock()
+	onebox.Kill(s)
 	return nil
 }
 
 // Signal sends a signal (SIGSTOP, SIGCONT, SIGTERM...) to one server.
 func (c *Cluster) Signal(name string, sig syscall.Signal) error {
-	pid, err := c.Pid(name)
+	s, err := c.server(name)
 	if err != nil {
 		return err
 	}
-	return syscall.Kill(pid, sig)
+	return s.Signal(sig)
 }
 
-// Restart runs a dead server's own command again, the shell script `cmd` that onebox wrote,
-// and returns when it accepts connections.
+// Restart starts a dead server and returns when it accepts connections.
 func (c *Cluster) Restart(name string) error {
-	if c.Alive(name) {
-		return fmt.Errorf("restart %s: it still runs", name)
-	}
-	file := filepath.Join(c.Dir, name, "cmd")
-	if _, err := os.Stat(file); err != nil {
+	s, err := c.server(name)
+	if err != nil {
 		return err
 	}
-	p, err := start(exec.Command("sh", file), filepath.Join(c.Dir, "restarted.log"))
-	if err != nil {
-		return fmt.Errorf("restart %s: %w", name, err)
+	if s.Running() {
+		return fmt.Errorf("restart %s: it still runs", name)
 	}
-	c.mu.Lock()
-	c.own[name] = p
-	c.mu.Unlock()
+	if err := s.Start(); err != nil {
+		return fmt.Errorf("restart: %w", err)
+	}
 	return Poll(time.Minute, func() error {
-		if !p.alive() {
-			return fmt.Errorf("restarted %s ended: %v", name, p.cmd.ProcessState)
+		if !s.Running() {
+			return fmt.Errorf("restarted %s ended: %s", name, s.LastLine())
 		}
-		conn, err := net.DialTimeout("tcp", c.Addr(name), time.Second)
+		conn, err := net.DialTimeout("tcp", s.Addr, time.Second)
 		if err != nil {
 			return err
 		}
@@ -344,37 +205,53 @@ func (c *Cluster) Restart(name string) error {
 	})
 }
 
-// KillAll kills every process of the cluster with SIGKILL, onebox first, and returns when
-// all are gone.
+// Terminate stops one server with SIGTERM and returns when it is gone.
+func (c *Cluster) Terminate(name string) error {
+	s, err := c.server(name)
+	if err != nil {
+		return err
+	}
+	if _, err := s.Stop(c.opts.StopTimeout); errors.Is(err, onebox.ErrKilled) {
+		return fmt.Errorf("stop %s: %w", name, err)
+	}
+	return nil
+}
+
+// SetProgram makes program the executable that Restart starts a server with.
+func (c *Cluster) SetProgram(name, program string) error {
+	s, err := c.server(name)
+	if err != nil {
+		return err
+	}
+	return c.box.SetProgram(s, program)
+}
+
+// SetArgs gives the command that Restart runs more arguments; they take the place of those that it
+// was given by SetArgs before.
+func (c *Cluster) SetArgs(name string, args ...string) error {
+	s, err := c.server(name)
+	if err != nil {
+		return err
+	}
+	return c.box.SetArgs(s, args...)
+}
+
+// Log returns what a server has written to its log.
+func (c *Cluster) Log(name string) string {
+	b, err := os.ReadFile(filepath.Join(c.Dir, name, "log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// KillAll kills every server with SIGKILL and returns when all are gone.
 func (c *Cluster) KillAll(tb testing.TB) {
 	tb.Helper()
-	pids := map[string]int{}
-	for _, n := range c.Servers() {
-		if !c.Alive(n) {
-			continue
-		}
-		pid, err := c.Pid(n)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		pids[n] = pid
-	}
-	c.mu.Lock()
-	ob := c.onebox
-	c.mu.Unlock()
-	if ob != nil && ob.alive() {
-		ob.cmd.Process.Kill()
-	}
-	for _, pid := range pids {
-		syscall.Kill(pid, syscall.SIGKILL)
-	}
-	for n, pid := range pids {
-		if err := c.gone(n, pid); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	if ob != nil {
-		<-ob.done
+	box := c.box
+	c.box = nil
+	if err := box.Kill(); err != nil {
+		tb.Fatal(err)
 	}
 }
 
@@ -382,56 +259,29 @@ func (c *Cluster) KillAll(tb testing.TB) {
 // directory stays until the end of the test.
 func (c *Cluster) Stop(tb testing.TB) {
 	tb.Helper()
-	if err := c.terminate(); err != nil {
+	if err := c.close(); err != nil {
 		tb.Errorf("stop: %v\n%s", err, c.Logs())
 	}
 }
 
 func (c *Cluster) stop(tb testing.TB) {
-	err := c.terminate()
+	err := c.close()
 	switch {
 	case tb.Failed():
 		tb.Logf("the cluster's logs:\n%s", c.Logs())
 	case err != nil:
 		tb.Errorf("stop: %v\n%s", err, c.Logs())
 	}
+	c.log.Close()
 }
 
-func (c *Cluster) terminate() error {
-	c.mu.Lock()
-	ps := []*process{}
-	for _, p := range c.own {
-		ps = append(ps, p)
+func (c *Cluster) close() error {
+	box := c.box
+	c.box = nil
+	if box == nil {
+		return nil
 	}
-	c.own = map[string]*process{}
-	if c.onebox != nil {
-		ps = append(ps, c.onebox)
-		c.onebox = nil
-	}
-	c.mu.Unlock()
-	var errs []error
-	for _, p := range ps {
-		if p.alive() {
-			p.cmd.Process.Signal(syscall.SIGTERM)
-		}
-	}
-	for _, p := range ps {
-		select {
-		case <-p.done:
-		case <-time.After(40 * time.Second):
-			errs = append(errs, fmt.Errorf("%s didn't stop on SIGTERM", p.cmd.Args))
-			p.cmd.Process.Kill()
-			<-p.done
-		}
-	}
-	// What onebox left behind isn't left to the machine.
-	for _, n := range c.Servers() {
-		if pid, err := c.Pid(n); err == nil && running(pid) {
-			errs = append(errs, fmt.Errorf("%s (%d) outlived onebox", n, pid))
-			syscall.Kill(pid, syscall.SIGKILL)
-		}
-	}
-	return errors.Join(errs...)
+	return box.Close()
 }
 
 // Logs returns the last lines of every log file in the cluster's directory.

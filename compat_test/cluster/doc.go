@@ -1,4 +1,4 @@
-// Package cluster runs a whole cluster of server processes for a test: `pegasus onebox` in a
+// Package cluster runs a whole cluster of server processes for a test: package onebox in a
 // temporary directory, and the means to kill, restart and look at single servers of it.
 //
 // Invariants: every wait has a deadline and polls a condition; only processes that this package

@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// freePort finds a port p such that p.. and p+200.. are free for so many metas and replica
+// FreePort finds a port p such that p.. and p+200.. are free for so many metas and replica
 // servers. It looks below the range from which the kernel takes ports of outgoing connections,
 // and at a place of its own in every process, so that test packages running side by side rarely
 // meet.
-func freePort(tb testing.TB, metas, replicas int) int {
+func FreePort(tb testing.TB, metas, replicas int) int {
 	tb.Helper()
 	for range 200 {
 		p := 11000 + rand.IntN(200)*100

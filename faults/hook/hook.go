@@ -3,8 +3,8 @@
 // cmd/pegasus/faults.go); a server built for use has nothing of it.
 //
 // It owns the control file: JSON of Control, looked at every 20 ms, absent or empty for no
-// fault. The disk's faults sit in the file system that Pebble and the log use (vfs.Default);
-// the few files that a server writes with package os are not concerned. The clock moves
+// fault. The disk's faults sit in the file system that a replica server uses for stores, logs
+// and what describes them (vfs.Default). The clock moves
 // only in a binary built with time patched as well (build tag faultclock; package faults
 // makes the patch), and never the monotonic part.
 package hook

@@ -52,6 +52,9 @@ type BackupResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *BackupResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // BackupClearRequest is the struct backup_clear_request.
 type BackupClearRequest struct {
 	Pid        base.Gpid // 1
@@ -82,6 +85,9 @@ type ConfigurationModifyBackupPolicyResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationModifyBackupPolicyResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ConfigurationAddBackupPolicyRequest is the struct configuration_add_backup_policy_request.
 type ConfigurationAddBackupPolicyRequest struct {
 	BackupProviderType       string  // 1
@@ -101,6 +107,9 @@ type ConfigurationAddBackupPolicyResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationAddBackupPolicyResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // PolicyEntry is the struct policy_entry.
 type PolicyEntry struct {
@@ -143,6 +152,9 @@ type ConfigurationQueryBackupPolicyResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationQueryBackupPolicyResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ConfigurationReportRestoreStatusRequest is the struct configuration_report_restore_status_request.
 type ConfigurationReportRestoreStatusRequest struct {
 	Pid           base.Gpid        // 1
@@ -160,6 +172,9 @@ type ConfigurationReportRestoreStatusResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationReportRestoreStatusResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ConfigurationQueryRestoreRequest is the struct configuration_query_restore_request.
 type ConfigurationQueryRestoreRequest struct {
 	RestoreAppId int32 // 1
@@ -175,6 +190,9 @@ type ConfigurationQueryRestoreResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationQueryRestoreResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // StartBackupAppRequest is the struct start_backup_app_request.
 type StartBackupAppRequest struct {
@@ -193,6 +211,9 @@ type StartBackupAppResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *StartBackupAppResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // BackupItem is the struct backup_item.
 type BackupItem struct {
@@ -223,3 +244,6 @@ type QueryBackupStatusResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryBackupStatusResponse) SetErr(code base.ErrorCode) { s.Err = code }

@@ -129,6 +129,9 @@ type StartBulkLoadResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *StartBulkLoadResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // PartitionBulkLoadState is the struct partition_bulk_load_state.
 type PartitionBulkLoadState struct {
 	DownloadProgress base.Opt[int32]           // 1, optional, default 0
@@ -171,6 +174,9 @@ type BulkLoadResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *BulkLoadResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // GroupBulkLoadRequest is the struct group_bulk_load_request.
 type GroupBulkLoadRequest struct {
 	AppName            string                        // 1
@@ -194,6 +200,9 @@ type GroupBulkLoadResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *GroupBulkLoadResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // IngestionRequest is the struct ingestion_request.
 type IngestionRequest struct {
 	AppName            string           // 1
@@ -213,6 +222,9 @@ type IngestionResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *IngestionResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ControlBulkLoadRequest is the struct control_bulk_load_request.
 type ControlBulkLoadRequest struct {
 	AppName string              // 1
@@ -228,6 +240,9 @@ type ControlBulkLoadResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ControlBulkLoadResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // QueryBulkLoadRequest is the struct query_bulk_load_request.
 type QueryBulkLoadRequest struct {
@@ -251,6 +266,9 @@ type QueryBulkLoadResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryBulkLoadResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ClearBulkLoadStateRequest is the struct clear_bulk_load_state_request.
 type ClearBulkLoadStateRequest struct {
 	AppName string // 1
@@ -265,3 +283,6 @@ type ClearBulkLoadStateResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ClearBulkLoadStateResponse) SetErr(code base.ErrorCode) { s.Err = code }

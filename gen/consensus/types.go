@@ -163,6 +163,9 @@ type RwResponseHeader struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *RwResponseHeader) SetErr(code base.ErrorCode) { s.Err = code }
+
 // PrepareAck is the struct prepare_ack.
 type PrepareAck struct {
 	Pid                              base.Gpid       // 1
@@ -176,6 +179,9 @@ type PrepareAck struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *PrepareAck) SetErr(code base.ErrorCode) { s.Err = code }
 
 // LearnState is the struct learn_state.
 type LearnState struct {
@@ -221,6 +227,9 @@ type LearnResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *LearnResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // LearnNotifyResponse is the struct learn_notify_response.
 type LearnNotifyResponse struct {
 	Pid       base.Gpid      // 1
@@ -229,6 +238,9 @@ type LearnNotifyResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *LearnNotifyResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // GroupCheckRequest is the struct group_check_request.
 type GroupCheckRequest struct {
@@ -259,3 +271,6 @@ type GroupCheckResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *GroupCheckResponse) SetErr(code base.ErrorCode) { s.Err = code }

@@ -107,6 +107,9 @@ type DuplicationAddResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *DuplicationAddResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // DuplicationModifyRequest is the struct duplication_modify_request.
 type DuplicationModifyRequest struct {
 	AppName  string                        // 1
@@ -124,6 +127,9 @@ type DuplicationModifyResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *DuplicationModifyResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // DuplicationPartitionState is the struct duplication_partition_state.
 type DuplicationPartitionState struct {
@@ -175,6 +181,9 @@ type DuplicationQueryResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *DuplicationQueryResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // DuplicationConfirmEntry is the struct duplication_confirm_entry.
 type DuplicationConfirmEntry struct {
 	Dupid               int32           // 1
@@ -202,6 +211,9 @@ type DuplicationSyncResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *DuplicationSyncResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // DuplicationListRequest is the struct duplication_list_request.
 type DuplicationListRequest struct {
 	AppNamePattern string                 // 1
@@ -218,3 +230,6 @@ type DuplicationListResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *DuplicationListResponse) SetErr(code base.ErrorCode) { s.Err = code }

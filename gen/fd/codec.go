@@ -33,6 +33,18 @@ func (s *BeaconMsg) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Struct, 6)
 		b = s.HpToNode.V.AppendThrift(b)
 	}
+	if s.Version.Set {
+		b = tbin.AppendField(b, tbin.I32, 60)
+		b = tbin.AppendI32(b, s.Version.V)
+	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 61)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
+	if s.Serves.Set {
+		b = tbin.AppendField(b, tbin.Bool, 62)
+		b = tbin.AppendBool(b, s.Serves.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -60,6 +72,15 @@ func (s *BeaconMsg) ReadThrift(r *tbin.Reader) {
 		case id == 6 && t == tbin.Struct:
 			s.HpToNode.Set = true
 			s.HpToNode.V.ReadThrift(r)
+		case id == 60 && t == tbin.I32:
+			s.Version.Set = true
+			s.Version.V = r.I32()
+		case id == 61 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
+		case id == 62 && t == tbin.Bool:
+			s.Serves.Set = true
+			s.Serves.V = r.Bool()
 		default:
 			r.Skip(t)
 		}
@@ -104,6 +125,22 @@ func (s *BeaconAck) AppendThrift(b []byte) []byte {
 			b = tbin.AppendString(b, s.MetaServers.V[i])
 		}
 	}
+	if s.ClusterVersion.Set {
+		b = tbin.AppendField(b, tbin.I32, 60)
+		b = tbin.AppendI32(b, s.ClusterVersion.V)
+	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 61)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
+	if s.ClockMs.Set {
+		b = tbin.AppendField(b, tbin.I64, 62)
+		b = tbin.AppendI64(b, s.ClockMs.V)
+	}
+	if s.ClockDoubted.Set {
+		b = tbin.AppendField(b, tbin.Bool, 63)
+		b = tbin.AppendBool(b, s.ClockDoubted.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -142,6 +179,18 @@ func (s *BeaconAck) ReadThrift(r *tbin.Reader) {
 				s.MetaServers.V[i] = r.String()
 			}
 			n.End(r)
+		case id == 60 && t == tbin.I32:
+			s.ClusterVersion.Set = true
+			s.ClusterVersion.V = r.I32()
+		case id == 61 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
+		case id == 62 && t == tbin.I64:
+			s.ClockMs.Set = true
+			s.ClockMs.V = r.I64()
+		case id == 63 && t == tbin.Bool:
+			s.ClockDoubted.Set = true
+			s.ClockDoubted.V = r.Bool()
 		default:
 			r.Skip(t)
 		}

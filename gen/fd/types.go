@@ -14,20 +14,27 @@ type BeaconMsg struct {
 	StartTime  base.Opt[int64]         // 4, optional
 	HpFromNode base.Opt[base.HostPort] // 5, optional
 	HpToNode   base.Opt[base.HostPort] // 6, optional
+	Version    base.Opt[int32]         // 60, optional
+	ClusterId  base.Opt[string]        // 61, optional
+	Serves     base.Opt[bool]          // 62, optional
 
 	absent uint8
 }
 
 // BeaconAck is the struct beacon_ack.
 type BeaconAck struct {
-	Time          int64                   // 1
-	ThisNode      base.RPCAddress         // 2
-	PrimaryNode   base.RPCAddress         // 3
-	IsMaster      bool                    // 4
-	Allowed       bool                    // 5
-	HpThisNode    base.Opt[base.HostPort] // 6, optional
-	HpPrimaryNode base.Opt[base.HostPort] // 7, optional
-	MetaServers   base.Opt[[]string]      // 50, optional
+	Time           int64                   // 1
+	ThisNode       base.RPCAddress         // 2
+	PrimaryNode    base.RPCAddress         // 3
+	IsMaster       bool                    // 4
+	Allowed        bool                    // 5
+	HpThisNode     base.Opt[base.HostPort] // 6, optional
+	HpPrimaryNode  base.Opt[base.HostPort] // 7, optional
+	MetaServers    base.Opt[[]string]      // 50, optional
+	ClusterVersion base.Opt[int32]         // 60, optional
+	ClusterId      base.Opt[string]        // 61, optional
+	ClockMs        base.Opt[int64]         // 62, optional
+	ClockDoubted   base.Opt[bool]          // 63, optional
 
 	absent uint8
 }

@@ -82,6 +82,9 @@ type QueryCfgResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryCfgResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // RequestMeta is the struct request_meta.
 type RequestMeta struct {
 	AppId           int32 // 1

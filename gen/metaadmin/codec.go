@@ -39,6 +39,14 @@ func (s *ConfigurationUpdateRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Struct, 7)
 		b = s.HpNode.V.AppendThrift(b)
 	}
+	if s.MustHold.Set {
+		b = tbin.AppendField(b, tbin.I64, 20)
+		b = tbin.AppendI64(b, s.MustHold.V)
+	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 61)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -69,6 +77,12 @@ func (s *ConfigurationUpdateRequest) ReadThrift(r *tbin.Reader) {
 		case id == 7 && t == tbin.Struct:
 			s.HpNode.Set = true
 			s.HpNode.V.ReadThrift(r)
+		case id == 20 && t == tbin.I64:
+			s.MustHold.Set = true
+			s.MustHold.V = r.I64()
+		case id == 61 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
 		default:
 			r.Skip(t)
 		}
@@ -168,6 +182,10 @@ func (s *DiskReport) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 4)
 		b = tbin.AppendI64(b, s.AvailableMb)
 	}
+	if s.Refuses.Set {
+		b = tbin.AppendField(b, tbin.Bool, 5)
+		b = tbin.AppendBool(b, s.Refuses.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -189,6 +207,9 @@ func (s *DiskReport) ReadThrift(r *tbin.Reader) {
 		case id == 4 && t == tbin.I64:
 			s.absent &^= 1 << 3
 			s.AvailableMb = r.I64()
+		case id == 5 && t == tbin.Bool:
+			s.Refuses.Set = true
+			s.Refuses.V = r.Bool()
 		default:
 			r.Skip(t)
 		}
@@ -224,6 +245,14 @@ func (s *ConfigurationQueryByNodeRequest) AppendThrift(b []byte) []byte {
 			b = s.Disks.V[i].AppendThrift(b)
 		}
 	}
+	if s.MaxReplicas.Set {
+		b = tbin.AppendField(b, tbin.I32, 21)
+		b = tbin.AppendI32(b, s.MaxReplicas.V)
+	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 61)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -238,7 +267,7 @@ func (s *ConfigurationQueryByNodeRequest) ReadThrift(r *tbin.Reader) {
 			s.Node.ReadThrift(r)
 		case id == 2 && t == tbin.List:
 			s.StoredReplicas.Set = true
-			n := seq.List(r, tbin.Struct, 7)
+			n := seq.List(r, tbin.Struct, 9)
 			s.StoredReplicas.V = seq.Make[metadata.ReplicaInfo](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.StoredReplicas.V[i].ReadThrift(r)
@@ -258,6 +287,12 @@ func (s *ConfigurationQueryByNodeRequest) ReadThrift(r *tbin.Reader) {
 				s.Disks.V[i].ReadThrift(r)
 			}
 			n.End(r)
+		case id == 21 && t == tbin.I32:
+			s.MaxReplicas.Set = true
+			s.MaxReplicas.V = r.I32()
+		case id == 61 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
 		default:
 			r.Skip(t)
 		}
@@ -285,6 +320,17 @@ func (s *ConfigurationQueryByNodeResponse) AppendThrift(b []byte) []byte {
 			b = s.GcReplicas.V[i].AppendThrift(b)
 		}
 	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 61)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
+	if s.Over.Set {
+		b = tbin.AppendField(b, tbin.List, 62)
+		b = tbin.AppendList(b, tbin.I32, len(s.Over.V))
+		for i := range s.Over.V {
+			b = tbin.AppendI32(b, s.Over.V[i])
+		}
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -299,7 +345,7 @@ func (s *ConfigurationQueryByNodeResponse) ReadThrift(r *tbin.Reader) {
 			s.Err.ReadThrift(r)
 		case id == 2 && t == tbin.List:
 			s.absent &^= 1 << 1
-			n := seq.List(r, tbin.Struct, 25)
+			n := seq.List(r, tbin.Struct, 27)
 			s.Partitions = seq.Make[ConfigurationUpdateRequest](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Partitions[i].ReadThrift(r)
@@ -307,10 +353,21 @@ func (s *ConfigurationQueryByNodeResponse) ReadThrift(r *tbin.Reader) {
 			n.End(r)
 		case id == 3 && t == tbin.List:
 			s.GcReplicas.Set = true
-			n := seq.List(r, tbin.Struct, 7)
+			n := seq.List(r, tbin.Struct, 9)
 			s.GcReplicas.V = seq.Make[metadata.ReplicaInfo](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.GcReplicas.V[i].ReadThrift(r)
+			}
+			n.End(r)
+		case id == 61 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
+		case id == 62 && t == tbin.List:
+			s.Over.Set = true
+			n := seq.List(r, tbin.I32, 4)
+			s.Over.V = seq.Make[int32](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Over.V[i] = r.I32()
 			}
 			n.End(r)
 		default:
@@ -533,6 +590,10 @@ func (s *ConfigurationCreateAppResponse) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I32, 2)
 		b = tbin.AppendI32(b, s.Appid)
 	}
+	if s.HintMessage.Set {
+		b = tbin.AppendField(b, tbin.String, 20)
+		b = tbin.AppendString(b, s.HintMessage.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -548,70 +609,9 @@ func (s *ConfigurationCreateAppResponse) ReadThrift(r *tbin.Reader) {
 		case id == 2 && t == tbin.I32:
 			s.absent &^= 1 << 1
 			s.Appid = r.I32()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *DropAppOptions) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.SuccessIfNotExist {
-		b = tbin.AppendField(b, tbin.Bool, 1)
-		b = tbin.AppendBool(b, s.SuccessIfNotExist)
-	}
-	if s.ReserveSeconds.Set {
-		b = tbin.AppendField(b, tbin.I64, 2)
-		b = tbin.AppendI64(b, s.ReserveSeconds.V)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *DropAppOptions) ReadThrift(r *tbin.Reader) {
-	*s = DropAppOptions{absent: 1<<1 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Bool:
-			s.absent &^= 1 << 0
-			s.SuccessIfNotExist = r.Bool()
-		case id == 2 && t == tbin.I64:
-			s.ReserveSeconds.Set = true
-			s.ReserveSeconds.V = r.I64()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationDropAppRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.AppName != "" {
-		b = tbin.AppendField(b, tbin.String, 1)
-		b = tbin.AppendString(b, s.AppName)
-	}
-	if s.absent&(1<<1) == 0 {
-		b = tbin.AppendField(b, tbin.Struct, 2)
-		b = s.Options.AppendThrift(b)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationDropAppRequest) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationDropAppRequest{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.String:
-			s.absent &^= 1 << 0
-			s.AppName = r.String()
-		case id == 2 && t == tbin.Struct:
-			s.absent &^= 1 << 1
-			s.Options.ReadThrift(r)
+		case id == 20 && t == tbin.String:
+			s.HintMessage.Set = true
+			s.HintMessage.V = r.String()
 		default:
 			r.Skip(t)
 		}

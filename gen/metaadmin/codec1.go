@@ -10,6 +10,70 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *DropAppOptions) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.SuccessIfNotExist {
+		b = tbin.AppendField(b, tbin.Bool, 1)
+		b = tbin.AppendBool(b, s.SuccessIfNotExist)
+	}
+	if s.ReserveSeconds.Set {
+		b = tbin.AppendField(b, tbin.I64, 2)
+		b = tbin.AppendI64(b, s.ReserveSeconds.V)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *DropAppOptions) ReadThrift(r *tbin.Reader) {
+	*s = DropAppOptions{absent: 1<<1 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Bool:
+			s.absent &^= 1 << 0
+			s.SuccessIfNotExist = r.Bool()
+		case id == 2 && t == tbin.I64:
+			s.ReserveSeconds.Set = true
+			s.ReserveSeconds.V = r.I64()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *ConfigurationDropAppRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.AppName != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.AppName)
+	}
+	if s.absent&(1<<1) == 0 {
+		b = tbin.AppendField(b, tbin.Struct, 2)
+		b = s.Options.AppendThrift(b)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationDropAppRequest) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationDropAppRequest{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.AppName = r.String()
+		case id == 2 && t == tbin.Struct:
+			s.absent &^= 1 << 1
+			s.Options.ReadThrift(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *ConfigurationDropAppResponse) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.Err != "" {
 		b = tbin.AppendField(b, tbin.Struct, 1)
@@ -563,70 +627,6 @@ func (s *QueryAppManualCompactResponse) ReadThrift(r *tbin.Reader) {
 		case id == 3 && t == tbin.I32:
 			s.Progress.Set = true
 			s.Progress.V = r.I32()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *NodeInfo) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Status != 0 {
-		b = tbin.AppendField(b, tbin.I32, 1)
-		b = tbin.AppendI32(b, int32(s.Status))
-	}
-	if s.absent&(1<<1) == 0 || s.Node != 0 {
-		b = tbin.AppendField(b, tbin.Struct, 2)
-		b = s.Node.AppendThrift(b)
-	}
-	if s.HpNode.Set {
-		b = tbin.AppendField(b, tbin.Struct, 3)
-		b = s.HpNode.V.AppendThrift(b)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *NodeInfo) ReadThrift(r *tbin.Reader) {
-	*s = NodeInfo{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.I32:
-			s.absent &^= 1 << 0
-			s.Status = NodeStatus(r.I32())
-		case id == 2 && t == tbin.Struct:
-			s.absent &^= 1 << 1
-			s.Node.ReadThrift(r)
-		case id == 3 && t == tbin.Struct:
-			s.HpNode.Set = true
-			s.HpNode.V.ReadThrift(r)
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationListNodesRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Status != 0 {
-		b = tbin.AppendField(b, tbin.I32, 1)
-		b = tbin.AppendI32(b, int32(s.Status))
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationListNodesRequest) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationListNodesRequest{absent: 1<<1 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.I32:
-			s.absent &^= 1 << 0
-			s.Status = NodeStatus(r.I32())
 		default:
 			r.Skip(t)
 		}

@@ -9,6 +9,102 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *NodeInfo) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Status != 0 {
+		b = tbin.AppendField(b, tbin.I32, 1)
+		b = tbin.AppendI32(b, int32(s.Status))
+	}
+	if s.absent&(1<<1) == 0 || s.Node != 0 {
+		b = tbin.AppendField(b, tbin.Struct, 2)
+		b = s.Node.AppendThrift(b)
+	}
+	if s.HpNode.Set {
+		b = tbin.AppendField(b, tbin.Struct, 3)
+		b = s.HpNode.V.AppendThrift(b)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *NodeInfo) ReadThrift(r *tbin.Reader) {
+	*s = NodeInfo{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.I32:
+			s.absent &^= 1 << 0
+			s.Status = NodeStatus(r.I32())
+		case id == 2 && t == tbin.Struct:
+			s.absent &^= 1 << 1
+			s.Node.ReadThrift(r)
+		case id == 3 && t == tbin.Struct:
+			s.HpNode.Set = true
+			s.HpNode.V.ReadThrift(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *ConfigurationListNodesRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Status != 0 {
+		b = tbin.AppendField(b, tbin.I32, 1)
+		b = tbin.AppendI32(b, int32(s.Status))
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationListNodesRequest) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationListNodesRequest{absent: 1<<1 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.I32:
+			s.absent &^= 1 << 0
+			s.Status = NodeStatus(r.I32())
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *RefusedNode) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Node != 0 {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Node.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.Why != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.Why)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *RefusedNode) ReadThrift(r *tbin.Reader) {
+	*s = RefusedNode{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Node.ReadThrift(r)
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.Why = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *ConfigurationListNodesResponse) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.Err != "" {
 		b = tbin.AppendField(b, tbin.Struct, 1)
@@ -19,6 +115,13 @@ func (s *ConfigurationListNodesResponse) AppendThrift(b []byte) []byte {
 		b = tbin.AppendList(b, tbin.Struct, len(s.Infos))
 		for i := range s.Infos {
 			b = s.Infos[i].AppendThrift(b)
+		}
+	}
+	if s.Refused.Set {
+		b = tbin.AppendField(b, tbin.List, 60)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Refused.V))
+		for i := range s.Refused.V {
+			b = s.Refused.V[i].AppendThrift(b)
 		}
 	}
 	return tbin.AppendStop(b)
@@ -39,6 +142,14 @@ func (s *ConfigurationListNodesResponse) ReadThrift(r *tbin.Reader) {
 			s.Infos = seq.Make[NodeInfo](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Infos[i].ReadThrift(r)
+			}
+			n.End(r)
+		case id == 60 && t == tbin.List:
+			s.Refused.Set = true
+			n := seq.List(r, tbin.Struct, 2)
+			s.Refused.V = seq.Make[RefusedNode](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Refused.V[i].ReadThrift(r)
 			}
 			n.End(r)
 		default:
@@ -512,116 +623,6 @@ func (s *ConfigurationGetMaxReplicaCountRequest) ReadThrift(r *tbin.Reader) {
 		case id == 1 && t == tbin.String:
 			s.absent &^= 1 << 0
 			s.AppName = r.String()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationGetMaxReplicaCountResponse) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Err != "" {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Err.AppendThrift(b)
-	}
-	if s.absent&(1<<1) == 0 || s.MaxReplicaCount != 0 {
-		b = tbin.AppendField(b, tbin.I32, 2)
-		b = tbin.AppendI32(b, s.MaxReplicaCount)
-	}
-	if s.absent&(1<<2) == 0 || s.HintMessage != "" {
-		b = tbin.AppendField(b, tbin.String, 3)
-		b = tbin.AppendString(b, s.HintMessage)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationGetMaxReplicaCountResponse) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationGetMaxReplicaCountResponse{absent: 1<<3 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Err.ReadThrift(r)
-		case id == 2 && t == tbin.I32:
-			s.absent &^= 1 << 1
-			s.MaxReplicaCount = r.I32()
-		case id == 3 && t == tbin.String:
-			s.absent &^= 1 << 2
-			s.HintMessage = r.String()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationSetMaxReplicaCountRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.AppName != "" {
-		b = tbin.AppendField(b, tbin.String, 1)
-		b = tbin.AppendString(b, s.AppName)
-	}
-	if s.absent&(1<<1) == 0 || s.MaxReplicaCount != 0 {
-		b = tbin.AppendField(b, tbin.I32, 2)
-		b = tbin.AppendI32(b, s.MaxReplicaCount)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationSetMaxReplicaCountRequest) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationSetMaxReplicaCountRequest{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.String:
-			s.absent &^= 1 << 0
-			s.AppName = r.String()
-		case id == 2 && t == tbin.I32:
-			s.absent &^= 1 << 1
-			s.MaxReplicaCount = r.I32()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *ConfigurationSetMaxReplicaCountResponse) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Err != "" {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Err.AppendThrift(b)
-	}
-	if s.absent&(1<<1) == 0 || s.OldMaxReplicaCount != 0 {
-		b = tbin.AppendField(b, tbin.I32, 2)
-		b = tbin.AppendI32(b, s.OldMaxReplicaCount)
-	}
-	if s.absent&(1<<2) == 0 || s.HintMessage != "" {
-		b = tbin.AppendField(b, tbin.String, 3)
-		b = tbin.AppendString(b, s.HintMessage)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ConfigurationSetMaxReplicaCountResponse) ReadThrift(r *tbin.Reader) {
-	*s = ConfigurationSetMaxReplicaCountResponse{absent: 1<<3 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Err.ReadThrift(r)
-		case id == 2 && t == tbin.I32:
-			s.absent &^= 1 << 1
-			s.OldMaxReplicaCount = r.I32()
-		case id == 3 && t == tbin.String:
-			s.absent &^= 1 << 2
-			s.HintMessage = r.String()
 		default:
 			r.Skip(t)
 		}

@@ -7,6 +7,116 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *ConfigurationGetMaxReplicaCountResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.MaxReplicaCount != 0 {
+		b = tbin.AppendField(b, tbin.I32, 2)
+		b = tbin.AppendI32(b, s.MaxReplicaCount)
+	}
+	if s.absent&(1<<2) == 0 || s.HintMessage != "" {
+		b = tbin.AppendField(b, tbin.String, 3)
+		b = tbin.AppendString(b, s.HintMessage)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationGetMaxReplicaCountResponse) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationGetMaxReplicaCountResponse{absent: 1<<3 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.I32:
+			s.absent &^= 1 << 1
+			s.MaxReplicaCount = r.I32()
+		case id == 3 && t == tbin.String:
+			s.absent &^= 1 << 2
+			s.HintMessage = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *ConfigurationSetMaxReplicaCountRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.AppName != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.AppName)
+	}
+	if s.absent&(1<<1) == 0 || s.MaxReplicaCount != 0 {
+		b = tbin.AppendField(b, tbin.I32, 2)
+		b = tbin.AppendI32(b, s.MaxReplicaCount)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationSetMaxReplicaCountRequest) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationSetMaxReplicaCountRequest{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.AppName = r.String()
+		case id == 2 && t == tbin.I32:
+			s.absent &^= 1 << 1
+			s.MaxReplicaCount = r.I32()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *ConfigurationSetMaxReplicaCountResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.OldMaxReplicaCount != 0 {
+		b = tbin.AppendField(b, tbin.I32, 2)
+		b = tbin.AppendI32(b, s.OldMaxReplicaCount)
+	}
+	if s.absent&(1<<2) == 0 || s.HintMessage != "" {
+		b = tbin.AppendField(b, tbin.String, 3)
+		b = tbin.AppendString(b, s.HintMessage)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ConfigurationSetMaxReplicaCountResponse) ReadThrift(r *tbin.Reader) {
+	*s = ConfigurationSetMaxReplicaCountResponse{absent: 1<<3 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.I32:
+			s.absent &^= 1 << 1
+			s.OldMaxReplicaCount = r.I32()
+		case id == 3 && t == tbin.String:
+			s.absent &^= 1 << 2
+			s.HintMessage = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *ConfigurationGetAtomicIdempotentRequest) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.AppName != "" {
 		b = tbin.AppendField(b, tbin.String, 1)

@@ -197,6 +197,8 @@ type ConfigurationUpdateRequest struct {
 	HostNode        base.RPCAddress                // 5
 	MetaSplitStatus base.Opt[metadata.SplitStatus] // 6, optional
 	HpNode          base.Opt[base.HostPort]        // 7, optional
+	MustHold        base.Opt[int64]                // 20, optional
+	ClusterId       base.Opt[string]               // 61, optional
 
 	absent uint8
 }
@@ -209,6 +211,9 @@ type ConfigurationUpdateResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationUpdateResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ReplicaServerInfo is the struct replica_server_info.
 type ReplicaServerInfo struct {
 	GeoTags         []base.Pair[string, string] // 1
@@ -219,10 +224,11 @@ type ReplicaServerInfo struct {
 
 // DiskReport is the struct disk_report.
 type DiskReport struct {
-	Tag         string    // 1
-	State       DiskState // 2
-	CapacityMb  int64     // 3
-	AvailableMb int64     // 4
+	Tag         string         // 1
+	State       DiskState      // 2
+	CapacityMb  int64          // 3
+	AvailableMb int64          // 4
+	Refuses     base.Opt[bool] // 5, optional
 
 	absent uint8
 }
@@ -234,6 +240,8 @@ type ConfigurationQueryByNodeRequest struct {
 	Info           base.Opt[ReplicaServerInfo]      // 3, optional
 	HpNode         base.Opt[base.HostPort]          // 4, optional
 	Disks          base.Opt[[]DiskReport]           // 20, optional
+	MaxReplicas    base.Opt[int32]                  // 21, optional
+	ClusterId      base.Opt[string]                 // 61, optional
 
 	absent uint8
 }
@@ -243,9 +251,14 @@ type ConfigurationQueryByNodeResponse struct {
 	Err        base.ErrorCode                   // 1
 	Partitions []ConfigurationUpdateRequest     // 2
 	GcReplicas base.Opt[[]metadata.ReplicaInfo] // 3, optional
+	ClusterId  base.Opt[string]                 // 61, optional
+	Over       base.Opt[[]int32]                // 62, optional
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationQueryByNodeResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationRecoveryRequest is the struct configuration_recovery_request.
 type ConfigurationRecoveryRequest struct {
@@ -264,6 +277,9 @@ type ConfigurationRecoveryResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationRecoveryResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // CreateAppOptions is the struct create_app_options.
 type CreateAppOptions struct {
@@ -288,11 +304,15 @@ type ConfigurationCreateAppRequest struct {
 
 // ConfigurationCreateAppResponse is the struct configuration_create_app_response.
 type ConfigurationCreateAppResponse struct {
-	Err   base.ErrorCode // 1
-	Appid int32          // 2
+	Err         base.ErrorCode   // 1
+	Appid       int32            // 2
+	HintMessage base.Opt[string] // 20, optional
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationCreateAppResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // DropAppOptions is the struct drop_app_options.
 type DropAppOptions struct {
@@ -317,6 +337,9 @@ type ConfigurationDropAppResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationDropAppResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ConfigurationRenameAppRequest is the struct configuration_rename_app_request.
 type ConfigurationRenameAppRequest struct {
 	OldAppName string // 1
@@ -333,6 +356,9 @@ type ConfigurationRenameAppResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationRenameAppResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ConfigurationRecallAppRequest is the struct configuration_recall_app_request.
 type ConfigurationRecallAppRequest struct {
 	AppId      int32  // 1
@@ -348,6 +374,9 @@ type ConfigurationRecallAppResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationRecallAppResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationListAppsRequest is the struct configuration_list_apps_request.
 type ConfigurationListAppsRequest struct {
@@ -367,6 +396,9 @@ type ConfigurationListAppsResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationListAppsResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // QueryAppInfoRequest is the struct query_app_info_request.
 type QueryAppInfoRequest struct {
 	MetaServer   base.RPCAddress         // 1
@@ -382,6 +414,9 @@ type QueryAppInfoResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryAppInfoResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationUpdateAppEnvRequest is the struct configuration_update_app_env_request.
 type ConfigurationUpdateAppEnvRequest struct {
@@ -402,6 +437,9 @@ type ConfigurationUpdateAppEnvResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationUpdateAppEnvResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // StartAppManualCompactRequest is the struct start_app_manual_compact_request.
 type StartAppManualCompactRequest struct {
 	AppName         string          // 1
@@ -421,6 +459,9 @@ type StartAppManualCompactResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *StartAppManualCompactResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // QueryAppManualCompactRequest is the struct query_app_manual_compact_request.
 type QueryAppManualCompactRequest struct {
 	AppName string // 1
@@ -436,6 +477,9 @@ type QueryAppManualCompactResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryAppManualCompactResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // NodeInfo is the struct node_info.
 type NodeInfo struct {
@@ -453,13 +497,25 @@ type ConfigurationListNodesRequest struct {
 	absent uint8
 }
 
-// ConfigurationListNodesResponse is the struct configuration_list_nodes_response.
-type ConfigurationListNodesResponse struct {
-	Err   base.ErrorCode // 1
-	Infos []NodeInfo     // 2
+// RefusedNode is the struct refused_node.
+type RefusedNode struct {
+	Node base.RPCAddress // 1
+	Why  string          // 2
 
 	absent uint8
 }
+
+// ConfigurationListNodesResponse is the struct configuration_list_nodes_response.
+type ConfigurationListNodesResponse struct {
+	Err     base.ErrorCode          // 1
+	Infos   []NodeInfo              // 2
+	Refused base.Opt[[]RefusedNode] // 60, optional
+
+	absent uint8
+}
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationListNodesResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationClusterInfoRequest is the struct configuration_cluster_info_request.
 type ConfigurationClusterInfoRequest struct {
@@ -473,6 +529,9 @@ type ConfigurationClusterInfoResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationClusterInfoResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationMetaControlRequest is the struct configuration_meta_control_request.
 type ConfigurationMetaControlRequest struct {
@@ -488,6 +547,9 @@ type ConfigurationMetaControlResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationMetaControlResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationProposalAction is the struct configuration_proposal_action.
 type ConfigurationProposalAction struct {
@@ -516,6 +578,9 @@ type ConfigurationBalancerResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationBalancerResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // DddDiagnoseRequest is the struct ddd_diagnose_request.
 type DddDiagnoseRequest struct {
@@ -555,6 +620,9 @@ type DddDiagnoseResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *DddDiagnoseResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ConfigurationGetMaxReplicaCountRequest is the struct configuration_get_max_replica_count_request.
 type ConfigurationGetMaxReplicaCountRequest struct {
 	AppName string // 1
@@ -570,6 +638,9 @@ type ConfigurationGetMaxReplicaCountResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationGetMaxReplicaCountResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationSetMaxReplicaCountRequest is the struct configuration_set_max_replica_count_request.
 type ConfigurationSetMaxReplicaCountRequest struct {
@@ -588,6 +659,9 @@ type ConfigurationSetMaxReplicaCountResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationSetMaxReplicaCountResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ConfigurationGetAtomicIdempotentRequest is the struct configuration_get_atomic_idempotent_request.
 type ConfigurationGetAtomicIdempotentRequest struct {
 	AppName string // 1
@@ -603,6 +677,9 @@ type ConfigurationGetAtomicIdempotentResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationGetAtomicIdempotentResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // ConfigurationSetAtomicIdempotentRequest is the struct configuration_set_atomic_idempotent_request.
 type ConfigurationSetAtomicIdempotentRequest struct {
@@ -620,3 +697,6 @@ type ConfigurationSetAtomicIdempotentResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ConfigurationSetAtomicIdempotentResponse) SetErr(code base.ErrorCode) { s.Err = code }

@@ -162,6 +162,14 @@ func (s *ReplicaInfo) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 20)
 		b = tbin.AppendI64(b, s.Bytes.V)
 	}
+	if s.MemberBallot.Set {
+		b = tbin.AppendField(b, tbin.I64, 21)
+		b = tbin.AppendI64(b, s.MemberBallot.V)
+	}
+	if s.LastLoggedDecree.Set {
+		b = tbin.AppendField(b, tbin.I64, 22)
+		b = tbin.AppendI64(b, s.LastLoggedDecree.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -201,6 +209,12 @@ func (s *ReplicaInfo) ReadThrift(r *tbin.Reader) {
 		case id == 20 && t == tbin.I64:
 			s.Bytes.Set = true
 			s.Bytes.V = r.I64()
+		case id == 21 && t == tbin.I64:
+			s.MemberBallot.Set = true
+			s.MemberBallot.V = r.I64()
+		case id == 22 && t == tbin.I64:
+			s.LastLoggedDecree.Set = true
+			s.LastLoggedDecree.V = r.I64()
 		default:
 			r.Skip(t)
 		}

@@ -156,6 +156,8 @@ type ReplicaInfo struct {
 	DiskTag             string                           // 8
 	ManualCompactStatus base.Opt[ManualCompactionStatus] // 9, optional
 	Bytes               base.Opt[int64]                  // 20, optional
+	MemberBallot        base.Opt[int64]                  // 21, optional
+	LastLoggedDecree    base.Opt[int64]                  // 22, optional
 
 	absent uint8
 }

@@ -112,6 +112,22 @@ func (s *QuorumStatusResponse) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Bool, 13)
 		b = tbin.AppendBool(b, s.Restored)
 	}
+	if s.Version.Set {
+		b = tbin.AppendField(b, tbin.I32, 14)
+		b = tbin.AppendI32(b, s.Version.V)
+	}
+	if s.ClusterVersion.Set {
+		b = tbin.AppendField(b, tbin.I32, 15)
+		b = tbin.AppendI32(b, s.ClusterVersion.V)
+	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 16)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
+	if s.Hint.Set {
+		b = tbin.AppendField(b, tbin.String, 30)
+		b = tbin.AppendString(b, s.Hint.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -165,6 +181,18 @@ func (s *QuorumStatusResponse) ReadThrift(r *tbin.Reader) {
 		case id == 13 && t == tbin.Bool:
 			s.absent &^= 1 << 12
 			s.Restored = r.Bool()
+		case id == 14 && t == tbin.I32:
+			s.Version.Set = true
+			s.Version.V = r.I32()
+		case id == 15 && t == tbin.I32:
+			s.ClusterVersion.Set = true
+			s.ClusterVersion.V = r.I32()
+		case id == 16 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
+		case id == 30 && t == tbin.String:
+			s.Hint.Set = true
+			s.Hint.V = r.String()
 		default:
 			r.Skip(t)
 		}
@@ -299,6 +327,152 @@ func (s *QuorumBackupResponse) ReadThrift(r *tbin.Reader) {
 		case id == 3 && t == tbin.Struct:
 			s.absent &^= 1 << 2
 			s.Data = r.Bytes()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *VersionUpgradeRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.To != 0 {
+		b = tbin.AppendField(b, tbin.I32, 1)
+		b = tbin.AppendI32(b, s.To)
+	}
+	if s.absent&(1<<1) == 0 || s.DryRun {
+		b = tbin.AppendField(b, tbin.Bool, 2)
+		b = tbin.AppendBool(b, s.DryRun)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *VersionUpgradeRequest) ReadThrift(r *tbin.Reader) {
+	*s = VersionUpgradeRequest{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.I32:
+			s.absent &^= 1 << 0
+			s.To = r.I32()
+		case id == 2 && t == tbin.Bool:
+			s.absent &^= 1 << 1
+			s.DryRun = r.Bool()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *VersionMember) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Address != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.Address)
+	}
+	if s.absent&(1<<1) == 0 || s.Meta {
+		b = tbin.AppendField(b, tbin.Bool, 2)
+		b = tbin.AppendBool(b, s.Meta)
+	}
+	if s.absent&(1<<2) == 0 || s.Version != 0 {
+		b = tbin.AppendField(b, tbin.I32, 3)
+		b = tbin.AppendI32(b, s.Version)
+	}
+	if s.absent&(1<<3) == 0 || s.Error != "" {
+		b = tbin.AppendField(b, tbin.String, 4)
+		b = tbin.AppendString(b, s.Error)
+	}
+	if s.absent&(1<<4) == 0 || s.Must {
+		b = tbin.AppendField(b, tbin.Bool, 5)
+		b = tbin.AppendBool(b, s.Must)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *VersionMember) ReadThrift(r *tbin.Reader) {
+	*s = VersionMember{absent: 1<<5 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.Address = r.String()
+		case id == 2 && t == tbin.Bool:
+			s.absent &^= 1 << 1
+			s.Meta = r.Bool()
+		case id == 3 && t == tbin.I32:
+			s.absent &^= 1 << 2
+			s.Version = r.I32()
+		case id == 4 && t == tbin.String:
+			s.absent &^= 1 << 3
+			s.Error = r.String()
+		case id == 5 && t == tbin.Bool:
+			s.absent &^= 1 << 4
+			s.Must = r.Bool()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *VersionUpgradeResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.Hint != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.Hint)
+	}
+	if s.absent&(1<<2) == 0 || s.Was != 0 {
+		b = tbin.AppendField(b, tbin.I32, 3)
+		b = tbin.AppendI32(b, s.Was)
+	}
+	if s.absent&(1<<3) == 0 || s.Now != 0 {
+		b = tbin.AppendField(b, tbin.I32, 4)
+		b = tbin.AppendI32(b, s.Now)
+	}
+	if s.absent&(1<<4) == 0 || len(s.Members) != 0 {
+		b = tbin.AppendField(b, tbin.List, 5)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Members))
+		for i := range s.Members {
+			b = s.Members[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *VersionUpgradeResponse) ReadThrift(r *tbin.Reader) {
+	*s = VersionUpgradeResponse{absent: 1<<5 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.Hint = r.String()
+		case id == 3 && t == tbin.I32:
+			s.absent &^= 1 << 2
+			s.Was = r.I32()
+		case id == 4 && t == tbin.I32:
+			s.absent &^= 1 << 3
+			s.Now = r.I32()
+		case id == 5 && t == tbin.List:
+			s.absent &^= 1 << 4
+			n := seq.List(r, tbin.Struct, 3)
+			s.Members = seq.Make[VersionMember](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Members[i].ReadThrift(r)
+			}
+			n.End(r)
 		default:
 			r.Skip(t)
 		}

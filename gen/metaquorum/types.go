@@ -20,22 +20,29 @@ type QuorumMember struct {
 
 // QuorumStatusResponse is the struct quorum_status_response.
 type QuorumStatusResponse struct {
-	Err       base.ErrorCode // 1
-	Cluster   string         // 2
-	Quorum    string         // 3
-	Server    string         // 4
-	Role      string         // 5
-	Leader    string         // 6
-	Term      int64          // 7
-	LastIndex int64          // 8
-	LastTerm  int64          // 9
-	Applied   int64          // 10
-	Members   []QuorumMember // 11
-	Tables    int32          // 12
-	Restored  bool           // 13
+	Err            base.ErrorCode   // 1
+	Cluster        string           // 2
+	Quorum         string           // 3
+	Server         string           // 4
+	Role           string           // 5
+	Leader         string           // 6
+	Term           int64            // 7
+	LastIndex      int64            // 8
+	LastTerm       int64            // 9
+	Applied        int64            // 10
+	Members        []QuorumMember   // 11
+	Tables         int32            // 12
+	Restored       bool             // 13
+	Version        base.Opt[int32]  // 14, optional
+	ClusterVersion base.Opt[int32]  // 15, optional
+	ClusterId      base.Opt[string] // 16, optional
+	Hint           base.Opt[string] // 30, optional
 
 	absent uint16
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QuorumStatusResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // QuorumChangeRequest is the struct quorum_change_request.
 type QuorumChangeRequest struct {
@@ -54,6 +61,9 @@ type QuorumChangeResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QuorumChangeResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // QuorumBackupRequest is the struct quorum_backup_request.
 type QuorumBackupRequest struct {
 }
@@ -66,3 +76,39 @@ type QuorumBackupResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QuorumBackupResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
+// VersionUpgradeRequest is the struct version_upgrade_request.
+type VersionUpgradeRequest struct {
+	To     int32 // 1
+	DryRun bool  // 2
+
+	absent uint8
+}
+
+// VersionMember is the struct version_member.
+type VersionMember struct {
+	Address string // 1
+	Meta    bool   // 2
+	Version int32  // 3
+	Error   string // 4
+	Must    bool   // 5
+
+	absent uint8
+}
+
+// VersionUpgradeResponse is the struct version_upgrade_response.
+type VersionUpgradeResponse struct {
+	Err     base.ErrorCode  // 1
+	Hint    string          // 2
+	Was     int32           // 3
+	Now     int32           // 4
+	Members []VersionMember // 5
+
+	absent uint8
+}
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *VersionUpgradeResponse) SetErr(code base.ErrorCode) { s.Err = code }

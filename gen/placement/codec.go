@@ -237,12 +237,19 @@ func (s *RebalanceResponse) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Bool, 19)
 		b = tbin.AppendBool(b, s.PrimariesOnly)
 	}
+	if s.absent&(1<<19) == 0 || len(s.Failures) != 0 {
+		b = tbin.AppendField(b, tbin.List, 20)
+		b = tbin.AppendList(b, tbin.String, len(s.Failures))
+		for i := range s.Failures {
+			b = tbin.AppendString(b, s.Failures[i])
+		}
+	}
 	return tbin.AppendStop(b)
 }
 
 // ReadThrift replaces s by the body that r is at.
 func (s *RebalanceResponse) ReadThrift(r *tbin.Reader) {
-	*s = RebalanceResponse{absent: 1<<19 - 1}
+	*s = RebalanceResponse{absent: 1<<20 - 1}
 	r.Begin()
 	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
 		switch {
@@ -313,6 +320,14 @@ func (s *RebalanceResponse) ReadThrift(r *tbin.Reader) {
 		case id == 19 && t == tbin.Bool:
 			s.absent &^= 1 << 18
 			s.PrimariesOnly = r.Bool()
+		case id == 20 && t == tbin.List:
+			s.absent &^= 1 << 19
+			n := seq.List(r, tbin.String, 4)
+			s.Failures = seq.Make[string](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Failures[i] = r.String()
+			}
+			n.End(r)
 		default:
 			r.Skip(t)
 		}
@@ -559,69 +574,37 @@ func (s *NodeRoleResponse) ReadThrift(r *tbin.Reader) {
 }
 
 // AppendThrift appends the struct's body.
-func (s *ExplainRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.AppName != "" {
-		b = tbin.AppendField(b, tbin.String, 1)
-		b = tbin.AppendString(b, s.AppName)
+func (s *NodeStopRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Node != 0 {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Node.AppendThrift(b)
 	}
-	if s.absent&(1<<1) == 0 || s.Partition != 0 {
-		b = tbin.AppendField(b, tbin.I32, 2)
-		b = tbin.AppendI32(b, s.Partition)
+	if s.absent&(1<<1) == 0 || s.StartTime != 0 {
+		b = tbin.AppendField(b, tbin.I64, 2)
+		b = tbin.AppendI64(b, s.StartTime)
 	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *ExplainRequest) ReadThrift(r *tbin.Reader) {
-	*s = ExplainRequest{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.String:
-			s.absent &^= 1 << 0
-			s.AppName = r.String()
-		case id == 2 && t == tbin.I32:
-			s.absent &^= 1 << 1
-			s.Partition = r.I32()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *PartitionEvent) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.TimeMs != 0 {
-		b = tbin.AppendField(b, tbin.I64, 1)
-		b = tbin.AppendI64(b, s.TimeMs)
-	}
-	if s.absent&(1<<1) == 0 || s.What != "" {
-		b = tbin.AppendField(b, tbin.String, 2)
-		b = tbin.AppendString(b, s.What)
-	}
-	if s.absent&(1<<2) == 0 || s.Why != "" {
-		b = tbin.AppendField(b, tbin.String, 3)
-		b = tbin.AppendString(b, s.Why)
+	if s.absent&(1<<2) == 0 || s.Gone {
+		b = tbin.AppendField(b, tbin.Bool, 3)
+		b = tbin.AppendBool(b, s.Gone)
 	}
 	return tbin.AppendStop(b)
 }
 
 // ReadThrift replaces s by the body that r is at.
-func (s *PartitionEvent) ReadThrift(r *tbin.Reader) {
-	*s = PartitionEvent{absent: 1<<3 - 1}
+func (s *NodeStopRequest) ReadThrift(r *tbin.Reader) {
+	*s = NodeStopRequest{absent: 1<<3 - 1}
 	r.Begin()
 	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
 		switch {
-		case id == 1 && t == tbin.I64:
+		case id == 1 && t == tbin.Struct:
 			s.absent &^= 1 << 0
-			s.TimeMs = r.I64()
-		case id == 2 && t == tbin.String:
+			s.Node.ReadThrift(r)
+		case id == 2 && t == tbin.I64:
 			s.absent &^= 1 << 1
-			s.What = r.String()
-		case id == 3 && t == tbin.String:
+			s.StartTime = r.I64()
+		case id == 3 && t == tbin.Bool:
 			s.absent &^= 1 << 2
-			s.Why = r.String()
+			s.Gone = r.Bool()
 		default:
 			r.Skip(t)
 		}

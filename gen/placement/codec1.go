@@ -9,6 +9,374 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *NodeStopResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.HintMessage != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.HintMessage)
+	}
+	if s.absent&(1<<2) == 0 || s.Moving != 0 {
+		b = tbin.AppendField(b, tbin.I32, 3)
+		b = tbin.AppendI32(b, s.Moving)
+	}
+	if s.absent&(1<<3) == 0 || s.Left != 0 {
+		b = tbin.AppendField(b, tbin.I32, 4)
+		b = tbin.AppendI32(b, s.Left)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *NodeStopResponse) ReadThrift(r *tbin.Reader) {
+	*s = NodeStopResponse{absent: 1<<4 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.HintMessage = r.String()
+		case id == 3 && t == tbin.I32:
+			s.absent &^= 1 << 2
+			s.Moving = r.I32()
+		case id == 4 && t == tbin.I32:
+			s.absent &^= 1 << 3
+			s.Left = r.I32()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *Reason) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.What != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.What)
+	}
+	if s.absent&(1<<1) == 0 || s.ToDo != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.ToDo)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *Reason) ReadThrift(r *tbin.Reader) {
+	*s = Reason{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.What = r.String()
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.ToDo = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *Verdict) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.State != 0 {
+		b = tbin.AppendField(b, tbin.I32, 1)
+		b = tbin.AppendI32(b, s.State)
+	}
+	if s.absent&(1<<1) == 0 || s.Reads != 0 {
+		b = tbin.AppendField(b, tbin.I32, 2)
+		b = tbin.AppendI32(b, s.Reads)
+	}
+	if s.absent&(1<<2) == 0 || s.Writes != 0 {
+		b = tbin.AppendField(b, tbin.I32, 3)
+		b = tbin.AppendI32(b, s.Writes)
+	}
+	if s.absent&(1<<3) == 0 || s.Copies != 0 {
+		b = tbin.AppendField(b, tbin.I32, 4)
+		b = tbin.AppendI32(b, s.Copies)
+	}
+	if s.absent&(1<<4) == 0 || s.Wanted != 0 {
+		b = tbin.AppendField(b, tbin.I32, 5)
+		b = tbin.AppendI32(b, s.Wanted)
+	}
+	if s.absent&(1<<5) == 0 || len(s.Why) != 0 {
+		b = tbin.AppendField(b, tbin.List, 6)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Why))
+		for i := range s.Why {
+			b = s.Why[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *Verdict) ReadThrift(r *tbin.Reader) {
+	*s = Verdict{absent: 1<<6 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.I32:
+			s.absent &^= 1 << 0
+			s.State = r.I32()
+		case id == 2 && t == tbin.I32:
+			s.absent &^= 1 << 1
+			s.Reads = r.I32()
+		case id == 3 && t == tbin.I32:
+			s.absent &^= 1 << 2
+			s.Writes = r.I32()
+		case id == 4 && t == tbin.I32:
+			s.absent &^= 1 << 3
+			s.Copies = r.I32()
+		case id == 5 && t == tbin.I32:
+			s.absent &^= 1 << 4
+			s.Wanted = r.I32()
+		case id == 6 && t == tbin.List:
+			s.absent &^= 1 << 5
+			n := seq.List(r, tbin.Struct, 3)
+			s.Why = seq.Make[Reason](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Why[i].ReadThrift(r)
+			}
+			n.End(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *TableVerdict) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.AppId != 0 {
+		b = tbin.AppendField(b, tbin.I32, 1)
+		b = tbin.AppendI32(b, s.AppId)
+	}
+	if s.absent&(1<<1) == 0 || s.AppName != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.AppName)
+	}
+	if s.absent&(1<<2) == 0 || s.State != 0 {
+		b = tbin.AppendField(b, tbin.I32, 3)
+		b = tbin.AppendI32(b, s.State)
+	}
+	if s.absent&(1<<3) == 0 || s.Partitions != 0 {
+		b = tbin.AppendField(b, tbin.I32, 4)
+		b = tbin.AppendI32(b, s.Partitions)
+	}
+	if s.absent&(1<<4) == 0 || s.Healthy != 0 {
+		b = tbin.AppendField(b, tbin.I32, 5)
+		b = tbin.AppendI32(b, s.Healthy)
+	}
+	if s.absent&(1<<5) == 0 || s.Readable != 0 {
+		b = tbin.AppendField(b, tbin.I32, 6)
+		b = tbin.AppendI32(b, s.Readable)
+	}
+	if s.absent&(1<<6) == 0 || s.Writable != 0 {
+		b = tbin.AppendField(b, tbin.I32, 7)
+		b = tbin.AppendI32(b, s.Writable)
+	}
+	if s.absent&(1<<7) == 0 || s.FewestCopies != 0 {
+		b = tbin.AppendField(b, tbin.I32, 8)
+		b = tbin.AppendI32(b, s.FewestCopies)
+	}
+	if s.absent&(1<<8) == 0 || len(s.Why) != 0 {
+		b = tbin.AppendField(b, tbin.List, 9)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Why))
+		for i := range s.Why {
+			b = s.Why[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *TableVerdict) ReadThrift(r *tbin.Reader) {
+	*s = TableVerdict{absent: 1<<9 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.I32:
+			s.absent &^= 1 << 0
+			s.AppId = r.I32()
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.AppName = r.String()
+		case id == 3 && t == tbin.I32:
+			s.absent &^= 1 << 2
+			s.State = r.I32()
+		case id == 4 && t == tbin.I32:
+			s.absent &^= 1 << 3
+			s.Partitions = r.I32()
+		case id == 5 && t == tbin.I32:
+			s.absent &^= 1 << 4
+			s.Healthy = r.I32()
+		case id == 6 && t == tbin.I32:
+			s.absent &^= 1 << 5
+			s.Readable = r.I32()
+		case id == 7 && t == tbin.I32:
+			s.absent &^= 1 << 6
+			s.Writable = r.I32()
+		case id == 8 && t == tbin.I32:
+			s.absent &^= 1 << 7
+			s.FewestCopies = r.I32()
+		case id == 9 && t == tbin.List:
+			s.absent &^= 1 << 8
+			n := seq.List(r, tbin.Struct, 3)
+			s.Why = seq.Make[Reason](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Why[i].ReadThrift(r)
+			}
+			n.End(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *ClusterVerdict) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.State != 0 {
+		b = tbin.AppendField(b, tbin.I32, 1)
+		b = tbin.AppendI32(b, s.State)
+	}
+	if s.absent&(1<<1) == 0 || s.Lost {
+		b = tbin.AppendField(b, tbin.Bool, 2)
+		b = tbin.AppendBool(b, s.Lost)
+	}
+	if s.absent&(1<<2) == 0 || len(s.Why) != 0 {
+		b = tbin.AppendField(b, tbin.List, 3)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Why))
+		for i := range s.Why {
+			b = s.Why[i].AppendThrift(b)
+		}
+	}
+	if s.absent&(1<<3) == 0 || len(s.Tables) != 0 {
+		b = tbin.AppendField(b, tbin.List, 4)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Tables))
+		for i := range s.Tables {
+			b = s.Tables[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ClusterVerdict) ReadThrift(r *tbin.Reader) {
+	*s = ClusterVerdict{absent: 1<<4 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.I32:
+			s.absent &^= 1 << 0
+			s.State = r.I32()
+		case id == 2 && t == tbin.Bool:
+			s.absent &^= 1 << 1
+			s.Lost = r.Bool()
+		case id == 3 && t == tbin.List:
+			s.absent &^= 1 << 2
+			n := seq.List(r, tbin.Struct, 3)
+			s.Why = seq.Make[Reason](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Why[i].ReadThrift(r)
+			}
+			n.End(r)
+		case id == 4 && t == tbin.List:
+			s.absent &^= 1 << 3
+			n := seq.List(r, tbin.Struct, 5)
+			s.Tables = seq.Make[TableVerdict](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Tables[i].ReadThrift(r)
+			}
+			n.End(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *ExplainRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.AppName != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.AppName)
+	}
+	if s.absent&(1<<1) == 0 || s.Partition != 0 {
+		b = tbin.AppendField(b, tbin.I32, 2)
+		b = tbin.AppendI32(b, s.Partition)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *ExplainRequest) ReadThrift(r *tbin.Reader) {
+	*s = ExplainRequest{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.AppName = r.String()
+		case id == 2 && t == tbin.I32:
+			s.absent &^= 1 << 1
+			s.Partition = r.I32()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *PartitionEvent) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.TimeMs != 0 {
+		b = tbin.AppendField(b, tbin.I64, 1)
+		b = tbin.AppendI64(b, s.TimeMs)
+	}
+	if s.absent&(1<<1) == 0 || s.What != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.What)
+	}
+	if s.absent&(1<<2) == 0 || s.Why != "" {
+		b = tbin.AppendField(b, tbin.String, 3)
+		b = tbin.AppendString(b, s.Why)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *PartitionEvent) ReadThrift(r *tbin.Reader) {
+	*s = PartitionEvent{absent: 1<<3 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.I64:
+			s.absent &^= 1 << 0
+			s.TimeMs = r.I64()
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.What = r.String()
+		case id == 3 && t == tbin.String:
+			s.absent &^= 1 << 2
+			s.Why = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *PartitionExplanation) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.Pid != (base.Gpid{}) {
 		b = tbin.AppendField(b, tbin.Struct, 1)
@@ -31,6 +399,10 @@ func (s *PartitionExplanation) AppendThrift(b []byte) []byte {
 		for i := range s.Events {
 			b = s.Events[i].AppendThrift(b)
 		}
+	}
+	if s.Verdict.Set {
+		b = tbin.AppendField(b, tbin.Struct, 5)
+		b = s.Verdict.V.AppendThrift(b)
 	}
 	return tbin.AppendStop(b)
 }
@@ -63,6 +435,9 @@ func (s *PartitionExplanation) ReadThrift(r *tbin.Reader) {
 				s.Events[i].ReadThrift(r)
 			}
 			n.End(r)
+		case id == 5 && t == tbin.Struct:
+			s.Verdict.Set = true
+			s.Verdict.V.ReadThrift(r)
 		default:
 			r.Skip(t)
 		}
@@ -87,6 +462,14 @@ func (s *ExplainResponse) AppendThrift(b []byte) []byte {
 			b = s.Partitions[i].AppendThrift(b)
 		}
 	}
+	if s.Table.Set {
+		b = tbin.AppendField(b, tbin.Struct, 4)
+		b = s.Table.V.AppendThrift(b)
+	}
+	if s.Cluster.Set {
+		b = tbin.AppendField(b, tbin.Struct, 5)
+		b = s.Cluster.V.AppendThrift(b)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -104,12 +487,18 @@ func (s *ExplainResponse) ReadThrift(r *tbin.Reader) {
 			s.HintMessage = r.String()
 		case id == 3 && t == tbin.List:
 			s.absent &^= 1 << 2
-			n := seq.List(r, tbin.Struct, 5)
+			n := seq.List(r, tbin.Struct, 9)
 			s.Partitions = seq.Make[PartitionExplanation](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Partitions[i].ReadThrift(r)
 			}
 			n.End(r)
+		case id == 4 && t == tbin.Struct:
+			s.Table.Set = true
+			s.Table.V.ReadThrift(r)
+		case id == 5 && t == tbin.Struct:
+			s.Cluster.Set = true
+			s.Cluster.V.ReadThrift(r)
 		default:
 			r.Skip(t)
 		}

@@ -65,6 +65,7 @@ const (
 	NODE_FULL         NodeRole = 0
 	NODE_NO_PRIMARIES NodeRole = 1
 	NODE_LEAVING      NodeRole = 2
+	NODE_FORGOTTEN    NodeRole = 3
 )
 
 // String returns the IDL name of the value.
@@ -76,6 +77,8 @@ func (e NodeRole) String() string {
 		return "NODE_NO_PRIMARIES"
 	case NODE_LEAVING:
 		return "NODE_LEAVING"
+	case NODE_FORGOTTEN:
+		return "NODE_FORGOTTEN"
 	}
 	return "node_role(" + strconv.Itoa(int(e)) + ")"
 }
@@ -132,9 +135,13 @@ type RebalanceResponse struct {
 	CarriedOn      bool           // 17
 	AppName        string         // 18
 	PrimariesOnly  bool           // 19
+	Failures       []string       // 20
 
 	absent uint32
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *RebalanceResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // NodeRoleRequest is the struct node_role_request.
 type NodeRoleRequest struct {
@@ -178,6 +185,76 @@ type NodeRoleResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *NodeRoleResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
+// NodeStopRequest is the struct node_stop_request.
+type NodeStopRequest struct {
+	Node      base.RPCAddress // 1
+	StartTime int64           // 2
+	Gone      bool            // 3
+
+	absent uint8
+}
+
+// NodeStopResponse is the struct node_stop_response.
+type NodeStopResponse struct {
+	Err         base.ErrorCode // 1
+	HintMessage string         // 2
+	Moving      int32          // 3
+	Left        int32          // 4
+
+	absent uint8
+}
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *NodeStopResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
+// Reason is the struct reason.
+type Reason struct {
+	What string // 1
+	ToDo string // 2
+
+	absent uint8
+}
+
+// Verdict is the struct verdict.
+type Verdict struct {
+	State  int32    // 1
+	Reads  int32    // 2
+	Writes int32    // 3
+	Copies int32    // 4
+	Wanted int32    // 5
+	Why    []Reason // 6
+
+	absent uint8
+}
+
+// TableVerdict is the struct table_verdict.
+type TableVerdict struct {
+	AppId        int32    // 1
+	AppName      string   // 2
+	State        int32    // 3
+	Partitions   int32    // 4
+	Healthy      int32    // 5
+	Readable     int32    // 6
+	Writable     int32    // 7
+	FewestCopies int32    // 8
+	Why          []Reason // 9
+
+	absent uint16
+}
+
+// ClusterVerdict is the struct cluster_verdict.
+type ClusterVerdict struct {
+	State  int32          // 1
+	Lost   bool           // 2
+	Why    []Reason       // 3
+	Tables []TableVerdict // 4
+
+	absent uint8
+}
+
 // ExplainRequest is the struct explain_request.
 type ExplainRequest struct {
 	AppName   string // 1
@@ -197,19 +274,25 @@ type PartitionEvent struct {
 
 // PartitionExplanation is the struct partition_explanation.
 type PartitionExplanation struct {
-	Pid    base.Gpid        // 1
-	Health string           // 2
-	Why    []string         // 3
-	Events []PartitionEvent // 4
+	Pid     base.Gpid         // 1
+	Health  string            // 2
+	Why     []string          // 3
+	Events  []PartitionEvent  // 4
+	Verdict base.Opt[Verdict] // 5, optional
 
 	absent uint8
 }
 
 // ExplainResponse is the struct explain_response.
 type ExplainResponse struct {
-	Err         base.ErrorCode         // 1
-	HintMessage string                 // 2
-	Partitions  []PartitionExplanation // 3
+	Err         base.ErrorCode           // 1
+	HintMessage string                   // 2
+	Partitions  []PartitionExplanation   // 3
+	Table       base.Opt[TableVerdict]   // 4, optional
+	Cluster     base.Opt[ClusterVerdict] // 5, optional
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ExplainResponse) SetErr(code base.ErrorCode) { s.Err = code }

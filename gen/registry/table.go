@@ -72,6 +72,7 @@ var metaCodes = map[string]Entry{
 	"RPC_CM_DUPLICATION_SYNC":               call[duplication.DuplicationSyncRequest, duplication.DuplicationSyncResponse](),
 	"RPC_CM_REBALANCE":                      call[placement.RebalanceRequest, placement.RebalanceResponse](),
 	"RPC_CM_NODE_ROLE":                      call[placement.NodeRoleRequest, placement.NodeRoleResponse](),
+	"RPC_CM_NODE_STOP":                      call[placement.NodeStopRequest, placement.NodeStopResponse](),
 	"RPC_CM_EXPLAIN":                        call[placement.ExplainRequest, placement.ExplainResponse](),
 	"RPC_CM_DDD_DIAGNOSE":                   call[metaadmin.DddDiagnoseRequest, metaadmin.DddDiagnoseResponse](),
 	"RPC_CM_START_PARTITION_SPLIT":          call[split.StartPartitionSplitRequest, split.StartPartitionSplitResponse](),

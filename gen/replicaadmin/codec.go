@@ -125,6 +125,10 @@ func (s *QueryReplicaInfoResponse) AppendThrift(b []byte) []byte {
 			b = s.Replicas[i].AppendThrift(b)
 		}
 	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 61)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -139,12 +143,15 @@ func (s *QueryReplicaInfoResponse) ReadThrift(r *tbin.Reader) {
 			s.Err.ReadThrift(r)
 		case id == 2 && t == tbin.List:
 			s.absent &^= 1 << 1
-			n := seq.List(r, tbin.Struct, 7)
+			n := seq.List(r, tbin.Struct, 9)
 			s.Replicas = seq.Make[metadata.ReplicaInfo](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Replicas[i].ReadThrift(r)
 			}
 			n.End(r)
+		case id == 61 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
 		default:
 			r.Skip(t)
 		}

@@ -95,6 +95,9 @@ type QueryReplicaDecreeResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryReplicaDecreeResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // QueryReplicaInfoRequest is the struct query_replica_info_request.
 type QueryReplicaInfoRequest struct {
 	Node1   base.RPCAddress         // 1
@@ -105,11 +108,15 @@ type QueryReplicaInfoRequest struct {
 
 // QueryReplicaInfoResponse is the struct query_replica_info_response.
 type QueryReplicaInfoResponse struct {
-	Err      base.ErrorCode         // 1
-	Replicas []metadata.ReplicaInfo // 2
+	Err       base.ErrorCode         // 1
+	Replicas  []metadata.ReplicaInfo // 2
+	ClusterId base.Opt[string]       // 61, optional
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryReplicaInfoResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // DiskInfo is the struct disk_info.
 type DiskInfo struct {
@@ -142,6 +149,9 @@ type QueryDiskInfoResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryDiskInfoResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ReplicaDiskMigrateRequest is the struct replica_disk_migrate_request.
 type ReplicaDiskMigrateRequest struct {
 	Pid        base.Gpid // 1
@@ -158,6 +168,9 @@ type ReplicaDiskMigrateResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ReplicaDiskMigrateResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // DetectHotkeyRequest is the struct detect_hotkey_request.
 type DetectHotkeyRequest struct {
@@ -177,6 +190,9 @@ type DetectHotkeyResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *DetectHotkeyResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // AddNewDiskRequest is the struct add_new_disk_request.
 type AddNewDiskRequest struct {
 	DiskStr string // 1
@@ -191,3 +207,6 @@ type AddNewDiskResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *AddNewDiskResponse) SetErr(code base.ErrorCode) { s.Err = code }

@@ -49,6 +49,9 @@ type StartPartitionSplitResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *StartPartitionSplitResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // ControlSplitRequest is the struct control_split_request.
 type ControlSplitRequest struct {
 	AppName           string           // 1
@@ -67,6 +70,9 @@ type ControlSplitResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *ControlSplitResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // QuerySplitRequest is the struct query_split_request.
 type QuerySplitRequest struct {
 	AppName string // 1
@@ -83,6 +89,9 @@ type QuerySplitResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QuerySplitResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // NotifyCatchUpRequest is the struct notify_catch_up_request.
 type NotifyCatchUpRequest struct {
@@ -102,6 +111,9 @@ type NotifyCacthUpResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *NotifyCacthUpResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // UpdateChildGroupPartitionCountRequest is the struct update_child_group_partition_count_request.
 type UpdateChildGroupPartitionCountRequest struct {
 	Target            base.RPCAddress         // 1
@@ -119,6 +131,9 @@ type UpdateChildGroupPartitionCountResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *UpdateChildGroupPartitionCountResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // RegisterChildRequest is the struct register_child_request.
 type RegisterChildRequest struct {
@@ -141,6 +156,9 @@ type RegisterChildResponse struct {
 	absent uint8
 }
 
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *RegisterChildResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // NotifyStopSplitRequest is the struct notify_stop_split_request.
 type NotifyStopSplitRequest struct {
 	AppName         string               // 1
@@ -157,6 +175,9 @@ type NotifyStopSplitResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *NotifyStopSplitResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // QueryChildStateRequest is the struct query_child_state_request.
 type QueryChildStateRequest struct {
@@ -175,3 +196,6 @@ type QueryChildStateResponse struct {
 
 	absent uint8
 }
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QueryChildStateResponse) SetErr(code base.ErrorCode) { s.Err = code }

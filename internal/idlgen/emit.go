@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"go/format"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -173,11 +174,22 @@ func (f *file) emitStruct(w *writer, s *structDef) {
 	}
 	w.p("}")
 	w.p("")
+	if s.answers() {
+		w.use("pegasus/base")
+		w.p("// SetErr sets the field err, with which an answer says how the request went.")
+		w.p("func (s *%s) SetErr(code base.ErrorCode) { s.Err = code }", s.name)
+		w.p("")
+	}
 	if d := f.defaults(s); d != "" {
 		w.p("// New%s returns the struct with its declared defaults.", s.name)
 		w.p("func New%s() %s { return %s{%s} }", s.name, s.name, s.name, d)
 		w.p("")
 	}
+}
+
+// answers tells whether the struct has an err field, which is the mark of an answer.
+func (s *structDef) answers() bool {
+	return slices.ContainsFunc(s.fields, func(fd field) bool { return fd.name == "Err" && fd.typ.goName == "ErrorCode" && !fd.optional })
 }
 
 // defaults lists the fields of a composite literal that declared defaults fill: those

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -142,7 +143,7 @@ func showPlan(t *testing.T, v *View, d *datadriven.TestData) string {
 	}
 	f := p.After
 	fmt.Fprintf(&b, "primaries %d-%d, replicas %d-%d, bytes %d-%d; %d primaries and %d copies, at least %d and %d\n", f.Primaries.Min, f.Primaries.Max,
-		f.Replicas.Min, f.Replicas.Max, f.Bytes.Min, f.Bytes.Max, p.Primaries, p.Copies, p.LeastPrimaries, p.LeastCopies)
+		f.Replicas.Min, f.Replicas.Max, f.Bytes.Min, f.Bytes.Max, p.Primaries, p.Copies, p.MinPrimaries, p.MinCopies)
 	check(t, v, p)
 	again := MakePlan(v, o)
 	if len(again.Moves) > 0 {
@@ -338,23 +339,33 @@ func large() *View {
 	return v
 }
 
+// processorTime returns the processor time that this process has used, which other processes
+// make hardly longer.
+func processorTime(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // TestPlanLarge asserts what the planner must hold at that size.
 func TestPlanLarge(t *testing.T) {
 	v := large()
-	began := time.Now()
+	began := processorTime(t)
 	p := MakePlan(v, Options{Tolerance: 0.2})
-	took := time.Since(began)
+	took := processorTime(t) - began
 	t.Logf("%v for %d changes of primaries (at least %d) and %d copies (at least %d); before %+v, after %+v", took,
-		p.Primaries, p.LeastPrimaries, p.Copies, p.LeastCopies, p.Before, p.After)
+		p.Primaries, p.MinPrimaries, p.Copies, p.MinCopies, p.Before, p.After)
 	check(t, v, p)
 	f := p.After
 	if f.Replicas.Max-f.Replicas.Min > 1 || f.Primaries.Max-f.Primaries.Min > 1 || f.TableReplicas > 1 || f.TablePrimaries > 1 {
 		t.Errorf("not even: %+v", f)
 	}
-	if p.Copies*10 > p.LeastCopies*11 || p.Primaries*10 > p.LeastPrimaries*11 {
-		t.Errorf("%d copies, at least %d; %d primaries, at least %d", p.Copies, p.LeastCopies, p.Primaries, p.LeastPrimaries)
+	if p.Copies*10 > p.MinCopies*11 || p.Primaries*10 > p.MinPrimaries*11 {
+		t.Errorf("%d copies, at least %d; %d primaries, at least %d", p.Copies, p.MinCopies, p.Primaries, p.MinPrimaries)
 	}
-	if took > 30*time.Second { // seconds on a quiet machine
+	if took > 2*time.Minute { // seconds, and ten times as many with -race
 		t.Errorf("it took %v", took)
 	}
 	if again := MakePlan(v, Options{Tolerance: 0.2}); len(again.Moves) > 0 {
@@ -371,9 +382,9 @@ func BenchmarkPlan(b *testing.B) {
 		p = MakePlan(v, Options{Tolerance: 0.2})
 	}
 	b.ReportMetric(float64(p.Copies), "copies")
-	b.ReportMetric(float64(p.LeastCopies), "least-copies")
+	b.ReportMetric(float64(p.MinCopies), "least-copies")
 	b.ReportMetric(float64(p.Primaries), "primaries")
-	b.ReportMetric(float64(p.LeastPrimaries), "least-primaries")
+	b.ReportMetric(float64(p.MinPrimaries), "least-primaries")
 }
 
 // BenchmarkPlanEven is the same cluster with nothing to do.

@@ -13,7 +13,7 @@ func MakePlan(v *View, o Options) *Plan {
 	m := newModel(v, o)
 	m.bounds()
 	p := &Plan{Before: m.figures()}
-	p.LeastPrimaries, p.LeastCopies = m.least()
+	p.MinPrimaries, p.MinCopies = m.lowerBounds()
 	if len(m.stay) > 0 {
 		m.place()
 	}
@@ -56,9 +56,9 @@ func (m *model) place() {
 	}
 }
 
-// least computes how many changes of primaries and copies any plan needs that evens the
+// lowerBounds computes how many changes of primaries and copies any plan needs that evens the
 // tables, and all together, to within one.
-func (m *model) least() (primaries, copies int) {
+func (m *model) lowerBounds() (primaries, copies int) {
 	type need struct{ lack, excess, missing int }
 	cost := func(n need) int { return max(n.lack, n.missing+n.excess) }
 	add := func(n *need, have, low, hi int) {

@@ -50,7 +50,7 @@ func (m *model) swapOne(load func(i int32) int, swap func(a, b int32) bool) bool
 func (m *model) swapBetween(ti, a, b int32) bool {
 	t := &m.tables[ti]
 	find := func(on, to int32, leads bool, pass func(t int32) bool) (best ref, ok bool) {
-		var least int64
+		var fewest int64
 		for _, r := range m.nodes[on].reps {
 			if !pass(r.t) {
 				continue
@@ -59,8 +59,8 @@ func (m *model) swapBetween(ti, a, b int32) bool {
 			if p.fixed || (p.lead && p.m[0] == on) != leads || !m.mayTake(p, to) || !m.keepsRacks(p, on, to) {
 				continue
 			}
-			if !ok || cmp.Or(cmp.Compare(p.bytes, least), cmp.Compare(r.t, best.t), cmp.Compare(r.p, best.p)) < 0 {
-				best, least, ok = r, p.bytes, true
+			if !ok || cmp.Or(cmp.Compare(p.bytes, fewest), cmp.Compare(r.t, best.t), cmp.Compare(r.p, best.p)) < 0 {
+				best, fewest, ok = r, p.bytes, true
 			}
 		}
 		return best, ok

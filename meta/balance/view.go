@@ -114,8 +114,8 @@ type Plan struct {
 	// both, Primaries includes them.
 	Primaries, Copies int
 	// No plan that reaches the same evenness has less.
-	LeastPrimaries, LeastCopies int
-	Bytes                       int64 // that are copied
+	MinPrimaries, MinCopies int
+	Bytes                   int64 // that are copied
 	// Stuck says why something couldn't be moved that should have been.
 	Stuck []string
 }

@@ -39,6 +39,11 @@ func named(s string) Addr {
 	return addr(i)
 }
 
+type claimed struct {
+	r  Replica
+	at time.Duration
+}
+
 // world is a cluster that a Planner looks after in a test.
 type world struct {
 	t      testing.TB
@@ -48,6 +53,11 @@ type world struct {
 	nodes  []Node
 	stored map[Addr]map[base.Gpid]Replica
 	unfit  map[Addr]bool
+	// ask: nodes can be asked what they have; claims is what they answered, and when.
+	ask    bool
+	claims map[Addr]claimed
+	known  int64
+	gaveUp map[base.Gpid]Addr
 	look   []base.Gpid
 	last   []Action
 }
@@ -86,10 +96,22 @@ func (w *world) create(partitions, replicas int) int32 {
 }
 
 func (w *world) view() *View {
-	return &View{Now: w.now, State: w.st, Nodes: w.nodes, Stored: func(a Addr, g base.Gpid) (Replica, bool) {
+	v := &View{Now: w.now, State: w.st, Nodes: w.nodes, Copy: func(a Addr, g base.Gpid) (Replica, bool) {
 		r, ok := w.stored[a][g]
 		return r, ok
-	}, Unfit: func(a Addr, _ base.Gpid) bool { return w.unfit[a] }}
+	}, Unfit: func(a Addr, _ base.Gpid) bool { return w.unfit[a] },
+		Known: func(base.Gpid) int64 { return w.known },
+		GaveUp: func(g base.Gpid) (Addr, int64) {
+			_, cfg, _ := w.st.Config(g)
+			return w.gaveUp[g], cfg.Ballot
+		}}
+	if w.ask {
+		v.Claim = func(a Addr, _ base.Gpid) (Replica, time.Duration, bool) {
+			c, ok := w.claims[a]
+			return c.r, c.at, ok
+		}
+	}
+	return v
 }
 
 // round runs one round over all partitions, carries out the changes, and checks each
@@ -102,8 +124,13 @@ func (w *world) round() (out []string, fine []base.Gpid) {
 		if !ok {
 			w.t.Fatalf("action for %v, which is no partition", a.Gpid)
 		}
+		if a.First != nil {
+			if res := w.apply(&state.ChangeConfigs{Changes: []state.Change{*a.First}}); res.Changes[0].Err != base.ErrOK {
+				w.t.Fatalf("%v: first change refused: %v", a.Gpid, res.Changes[0].Err)
+			}
+		}
 		if a.Change == nil {
-			if !w.node(a.Target).Alive || a.Type != metaadmin.CT_ASSIGN_PRIMARY && a.Target != cfg.Primary {
+			if !w.node(a.Target).Alive || a.Type != metaadmin.CT_ASSIGN_PRIMARY && a.Target != cfg.Primary && (a.Type != metaadmin.CT_REMOVE || a.Target != a.Node || cfg.Has(a.Node)) {
 				w.t.Fatalf("proposal %v to %s, primary is %s", a.Type, name(a.Target), name(cfg.Primary))
 			}
 			out = append(out, fmt.Sprintf("%v %s -> %s: %s", a.Gpid, strings.TrimPrefix(a.Type.String(), "CT_"), name(a.Target), name(a.Node)))
@@ -111,7 +138,7 @@ func (w *world) round() (out []string, fine []base.Gpid) {
 		}
 		n := &a.Change.Config
 		for _, d := range cfg.AppendMembers(nil) {
-			if !n.Has(d) && (w.node(d).Alive || !slices.Contains(a.Dead, d)) {
+			if !n.Has(d) && (w.node(d).Alive || !slices.Contains(a.Dead, d)) && w.gaveUp[a.Gpid] != d {
 				w.t.Fatalf("%v: living or unlisted member %s is dropped", a.Gpid, name(d))
 			}
 		}
@@ -127,7 +154,13 @@ func (w *world) round() (out []string, fine []base.Gpid) {
 		if len(a.Dead) > 0 {
 			s += " because dead are" + list(a.Dead)
 		}
+		if a.Loss {
+			s += ", loss accepted"
+		}
 		out = append(out, s)
+	}
+	if asks := w.p.Asks(); len(asks) > 0 {
+		out = append(out, "asks"+list(asks))
 	}
 	return out, fine
 }
@@ -135,7 +168,7 @@ func (w *world) round() (out []string, fine []base.Gpid) {
 // obey does with one proposal what a replica server would do, at once.
 func (w *world) obey(a Action) {
 	w.t.Helper()
-	if a.Change != nil || !w.node(a.Target).Alive || !w.node(a.Node).Alive {
+	if a.Change != nil || a.Target == a.Node && a.Type == metaadmin.CT_REMOVE || !w.node(a.Target).Alive || !w.node(a.Node).Alive {
 		return
 	}
 	_, cfg, _ := w.st.Config(a.Gpid)
@@ -227,6 +260,14 @@ func (w *world) command(d *datadriven.TestData) string {
 			n := w.node(named(a.Key))
 			n.Alive, n.Reported = d.Cmd != "dead", d.Cmd == "alive"
 		}
+	case "stopping":
+		for _, a := range d.CmdArgs {
+			w.node(named(a.Key)).Stopping = true
+		}
+	case "yields":
+		yields := w.p.Yields(w.view())
+		t, cfg, _ := w.st.Config(gpid(0))
+		return fmt.Sprintln(yields(gpid(0), t, &cfg, named(d.CmdArgs[1].Key)))
 	case "table":
 		w.create(number("partitions"), number("replicas"))
 	case "replicas":
@@ -267,11 +308,27 @@ func (w *world) command(d *datadriven.TestData) string {
 	case "stored":
 		a := named(d.CmdArgs[0].Key)
 		w.hold([]Addr{a}, gpid(1), int64(number("ballot")))
+		w.stored[a][gpid(1)] = w.replica(d)
+	case "claim":
+		w.claims[named(d.CmdArgs[0].Key)] = claimed{w.replica(d), w.now}
+	case "asking":
+		w.ask, w.claims = true, map[Addr]claimed{}
+	case "known":
+		w.known = int64(number("committed"))
+	case "gave-up":
+		_, cfg, _ := w.st.Config(gpid(0))
+		w.gaveUp = map[base.Gpid]Addr{gpid(0): cfg.Primary}
+	case "accept":
+		w.p.Accept(gpid(0), named(d.CmdArgs[1].Key))
 	case "unfit":
 		w.unfit = map[Addr]bool{}
 		for _, a := range d.CmdArgs {
 			w.unfit[named(a.Key)] = true
 		}
+	case "gone":
+		a := named(d.CmdArgs[0].Key)
+		w.nodes = slices.DeleteFunc(w.nodes, func(n Node) bool { return n.Addr == a })
+		w.p.Gone(a)
 	case "forget":
 		w.stored[named(d.CmdArgs[0].Key)] = nil
 	case "learning":
@@ -286,6 +343,8 @@ func (w *world) command(d *datadriven.TestData) string {
 			steps = append(steps, Step{Type: configType(w.t, typ), Node: named(node)})
 		}
 		return fmt.Sprintln(w.p.Propose(gpid(0), steps))
+	case "why-given-up":
+		return strings.NewReplacer(addr(1).String(), "n1", addr(2).String(), "n2", addr(3).String(), "n3", addr(4).String(), "n4", addr(5).String(), "n5").Replace(w.p.TakeReason(gpid(0))) + "\n"
 	case "show":
 		return w.show()
 	default:
@@ -295,6 +354,17 @@ func (w *world) command(d *datadriven.TestData) string {
 		return "nothing\n"
 	}
 	return strings.Join(out, "\n") + "\n"
+}
+
+// replica is what a command says of one: "damaged" and "learns" are for such.
+func (w *world) replica(d *datadriven.TestData) (r Replica) {
+	var b, m, p, c, l int
+	d.MaybeScanArgs(w.t, "ballot", &b)
+	d.MaybeScanArgs(w.t, "member", &m)
+	d.MaybeScanArgs(w.t, "prepared", &p)
+	d.MaybeScanArgs(w.t, "committed", &c)
+	d.MaybeScanArgs(w.t, "logged", &l)
+	return Replica{Logged: int64(l), Ballot: int64(b), Member: int64(m), Prepared: int64(p), Committed: int64(c), Damaged: d.HasArg("damaged"), Learner: d.HasArg("learns")}
 }
 
 func configType(t testing.TB, s string) metaadmin.ConfigType {

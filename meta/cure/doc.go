@@ -16,7 +16,40 @@
 //   - A primary leaves a group only if the view calls it dead; one that lives stays in it
 //     as a secondary.
 //   - While a change of a partition is being carried out, none other is made for it.
+//   - Who may lead is asked first what it has. A member that lacks what is known to be
+//     committed is damaged: it isn't promoted, and one that is told so doesn't take the role.
+//   - What was acknowledged is left behind only if an administrator says so (Accept).
+//   - A node that has data is given a replica before one that has none, also in place of one
+//     whose copy has begun.
 //   - Loads include what is proposed and not yet confirmed, so a round spreads evenly.
+//
+// # The last member can't be used
+//
+// A write is acknowledged when every member of a configuration holds it that has the least
+// number of members (Options.MinMembers), or more. So all that was acknowledged is on each
+// member of the last such configuration, and whoever was a member then or later has it, unless
+// it lost it since. A configuration remembers who left, the newest last. If M members are left
+// and the least number is L, the last L-M of those who left were members of it or joined later:
+// members come and go one by one, or several go at once, but at least L-M went since it. Of
+// them a replica is taken without asking anybody if
+//
+//   - it is sound, its server lives, and said so since the server lives;
+//   - it was a member with all it has (Replica.Member): one that was made anew, after a loss,
+//     and only ever learned may lack anything;
+//   - it has prepared whatever anybody says is committed, the damaged one among them, whose log
+//     tells that also from behind the damage; and, if the damaged one took over the configuration
+//     in which it is alone, all that its log tells of: a single member commits what is in its log.
+//     That is more than what was acknowledged: it is what somebody may have read.
+//
+// Of several the one with the highest (Member, Prepared, Committed). With L = 1 nobody
+// qualifies: a single member acknowledges alone. And the last member has to be known as
+// damaged, by its own word at this very ballot; one that is only dead is waited for, because
+// nobody can say what it answered under its lease. In both cases an administrator can name the
+// replica to go on with, which may also be the damaged one, up to the damage.
+//
+// The new primary joins the configuration and takes it over in one command of the metas' log
+// (Action.First, Action.Change), so the rule that only members lead holds for all members of
+// the quorum, whatever their version.
 //
 // It must not know a clock, the network, raft, or who executes its actions. It is not safe
 // for concurrent use.

@@ -10,14 +10,52 @@ import (
 	"pegasus/meta/state"
 )
 
-// Explainer returns a function that says why a partition isn't in order, and what is being
-// done about it or waited for; nothing if it is.
+// Explainer returns a function that says what is being done about a partition that isn't in order,
+// or waited for. What clients can do with it meanwhile is judged elsewhere, see Condition.
 func (p *Planner) Explainer(v *View) func(g base.Gpid) []string {
-	r := &round{p: p, v: v, nodes: make(map[Addr]*Node, len(v.Nodes))}
-	for i := range v.Nodes {
-		r.nodes[v.Nodes[i].Addr] = &v.Nodes[i]
+	return newView(p, v).explain
+}
+
+// Condition is what the planner alone knows of a partition, and others must know who judge it.
+type Condition struct {
+	// GaveUp: the only member said, at this ballot, that it can't be used.
+	GaveUp bool
+	// Below are living members that lack what is known to be committed.
+	Below []Addr
+	// Unconfirmed: the primary was restarted and hasn't confirmed its role.
+	Unconfirmed bool
+	// Copies are living servers that are no members and have a replica that can be gone on with.
+	// They are looked for only if no member is known to be usable.
+	Copies []Addr
+	// AllFull: every living server has as many replicas as it can hold. It is looked for only if
+	// there is no member.
+	AllFull bool
+}
+
+// Conditions returns a function that tells the Condition of a partition with that configuration.
+func (p *Planner) Conditions(v *View) func(g base.Gpid, cfg *state.Config) Condition {
+	r := newView(p, v)
+	return func(g base.Gpid, cfg *state.Config) (c Condition) {
+		if m := p.parts[g]; m != nil {
+			c.Below = m.below
+			c.Unconfirmed = m.unconfirmed && m.unconfirmedBallot == cfg.Ballot
+		}
+		if cfg.Members() == 0 {
+			c.AllFull = len(v.Nodes) > 0 && !slices.ContainsFunc(v.Nodes, func(n Node) bool { return n.Alive && !r.atCapacity(n.Addr) })
+			return c
+		}
+		c.GaveUp = r.gaveUp(g, cfg)
+		usable := func(a Addr) bool { return r.alive(a) && !r.unfit(a, g) && !slices.Contains(c.Below, a) }
+		if !c.GaveUp && slices.ContainsFunc(cfg.AppendMembers(nil), usable) {
+			return c
+		}
+		for i := range v.Nodes {
+			if _, ok := r.holds(v.Nodes[i].Addr, g, cfg); ok && v.Nodes[i].Alive {
+				c.Copies = append(c.Copies, v.Nodes[i].Addr)
+			}
+		}
+		return c
 	}
-	return r.explain
 }
 
 func (r *round) explain(g base.Gpid) (lines []string) {
@@ -39,29 +77,26 @@ func (r *round) explain(g base.Gpid) (lines []string) {
 		say("a change of its configuration is being committed")
 	}
 	if cfg.Members() == 0 {
-		switch {
-		case m.assign != nil:
-			say("it never had a member; %v is asked to become its first primary, for %v", m.assign.node, since(m.assign.first))
-		case !slices.ContainsFunc(v.Nodes, func(n Node) bool { return n.Alive }):
-			say("it never had a member, and no replica server lives")
-		default:
-			say("it never had a member; a first primary is being chosen")
+		if m.assign != nil {
+			say("%v is asked to become its first primary, for %v", m.assign.node, since(m.assign.first))
 		}
 		return lines
 	}
 	members := cfg.AppendMembers(nil)
 	dead := slices.DeleteFunc(slices.Clone(members), r.alive)
 	if len(dead) == len(members) {
-		say("all its members are dead: %s; it goes on with the first that comes back", addrs(dead))
+		r.explainCopies(g, say)
 		return lines
 	}
-	if len(dead) > 0 {
-		say("dead: %s", addrs(dead))
+	if ending := slices.DeleteFunc(slices.Clone(members), func(a Addr) bool { return !r.alive(a) || r.stays(a) }); len(ending) > 0 {
+		say("about to end: %s", addrs(ending))
 	}
-	for _, a := range members {
-		if r.unfit(a, g) {
-			say("%v says that its replica can't be used", a)
-		}
+	if r.lost(g, m, &cfg) {
+		r.explainCopies(g, say)
+		return lines
+	}
+	for _, a := range m.below {
+		say("%v lacks what is known to be committed: it is damaged, and doesn't become primary", a)
 	}
 	if m.thin {
 		say("too few members live to accept writes; others that died with them are waited for, %v more", left(m.thinSince, p.opts.ThinWait))
@@ -90,7 +125,11 @@ func (r *round) explain(g base.Gpid) (lines []string) {
 
 func (r *round) explainAdding(m *memory, t *state.Table, cfg *state.Config, say func(string, ...any), since func(time.Duration) time.Duration, left func(at, wait time.Duration) time.Duration) {
 	for _, a := range m.adds {
-		say("%v is being given a replica, for %v; it was last seen learning %v ago", a.node, since(a.first), since(a.learnAt))
+		what := "begins with nothing"
+		if a.holds {
+			what = "came back with data"
+		}
+		say("%v is being given a replica, for %v; it %s, and was last seen learning %v ago", a.node, since(a.first), what, since(a.learnAt))
 	}
 	for _, a := range m.avoid {
 		say("%v was tried and didn't begin to learn; it is left alone for %v", a.node, left(a.until, 0))
@@ -99,11 +138,15 @@ func (r *round) explainAdding(m *memory, t *state.Table, cfg *state.Config, say 
 		return
 	}
 	free := 0
-	var full []Addr
+	var full, atMax []Addr
 	for i := range r.v.Nodes {
 		if n := &r.v.Nodes[i]; n.Alive && !cfg.Has(n.Addr) && !slices.Contains(r.p.banned, n.Addr) {
 			if n.Full {
 				full = append(full, n.Addr)
+				continue
+			}
+			if r.atCapacity(n.Addr) {
+				atMax = append(atMax, n.Addr)
 				continue
 			}
 			free++
@@ -112,22 +155,35 @@ func (r *round) explainAdding(m *memory, t *state.Table, cfg *state.Config, say 
 	if len(full) > 0 {
 		say("no disk of %s has room for a new replica", addrs(full))
 	}
+	if len(atMax) > 0 {
+		say("%s: as many replicas as there are descriptors for; raise the limit of open files there, or add servers", addrs(atMax))
+	}
 	switch wait := left(m.shortSince, r.p.opts.ReplaceWait); {
-	case r.v.Few != "" && cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas):
-		say("%s", r.v.Few)
+	case r.v.BelowThreshold != "" && cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas):
+		say("%s", r.v.BelowThreshold)
+	case cfg.Members() < r.p.opts.MinMembers(t.MaxReplicas) && r.mayHold(m, cfg):
+		say("a server that lives hasn't said yet what it has; it is waited for, %v at most", left(m.shortSince, r.p.opts.ReportWait))
 	case free == 0:
 		say("no other replica server lives that may be given one")
-	case cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas) && wait > 0 && r.mayReturn(cfg):
-		say("it is waited for %s to come back, %v more, before another is given a copy", addrs(cfg.LastDrops), wait)
+	case cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas) && wait > 0 && len(r.returning(cfg)) > 0:
+		say("it is waited for %s to come back, %v more, before another is given a copy", addrs(r.returning(cfg)), wait)
 	default:
 		say("the replica servers that could be given one have enough to do already")
 	}
 }
 
-func addrs(l []Addr) string {
-	s := make([]string, len(l))
-	for i, a := range l {
-		s[i] = a.String()
+// explainCopies lists the replicas that are known of a partition that serves nothing.
+func (r *round) explainCopies(g base.Gpid, say func(string, ...any)) {
+	for i := range r.v.Nodes {
+		a := r.v.Nodes[i].Addr
+		c, ok := r.copyOf(a, g)
+		if !ok || !r.alive(a) || !c.Usable() {
+			continue
+		}
+		what := "a replica"
+		if c.Damaged {
+			what = "a damaged replica"
+		}
+		say("%v has %s of ballot %d up to decree %d", a, what, c.Member, c.Prepared)
 	}
-	return strings.Join(s, ", ")
 }

@@ -1,7 +1,6 @@
 package cure
 
 import (
-	"slices"
 	"time"
 
 	"pegasus/base"
@@ -14,16 +13,16 @@ type Addr = base.RPCAddress
 
 // Options configure a Planner.
 type Options struct {
-	// MinMembers says how many members a partition of a table with max replicas needs to
+	// MinMembers says how many members a partition of a table with so many replicas needs to
 	// accept writes.
-	MinMembers func(max int32) int
+	MinMembers func(replicas int32) int
 	// Resend is how long a proposal may go without effect before it is sent again.
 	Resend time.Duration
 	// AssignTries is how often a node is asked to become a first primary before another is.
 	AssignTries int
-	// LearnPatience is how long a node may take to be seen learning before another is
+	// LearnTimeout is how long a node may take to be seen learning before another is
 	// chosen, and AvoidFor how long it is then avoided for that partition.
-	LearnPatience, AvoidFor time.Duration
+	LearnTimeout, AvoidFor time.Duration
 	// ReplaceWait is how long a partition that can still be written waits for a lost
 	// member to come back before a new copy is begun elsewhere.
 	ReplaceWait time.Duration
@@ -35,6 +34,12 @@ type Options struct {
 	ThinWait time.Duration
 	// StepWait is how long a proposed step may take; then the rest is given up.
 	StepWait time.Duration
+	// AskWait is how long those who may become primary may take to say what they have, and
+	// AskAgain for how long their answers count.
+	AskWait, AskAgain time.Duration
+	// ReportWait is how long a partition that can't be written waits for a living node to say
+	// what it stores, before a copy is begun on one that has nothing.
+	ReportWait time.Duration
 	// MaxAssigns and MaxAdds bound the proposals to one node that are out at a time.
 	MaxAssigns, MaxAdds int
 }
@@ -42,17 +47,20 @@ type Options struct {
 // Defaults returns Options for servers with beacons every second.
 func Defaults() Options {
 	return Options{
-		MinMembers:    func(max int32) int { return MinMembers(max, 0) },
-		Resend:        time.Second,
-		AssignTries:   3,
-		LearnPatience: 15 * time.Second,
-		AvoidFor:      time.Minute,
-		ReplaceWait:   30 * time.Second,
-		ConfirmWait:   3 * time.Second,
-		ThinWait:      3 * time.Second,
-		StepWait:      10 * time.Minute,
-		MaxAssigns:    256,
-		MaxAdds:       32,
+		MinMembers:   func(replicas int32) int { return base.MinMembers(replicas, 0) },
+		Resend:       time.Second,
+		AssignTries:  3,
+		LearnTimeout: 15 * time.Second,
+		AvoidFor:     time.Minute,
+		ReplaceWait:  30 * time.Second,
+		ConfirmWait:  3 * time.Second,
+		ThinWait:     3 * time.Second,
+		StepWait:     10 * time.Minute,
+		AskWait:      askWait,
+		AskAgain:     askAgain,
+		ReportWait:   3 * time.Second,
+		MaxAssigns:   256,
+		MaxAdds:      32,
 	}
 }
 
@@ -62,35 +70,31 @@ func (p *Planner) Tune(replaceWait time.Duration, maxAdds int, banned []Addr) {
 	p.opts.ReplaceWait, p.opts.MaxAdds, p.banned = replaceWait, maxAdds, banned
 }
 
-// MinMembers returns how many members a partition needs to accept writes: configured if
-// that isn't 0, else 1 of up to two replicas and a majority of more.
-func MinMembers(max int32, configured int) int {
-	switch {
-	case configured > 0:
-		return configured
-	case max <= 2:
-		return 1
+// Gone says that an administrator gave up a dead server: nobody waits for it to come back. It counts as
+// any other if it does.
+func (p *Planner) Gone(a Addr) {
+	if p.gone == nil {
+		p.gone = map[Addr]struct{}{}
 	}
-	return int(max)/2 + 1
+	p.gone[a] = struct{}{}
 }
 
 // Node is a replica server in a View.
 type Node struct {
 	Addr  Addr
 	Alive bool
+	// Stopping: its process ends soon. It gets nothing, and what it leads goes to others.
+	Stopping bool
 	// Leaving: it is being taken out and gets nothing new; NoPrimaries: it shall not lead.
 	// Both hold as long as there is another choice.
 	Leaving, NoPrimaries bool
 	Rack                 string // "": not known
 	// Full: none of its disks takes a new replica.
 	Full bool
+	// MaxReplicas is how many replicas it can hold; not set: it didn't say.
+	MaxReplicas base.Opt[int32]
 	// Reported tells that the node said which replicas it stores, since it lives.
 	Reported bool
-}
-
-// Replica is what a node said about a stored replica.
-type Replica struct {
-	Ballot, Committed int64
 }
 
 // View is the cluster as a round sees it.
@@ -98,11 +102,19 @@ type View struct {
 	Now   time.Duration // since some fixed moment
 	State *state.State
 	Nodes []Node // by ascending address
-	// Stored returns what a node said about its replica of a partition; ok is false if it
-	// has none, or one that is of no use.
-	Stored func(a Addr, g base.Gpid) (r Replica, ok bool)
+	// Copy returns what a node said last of its replica of a partition, also a member; ok is
+	// false if it has none, or one that it was told to remove.
+	Copy func(a Addr, g base.Gpid) (r Replica, ok bool)
+	// Claim returns what a node answered when it was asked for its replica, and when the
+	// question was sent. nil: nobody can be asked.
+	Claim func(a Addr, g base.Gpid) (r Replica, at time.Duration, ok bool)
+	// Known returns the highest decree that a member said is committed, 0 if none did.
+	Known func(g base.Gpid) int64
+	// GaveUp returns the last member of a partition that said of itself that it can't be used,
+	// and the ballot of that configuration.
+	GaveUp func(g base.Gpid) (a Addr, ballot int64)
 	// Few, unless it is "", says why only partitions that can't be written are given copies.
-	Few string
+	BelowThreshold string
 	// Unfit tells that a member said that its replica can't be used. nil: none did.
 	Unfit func(a Addr, g base.Gpid) bool
 }
@@ -121,6 +133,10 @@ type Action struct {
 	// known.
 	Change *state.Change
 	Dead   []Addr
+	// First, if set, is a change to persist before Change, in the same command.
+	First *state.Change
+	// Loss: what Change leaves behind is given up for good.
+	Loss bool
 
 	Why string
 }
@@ -129,7 +145,10 @@ type Action struct {
 type Planner struct {
 	opts   Options
 	parts  map[base.Gpid]*memory
-	banned []Addr // get no new replicas
+	banned []Addr            // get no new replicas
+	gone   map[Addr]struct{} // won't come back, as an administrator says
+	asks   map[Addr]struct{}
+	gaveUp map[base.Gpid]string // why the last steps of partitions were dropped
 }
 
 // memory is what a Planner knows of a partition that isn't in order.
@@ -139,6 +158,7 @@ type memory struct {
 	assign     *try
 	prefer     Addr // whom an administrator wants as first primary
 	adds       []*try
+	cancels    []*try // those whose copy isn't wanted any more
 	remove     *try
 	avoid      []avoided
 	thin       bool // several members are dead, and too few would be left
@@ -151,6 +171,12 @@ type memory struct {
 	unconfirmedSince  time.Duration
 	steps             []Step
 	step              *try // of steps[0], if it is a proposal
+	// Members are asked what they have, since askedAt, at that ballot.
+	asking      bool
+	askedBallot int64
+	askedAt     time.Duration
+	below       []Addr // living members that lack what is known to be committed
+	accept      Addr   // whose data an administrator wants to go on with
 }
 
 // try is a proposal that is out.
@@ -160,6 +186,8 @@ type try struct {
 	last    time.Duration
 	count   int
 	learnAt time.Duration // when it was last seen learning, or first
+	holds   bool          // it had data when it was chosen
+	why     string
 }
 
 type avoided struct {
@@ -168,7 +196,9 @@ type avoided struct {
 }
 
 // New returns a Planner without memory.
-func New(opts Options) *Planner { return &Planner{opts: opts, parts: map[base.Gpid]*memory{}} }
+func New(opts Options) *Planner {
+	return &Planner{opts: opts, parts: map[base.Gpid]*memory{}, asks: map[Addr]struct{}{}, gaveUp: map[base.Gpid]string{}}
+}
 
 func (p *Planner) memory(g base.Gpid) *memory {
 	m := p.parts[g]
@@ -207,199 +237,4 @@ func (p *Planner) Learning(now time.Duration, g base.Gpid, a Addr) {
 func (p *Planner) Restarted(now time.Duration, g base.Gpid, ballot int64) {
 	m := p.memory(g)
 	m.unconfirmed, m.unconfirmedBallot, m.unconfirmedSince = true, ballot, now
-}
-
-// Round looks at some partitions, in that order. It returns what to do, and which of them
-// need not be looked at again until something happens to them.
-func (p *Planner) Round(v *View, look []base.Gpid) (actions []Action, fine []base.Gpid) {
-	r := newRound(p, v)
-	for _, g := range look {
-		t, cfg, ok := v.State.Config(g)
-		if !ok {
-			delete(p.parts, g)
-			fine = append(fine, g)
-			continue
-		}
-		if r.look(g, t, &cfg) {
-			delete(p.parts, g)
-			fine = append(fine, g)
-		}
-	}
-	return r.actions, fine
-}
-
-// round is the state of one call of Round.
-type round struct {
-	p       *Planner
-	v       *View
-	nodes   map[Addr]*Node
-	pending map[Addr]*pending
-	actions []Action
-}
-
-// pending is what a node will serve beyond what the state says.
-type pending struct {
-	primaries, replicas int
-	assigns, adds       int
-	tables              map[int32]*state.Load
-}
-
-func newRound(p *Planner, v *View) *round {
-	r := &round{p: p, v: v, nodes: make(map[Addr]*Node, len(v.Nodes)), pending: make(map[Addr]*pending, len(v.Nodes))}
-	for i := range v.Nodes {
-		r.nodes[v.Nodes[i].Addr] = &v.Nodes[i]
-	}
-	for g, m := range p.parts {
-		if m.assign == nil && len(m.adds) == 0 && m.remove == nil && !m.changing {
-			continue
-		}
-		_, cfg, ok := v.State.Config(g)
-		if !ok {
-			continue
-		}
-		if m.assign != nil && cfg.Members() == 0 {
-			r.count(g, m.assign.node, 1, 1).assigns++
-		}
-		for _, t := range m.adds {
-			if !cfg.Has(t.node) {
-				r.count(g, t.node, 0, 1).adds++
-			}
-		}
-		if m.remove != nil && cfg.Has(m.remove.node) {
-			r.count(g, m.remove.node, 0, -1)
-		}
-		if m.changing && m.leads != cfg.Primary {
-			r.count(g, m.leads, 1, 0)
-			r.count(g, cfg.Primary, -1, 0)
-		}
-	}
-	return r
-}
-
-func (r *round) alive(a Addr) bool {
-	n := r.nodes[a]
-	return n != nil && n.Alive
-}
-
-// count adds to what a will serve.
-func (r *round) count(g base.Gpid, a Addr, primaries, replicas int) *pending {
-	n := r.pending[a]
-	if n == nil {
-		n = &pending{tables: map[int32]*state.Load{}}
-		r.pending[a] = n
-	}
-	t := n.tables[g.AppID]
-	if t == nil {
-		t = &state.Load{}
-		n.tables[g.AppID] = t
-	}
-	n.primaries += primaries
-	n.replicas += replicas
-	t.Primaries += primaries
-	t.Replicas += replicas
-	return n
-}
-
-// look deals with one partition. It returns true if the partition is in order.
-func (r *round) look(g base.Gpid, t *state.Table, cfg *state.Config) (fine bool) {
-	m := r.p.memory(g)
-	if m.changing {
-		return false
-	}
-	if cfg.Members() == 0 {
-		r.assignFirst(g, m)
-		return false
-	}
-	m.assign = nil
-	if m.unconfirmed && m.unconfirmedBallot != cfg.Ballot {
-		m.unconfirmed = false
-	}
-	if r.tooThin(m, t, cfg) {
-		return false
-	}
-	if !r.alive(cfg.Primary) {
-		r.replacePrimary(g, m, cfg)
-		return false
-	}
-	if m.unconfirmed && r.v.Now-m.unconfirmedSince >= r.p.opts.ConfirmWait && r.movePrimary(g, m, cfg, 0, "the primary was restarted and doesn't confirm its role") {
-		return false
-	}
-	if r.dropDead(g, m, cfg) {
-		return false
-	}
-	r.settle(m, cfg)
-	if len(m.steps) > 0 && r.doSteps(g, m, cfg) {
-		return false
-	}
-	switch n := cfg.Members(); {
-	case n > int(t.MaxReplicas):
-		r.removeOne(g, m, cfg)
-		return false
-	case n < int(t.MaxReplicas):
-		r.addMissing(g, m, t, cfg)
-		return false
-	}
-	return !m.unconfirmed && len(m.steps) == 0
-}
-
-// tooThin tells that members should be waited for that died together: those that live are
-// too few to accept writes.
-func (r *round) tooThin(m *memory, t *state.Table, cfg *state.Config) bool {
-	alive := 0
-	for _, a := range cfg.AppendMembers(nil) {
-		if r.alive(a) {
-			alive++
-		}
-	}
-	if cfg.Members()-alive < 2 || alive >= r.p.opts.MinMembers(t.MaxReplicas) {
-		m.thin = false
-		return false
-	}
-	if alive == 0 {
-		// The wait begins with the first that is back.
-		m.thin = false
-		return false
-	}
-	if !m.thin {
-		m.thin, m.thinSince = true, r.v.Now
-	}
-	return r.v.Now-m.thinSince < r.p.opts.ThinWait
-}
-
-// unfit tells that a member said that its replica is of no use.
-func (r *round) unfit(a Addr, g base.Gpid) bool { return r.v.Unfit != nil && r.v.Unfit(a, g) }
-
-// settle forgets proposals that have had their effect or can't have it any more.
-func (r *round) settle(m *memory, cfg *state.Config) {
-	m.adds = slices.DeleteFunc(m.adds, func(t *try) bool { return cfg.Has(t.node) || !r.alive(t.node) })
-	if m.remove != nil && !slices.Contains(cfg.Secondaries, m.remove.node) {
-		m.remove = nil
-	}
-	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
-}
-
-func (r *round) propose(g base.Gpid, typ metaadmin.ConfigType, target Addr, t *try, why string) {
-	r.actions = append(r.actions, Action{Gpid: g, Type: typ, Target: target, Node: t.node, Again: t.count > 1, Why: why})
-}
-
-// change asks for a new configuration with the next ballot.
-func (r *round) change(g base.Gpid, m *memory, cfg state.Config, dead []Addr, why string) {
-	cfg.Ballot++
-	m.changing, m.leads = true, cfg.Primary
-	m.step = nil
-	r.actions = append(r.actions, Action{Gpid: g, Change: &state.Change{Gpid: g, Config: cfg}, Dead: dead, Why: why})
-}
-
-// due tells whether a proposal is to be sent (again), and notes that it is.
-func (r *round) due(t *try) bool {
-	if t.count > 0 && r.v.Now-t.last < r.p.opts.Resend {
-		return false
-	}
-	t.last = r.v.Now
-	t.count++
-	return true
-}
-
-func (r *round) newTry(a Addr) *try {
-	return &try{node: a, first: r.v.Now, last: r.v.Now, learnAt: r.v.Now}
 }

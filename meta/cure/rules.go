@@ -27,7 +27,7 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 		m.assign = nil
 	}
 	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
-	a := r.pick(m, func(a Addr) bool { return r.room(a).assigns < r.p.opts.MaxAssigns }, func(x, y Addr) int {
+	a := r.pick(m, func(a Addr) bool { return r.room(a).assigns < r.p.opts.MaxAssigns && !r.atCapacity(a) }, func(x, y Addr) int {
 		return cmp.Or(-cmp.Compare(b2i(x == m.prefer), b2i(y == m.prefer)), cmp.Compare(r.full(x), r.full(y)), cmp.Compare(r.unwilling(x), r.unwilling(y)), r.lessPrimaries(g.AppID, x, y))
 	})
 	if a == 0 {
@@ -51,9 +51,20 @@ func (r *round) unwilling(a Addr) int {
 // that are dead. Without a living member everything stays as it is: only a member has the
 // data.
 func (r *round) replacePrimary(g base.Gpid, m *memory, cfg *state.Config) {
-	to := r.bestPrimary(g, cfg.Secondaries)
-	if to == 0 {
+	may := slices.DeleteFunc(slices.Clone(cfg.Secondaries), func(a Addr) bool { return !r.alive(a) || r.unfit(a, g) })
+	if len(may) == 0 || r.hearing(g, m, cfg, may) {
 		return
+	}
+	floor := r.floor(g, m, may)
+	m.below = nil
+	for _, a := range may {
+		if r.behind(a, g, m, floor) {
+			m.below = append(m.below, a)
+		}
+	}
+	to := r.bestPrimary(g, slices.DeleteFunc(may, func(a Addr) bool { return r.below(a, g, m) }))
+	if to == 0 {
+		return // the dead may come back with what these lack
 	}
 	dead := slices.DeleteFunc(cfg.AppendMembers(nil), r.alive)
 	r.count(g, to, 1, 0)
@@ -67,13 +78,39 @@ func (r *round) movePrimary(g base.Gpid, m *memory, cfg *state.Config, to Addr, 
 	if to == 0 {
 		to = r.bestPrimary(g, cfg.Secondaries)
 	}
-	if to == 0 || !r.alive(to) || !slices.Contains(cfg.Secondaries, to) {
+	if to == 0 || !r.stays(to) || !slices.Contains(cfg.Secondaries, to) {
+		return false
+	}
+	// What the primary says it has committed is told to the one that follows, who must hold it.
+	if r.hearing(g, m, cfg, slices.DeleteFunc([]Addr{cfg.Primary, to}, func(a Addr) bool { return !r.alive(a) })) {
+		return true
+	}
+	if c, ok := r.claim(to, g, m); ok && c.Damaged {
 		return false
 	}
 	r.count(g, to, 1, 0)
 	r.count(g, cfg.Primary, -1, 0)
 	r.change(g, m, cfg.WithPrimary(to), nil, why)
 	return true
+}
+
+// Yields returns a function that tells whether a partition goes on without a member that ends:
+// whether, once that is dead or said that it ends soon, the planner takes the lead from it or,
+// when it is gone, takes it out of the group.
+func (p *Planner) Yields(v *View) func(g base.Gpid, t *state.Table, cfg *state.Config, gone Addr) bool {
+	r := &round{p: p, v: v, nodes: make(map[Addr]*Node, len(v.Nodes))}
+	for i := range v.Nodes {
+		r.nodes[v.Nodes[i].Addr] = &v.Nodes[i]
+	}
+	return func(g base.Gpid, t *state.Table, cfg *state.Config, gone Addr) bool {
+		switch {
+		case !cfg.Has(gone) || r.thin(t, cfg):
+			return false
+		case cfg.Primary == gone:
+			return r.bestPrimary(g, cfg.Secondaries) != 0
+		}
+		return !r.alive(gone) && r.stays(cfg.Primary) && !r.unfit(cfg.Primary, g)
+	}
 }
 
 // bestPrimary returns the living one of the nodes with the fewest primaries. A node that
@@ -84,7 +121,7 @@ func (r *round) bestPrimary(g base.Gpid, from []Addr) (best Addr) {
 		return cmp.Or(-cmp.Compare(b2i(r.nodes[x].Reported), b2i(r.nodes[y].Reported)), cmp.Compare(r.unwilling(x), r.unwilling(y)), r.lessPrimaries(g.AppID, x, y))
 	}
 	for _, a := range from {
-		if r.alive(a) && !r.unfit(a, g) && (best == 0 || less(a, best) < 0) {
+		if r.stays(a) && !r.unfit(a, g) && (best == 0 || less(a, best) < 0) {
 			best = a
 		}
 	}
@@ -134,7 +171,7 @@ func (r *round) addMissing(g base.Gpid, m *memory, t *state.Table, cfg *state.Co
 		m.short, m.shortSince = true, r.v.Now
 	}
 	m.adds = slices.DeleteFunc(m.adds, func(t *try) bool {
-		if r.v.Now-t.learnAt < r.p.opts.LearnPatience {
+		if r.v.Now-t.learnAt < r.p.opts.LearnTimeout {
 			return false
 		}
 		m.avoid = append(m.avoid, avoided{t.node, r.v.Now + r.p.opts.AvoidFor})
@@ -142,8 +179,9 @@ func (r *round) addMissing(g base.Gpid, m *memory, t *state.Table, cfg *state.Co
 		return true
 	})
 	wanted := int(t.MaxReplicas) - cfg.Members()
-	if len(m.adds) > wanted {
-		m.adds = m.adds[:wanted]
+	r.addHolders(g, m, t, cfg, wanted)
+	for len(m.adds) > wanted { // those with data stand first
+		r.cancel(g, m, m.adds[len(m.adds)-1], "the partition lacks fewer replicas now")
 	}
 	for len(m.adds) < wanted {
 		a := r.pickNew(g, m, t, cfg)
@@ -158,149 +196,4 @@ func (r *round) addMissing(g base.Gpid, m *memory, t *state.Table, cfg *state.Co
 			r.propose(g, metaadmin.CT_ADD_SECONDARY, cfg.Primary, t, "the partition lacks replicas")
 		}
 	}
-}
-
-// pickNew chooses whom to add: a node that holds a replica, the newest; else the emptiest
-// one, unless there is still somebody to wait for.
-func (r *round) pickNew(g base.Gpid, m *memory, t *state.Table, cfg *state.Config) Addr {
-	possible := func(a Addr) bool {
-		return !cfg.Has(a) && !slices.ContainsFunc(m.adds, func(t *try) bool { return t.node == a }) &&
-			r.room(a).adds < r.p.opts.MaxAdds && !slices.Contains(r.p.banned, a)
-	}
-	// One whose disks are full would refuse, unless it holds a replica already.
-	takes := func(a Addr) bool { return r.full(a) == 0 && possible(a) }
-	// One that is being taken out is better than none.
-	others := slices.ContainsFunc(r.v.Nodes, func(n Node) bool { return n.Alive && !n.Leaving && !n.Full && !cfg.Has(n.Addr) })
-	if others {
-		of := possible
-		possible = func(a Addr) bool { return r.leaving(a) == 0 && of(a) }
-	}
-	holds := func(a Addr) bool {
-		_, ok := r.v.Stored(a, g)
-		return ok && possible(a)
-	}
-	newest := func(x, y Addr) int {
-		rx, _ := r.v.Stored(x, g)
-		ry, _ := r.v.Stored(y, g)
-		return cmp.Or(-cmp.Compare(rx.Ballot, ry.Ballot), -cmp.Compare(rx.Committed, ry.Committed), r.lessReplicas(g.AppID, x, y))
-	}
-	fresh := func(a Addr) bool { return !r.avoids(m, a) }
-	if a := r.pickOf(func(a Addr) bool { return holds(a) && fresh(a) }, newest); a != 0 {
-		return a
-	}
-	if writable := cfg.Members() >= r.p.opts.MinMembers(t.MaxReplicas); writable && r.v.Few != "" {
-		return 0
-	} else if writable && r.v.Now-m.shortSince < r.p.opts.ReplaceWait && r.mayReturn(cfg) {
-		return 0
-	}
-	return r.pick(m, takes, func(x, y Addr) int {
-		return cmp.Or(cmp.Compare(r.inRack(m, cfg, x), r.inRack(m, cfg, y)), r.lessReplicas(g.AppID, x, y))
-	})
-}
-
-func (r *round) full(a Addr) int {
-	n := r.nodes[a]
-	return b2i(n != nil && n.Full)
-}
-
-func (r *round) leaving(a Addr) int {
-	n := r.nodes[a]
-	return b2i(n != nil && n.Leaving)
-}
-
-// inRack counts the members, and those to be, that are in a's rack.
-func (r *round) inRack(m *memory, cfg *state.Config, a Addr) (n int) {
-	rack := r.nodes[a].Rack
-	if rack == "" {
-		return 0
-	}
-	in := func(x Addr) {
-		if o := r.nodes[x]; o != nil && o.Rack == rack {
-			n++
-		}
-	}
-	for _, x := range cfg.AppendMembers(nil) {
-		in(x)
-	}
-	for _, t := range m.adds {
-		in(t.node)
-	}
-	return n
-}
-
-// mayReturn tells whether a former member may still come back with its data.
-func (r *round) mayReturn(cfg *state.Config) bool {
-	return slices.ContainsFunc(cfg.LastDrops, func(a Addr) bool {
-		n := r.nodes[a]
-		return n == nil || !n.Alive || !n.Reported
-	})
-}
-
-// pick returns the first living node in the order of less for which ok holds; one that is
-// to be avoided only if there is no other.
-func (r *round) pick(m *memory, ok func(Addr) bool, less func(x, y Addr) int) Addr {
-	if a := r.pickOf(func(a Addr) bool { return ok(a) && !r.avoids(m, a) }, less); a != 0 || len(m.avoid) == 0 {
-		return a
-	}
-	return r.pickOf(ok, less)
-}
-
-func (r *round) pickOf(ok func(Addr) bool, less func(x, y Addr) int) (best Addr) {
-	for i := range r.v.Nodes {
-		n := &r.v.Nodes[i]
-		if n.Alive && ok(n.Addr) && (best == 0 || less(n.Addr, best) < 0) {
-			best = n.Addr
-		}
-	}
-	return best
-}
-
-func (r *round) avoids(m *memory, a Addr) bool {
-	return slices.ContainsFunc(m.avoid, func(v avoided) bool { return v.node == a })
-}
-
-var noPending pending
-
-// room returns what is under way to a.
-func (r *round) room(a Addr) *pending {
-	if n := r.pending[a]; n != nil {
-		return n
-	}
-	return &noPending
-}
-
-// load returns what a serves of a table and of all, with what is under way.
-func (r *round) load(id int32, a Addr) (table, all state.Load) {
-	table, all = r.v.State.TableLoad(id, a), r.v.State.Load(a)
-	if n := r.pending[a]; n != nil {
-		all.Primaries += n.primaries
-		all.Replicas += n.replicas
-		if t := n.tables[id]; t != nil {
-			table.Primaries += t.Primaries
-			table.Replicas += t.Replicas
-		}
-	}
-	return table, all
-}
-
-// lessPrimaries orders nodes by how many primaries they serve, of the table first.
-func (r *round) lessPrimaries(id int32, x, y Addr) int {
-	tx, ax := r.load(id, x)
-	ty, ay := r.load(id, y)
-	return cmp.Or(cmp.Compare(tx.Primaries, ty.Primaries), cmp.Compare(tx.Replicas, ty.Replicas),
-		cmp.Compare(ax.Primaries, ay.Primaries), cmp.Compare(ax.Replicas, ay.Replicas), cmp.Compare(x, y))
-}
-
-// lessReplicas orders nodes by how many replicas they serve, of the table first.
-func (r *round) lessReplicas(id int32, x, y Addr) int {
-	tx, ax := r.load(id, x)
-	ty, ay := r.load(id, y)
-	return cmp.Or(cmp.Compare(tx.Replicas, ty.Replicas), cmp.Compare(ax.Replicas, ay.Replicas), cmp.Compare(x, y))
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

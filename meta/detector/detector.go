@@ -43,12 +43,14 @@ type Node struct {
 	Host      base.HostPort // zero: not told
 	Alive     bool
 	StartTime int64
+	Stopping  bool          // the process said that it ends soon
 	LastHeard time.Duration // when the last beacon came, or when it was expected to come
 }
 
 type node struct {
 	Node
 	holds int
+	left  int64 // the start time of the process that said that it serves no more
 }
 
 // Detector holds all nodes.
@@ -77,14 +79,14 @@ func (d *Detector) add(a Addr) *node {
 }
 
 // Beacon takes a sign of life. If ok is false it must not be acknowledged: the node is
-// held, and dead.
+// dead, and held, or its process said that it serves no more.
 func (d *Detector) Beacon(now time.Duration, b Beacon) (ev Event, ok bool) {
 	n := d.nodes[b.From]
 	if n == nil {
 		n = d.add(b.From)
 		ev = Joined
 	} else if !n.Alive {
-		if n.holds > 0 {
+		if n.holds > 0 || n.left != 0 && n.left == b.StartTime {
 			return 0, false
 		}
 		ev = Revived
@@ -92,6 +94,7 @@ func (d *Detector) Beacon(now time.Duration, b Beacon) (ev Event, ok bool) {
 	if b.StartTime != 0 {
 		if n.StartTime != 0 && n.StartTime != b.StartTime {
 			ev |= Restarted
+			n.Stopping = false
 		}
 		n.StartTime = b.StartTime
 	}
@@ -113,6 +116,39 @@ func (d *Detector) Died(asked time.Duration, a Addr) bool {
 	}
 	n.Alive = false
 	return true
+}
+
+// Stop notes that the process of a that began at start ends soon. It reports false if that is
+// not the process that lives.
+func (d *Detector) Stop(a Addr, start int64) bool {
+	n := d.process(a, start)
+	if n == nil {
+		return false
+	}
+	n.Stopping = true
+	return true
+}
+
+// Left declares a dead on its own word: the process that began at start serves no more, and no
+// beacon of it that is still under way counts. It reports false if that is not the process that
+// lives.
+func (d *Detector) Left(a Addr, start int64) bool {
+	n := d.process(a, start)
+	if n == nil {
+		return false
+	}
+	n.Alive, n.Stopping, n.left = false, true, start
+	return true
+}
+
+// process returns the living node a if its process is that one, as far as is known.
+func (d *Detector) process(a Addr, start int64) *node {
+	n := d.nodes[a]
+	if start == 0 || n == nil || !n.Alive || n.StartTime != 0 && n.StartTime != start {
+		return nil
+	}
+	n.StartTime = start
+	return n
 }
 
 // Tick declares nodes dead whose grace is over. It returns them, and the living ones whose
@@ -138,6 +174,12 @@ func (d *Detector) Alive(a Addr) bool {
 	return n != nil && n.Alive
 }
 
+// Stays tells whether a lives, and didn't say that it ends soon.
+func (d *Detector) Stays(a Addr) bool {
+	n := d.nodes[a]
+	return n != nil && n.Alive && !n.Stopping
+}
+
 // Hold keeps a dead node dead until Release is called as often. It reports false, and holds
 // nothing, if a isn't known to be dead.
 func (d *Detector) Hold(a Addr) bool {
@@ -154,6 +196,17 @@ func (d *Detector) Release(a Addr) {
 	if n := d.nodes[a]; n != nil && n.holds > 0 {
 		n.holds--
 	}
+}
+
+// Forget makes a dead node unknown. It reports false if a isn't known, lives, or is held.
+func (d *Detector) Forget(a Addr) bool {
+	n := d.nodes[a]
+	if n == nil || n.Alive || n.holds > 0 {
+		return false
+	}
+	delete(d.nodes, a)
+	d.order = slices.DeleteFunc(d.order, func(x Addr) bool { return x == a })
+	return true
 }
 
 // Node returns what is known of a.

@@ -12,7 +12,8 @@
 //
 // # Invariants
 //
-//   - Alive nodes never become dead but by Tick (grace over) or Died (proved otherwise).
+//   - Alive nodes never become dead but by Tick (grace over), Died (proved otherwise) or Left (on
+//     the word of the process, which serves no more, and is never taken for alive again).
 //   - A dead node lives again by a beacon, never while it is held.
 //
 // It must not know a clock (now is passed in, as time since some fixed moment), a socket,

@@ -11,16 +11,7 @@ import (
 	"pegasus/base/tbin"
 )
 
-// The RPC names.
-const (
-	codeAppend     = "RPC_META_RAFT_APPEND"
-	codeVote       = "RPC_META_RAFT_VOTE"
-	codePreVote    = "RPC_META_RAFT_PREVOTE"
-	codeTimeoutNow = "RPC_META_RAFT_TIMEOUT_NOW"
-	codeSnapshot   = "RPC_META_RAFT_SNAPSHOT"
-)
-
-// request is the body of each of them.
+// request is the body of each RPC between meta servers.
 type request struct {
 	cluster string
 	quorum  string // "": the sender doesn't know yet

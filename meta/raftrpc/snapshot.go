@@ -53,9 +53,9 @@ func (t *Transport) InstallSnapshot(_ raft.ServerID, target raft.ServerAddress, 
 			q.message = msg
 		}
 		if last {
-			return t.exchange(target, codeSnapshot, t.opts.ChunkTimeout, q, res)
+			return t.exchange(target, base.RPCRaftSnapshot, t.opts.ChunkTimeout, q, res)
 		}
-		if err := t.exchange(target, codeSnapshot, t.opts.ChunkTimeout, q, nil); err != nil {
+		if err := t.exchange(target, base.RPCRaftSnapshot, t.opts.ChunkTimeout, q, nil); err != nil {
 			return err
 		}
 		off += int64(n)

@@ -185,7 +185,7 @@ func TestStrangersAreRefused(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, q := range []*request{{cluster: "c", message: []byte{0xde, 0xff, 0xff, 1}}, {cluster: "c", message: []byte{}}} {
-		err = a.opts.Pool.Call(ctx, string(b.LocalAddr()), rpc.Outgoing{Code: codeAppend, Arg: q}, nil)
+		err = a.opts.Pool.Call(ctx, string(b.LocalAddr()), rpc.Outgoing{Code: base.RPCRaftAppend, Arg: q}, nil)
 		if !errors.Is(err, base.ErrInvalidData) {
 			t.Errorf("rubbish %x: %v", q.message, err)
 		}
@@ -247,13 +247,23 @@ func TestSnapshotStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := &request{cluster: "c", message: msg, session: 1, data: make([]byte, 100)}
-	if err := a.exchange(b.LocalAddr(), codeSnapshot, 5*time.Second, q, nil); err != nil {
+	if err := a.exchange(b.LocalAddr(), base.RPCRaftSnapshot, 5*time.Second, q, nil); err != nil {
 		t.Fatal(err)
 	}
 	<-got
 	q = &request{cluster: "c", session: 1, offset: 100, data: make([]byte, 100)}
-	if err := a.exchange(b.LocalAddr(), codeSnapshot, 5*time.Second, q, nil); err == nil || !strings.Contains(err.Error(), "unknown snapshot") {
+	if err := a.exchange(b.LocalAddr(), base.RPCRaftSnapshot, 5*time.Second, q, nil); err == nil || !strings.Contains(err.Error(), "unknown snapshot") {
 		t.Errorf("a late chunk: %v", err)
+	}
+}
+
+// Messages don't pile up in a server whose raft takes none.
+func TestRaftTakesNothing(t *testing.T) {
+	a, b := pair(t, func(a, b *Options) { b.ChunkTimeout = 50 * time.Millisecond })
+	var res raft.RequestVoteResponse
+	err := a.RequestVote("", b.LocalAddr(), &raft.RequestVoteRequest{RPCHeader: header(a)}, &res)
+	if err == nil || !strings.Contains(err.Error(), raft.ErrEnqueueTimeout.Error()) {
+		t.Errorf("a vote that nobody takes: %v", err)
 	}
 }
 

@@ -8,6 +8,12 @@
 // The commands and their encoding, the snapshot, the rules that a command must satisfy to
 // change anything, and the index from a node to the partitions it serves.
 //
+// The State consists of the sub-states of its features. A feature has a file: what it
+// remembers; its commands, each with a kind number; and its sections of the snapshot, each with a
+// field number. Each number comes with the version of the cluster from which on it is written. A
+// feature that no other one stands on registers itself (addFeature, as purge.go does): no other
+// place names it. Those that others use are fields of State, in state.go.
+//
 // # Invariants
 //
 //   - A table's id is never used again, also when the table is forgotten (PurgeTables). Names of available tables are unique.

@@ -57,7 +57,7 @@ func TestRecover(t *testing.T) {
 // servers have; that takes the place of its tables.
 func TestRecoverMerges(t *testing.T) {
 	s := New()
-	for _, c := range []Command{&Init{"x", "Q"}, &CreateTable{Name: "a", Partitions: 1, MaxReplicas: 3}, &CreateTable{Name: "b", Partitions: 1, MaxReplicas: 3}} {
+	for _, c := range []Command{&Init{Cluster: "x", Quorum: "Q"}, &CreateTable{Name: "a", Partitions: 1, MaxReplicas: 3}, &CreateTable{Name: "b", Partitions: 1, MaxReplicas: 3}} {
 		if _, err := s.Apply(Encode(c)); err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestRecoverMerges(t *testing.T) {
 	if s.Quorum() != "Q" || s.Level() != LevelSteady {
 		t.Errorf("quorum %q, level %v", s.Quorum(), s.Level())
 	}
-	s.Reborn("R", true)
+	s.BeginQuorum("R", true)
 	s, err := Restore(s.AppendSnapshot(nil))
 	if err != nil || s.Quorum() != "R" || !s.Restored() || s.Level() != LevelFreezed {
 		t.Fatalf("restored: %q %v %v, %v", s.Quorum(), s.Restored(), s.Level(), err)
@@ -85,5 +85,47 @@ func TestRecoverMerges(t *testing.T) {
 	// The ids of tables that the merge left out aren't used again.
 	if res, err := s.Apply(Encode(&CreateTable{Name: "d", Partitions: 1, MaxReplicas: 3})); err != nil || res.TableID != 3 {
 		t.Errorf("the next table: %+v %v", res, err)
+	}
+}
+
+// Tables that the State doesn't know come beside its own; nothing of those changes.
+func TestRecoverUnknown(t *testing.T) {
+	s := New()
+	apply := func(c Command, want base.ErrorCode) Result {
+		t.Helper()
+		res, err := s.Apply(Encode(c))
+		if err != nil || res.Err != want {
+			t.Fatalf("%+v: %v %v, want %v", c, res.Err, err, want)
+		}
+		return res
+	}
+	apply(&ReserveIDs{Last: 7}, base.ErrOK)
+	apply(&ReserveIDs{Last: 3}, base.ErrOK)
+	apply(&ReserveIDs{Last: 0}, base.ErrInvalidParameters)
+	apply(&ReserveIDs{Last: MaxTableID + 1}, base.ErrInvalidParameters)
+	if res := apply(&CreateTable{Name: "new", Partitions: 1, MaxReplicas: 3}, base.ErrOK); res.TableID != 8 {
+		t.Fatalf("the first table has id %d", res.TableID)
+	}
+	table := func(id int32, name string) Table {
+		return Table{ID: id, Status: Available, Name: name, MaxReplicas: 3, Parts: []Config{{Ballot: 5, Primary: addr(7)}}}
+	}
+	old := []Table{table(2, "a"), table(9, "b")}
+	apply(&Recover{Tables: old}, base.ErrServiceAlreadyRunning)
+	apply(&Recover{Tables: old, Unknown: true, Merged: true}, base.ErrServiceAlreadyRunning)
+	apply(&Recover{Tables: []Table{table(2, "a"), table(8, "b")}, Unknown: true}, base.ErrServiceAlreadyRunning)
+	apply(&Recover{Tables: []Table{table(2, "a"), table(9, "new")}, Unknown: true}, base.ErrInvalidParameters)
+	apply(&Recover{Tables: old, Unknown: true}, base.ErrOK)
+	again, err := Restore(s.AppendSnapshot(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*State{s, again} {
+		if s.LastID() != 9 || s.TableNamed("a") == nil || s.TableNamed("b") == nil || s.TableNamed("new").ID != 8 || s.Load(addr(7)).Primaries != 2 {
+			t.Errorf("last id %d, %+v", s.LastID(), s.Load(addr(7)))
+		}
+	}
+	checkSame(t, s)
+	if needed(&Recover{}) != 1 || needed(&Recover{Unknown: true}) != 2 || needed(&ReserveIDs{}) != 2 {
+		t.Error("what 086adc4 doesn't know needs version 2")
 	}
 }

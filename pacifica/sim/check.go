@@ -107,6 +107,10 @@ func (w *world) acknowledged(s *server, f *flight, e *pacifica.Entry) {
 	if e.Decree <= f.after {
 		w.fail("linearizability", "a write proposed after %d was acknowledged became decree %d", f.after, e.Decree)
 	}
+	cfg := h.configs[s.core.Ballot()]
+	if n := 1 + len(cfg.Secondaries); n < w.prof.least {
+		w.fail("least", "server %d acknowledges decree %d, which the %d members of %s hold; %d must", s.id, e.Decree, n, configText(cfg), w.prof.least)
+	}
 	w.stats.Acked++
 	h.acked = max(h.acked, e.Decree)
 	h.floor[f.key] = max(h.floor[f.key], e.Decree)

@@ -56,9 +56,13 @@ func (s *server) write(key int) uint64 {
 			before = idOf(e.Payload)
 		}
 	}
+	pad := w.rand(w.prof.padding)
+	if !s.upgraded && w.chance(int(w.prof.large)) {
+		pad = w.prof.frame + 1 + w.rand(w.prof.frame)
+	}
 	f := flight{id: id, key: key, after: w.hist.acked, started: w.now}
 	// The wall clock of a server may be anything.
-	e, err := s.core.Propose(w.now*1000+w.rand(5000)*int64(s.id), payload(id, before, key, w.rand(w.prof.padding)))
+	e, err := s.core.Propose(w.now*1000+w.rand(5000)*int64(s.id), payload(id, before, key, pad))
 	if err != nil {
 		w.fail("propose", "server %d: %v", s.id, err)
 	}

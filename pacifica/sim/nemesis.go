@@ -7,25 +7,43 @@ type profile struct {
 	servers, replicas int
 	duration          int64
 
-	drop, double, late int
-	delay, lateBy      int64
-	syncDelay          int64
-	fetchTime          int64
-	readTime           int64
-	clientTime, burst  int64
-	padding            int64
-	inFlight           int64
-	sendBytes          int64
-	nemesisTime        int64
+	messageFaults
+	groupFaults
+	syncDelay         int64
+	fetchTime         int64
+	readTime          int64
+	clientTime, burst int64
+	padding           int64
+	inFlight          int64
+	sendBytes         int64
+	// A prepare that carries an entry with more than frame bytes of padding never arrives, and
+	// of a thousand writes large are such. With upgrades, servers know of that from when they
+	// were started again, and neither propose nor send such an entry.
+	frame, large int64
+	upgrades     bool
+	nemesisTime  int64
 	// least is how few members take no write.
 	least int
 	// retires: a primary whose lease ran out retires, besides not serving.
 	retires bool
 
-	quiet             int
-	dieInReady        int
-	dieInInstall      int
-	flushes, cuts     int
+	quiet         int
+	dieInReady    int
+	dieInInstall  int
+	flushes, cuts int
+	// weights of the faults
+	weights [faults]int64
+}
+
+// messageFaults is what happens to messages.
+type messageFaults struct {
+	drop, double, late int
+	delay, lateBy      int64
+}
+
+// groupFaults is what happens to the group: what the meta does besides what it must, and learners
+// that die.
+type groupFaults struct {
 	refuses           int
 	discards          int
 	moves, drops      int
@@ -34,8 +52,6 @@ type profile struct {
 	learnerDies       int
 	addDelay          int64
 	cureTime          int64
-	// weights of the faults
-	weights [faults]int64
 }
 
 const (
@@ -64,13 +80,15 @@ const (
 func randomProfile(w *world) profile {
 	one := func(xs ...int64) int64 { return xs[w.rng.IntN(len(xs))] }
 	p := profile{
-		servers:   3 + w.rng.IntN(4),
-		duration:  5000 + w.rng.Int64N(10000),
-		drop:      int(one(0, 0, 10, 50, 200)),
-		double:    int(one(0, 0, 20, 200)),
-		late:      int(one(0, 10, 50, 150)),
-		delay:     one(2, 5, 20),
-		lateBy:    one(100, 1000, 3000),
+		servers:  3 + w.rng.IntN(4),
+		duration: 5000 + w.rng.Int64N(10000),
+		messageFaults: messageFaults{
+			drop:   int(one(0, 0, 10, 50, 200)),
+			double: int(one(0, 0, 20, 200)),
+			late:   int(one(0, 10, 50, 150)),
+			delay:  one(2, 5, 20),
+			lateBy: one(100, 1000, 3000),
+		},
 		syncDelay: one(1, 5, 30),
 		fetchTime: one(10, 100, 600),
 		readTime:  one(1, 10, 300),
@@ -81,22 +99,23 @@ func randomProfile(w *world) profile {
 		inFlight:    one(4, 16, 64),
 		sendBytes:   one(150, 300, 600, 100000),
 		nemesisTime: one(60, 200, 600, 1500),
-		least:       1,
 		retires:     w.rng.IntN(2) == 0,
 
-		quiet:             int(one(0, 0, 5, 30)),
-		dieInReady:        int(one(0, 0, 1, 5)),
-		dieInInstall:      int(one(0, 100, 400)),
-		flushes:           int(one(50, 300, 800)),
-		cuts:              int(one(0, 100, 500, 900)),
-		refuses:           int(one(0, 0, 100, 500)),
-		discards:          int(one(0, 300, 900)),
-		moves:             int(one(0, 0, 20, 150)),
-		drops:             int(one(0, 0, 20, 100)),
-		extra:             int(one(0, 0, 50)),
-		replacesRestarted: int(one(0, 100, 900)),
-		learnerDies:       int(one(0, 0, 100, 500)),
-		cureTime:          one(5, 50),
+		quiet:        int(one(0, 0, 5, 30)),
+		dieInReady:   int(one(0, 0, 1, 5)),
+		dieInInstall: int(one(0, 100, 400)),
+		flushes:      int(one(50, 300, 800)),
+		cuts:         int(one(0, 100, 500, 900)),
+		groupFaults: groupFaults{
+			refuses:           int(one(0, 0, 100, 500)),
+			discards:          int(one(0, 300, 900)),
+			moves:             int(one(0, 0, 20, 150)),
+			drops:             int(one(0, 0, 20, 100)),
+			extra:             int(one(0, 0, 50)),
+			replacesRestarted: int(one(0, 100, 900)),
+			learnerDies:       int(one(0, 0, 100, 500)),
+			cureTime:          one(5, 50),
+		},
 	}
 	p.replicas = min(p.servers, 2+w.rng.IntN(4))
 	if w.opt.Servers > 0 {
@@ -109,6 +128,8 @@ func randomProfile(w *world) profile {
 	if w.opt.Duration > 0 {
 		p.duration = w.opt.Duration
 	}
+	p.least = int(one(1, int64(p.replicas/2+1)))
+	p.frame, p.large, p.upgrades = 1000, one(0, 0, 0, 0, 5, 20), w.rng.IntN(2) == 0
 	for i := range p.weights {
 		p.weights[i] = one(0, 1, 1, 3, 10)
 	}
@@ -387,7 +408,9 @@ func (w *world) fragile() bool {
 	return false
 }
 
-// heal ends the faults. Within settleTime the group must be complete and take writes.
+// heal ends the faults. Within settleTime the group must be complete and take writes. A pause that
+// is under way ends by itself: until then timers that it delayed fire late, and what they send
+// is the last fault's.
 func (w *world) heal() {
 	w.tracef("heal")
 	w.healed = true
@@ -395,14 +418,16 @@ func (w *world) heal() {
 	p := &w.prof
 	p.addDelay, p.drop, p.double, p.late, p.dieInReady, p.refuses, p.discards, p.delay, p.syncDelay = 0, 10, 0, 0, 0, 0, 0, 5, 5
 	// A learner that gets one entry a message must be able to catch up with the clients.
-	p.fetchTime, p.clientTime, p.burst = min(p.fetchTime, 100), 80, 1
+	p.fetchTime, p.clientTime, p.burst, p.large = min(p.fetchTime, 100), 80, 1, 0
 	w.meta.still = true
+	last := w.now
 	for _, s := range w.servers[1:] {
-		s.pausedUntil, s.disk.slowUntil = w.now, 0
+		s.disk.slowUntil = 0
+		last = max(last, s.pausedUntil)
 		w.at(w.rand(100), s.restart)
 	}
 	// Who learns all of it from the log, two entries a message, needs time.
-	deadline := w.now + settleTime + 8*int64(len(w.hist.canon))
+	deadline := last + settleTime + 8*int64(len(w.hist.canon))
 	var look func()
 	target := int64(-1)
 	look = func() {
@@ -412,7 +437,7 @@ func (w *world) heal() {
 		case target >= 0 && w.hist.acked > target && w.now > w.calm && w.well():
 			w.done = true
 			return
-		case target < 0 && w.well():
+		case target < 0 && w.now > last && w.well():
 			target, w.calm = w.hist.acked, w.now+calmTime
 		}
 		w.at(37, look)

@@ -13,6 +13,7 @@ type server struct {
 
 	up          bool
 	incarnation int
+	upgraded    bool // see profile
 	pausedUntil int64
 	clock       clock
 	leaseUntil  int64 // of clock
@@ -110,6 +111,7 @@ func (s *server) arrive(inc int, f func()) {
 func (s *server) start() {
 	s.up = true
 	s.incarnation++
+	s.upgraded = s.w.prof.upgrades && s.incarnation > 1
 	s.leaseUntil, s.pausedUntil, s.pin, s.tenure, s.confirmed = 0, 0, 0, 1, 0
 	s.core, s.fetch, s.flights, s.applied = nil, nil, nil, 0
 	if s.incarnation > 1 {
@@ -145,11 +147,19 @@ func (s *server) restore() {
 		before = idOf(es[i].Payload)
 	}
 	s.core = pacifica.New(s.options(), d.ballot, s.applied, es)
+	if s.applied > 0 {
+		s.core.Witness(s.w.hist.canon[s.applied-1].timestamp)
+	}
+	s.core.SetLeast(s.w.prof.least)
 }
 
 func (s *server) options() pacifica.Options {
-	return pacifica.Options{Self: s.node(), Log: &s.disk, MaxInFlight: s.w.prof.inFlight, MaxSendBytes: s.w.prof.sendBytes,
+	o := pacifica.Options{Self: s.node(), Log: &s.disk, MaxInFlight: s.w.prof.inFlight, MaxSendBytes: s.w.prof.sendBytes,
 		HeartbeatTicks: 2, ResendTicks: 3, EjectTicks: 12, LearnTicks: 40}
+	if s.upgraded {
+		o.MaxEntryBytes = payloadSize + s.w.prof.frame
+	}
+	return o
 }
 
 // crash ends the process. power: what isn't synced is lost, but for a beginning of it.
@@ -257,6 +267,9 @@ func (s *server) handle(r *pacifica.Ready) bool {
 		}
 	}
 	for i := range r.Messages {
+		if m := &r.Messages[i]; m.Type == pacifica.MsgSnapshot && m.Tip != 0 {
+			s.w.fail("divergence", "server %d takes what %d committed as decree %d for another mutation", s.id, m.To, m.Prev)
+		}
 		s.send(&r.Messages[i])
 		if i == 0 && dies() {
 			return false
@@ -269,7 +282,7 @@ func (s *server) handle(r *pacifica.Ready) bool {
 	if primary && len(r.Commit) > 0 {
 		s.w.checkCommit(s)
 		for i := range r.Commit {
-			s.answer(&r.Commit[i])
+			s.answer(&r.Commit[i], r.Acknowledge)
 		}
 	}
 	for _, ch := range r.Changes {
@@ -329,6 +342,15 @@ func (s *server) send(m *pacifica.Message) {
 			}
 		})
 	}
+	for i := range m.Entries {
+		if n := int64(len(m.Entries[i].Payload)); s.w.prof.frame > 0 && n > payloadSize+s.w.prof.frame {
+			if s.upgraded {
+				s.w.fail("frame", "server %d sends decree %d of %d bytes, more than any message can have", s.id, m.Entries[i].Decree, n)
+			}
+			s.w.tracef("too large %s", describe(m))
+			return
+		}
+	}
 	c := *m
 	c.Entries = append([]pacifica.Entry(nil), m.Entries...) // Recycle takes them back
 	s.w.send(m.Type.String(), s.id, to, func() {
@@ -359,6 +381,7 @@ func (s *server) create() {
 	s.mayCreate, s.wiped = false, false
 	s.disk.exists, s.disk.ballot = true, s.createBallot
 	s.core = pacifica.New(s.options(), s.createBallot, 0, nil)
+	s.core.SetLeast(s.w.prof.least)
 	s.w.tracef("create   %d: %v", s.id, s.core)
 }
 
@@ -371,12 +394,12 @@ func (s *server) apply(e *pacifica.Entry, primary bool) {
 	s.applied = e.Decree
 }
 
-// answer tells the client that its write is committed.
-func (s *server) answer(e *pacifica.Entry) {
+// answer tells the client that its write is committed, or, if ok is false, nothing.
+func (s *server) answer(e *pacifica.Entry, ok bool) {
 	for len(s.flights) > 0 && s.flights[0].decree <= e.Decree {
 		f := s.flights[0]
 		s.flights = s.flights[1:]
-		if f.decree == e.Decree {
+		if f.decree == e.Decree && ok {
 			s.w.acknowledged(s, &f, e)
 		}
 	}

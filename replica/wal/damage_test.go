@@ -67,7 +67,7 @@ func newScenario(t testing.TB, closed bool) *scenario {
 		func(done func(error)) { l.Reset(g(3), 40, done) },
 		func(done func(error)) { l.Drop(g(5), done) },
 	} {
-		if err := wait(f); err != nil {
+		if err := Wait(f); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -148,7 +148,7 @@ func heal(t testing.TB, l *Log, what string, marked []Damage) {
 	for _, d := range marked {
 		if d.From != unknownFrom {
 			l.SetRetention(d.Gpid, d.From-1)
-		} else if err := wait(func(done func(error)) { l.Reset(d.Gpid, 100, done) }); err != nil {
+		} else if err := Wait(func(done func(error)) { l.Reset(d.Gpid, 100, done) }); err != nil {
 			t.Fatalf("%s: reset: %v", what, err)
 		}
 	}

@@ -93,6 +93,10 @@
 //
 // # Failure
 //
+// A log that can't begin its next segment because something ran short (base.Shortage:
+// descriptors, memory, room) writes on in the present one, and tries again ten times a second.
+// A segment becomes 8 times as long as it should be at most; then appends wait.
+//
 // A failed write or sync is never repeated: pages that a failed fsync left may be marked
 // clean and lost. The log stays failed; all that was queued and all that comes gets the
 // error. Reading goes on.

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	"os"
 )
 
 // With sync "always", a write to blocks that a file system has only reserved makes it write its
@@ -19,41 +20,41 @@ const (
 
 // fill makes the spare segment when the newest is half full and there is none. That it can't
 // be done is no fault of the log: the next segment is then made when it is needed.
-func (l *Log) fill() {
-	if !l.always || l.opts.tick < 0 || len(l.condemned) > 0 {
+func (c *cleaner) fill() {
+	if !c.always || c.opts.tick < 0 || len(c.condemned) > 0 {
 		return
 	}
-	l.ix.RLock()
-	end := l.segs[len(l.segs)-1].end
-	l.ix.RUnlock()
-	if end < l.opts.Config.SegmentBytes/2 {
+	c.ix.RLock()
+	end := c.segs[len(c.segs)-1].end
+	c.ix.RUnlock()
+	if end < c.opts.Config.SegmentBytes/2 {
 		return
 	}
-	if _, err := l.fs.Stat(l.path(spareName)); err == nil {
+	if _, err := c.fs.Stat(c.path(spareName)); err == nil {
 		return
 	}
-	if err := l.makeSpare(); err != nil {
-		l.logger.WithError(err).Debug("the next log segment isn't prepared")
-		_ = ignoreAbsent(l.fs.Remove(l.path(fillingName)))
+	if err := c.makeSpare(); err != nil {
+		c.logger.WithError(err).Debug("the next log segment isn't prepared")
+		_ = ignoreAbsent(c.fs.Remove(c.path(fillingName)))
 		return
 	}
-	l.stats.filled.Add(1)
+	c.stats.filled.Add(1)
 }
 
 // errStopping ends the filling of a log that is being closed.
 var errStopping = errors.New("the log is being closed")
 
-func (l *Log) makeSpare() (err error) {
-	name := l.path(fillingName)
-	f, err := l.fs.Create(name, writeCategory)
+func (c *cleaner) makeSpare() (err error) {
+	name := c.path(fillingName)
+	f, err := c.fs.Create(name, writeCategory)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	zeros := make([]byte, min(fillChunk, l.opts.Config.SegmentBytes))
-	for n := int64(0); n < l.opts.Config.SegmentBytes; n += int64(len(zeros)) {
+	zeros := make([]byte, min(fillChunk, c.opts.Config.SegmentBytes))
+	for n := int64(0); n < c.opts.Config.SegmentBytes; n += int64(len(zeros)) {
 		select {
-		case <-l.stop:
+		case <-c.stop:
 			return errStopping
 		default:
 		}
@@ -64,10 +65,17 @@ func (l *Log) makeSpare() (err error) {
 			return fmt.Errorf("fdatasync of %s: %w", name, err)
 		}
 	}
-	l.dirMu.Lock()
-	defer l.dirMu.Unlock()
-	if err := l.fs.Rename(name, l.path(spareName)); err != nil {
+	c.dirMu.Lock()
+	defer c.dirMu.Unlock()
+	if err := c.fs.Rename(name, c.path(spareName)); err != nil {
 		return fmt.Errorf("name %s: %w", name, err)
 	}
 	return nil
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }

@@ -23,8 +23,8 @@ const (
 	markSize         = recordHeaderSize + markBodySize
 	markBodySize     = 8 + 6*8 + 1
 
-	// maxPayload keeps a batch, and with it every offset in a segment, far below 4 GiB.
-	maxPayload = 256 << 20
+	// MaxPayload is the largest payload of an entry. It keeps a batch, and with it every offset in a segment, far below 4 GiB.
+	MaxPayload = 256 << 20
 	// maxDecree keeps sums of decrees from overflowing.
 	maxDecree = 1 << 62
 	// maxSegmentBytes leaves room for the batch that goes over it.

@@ -24,36 +24,43 @@ func (l *Log) AppendHeld(entries []Entry, done func(error)) {
 // Kick writes what is queued on the caller's goroutine, callbacks included, if that is
 // only a copy to the operating system; else it leaves it to the writer goroutine.
 func (l *Log) Kick() {
-	l.mu.Lock()
-	if l.busy || len(l.queue) == 0 {
+	l.in.mu.Lock()
+	if l.in.busy || len(l.in.items) == 0 {
 		// Who is busy looks at the queue afterwards.
-		l.mu.Unlock()
+		l.in.mu.Unlock()
 		return
 	}
 	start := time.Now()
-	if start.Before(l.slowUntil) || l.always || l.job != nil || l.closing || l.failed != nil || l.w.active.end >= l.opts.Config.SegmentBytes {
-		l.mu.Unlock()
-		l.work.Signal()
+	if start.Before(l.in.slowUntil) || l.always || l.in.job != nil || l.in.closing || l.failed != nil || l.w.active.end >= l.opts.Config.SegmentBytes {
+		l.in.mu.Unlock()
+		l.in.work.Signal()
 		return
 	}
-	l.busy = true
+	l.in.busy = true
 	var items []item
-	items, l.queue = l.queue, l.kicked[:0]
-	l.kicked = nil
-	l.mu.Unlock()
+	items, l.in.items = l.in.items, l.in.kicked[:0]
+	l.in.kicked = nil
+	l.in.mu.Unlock()
 
-	l.writeItems(items, false)
+	l.w.writeItems(items, false)
 	clear(items)
 
-	l.mu.Lock()
-	l.busy = false
-	l.kicked = items
+	l.in.mu.Lock()
+	l.in.busy = false
+	l.in.kicked = items
 	if now := time.Now(); now.Sub(start) >= slowKick {
-		l.slowUntil = now.Add(min(slowTimes*now.Sub(start), slowMost))
+		l.in.slowUntil = now.Add(min(slowTimes*now.Sub(start), slowMost))
 	}
-	more := len(l.queue) > 0 || l.job != nil || l.idle || l.closing
-	l.mu.Unlock()
+	more := len(l.in.items) > 0 || l.in.job != nil || l.in.idle || l.in.closing
+	l.in.mu.Unlock()
 	if more {
-		l.work.Signal()
+		l.in.work.Signal()
 	}
+}
+
+// Wait calls f, which hands its argument to one of the log's methods, and waits until that is done.
+func Wait(f func(done func(error))) error {
+	c := make(chan error, 1)
+	f(func(err error) { c <- err })
+	return <-c
 }

@@ -96,7 +96,7 @@ func TestKickFails(t *testing.T) {
 	mustAppend(t, l, entry(g(1), 1, 1, 10))
 	broken.On()
 	for d := int64(2); d < 4; d++ {
-		err := wait(func(done func(error)) {
+		err := Wait(func(done func(error)) {
 			l.AppendHeld([]Entry{entry(g(1), 1, d, 10)}, done)
 			l.Kick()
 		})

@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -131,29 +130,36 @@ type item struct {
 	err     error
 }
 
-// Log is an open log. All methods may be called from any goroutine.
-type Log struct {
-	opts   Options
-	fs     vfs.FS
-	logger *logrus.Entry
-	always bool
-	id     uint64
-	lock   io.Closer
-	dir    vfs.File
-	stats  stats
-
-	// mu guards what goes to the writer goroutine. It is never held during I/O.
+// intake is what goes to the writer goroutine. mu is never held during I/O.
+type intake struct {
 	mu     sync.Mutex
 	work   sync.Cond
-	queue  []item
+	items  []item
 	busy   bool   // somebody writes: the writer goroutine, or one in Kick
 	kicked []item // an empty slice for the next Kick
 	// slowUntil is until when Kick leaves everything to the writer goroutine.
 	slowUntil time.Time
 	job       *job
-	idle      bool
+	idle      bool // a mark of idleness is wanted
 	closing   bool
-	failed    error
+}
+
+// Log is an open log. All methods may be called from any goroutine.
+type Log struct {
+	opts Options
+	// longestWait is the constant of that name, but in tests.
+	longestWait time.Duration
+	fs          vfs.FS
+	logger      *logrus.Entry
+	always      bool
+	id          uint64
+	lock        io.Closer
+	dir         vfs.File
+	stats       stats
+
+	in intake
+	// failed, synced and unsealed are guarded by in.mu.
+	failed error
 	// synced: all before it is on the disk.
 	synced position
 	// unsealed are full segments whose end isn't sealed yet.
@@ -172,19 +178,13 @@ type Log struct {
 
 	// dirMu guards the name "spare" and the order of directory changes.
 	dirMu sync.Mutex
-	// condemned are segments below low whose files are still there (background goroutine).
-	condemned []*segment
-	// lookedAt is the newest segment when the needs of all replicas were looked at last,
-	// pressedSeq the oldest when OnPressure was called last (background goroutine). A tick
-	// clears lookedAt: who keeps the oldest segment may have come to need so little of it that
-	// it can go, and a flush that was asked for may have failed.
-	lookedAt, pressedSeq uint64
 
 	kick                       chan struct{}
 	stop                       chan struct{}
 	writerDone, backgroundDone chan struct{}
 
-	w writer
+	w       writer
+	cleaner cleaner
 }
 
 // Append adds entries, all or none. done is called when they are durable (with sync
@@ -220,18 +220,18 @@ func (l *Log) enqueue(it item, wake bool) {
 	if it.done == nil {
 		it.done = func(error) {}
 	}
-	l.mu.Lock()
-	if l.closing {
-		l.mu.Unlock()
+	l.in.mu.Lock()
+	if l.in.closing {
+		l.in.mu.Unlock()
 		// Not on the caller's goroutine: it may hold what done takes.
 		go it.done(ErrClosed)
 		return
 	}
-	l.queue = append(l.queue, it)
-	wake = wake && !l.busy // else who is busy looks again
-	l.mu.Unlock()
+	l.in.items = append(l.in.items, it)
+	wake = wake && !l.in.busy // else who is busy looks again
+	l.in.mu.Unlock()
 	if wake {
-		l.work.Signal()
+		l.in.work.Signal()
 	}
 }
 
@@ -240,21 +240,31 @@ func (l *Log) ID() uint64 { return l.id }
 
 // Failed returns why the log takes no more writes, nil as long as it does.
 func (l *Log) Failed() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
 	return l.failed
 }
 
 // fail puts the log into the failed state, for good, and returns the error of all writes
 // from now on.
 func (l *Log) fail(err error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
 	if l.failed == nil {
 		l.failed = fmt.Errorf("the log in %s failed: %w: %w", l.opts.Dir, base.ErrDiskIoError, err)
 		l.logger.WithError(err).Error("replication log failed; it takes no more writes")
 	}
 	return l.failed
+}
+
+// Fail puts the log into the failed state for a reason that it can't see itself.
+func (l *Log) Fail(err error) {
+	l.in.mu.Lock()
+	defer l.in.mu.Unlock()
+	if l.failed == nil {
+		l.failed = fmt.Errorf("%w: %w", base.ErrDiskIoError, err)
+		l.logger.WithError(err).Error("the replication log is out of service; it takes no more writes")
+	}
 }
 
 // State returns what the log knows of a replica, as far as it is durable.
@@ -334,46 +344,6 @@ func (l *Log) wakeBackground() {
 	case l.kick <- struct{}{}:
 	default:
 	}
-}
-
-// Close writes what is queued, marks the end as whole, and gives the directory back.
-func (l *Log) Close() error {
-	l.mu.Lock()
-	if l.closing {
-		l.mu.Unlock()
-		return ErrClosed
-	}
-	l.closing = true
-	l.mu.Unlock()
-	l.work.Signal()
-	<-l.writerDone
-	close(l.stop)
-	<-l.backgroundDone
-	err := l.Failed()
-	if err == nil {
-		err = l.finish()
-	}
-	return errors.Join(err, l.closeFiles())
-}
-
-// closeFiles closes what is open; readers keep their segments until they are done.
-func (l *Log) closeFiles() error {
-	var errs []error
-	l.ix.Lock()
-	for _, s := range append(slices.Clone(l.segs), l.condemned...) {
-		s.dead = true
-		errs = append(errs, s.close())
-	}
-	l.segs, l.condemned = nil, nil
-	l.replicas = nil
-	l.ix.Unlock()
-	if l.dir != nil {
-		errs = append(errs, l.dir.Close())
-	}
-	if l.lock != nil {
-		errs = append(errs, l.lock.Close())
-	}
-	return errors.Join(errs...)
 }
 
 // release gives back a segment that Read held.

@@ -138,10 +138,10 @@ func TestTruncateResetDrop(t *testing.T) {
 	}
 	mustAppend(t, l, es...)
 	for _, err := range []error{
-		wait(func(done func(error)) { l.Truncate(g(1), 6, done) }),
-		wait(func(done func(error)) { l.Reset(g(2), 50, done) }),
-		wait(func(done func(error)) { l.Drop(g(3), done) }),
-		wait(func(done func(error)) { l.Drop(g(4), done) }),
+		Wait(func(done func(error)) { l.Truncate(g(1), 6, done) }),
+		Wait(func(done func(error)) { l.Reset(g(2), 50, done) }),
+		Wait(func(done func(error)) { l.Drop(g(3), done) }),
+		Wait(func(done func(error)) { l.Drop(g(4), done) }),
 		appendEntries(l, entry(g(1), 3, 7, 30), entry(g(2), 2, 51, 30), entry(g(4), 5, 1, 30)),
 	} {
 		if err != nil {
@@ -232,7 +232,7 @@ func TestRefusedAppends(t *testing.T) {
 			t.Errorf("decree %d: %v", d, err)
 		}
 	}
-	if err := wait(func(done func(error)) { l.Truncate(g(1), -1, done) }); base.CodeOf(err) != base.ErrInvalidParameters {
+	if err := Wait(func(done func(error)) { l.Truncate(g(1), -1, done) }); base.CodeOf(err) != base.ErrInvalidParameters {
 		t.Errorf("truncate: %v", err)
 	}
 	if err := appendEntries(l); err != nil {

@@ -168,18 +168,18 @@ func (s *step) do() error {
 		m.append(e)
 	case k < 31:
 		d := max(r.state.Base, r.state.Last-rng.Int64N(5))
-		if err := wait(func(done func(error)) { s.l.Truncate(x, d, done) }); err != nil {
+		if err := Wait(func(done func(error)) { s.l.Truncate(x, d, done) }); err != nil {
 			return err
 		}
 		m.truncate(x, d)
 	case k < 32:
 		d := r.state.Last + rng.Int64N(20)
-		if err := wait(func(done func(error)) { s.l.Reset(x, d, done) }); err != nil {
+		if err := Wait(func(done func(error)) { s.l.Reset(x, d, done) }); err != nil {
 			return err
 		}
 		m.reset(x, d)
 	case k < 33:
-		if err := wait(func(done func(error)) { s.l.Drop(x, done) }); err != nil {
+		if err := Wait(func(done func(error)) { s.l.Drop(x, done) }); err != nil {
 			return err
 		}
 		m.drop(x)

@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"pegasus/base"
@@ -67,7 +69,9 @@ func (l *Log) Read(g base.Gpid, from int64, maxBytes int64) ([]Entry, error) {
 		}
 		b = b[:end-first]
 		seg := rest[0].seg
-		if _, err := seg.f.ReadAt(b, first); err != nil {
+		if _, err := seg.f.ReadAt(b, first); errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%d bytes at offset %d of %s are missing: %w", len(b), first, seg.name, base.ErrCorruption)
+		} else if err != nil {
 			return nil, fmt.Errorf("read %d bytes at offset %d of %s: %w: %w", len(b), first, seg.name, base.ErrDiskIoError, err)
 		}
 		s := seedOf(l.id, seg.seq)

@@ -3,6 +3,7 @@ package wal
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -29,12 +30,13 @@ func Open(o Options) (_ *Log, err error) {
 		o.Logger = logrus.NewEntry(logrus.StandardLogger())
 	}
 	l := &Log{
-		opts: o, fs: o.FS, logger: o.Logger, always: o.Config.Sync == syncAlways,
+		opts: o, fs: o.FS, logger: o.Logger, always: o.Config.Sync == syncAlways, longestWait: longestWait,
 		replicas: make(map[base.Gpid]*replica),
 		kick:     make(chan struct{}, 1), stop: make(chan struct{}),
 		writerDone: make(chan struct{}), backgroundDone: make(chan struct{}),
 	}
-	l.work.L = &l.mu
+	l.in.work.L = &l.in.mu
+	l.w.Log, l.cleaner.Log = l, l
 	if err := l.openDir(); err != nil {
 		return nil, err
 	}
@@ -46,10 +48,57 @@ func Open(o Options) (_ *Log, err error) {
 	if err := l.recover(); err != nil {
 		return nil, err
 	}
-	go l.run()
-	go l.background()
+	go l.w.run()
+	go l.cleaner.run()
 	l.wakeBackground()
 	return l, nil
+}
+
+// Unopened is a log that can't be opened for now: it has failed, is closed, and knows nothing.
+func Unopened(err error) *Log {
+	l := &Log{failed: fmt.Errorf("%w: %w", base.ErrDiskIoError, err), kick: make(chan struct{}, 1)}
+	l.in.work.L, l.in.closing = &l.in.mu, true
+	return l
+}
+
+// Close writes what is queued, marks the end as whole, and gives the directory back.
+func (l *Log) Close() error {
+	l.in.mu.Lock()
+	if l.in.closing {
+		l.in.mu.Unlock()
+		return ErrClosed
+	}
+	l.in.closing = true
+	l.in.mu.Unlock()
+	l.in.work.Signal()
+	<-l.writerDone
+	close(l.stop)
+	<-l.backgroundDone
+	err := l.Failed()
+	if err == nil {
+		err = l.w.finish()
+	}
+	return errors.Join(err, l.closeFiles())
+}
+
+// closeFiles closes what is open; readers keep their segments until they are done.
+func (l *Log) closeFiles() error {
+	var errs []error
+	l.ix.Lock()
+	for _, s := range append(slices.Clone(l.segs), l.cleaner.condemned...) {
+		s.dead = true
+		errs = append(errs, s.close())
+	}
+	l.segs, l.cleaner.condemned = nil, nil
+	l.replicas = nil
+	l.ix.Unlock()
+	if l.dir != nil {
+		errs = append(errs, l.dir.Close())
+	}
+	if l.lock != nil {
+		errs = append(errs, l.lock.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // openDir makes the directory and locks it.
@@ -534,7 +583,7 @@ func (l *Log) resume(r *recovery, seq uint64) error {
 		prevEnd = last.end
 		l.synced = position{last.seq, last.end}
 	}
-	if err := l.create(seq, prevEnd); err != nil {
+	if err := l.w.create(seq, prevEnd); err != nil {
 		return err
 	}
 	l.synced = position{seq, l.w.active.end}

@@ -108,7 +108,7 @@ func TestDropUnpins(t *testing.T) {
 	if n := l.Stats().Segments; n < 10 {
 		t.Fatalf("%d segments", n)
 	}
-	if err := wait(func(done func(error)) { l.Drop(g(1), done) }); err != nil {
+	if err := Wait(func(done func(error)) { l.Drop(g(1), done) }); err != nil {
 		t.Fatal(err)
 	}
 	segmentsAre(t, l, "the segments of a dropped replica to go", func(n int) bool { return n <= 2 })
@@ -152,7 +152,7 @@ func TestRewrite(t *testing.T) {
 	o := testOptions(vfs.NewMem())
 	l := mustOpen(t, o)
 	mustAppend(t, l, entry(g(1), 1, 1, 20), entry(g(1), 1, 2, 20), entry(g(1), 1, 3, 20))
-	if err := wait(func(done func(error)) { l.Truncate(g(1), 2, done) }); err != nil {
+	if err := Wait(func(done func(error)) { l.Truncate(g(1), 2, done) }); err != nil {
 		t.Fatal(err)
 	}
 	mustAppend(t, l, entry(g(1), 2, 2, 20))

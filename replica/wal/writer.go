@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -18,9 +19,10 @@ const (
 	bigBuffer = 4 * maxBatch
 )
 
-// writer is the state of writing. It belongs to who has set Log.busy: the writer goroutine
+// writer is the state of writing. It belongs to who has set intake.busy: the writer goroutine
 // or one in Kick; to Open before that, and to Close when the writer goroutine is gone.
 type writer struct {
+	*Log
 	active *segment
 	// allocated is how far blocks are reserved.
 	allocated int64
@@ -30,6 +32,8 @@ type writer struct {
 	lowInBatch uint64
 	// marked: nothing came since an idle mark.
 	marked bool
+	// notBefore is until when the next segment isn't tried again; zero: it didn't fail.
+	notBefore time.Time
 }
 
 // pending is an encoded change, to be applied to the index when it is durable.
@@ -56,34 +60,34 @@ type moved struct {
 }
 
 // run is the writer goroutine.
-func (l *Log) run() {
-	defer close(l.writerDone)
+func (w *writer) run() {
+	defer close(w.writerDone)
 	var items []item
 	for {
-		if l.always {
+		if w.always {
 			// Those whom the last batch woke get to append first: a third more in a batch.
 			runtime.Gosched()
 		}
-		l.mu.Lock()
-		for l.busy || len(l.queue) == 0 && l.job == nil && !l.idle && !l.closing {
-			l.work.Wait()
+		w.in.mu.Lock()
+		for w.in.busy || len(w.in.items) == 0 && w.in.job == nil && !w.in.idle && !w.in.closing {
+			w.in.work.Wait()
 		}
-		l.busy = true
-		items, l.queue = l.queue, items[:0]
-		j, idle, closing := l.job, l.idle, l.closing
-		l.job, l.idle = nil, false
-		l.mu.Unlock()
+		w.in.busy = true
+		items, w.in.items = w.in.items, items[:0]
+		j, idle, closing := w.in.job, w.in.idle, w.in.closing
+		w.in.job, w.in.idle = nil, false
+		w.in.mu.Unlock()
 
 		switch {
 		case j != nil:
-			j.done <- l.runJob(j)
+			j.done <- w.runJob(j)
 		case idle && len(items) == 0:
-			l.markIdle()
+			w.markIdle()
 		}
-		l.writeItems(items, true)
-		l.mu.Lock()
-		l.busy = false
-		l.mu.Unlock()
+		w.writeItems(items, true)
+		w.in.mu.Lock()
+		w.in.busy = false
+		w.in.mu.Unlock()
 		if closing && j == nil && len(items) == 0 {
 			return
 		}
@@ -92,9 +96,9 @@ func (l *Log) run() {
 }
 
 // writeItems writes items in batches, and tells who waits for each; tell: also AfterBatch.
-func (l *Log) writeItems(items []item, tell bool) {
+func (w *writer) writeItems(items []item, tell bool) {
 	for len(items) > 0 {
-		n, err := l.writeBatch(items)
+		n, err := w.writeBatch(items)
 		for i := range items[:n] {
 			if err == nil {
 				items[i].done(items[i].err)
@@ -103,66 +107,122 @@ func (l *Log) writeItems(items []item, tell bool) {
 			}
 		}
 		items = items[n:]
-		if f := l.opts.AfterBatch; f != nil && tell {
+		if f := w.opts.AfterBatch; f != nil && tell {
 			f()
 		}
 	}
 }
 
 // writeBatch writes as many items as make a batch, at least one, and returns their number.
-func (l *Log) writeBatch(items []item) (int, error) {
-	if err := l.begin(); err != nil {
+func (w *writer) writeBatch(items []item) (int, error) {
+	if err := w.begin(); err != nil {
 		return len(items), err
 	}
 	n := 0
-	for n < len(items) && (n == 0 || len(l.w.enc.buf) < maxBatch) {
-		items[n].err = l.encode(&items[n])
+	for n < len(items) && (n == 0 || len(w.enc.buf) < maxBatch) {
+		items[n].err = w.encode(&items[n])
 		n++
 	}
-	return n, l.commit(l.always)
+	return n, w.commit(w.always)
 }
 
 // begin starts a batch: the next segment if it is time, and the mark.
-func (l *Log) begin() error {
-	if err := l.Failed(); err != nil {
+func (w *writer) begin() error {
+	if err := w.Failed(); err != nil {
 		return err
 	}
-	if l.w.active.end >= l.opts.Config.SegmentBytes {
-		if err := l.rotate(); err != nil {
-			return l.fail(err)
+	if w.active.end >= w.opts.Config.SegmentBytes {
+		if err := w.next(); err != nil {
+			return w.fail(err)
 		}
 	}
-	l.start()
+	w.start()
 	return nil
 }
 
+const (
+	// shortPause is how long a log that had not what it takes to begin its next segment writes on
+	// in the present one, before it tries again.
+	shortPause = 100 * time.Millisecond
+	// longest is how many times Config.SegmentBytes a segment may have then.
+	longest = 8
+	// longestWait is how long everybody waits once a segment is as long as that. Then the log
+	// has failed: a log that stands still and doesn't say so keeps its server's partitions from
+	// going on elsewhere.
+	longestWait = 5 * time.Second
+)
+
+// errNotBegun marks an error after which everything is as if the next segment had not been tried.
+type errNotBegun struct{ error }
+
+// Unwrap returns the cause.
+func (e errNotBegun) Unwrap() error { return e.error }
+
+// next begins the next segment. If that takes what there is too little of just now, descriptors
+// for one, the present segment goes on and becomes longer; once it is as long as one may be,
+// everybody waits, for a while.
+func (w *writer) next() error {
+	var waited time.Duration
+	for {
+		if time.Now().Before(w.notBefore) && w.active.end < w.longest() {
+			return nil
+		}
+		err := w.rotate()
+		var before errNotBegun
+		if err == nil || !errors.As(err, &before) || !base.Shortage(err) {
+			w.notBefore = time.Time{}
+			return err
+		}
+		if w.notBefore.IsZero() {
+			w.logger.WithError(err).Warn("the replication log can't begin its next segment, and goes on in the present one until it can")
+		}
+		w.notBefore = time.Now().Add(shortPause)
+		if w.active.end < w.longest() {
+			return nil
+		}
+		w.in.mu.Lock()
+		closing := w.in.closing
+		w.in.mu.Unlock()
+		if closing || waited >= w.longestWait {
+			return err
+		}
+		pause := time.NewTimer(shortPause)
+		<-pause.C
+		waited += shortPause
+	}
+}
+
+// longest is how long a segment may become: offsets in it have 32 bits.
+func (w *writer) longest() int64 {
+	return max(w.opts.Config.SegmentBytes, min(longest*w.opts.Config.SegmentBytes, maxSegmentBytes))
+}
+
 // start begins a batch in the active segment, with its mark.
-func (l *Log) start() {
-	w := &l.w
-	l.mu.Lock()
-	synced := l.synced
-	l.mu.Unlock()
+func (w *writer) start() {
+	w.in.mu.Lock()
+	synced := w.synced
+	w.in.mu.Unlock()
 	if cap(w.enc.buf) > bigBuffer {
 		w.enc.buf = nil
 	}
 	clear(w.pend)
 	w.pend = w.pend[:0]
-	w.enc.segment(l.id, w.active.seq, w.active.end)
-	w.lowInBatch = l.low.Load()
+	w.enc.segment(w.id, w.active.seq, w.active.end)
+	w.lowInBatch = w.low.Load()
 	w.enc.mark(synced, w.lowInBatch, false)
 	w.marked = false
 }
 
 // encode adds one item to the batch. An item that is refused leaves nothing.
-func (l *Log) encode(it *item) error {
+func (w *writer) encode(it *item) error {
 	if it.kind != kindMutation {
 		if !validDecree(it.decree) {
 			return fmt.Errorf("decree %d of %s can't be logged: %w", it.decree, it.gpid, base.ErrInvalidParameters)
 		}
-		r := l.replica(it.gpid)
+		r := w.replica(it.gpid)
 		serial, last := r.next(it.kind, it.decree)
-		at := l.w.enc.meta(it.kind, it.gpid, serial, last, it.decree)
-		l.w.pend = append(l.w.pend, pending{r: r, kind: it.kind, decree: it.decree, loc: at})
+		at := w.enc.meta(it.kind, it.gpid, serial, last, it.decree)
+		w.pend = append(w.pend, pending{r: r, kind: it.kind, decree: it.decree, loc: at})
 		return nil
 	}
 	for i := range it.entries {
@@ -170,166 +230,137 @@ func (l *Log) encode(it *item) error {
 		if !validDecree(e.Decree) || e.Decree == 0 {
 			return fmt.Errorf("decree %d of %s can't be logged: %w", e.Decree, e.Gpid, base.ErrInvalidParameters)
 		}
-		if len(e.Payload) > maxPayload {
+		if len(e.Payload) > MaxPayload {
 			return fmt.Errorf("decree %d of %s has %d bytes, more than a log record can have (%d): %w",
-				e.Decree, e.Gpid, len(e.Payload), maxPayload, base.ErrInvalidParameters)
+				e.Decree, e.Gpid, len(e.Payload), MaxPayload, base.ErrInvalidParameters)
 		}
 	}
 	for i := range it.entries {
-		l.encodeEntry(l.replica(it.entries[i].Gpid), &it.entries[i])
+		w.encodeEntry(w.replica(it.entries[i].Gpid), &it.entries[i])
 	}
 	return nil
 }
 
-func (l *Log) encodeEntry(r *replica, e *Entry) {
+func (w *writer) encodeEntry(r *replica, e *Entry) {
 	serial, last := r.next(kindMutation, e.Decree)
-	at := l.w.enc.mutation(e, serial, last)
-	l.w.pend = append(l.w.pend, pending{r: r, kind: kindMutation, decree: e.Decree, ballot: e.Ballot, committed: e.Committed, loc: at})
-	l.stats.entries.Add(1)
+	at := w.enc.mutation(e, serial, last)
+	w.pend = append(w.pend, pending{r: r, kind: kindMutation, decree: e.Decree, ballot: e.Ballot, committed: e.Committed, loc: at})
+	w.stats.entries.Add(1)
 }
 
 // replica returns the record of g, new if need be. Only who is busy changes the map, so
 // that it can look things up without the lock.
-func (l *Log) replica(g base.Gpid) *replica {
-	r := l.replicas[g]
+func (w *writer) replica(g base.Gpid) *replica {
+	r := w.replicas[g]
 	if r == nil {
 		r = &replica{gpid: g}
-		l.ix.Lock()
-		l.replicas[g] = r
-		l.ix.Unlock()
+		w.ix.Lock()
+		w.replicas[g] = r
+		w.ix.Unlock()
 	}
 	return r
 }
 
 // commit writes the batch, syncs it if asked to, and applies it to the index.
-func (l *Log) commit(sync bool) error {
-	w := &l.w
+func (w *writer) commit(sync bool) error {
 	s, b := w.active, w.enc.buf
 	end := s.end + int64(len(b))
 	if end > w.allocated {
 		// Reserving is a courtesy to the file system; if it can't, the write will tell.
-		n := max(min(preallocate, l.opts.Config.SegmentBytes), end-w.allocated)
+		n := max(min(preallocate, w.opts.Config.SegmentBytes), end-w.allocated)
 		_ = s.f.Preallocate(w.allocated, n)
 		w.allocated += n
 	}
 	if _, err := s.f.Write(b); err != nil {
-		return l.fail(fmt.Errorf("write %d bytes at offset %d of %s: %w", len(b), s.end, s.name, err))
+		return w.fail(fmt.Errorf("write %d bytes at offset %d of %s: %w", len(b), s.end, s.name, err))
 	}
 	if sync {
-		if err := l.sync(s); err != nil {
-			return l.fail(err)
+		if err := w.sync(s); err != nil {
+			return w.fail(err)
 		}
 	}
 	meta := false
-	l.ix.Lock()
+	w.ix.Lock()
 	for i := range w.pend {
 		p := &w.pend[i]
 		p.r.apply(p.kind, p.decree, p.ballot, p.committed, s, p.loc)
 		meta = meta || p.kind != kindMutation
 	}
 	s.end = end
-	l.ix.Unlock()
-	l.stats.batch(len(w.pend), len(b))
+	w.ix.Unlock()
+	w.stats.batch(len(w.pend), len(b))
 	if sync {
-		l.reached(position{s.seq, end}, w.lowInBatch)
+		w.reached(position{s.seq, end}, w.lowInBatch)
 	}
 	if meta {
-		l.wakeBackground()
+		w.wakeBackground()
 	}
 	return nil
-}
-
-// sync makes a segment's data durable.
-func (l *Log) sync(s *segment) error {
-	start := time.Now()
-	err := s.f.SyncData()
-	l.stats.sync(time.Since(start))
-	if err != nil {
-		return fmt.Errorf("fdatasync of %s: %w", s.name, err)
-	}
-	return nil
-}
-
-// reached notes that a segment is durable up to p, and a mark with low before p. Unless
-// full segments are still to be synced, all before p is durable then.
-func (l *Log) reached(p position, low uint64) {
-	l.mu.Lock()
-	all := l.always || len(l.unsealed) == 0
-	if all && l.synced.before(p) {
-		l.synced = p
-	}
-	l.mu.Unlock()
-	if all && l.durableLow.Load() < low {
-		l.durableLow.Store(low)
-		l.wakeBackground()
-	}
 }
 
 // markIdle tells, in a log that does nothing, that all of it is on the disk.
-func (l *Log) markIdle() {
-	w := &l.w
-	low := l.low.Load()
-	if w.marked && w.lowInBatch == low || l.Failed() != nil {
+func (w *writer) markIdle() {
+	low := w.low.Load()
+	if w.marked && w.lowInBatch == low || w.Failed() != nil {
 		return
 	}
-	if !l.always {
-		if err := l.sync(w.active); err != nil {
-			_ = l.fail(err)
+	if !w.always {
+		if err := w.sync(w.active); err != nil {
+			_ = w.fail(err)
 			return
 		}
-		l.reached(position{w.active.seq, w.active.end}, 0)
+		w.reached(position{w.active.seq, w.active.end}, 0)
 	}
-	if l.begin() == nil && l.commit(low > l.durableLow.Load()) == nil {
+	if w.begin() == nil && w.commit(low > w.durableLow.Load()) == nil {
 		w.marked = true
 	}
 }
 
 // runJob writes entries that still stand where they stood; the index is up to date here,
 // as no batch is on its way.
-func (l *Log) runJob(j *job) error {
-	if err := l.begin(); err != nil {
+func (w *writer) runJob(j *job) error {
+	if err := w.begin(); err != nil {
 		return err
 	}
 	for i := range j.copies {
 		c := &j.copies[i]
-		l.ix.RLock()
+		w.ix.RLock()
 		t, at, ok := c.r.lookup(c.entry.Decree)
 		ok = ok && t.seg == c.seg && at == c.loc
-		l.ix.RUnlock()
+		w.ix.RUnlock()
 		if ok {
-			l.encodeEntry(c.r, &c.entry)
-			l.stats.rewritten.Add(1)
+			w.encodeEntry(c.r, &c.entry)
+			w.stats.rewritten.Add(1)
 		}
 	}
-	return l.commit(l.always)
+	return w.commit(w.always)
 }
 
 // rotate begins the next segment.
-func (l *Log) rotate() error {
-	old := l.w.active
-	if err := l.create(old.seq+1, old.end); err != nil {
+func (w *writer) rotate() error {
+	old := w.active
+	if err := w.create(old.seq+1, old.end); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	l.unsealed = append(l.unsealed, old)
-	l.mu.Unlock()
-	if l.always {
-		l.reached(position{l.w.active.seq, l.w.active.end}, l.w.active.low)
+	w.in.mu.Lock()
+	w.unsealed = append(w.unsealed, old)
+	w.in.mu.Unlock()
+	if w.always {
+		w.reached(position{w.active.seq, w.active.end}, w.active.low)
 	}
-	l.stats.rotations.Add(1)
-	l.wakeBackground()
+	w.stats.rotations.Add(1)
+	w.wakeBackground()
 	return nil
 }
 
 // create makes segment seq and the active one. It has its head and its name, durably, or
 // there is an error. The segment before it ends at prevEnd.
-func (l *Log) create(seq uint64, prevEnd int64) (err error) {
-	l.dirMu.Lock()
-	defer l.dirMu.Unlock()
-	w := &l.w
-	s := &segment{seq: seq, name: segmentName(seq), low: l.low.Load()}
-	if s.f, err = l.fs.OpenReadWrite(l.path(spareName), writeCategory); err != nil {
-		return fmt.Errorf("create %s: %w", s.name, err)
+func (w *writer) create(seq uint64, prevEnd int64) (err error) {
+	w.dirMu.Lock()
+	defer w.dirMu.Unlock()
+	s := &segment{seq: seq, name: segmentName(seq), low: w.low.Load()}
+	if s.f, err = w.fs.OpenReadWrite(w.path(spareName), writeCategory); err != nil {
+		return errNotBegun{fmt.Errorf("create %s: %w", s.name, err)}
 	}
 	defer func() {
 		if err != nil {
@@ -338,112 +369,89 @@ func (l *Log) create(seq uint64, prevEnd int64) (err error) {
 	}()
 	info, err := s.f.Stat()
 	if err != nil {
-		return fmt.Errorf("look at the size of %s: %w", s.name, err)
+		return errNotBegun{fmt.Errorf("look at the size of %s: %w", s.name, err)}
 	}
 	s.size = info.Size()
-	w.allocated = s.size
 
-	l.mu.Lock()
-	synced := l.synced
-	l.mu.Unlock()
-	w.enc.segment(l.id, seq, 0)
-	w.enc.buf = appendHeader(w.enc.buf, header{id: l.id, seq: seq, prevEnd: prevEnd})
-	w.enc.table(l.tableEntries())
-	if l.always {
+	w.in.mu.Lock()
+	synced := w.synced
+	w.in.mu.Unlock()
+	w.enc.segment(w.id, seq, 0)
+	w.enc.buf = appendHeader(w.enc.buf, header{id: w.id, seq: seq, prevEnd: prevEnd})
+	table, dropped := w.tableEntries()
+	w.enc.table(table)
+	if w.always {
 		// It will have its name only when it is durable up to here.
 		synced = position{seq, w.enc.at()}
 	}
 	w.enc.mark(synced, s.low, false)
 	s.end = w.enc.at()
 	if _, err = s.f.Write(w.enc.buf); err != nil {
-		return fmt.Errorf("write the head of %s: %w", s.name, err)
+		return errNotBegun{fmt.Errorf("write the head of %s: %w", s.name, err)}
 	}
-	if err = l.sync(s); err != nil {
-		return err
+	if err = w.sync(s); err != nil {
+		return errNotBegun{err}
 	}
-	if err = l.fs.Rename(l.path(spareName), l.path(s.name)); err != nil {
+	if err = w.fs.Rename(w.path(spareName), w.path(s.name)); err != nil {
 		return fmt.Errorf("name %s: %w", s.name, err)
 	}
-	if err = l.syncDir(); err != nil {
+	if err = w.syncDir(); err != nil {
 		return err
 	}
-	l.ix.Lock()
-	l.segs = append(l.segs, s)
-	l.ix.Unlock()
-	w.active = s
+	w.ix.Lock()
+	w.segs = append(w.segs, s)
+	w.ix.Unlock()
+	w.active, w.allocated = s, s.size
+	w.forget(dropped)
 	return nil
 }
 
-func (l *Log) syncDir() error {
-	if err := l.dir.Sync(); err != nil {
-		return fmt.Errorf("fsync of directory %s: %w", l.opts.Dir, err)
-	}
-	return nil
-}
-
-// tableEntries returns what the next Table says, and forgets dropped replicas: it is the
-// Table that says that they are gone.
-func (l *Log) tableEntries() []tableEntry {
-	l.ix.Lock()
-	defer l.ix.Unlock()
-	ts := make([]tableEntry, 0, len(l.replicas))
-	for g, r := range l.replicas {
+// tableEntries returns what the next Table says, and who is not in it because it was dropped: to
+// be forgotten when the Table is in the log, which is what says that they are gone.
+func (w *writer) tableEntries() (ts []tableEntry, dropped []*replica) {
+	w.ix.RLock()
+	defer w.ix.RUnlock()
+	ts = make([]tableEntry, 0, len(w.replicas))
+	for _, r := range w.replicas {
 		if r.dropped {
-			delete(l.replicas, g)
-			if l.hint == r {
-				l.hint = nil
-			}
+			dropped = append(dropped, r)
 			continue
 		}
 		ts = append(ts, r.tableEntry())
 	}
 	slices.SortFunc(ts, func(a, b tableEntry) int { return a.gpid.Compare(b.gpid) })
-	return ts
+	return ts, dropped
+}
+
+// forget lets go of replicas that the Table of the newest segment says are gone.
+func (w *writer) forget(dropped []*replica) {
+	w.ix.Lock()
+	defer w.ix.Unlock()
+	for _, r := range dropped {
+		delete(w.replicas, r.gpid)
+		if w.hint == r {
+			w.hint = nil
+		}
+	}
 }
 
 // finish ends a log that is being closed: everything is synced, and the Table and a last
 // mark tell it. The goroutines are gone.
-func (l *Log) finish() error {
-	if err := l.sealAll(); err != nil {
+func (w *writer) finish() error {
+	if err := w.sealAll(); err != nil {
 		return err
 	}
-	l.start()
-	l.w.enc.table(l.tableEntries())
-	if err := l.commit(true); err != nil {
+	w.start()
+	table, dropped := w.tableEntries()
+	w.enc.table(table)
+	if err := w.commit(true); err != nil {
 		return err
 	}
-	l.start()
-	if err := l.commit(true); err != nil {
+	w.forget(dropped)
+	w.start()
+	if err := w.commit(true); err != nil {
 		return err
 	}
-	l.trim(l.w.active, l.w.active.end)
-	return nil
-}
-
-// trim gives back blocks that were reserved behind the end, where the file system can.
-func (l *Log) trim(s *segment, end int64) {
-	if t, ok := s.f.(interface{ Truncate(int64) error }); ok && s.size <= end {
-		if err := t.Truncate(end); err != nil {
-			l.logger.WithError(err).WithField("segment", s.name).Warn("cannot give back reserved blocks of a log segment")
-		}
-	}
-}
-
-// seal syncs a full segment and writes down that it has a successor. Its data was
-// already durable with sync "always".
-func (l *Log) seal(s *segment) error {
-	if !l.always {
-		if err := l.sync(s); err != nil {
-			return err
-		}
-	}
-	end := position{s.seq, s.end}
-	var e encoder
-	e.segment(l.id, s.seq, s.end)
-	e.mark(end, s.low, true)
-	if _, err := s.f.Write(e.buf); err != nil {
-		return fmt.Errorf("seal %s: %w", s.name, err)
-	}
-	l.trim(s, e.at())
+	w.trim(w.active, w.active.end)
 	return nil
 }

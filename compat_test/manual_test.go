@@ -1,0 +1,569 @@
+package compat
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pegasus/base/config"
+	"pegasus/client"
+	"pegasus/compat_test/cluster"
+)
+
+// A snippet is a command that a document prints, with the output that it prints below it.
+type snippet struct {
+	where  string // file:line
+	text   string // without prompt, directory of the program, and comment
+	output []string
+}
+
+var (
+	codeSpan    = regexp.MustCompile("`([^`]+)`")
+	commentTail = regexp.MustCompile(`\s{2,}#.*$`)
+)
+
+// commandOf takes prompt, the program's directory and a comment off, and says whether the rest runs pegasus.
+func commandOf(s string) (string, bool) {
+	s = commentTail.ReplaceAllString(strings.TrimSpace(s), "")
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "$ "), "bin/")
+	return s, strings.HasPrefix(s, "pegasus ")
+}
+
+// snippets returns the commands of a Markdown file: those in indented blocks and code spans
+// (examples), and the names that the first column of a table lists (names).
+func snippets(t *testing.T, file string) (examples []snippet, names []string) {
+	t.Helper()
+	root, err := cluster.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	in := bufio.NewScanner(f)
+	var open *snippet // whose output may follow
+	for n := 1; in.Scan(); n++ {
+		line, where := in.Text(), fmt.Sprintf("%s:%d", file, n)
+		if strings.HasPrefix(line, "    ") {
+			if c, ok := commandOf(line); ok {
+				examples = append(examples, snippet{where: where, text: c})
+				open = nil
+				if strings.HasPrefix(line, "    $ ") {
+					open = &examples[len(examples)-1]
+				}
+			} else if open != nil {
+				open.output = append(open.output, strings.TrimPrefix(line, "    "))
+			}
+			continue
+		}
+		open = nil
+		if first, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " |"); ok && strings.HasPrefix(line, "| `pegasus ") {
+			last := ""
+			for _, span := range codeSpan.FindAllStringSubmatch(first, -1) {
+				words := strings.Fields(span[1])
+				if words[0] != "pegasus" {
+					// It takes the place of the last word of the one before.
+					words = append(strings.Fields(last)[:len(strings.Fields(last))-1], words[0])
+				}
+				last = strings.Join(words, " ")
+				names = append(names, last)
+			}
+			continue
+		}
+		for _, span := range codeSpan.FindAllStringSubmatch(line, -1) {
+			if c, ok := commandOf(span[1]); ok {
+				examples = append(examples, snippet{where: where, text: c})
+			}
+		}
+	}
+	if err := in.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return examples, names
+}
+
+// masked is a line of output without what differs from run to run.
+func masked(line string) string {
+	line = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+:\d+`).ReplaceAllString(line, "ADDR")
+	line = regexp.MustCompile(`^(\s+\d+\s+)\d+(\s+ADDR)`).ReplaceAllString(line, "${1}N$2") // a ballot
+	return strings.TrimRight(regexp.MustCompile(`\s+`).ReplaceAllString(line, " "), " ")
+}
+
+// TestReadme runs the quick start as README.md prints it, and compares what it prints.
+func TestReadme(t *testing.T) {
+	examples, names := snippets(t, "README.md")
+	c := cluster.Start(t, cluster.Options{})
+	run := func(args ...string) (string, error) {
+		return c.CLI(runContext(t, time.Minute), append(args, "--meta", strings.Join(c.Metas(), ","))...)
+	}
+	for _, e := range examples {
+		args := strings.Fields(e.text)[1:]
+		switch args[0] {
+		case "table", "set", "get", "scan":
+		case "meta", "replica", "config": // below
+			continue
+		default:
+			t.Errorf("%s: no test runs %q", e.where, e.text)
+			continue
+		}
+		if args[0] == "table" && args[1] == "show" {
+			if err := c.WaitHealthy(args[2], time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err := run(args...)
+		if err != nil {
+			t.Errorf("%s: %s: %v", e.where, e.text, err)
+			continue
+		}
+		if e.output == nil {
+			continue
+		}
+		var got, want []string
+		for _, l := range strings.Split(strings.TrimSpace(out), "\n") {
+			got = append(got, masked(l))
+		}
+		for _, l := range e.output {
+			want = append(want, masked(l))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %s prints\n%s\nand not\n%s", e.where, e.text, strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	}
+	// What a killed server costs, and the file that starts it again.
+	if err := c.Kill("replica1"); err != nil {
+		t.Fatal(err)
+	}
+	sh := exec.Command("sh", filepath.Join(c.Dir, "replica1", "cmd"))
+	if err := sh.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// The script becomes the server.
+	if err := cluster.Poll(time.Minute, func() error {
+		pid, err := os.ReadFile(filepath.Join(c.Dir, "replica1", "pid"))
+		if err == nil && strings.TrimSpace(string(pid)) != strconv.Itoa(sh.Process.Pid) {
+			err = fmt.Errorf("the pid file has %q, not %d", pid, sh.Process.Pid)
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := c.WaitHealthy("shop", time.Minute); err != nil {
+		t.Error(err)
+	}
+	_ = sh.Process.Signal(syscall.SIGTERM)
+	if err := sh.Wait(); err != nil {
+		t.Errorf("the server that cmd started: %v", err)
+	}
+	for _, n := range names {
+		// "check FILE": the capitals are arguments.
+		args := slices.DeleteFunc(strings.Fields(n)[1:], func(w string) bool { return strings.ToUpper(w) == w })
+		out, err := c.CLI(runContext(t, time.Minute), append(args, "--help")...)
+		if usage := "pegasus " + strings.Join(args, " "); err != nil || !strings.Contains(out, "Usage:") || !strings.Contains(out, usage) {
+			t.Errorf("README.md: %s --help: %v: %s", n, err, out)
+		}
+	}
+}
+
+// TestReadmeCluster starts the servers of "A real cluster" with the file that README.md prints, on
+// addresses and in directories that are there.
+func TestReadmeCluster(t *testing.T) {
+	root, err := cluster.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, ok := strings.Cut(string(text), "    # pegasus.toml\n")
+	block, rest, ok2 := strings.Cut(block, "    pegasus config check")
+	if !ok || !ok2 {
+		t.Fatal("README.md has no pegasus.toml before `pegasus config check`")
+	}
+	lines, _, _ := strings.Cut("    pegasus config check"+rest, "\n\n")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "pegasus.toml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(block, "    ", "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	bin := cluster.Binary(t)
+	port := cluster.FreePort(t, 1, 1)
+	metaAddr, replicaAddr := fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", port+200)
+	metaDir, replicaDir := filepath.Join(dir, "meta"), filepath.Join(dir, "replica")
+	for _, d := range []string{metaDir, replicaDir} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	started := 0
+	for _, l := range strings.Split(lines, "\n") {
+		l, ok := commandOf(l)
+		if !ok {
+			t.Errorf("README.md: %q is no command", l)
+			continue
+		}
+		args := strings.Fields(l)[1:]
+		for i, a := range args {
+			switch {
+			case a == "pegasus.toml":
+				args[i] = file
+			case a == "10.0.0.1:34601":
+				args[i] = metaAddr
+			case a == "10.0.0.4:34801":
+				args[i] = replicaAddr
+			case a == "/data1/meta":
+				args[i] = metaDir
+			}
+		}
+		switch args[0] {
+		case "config":
+			if out, err := exec.CommandContext(runContext(t, time.Minute), bin, args...).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", l, err, out)
+			}
+		case "replica":
+			args = append(args, "--data-dirs", replicaDir)
+			fallthrough
+		case "meta":
+			started++
+			args = append(args, "--meta-servers", metaAddr)
+			cmd := exec.Command(bin, args...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			log, err := os.Create(filepath.Join(dir, args[0]+".log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.Stdout, cmd.Stderr = log, log
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				_ = cmd.Process.Signal(syscall.SIGTERM)
+				if err := cmd.Wait(); err != nil {
+					b, _ := os.ReadFile(log.Name())
+					t.Errorf("%s: %v: %s", l, err, tail(b, 2000))
+				}
+				log.Close()
+			}()
+		}
+	}
+	if started != 2 {
+		t.Fatalf("README.md starts %d servers", started)
+	}
+	if err := cluster.Poll(time.Minute, func() error {
+		out, err := exec.CommandContext(runContext(t, 10*time.Second), bin, "nodes", "--meta", metaAddr).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), replicaAddr) || !strings.Contains(string(out), "alive") {
+			return fmt.Errorf("nodes: %v: %s", err, out)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// manual plays the commands of docs/operations.md on a cluster.
+type manual struct {
+	t      *testing.T
+	c      *cluster.Cluster
+	played map[string]bool // by the text in the document
+}
+
+// cli runs a command, or what stands for it: the words of doc after pegasus, with the arguments that
+// replace placeholders.
+func (m *manual) cli(doc string, replace ...string) (string, error) {
+	m.t.Helper()
+	m.played[doc] = true
+	text := strings.NewReplacer(append(replace, "[", "", "]", "")...).Replace(doc)
+	var args []string
+	for _, w := range strings.Fields(text)[1:] {
+		args = append(args, strings.ReplaceAll(w, "\x00", " "))
+	}
+	offline := slices.Contains(args, "recover-quorum") || slices.Contains(args, "restore") || args[0] == "blob"
+	if !offline {
+		args = append(args, "--meta", strings.Join(m.c.Metas(), ","), "--timeout", "60s")
+	}
+	return m.c.CLI(runContext(m.t, 3*time.Minute), args...)
+}
+
+// must runs a command that has to succeed, and whose output matches want.
+func (m *manual) must(want, doc string, replace ...string) {
+	m.t.Helper()
+	out, err := m.cli(doc, replace...)
+	if err != nil || !regexp.MustCompile(want).MatchString(out) {
+		m.t.Fatalf("%s: %v: %s\nwant %q", doc, err, out, want)
+	}
+}
+
+// refused runs a command that has nothing to do here, and says so.
+func (m *manual) refused(want, doc string, replace ...string) {
+	m.t.Helper()
+	out, err := m.cli(doc, replace...)
+	if err == nil || !regexp.MustCompile(want).MatchString(err.Error()) {
+		m.t.Fatalf("%s: %v: %s\nwant an error like %q", doc, err, out, want)
+	}
+}
+
+// either runs a command that may have nothing to do here, and then says so.
+func (m *manual) either(want, doc string, replace ...string) {
+	m.t.Helper()
+	out, err := m.cli(doc, replace...)
+	if err != nil {
+		out = err.Error()
+	}
+	if !regexp.MustCompile(want).MatchString(out) {
+		m.t.Fatalf("%s: %s, want %q", doc, out, want)
+	}
+}
+
+// do is for what must succeed beside the commands.
+func (m *manual) do(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// restarts restarts servers that ask for it by a file in dir, as a `node restart` command does.
+func (m *manual) restarts(ctx context.Context, dir string) {
+	for ctx.Err() == nil {
+		asks, _ := filepath.Glob(filepath.Join(dir, "*.ask"))
+		for _, ask := range asks {
+			name := m.c.Name(strings.TrimSuffix(filepath.Base(ask), ".ask"))
+			if err := m.c.Terminate(name); err != nil {
+				m.t.Error(err)
+			}
+			if err := m.c.Restart(name); err != nil {
+				m.t.Error(err)
+			}
+			_ = os.Rename(ask, strings.TrimSuffix(ask, ".ask")+".done")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// join gives a meta server an empty directory and starts it anew, with --join.
+func (m *manual) join(name string) {
+	m.t.Helper()
+	m.empty(name)
+	m.do(m.c.SetArgs(name, "--join"))
+	m.do(m.c.Restart(name))
+}
+
+// empty removes what is in the data directory of a meta server that doesn't run.
+func (m *manual) empty(name string) {
+	m.t.Helper()
+	dir := filepath.Join(m.c.Dir, name, "data")
+	m.do(os.RemoveAll(dir))
+	m.do(os.Mkdir(dir, 0o755))
+}
+
+// lost stops a meta server as a lost machine does.
+func (m *manual) lost(names ...string) {
+	m.t.Helper()
+	for _, n := range names {
+		if m.c.Alive(n) {
+			m.do(m.c.Kill(n))
+		}
+	}
+}
+
+func (m *manual) config(name string) string { return filepath.Join(m.c.Dir, name, "config.toml") }
+
+// names looks for the settings and remote commands that a document names.
+func (m *manual) names(file string) {
+	m.t.Helper()
+	root, err := cluster.ModuleRoot()
+	m.do(err)
+	text, err := os.ReadFile(filepath.Join(root, file))
+	m.do(err)
+	known := map[string]bool{}
+	section := ""
+	for _, l := range strings.Split(string(config.Example()), "\n") {
+		l = strings.TrimPrefix(strings.TrimPrefix(l, "#"), " ")
+		if strings.HasPrefix(l, "[") {
+			section = strings.Trim(l, "[]")
+		} else if key, _, ok := strings.Cut(l, " = "); ok {
+			known[section+"."+key] = true
+		}
+	}
+	k := client.New(m.c.Metas(), client.Options{})
+	defer k.Close()
+	for _, server := range []string{m.c.Addr("meta1"), m.c.Addr("replica1")} {
+		help, err := k.Admin().RemoteCommand(runContext(m.t, time.Minute), server, "help")
+		m.do(err)
+		for _, name := range regexp.MustCompile(`[a-z]+(\.[a-z_-]+)+`).FindAllString(help, -1) {
+			known[name] = true
+		}
+	}
+	found := 0
+	for _, f := range regexp.MustCompile("`((?:cluster|meta|replica|rpc|wal|storage|failure_detector|logging|fd|nfs)\\.[a-z_.-]+)[ `]").FindAllStringSubmatch(string(text), -1) {
+		if found++; !known[f[1]] {
+			m.t.Errorf("%s names %q, which is neither a setting nor a remote command", file, f[1])
+		}
+	}
+	if found < 10 {
+		m.t.Errorf("%s names %d settings and commands", file, found)
+	}
+}
+
+// TestManual runs each command of docs/operations.md, as it is printed there but for placeholders.
+func TestManual(t *testing.T) {
+	examples, _ := snippets(t, "docs/operations.md")
+	m := &manual{t: t, played: map[string]bool{}}
+	m.c = cluster.Start(t, cluster.Options{Metas: 3, Replicas: 4, Tables: "T:4,TABLE:2"})
+	c, first, tag := m.c, m.c.Addr("replica1"), "1"
+	out, err := m.cli("pegasus disk ls")
+	m.do(err)
+	if f := regexp.MustCompile(regexp.QuoteMeta(first) + `\s+(\S+)`).FindStringSubmatch(out); f != nil {
+		tag = f[1]
+	} else {
+		t.Fatalf("disk ls: %s", out)
+	}
+	node := []string{"HOST:PORT", first}
+
+	m.must("", "pegasus rebalance --dry-run")
+	m.must("", "pegasus rebalance")
+	m.must("", "pegasus rebalance --table T --primaries-only")
+	m.must("", "pegasus rebalance --status")
+	m.either("no rebalanc|stopped", "pegasus rebalance --stop")
+
+	m.refused(tag, "pegasus disk retry HOST:PORT TAG", "HOST:PORT", first, "TAG", tag)
+	m.refused(tag, "pegasus disk abandon HOST:PORT TAG", "HOST:PORT", first, "TAG", tag)
+
+	m.refused(tag, "pegasus disk retry", "retry", "retry "+first+" "+tag)
+
+	m.must(first, "pegasus node ls")
+	m.must(first, "pegasus nodes")
+	m.must("healthy", "pegasus health")
+	m.must("healthy", "pegasus table show T --why [--partition N]", " N", " 1")
+	m.must("healthy", "pegasus table show --why", "show", "show T")
+	m.must("healthy", "pegasus table show TABLE --why")
+	m.must("T", "pegasus table ls")
+	m.must("cluster", "pegasus meta status -o json")
+	m.must("members: 3", "pegasus meta status")
+	m.must("more", "pegasus table create", "create", "create more -p 2")
+	m.do(c.WaitHealthy("more", time.Minute))
+
+	m.must("", "pegasus node drain HOST:PORT", node...)
+	m.must("", "pegasus node back HOST:PORT", node...)
+	m.refused("lives", "pegasus node forget HOST:PORT", node...)
+	m.refused("lives", "pegasus node forget", "forget", "forget "+first)
+	m.must("", "pegasus node drain", "drain", "drain "+first)
+	m.must("", "pegasus node back HOST:PORT", node...)
+	m.must("", "pegasus rebalance")
+
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { m.restarts(ctx, dir); close(ended) }()
+	// ssh is the test here: it restarts the server that the command names.
+	ask := fmt.Sprintf(`touch "%s/$1.ask"; while [ ! -e "%s/$1.done" ]; do sleep 0.05; done`, dir, dir)
+	m.must("", "pegasus node restart --exec 'ssh ${1%:*} systemctl restart pegasus-replica' [HOST:PORT...]",
+		"'ssh ${1%:*} systemctl restart pegasus-replica'", strings.ReplaceAll(ask, " ", "\x00"), "HOST:PORT...", first)
+	cancel()
+	<-ended
+
+	m.must("", "pegasus meta upgrade-version --dry-run")
+	m.either("UNDERSTANDS", "pegasus meta upgrade-version") // a new cluster has the newest one
+
+	// A store of backups, which is a directory here.
+	store := t.TempDir()
+	m.do(os.MkdirAll(filepath.Join(store, "some"), 0o755))
+	m.do(os.WriteFile(filepath.Join(store, "some", "file"), []byte("what is in it"), 0o644))
+	conf := filepath.Join(t.TempDir(), "blob.toml")
+	m.do(os.WriteFile(conf, []byte("[blob.archive]\ntype = \"local\"\npath = \""+store+"\"\nlocal_without_meta = true\n"), 0o644))
+	m.must("archive", "pegasus blob ls --config FILE", "FILE", conf)
+	archive := []string{"NAME", "archive --config " + conf, "PATH", "some/file"}
+	m.must("", "pegasus blob check NAME", archive...)
+	m.either("file", "pegasus blob check NAME PATH", "NAME", "archive --config "+conf, "PATH", "some")
+	m.must("some/file", "pegasus blob ls NAME PATH -r", "NAME", "archive --config "+conf, "PATH", "some")
+	m.must("what is in it", "pegasus blob cat NAME PATH", archive...)
+
+	// The quorum.
+	file := filepath.Join(t.TempDir(), "backup")
+	m.must("", "pegasus meta backup FILE", "FILE", file)
+	m.must("no longer a member", "pegasus meta remove HOST:PORT", "HOST:PORT", c.Addr("meta3"))
+	m.lost("meta3")
+	m.join("meta3")
+	m.played["pegasus meta --join --config FILE"] = true // as join starts it
+	m.must("is a member", "pegasus meta add HOST:PORT", "HOST:PORT", c.Addr("meta3"))
+	m.do(cluster.Poll(time.Minute, func() error {
+		out, err := m.cli("pegasus meta status")
+		if err == nil && !strings.Contains(out, "members: 3, answering: 3") {
+			err = fmt.Errorf("meta status: %s", out)
+		}
+		return err
+	}))
+
+	// The majority is lost.
+	m.lost("meta2", "meta3", "meta1")
+	m.must("", "pegasus meta recover-quorum --config FILE --yes", "FILE", m.config("meta1"))
+	m.do(c.Restart("meta1"))
+	m.do(cluster.Poll(time.Minute, func() error { return wholeCluster(c) }))
+	m.must("recovered table", "pegasus recover")
+	m.played["pegasus meta recover-quorum"] = true
+	for _, n := range []string{"meta2", "meta3"} {
+		m.join(n)
+		m.must("is a member", "pegasus meta add HOST:PORT", "HOST:PORT", c.Addr(n))
+	}
+	m.do(c.WaitHealthy("T", time.Minute))
+
+	// All are lost: with the backup, then with nothing.
+	for _, restore := range []bool{true, false} {
+		m.lost("meta1", "meta2", "meta3")
+		for i, n := range []string{"meta1", "meta2", "meta3"} {
+			m.empty(n)
+			m.do(c.SetArgs(n))
+			if i > 0 && restore {
+				continue
+			}
+			if restore {
+				m.must("pegasus recover", "pegasus meta restore FILE --config FILE", "restore FILE", "restore "+file, "--config FILE", "--config "+m.config(n))
+			}
+			m.do(c.Restart(n))
+		}
+		if restore {
+			m.do(cluster.Poll(time.Minute, func() error { return wholeCluster(c) }))
+		}
+		m.do(cluster.Poll(2*time.Minute, func() error {
+			out, err := m.cli("pegasus recover")
+			if err == nil && !strings.Contains(out, "recovered table T") {
+				err = fmt.Errorf("recover: %s", out)
+			}
+			return err
+		}))
+		m.do(c.WaitHealthy("T", time.Minute))
+	}
+	// Nothing is damaged, so nothing is to be accepted.
+	m.either("nothing was changed", "pegasus recover --accept-loss TABLE")
+	m.do(c.WaitHealthy("TABLE", time.Minute))
+
+	m.names("docs/operations.md")
+	in := map[string]bool{}
+	for _, e := range examples {
+		in[e.text] = true
+		if !m.played[e.text] {
+			t.Errorf("%s: no test runs %q", e.where, e.text)
+		}
+	}
+	for p := range m.played {
+		if !in[p] {
+			t.Errorf("%q is not in docs/operations.md any more", p)
+		}
+	}
+}

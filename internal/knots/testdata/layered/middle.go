@@ -1,0 +1,3 @@
+package layered
+
+func middle() { bottom() }

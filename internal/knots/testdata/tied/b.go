@@ -1,0 +1,7 @@
+package tied
+
+func down[T any]() { f := again; f() }
+
+type b struct{}
+
+func (b) do() { top() }

@@ -1,0 +1,3 @@
+package tied
+
+func again() { (&a{}).up() }

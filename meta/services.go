@@ -1,0 +1,43 @@
+package meta
+
+import (
+	"pegasus/base"
+	"pegasus/meta/service"
+	"pegasus/rpc"
+)
+
+// services make the services of a leader. Who adds a feature adds a line, which gives it its settings:
+//
+//	func(l *leader) service.Service { return backup.New(l, backup.Options{Dir: l.s.cfg.Meta.BackupDir}) },
+var services = []func(*leader) service.Service{
+	func(l *leader) service.Service { return l.servers },
+	newTables,
+	newPlacements,
+	newRecovery,
+	newQuorumAdmin,
+	newUnimplemented,
+}
+
+// serve makes the services.
+func (l *leader) serve() {
+	for _, of := range services {
+		l.services = append(l.services, of(l))
+	}
+}
+
+// register adds to mux all that this server serves, and returns the pages and the remote
+// commands.
+func (s *Server) register(mux *rpc.Mux) *service.Routes {
+	// Each server answers these, or those that ask expect more than an error of who doesn't lead.
+	mux.HandleFunc(base.RPCFailureDetectorPing, s.onBeacon)
+	mux.HandleFunc(base.RPCQueryPartitionConfigByIndex, s.onQueryConfig)
+	mux.HandleFunc(base.RPCUpdatePartitionConfiguration, s.onUpdate)
+	mux.HandleFunc(base.RPCQuorumStatus, s.onQuorumStatus)
+	mux.HandleFunc(base.RPCSelfCheck, watchdog{s}.onSelfCheck)
+	routes := service.NewRoutes(host{s}, mux)
+	nobody := &leader{term: &term{s: s}} // knows the settings, and never leads
+	for i, of := range services {
+		routes.Add(i, of(nobody))
+	}
+	return routes
+}

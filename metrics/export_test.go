@@ -1,0 +1,4 @@
+package metrics
+
+// Forget takes the last definition back.
+func Forget() { catalogue = catalogue[:len(catalogue)-1] }

@@ -1,0 +1,44 @@
+package answer
+
+// Disk is what the remote command replica.disks answers for one data directory.
+type Disk struct {
+	Tag       string `json:"tag"`
+	Path      string `json:"path"`
+	State     string `json:"state"` // NORMAL, SPACE_INSUFFICIENT or IO_ERROR
+	Total     int64  `json:"total_bytes"`
+	Available int64  `json:"available_bytes"`
+	Replicas  int    `json:"replicas"`
+	// Broken counts the replicas of the directory that are out of service.
+	Broken int    `json:"broken_replicas"`
+	Error  string `json:"error,omitempty"`
+	// Failures is how often the log was opened again within the last hour.
+	Failures int `json:"failures,omitempty"`
+	// Next says what happens to a directory that failed or is short of space: one of the constants below.
+	Next string `json:"next,omitempty"`
+	// Retry is the number of seconds until the next attempt.
+	Retry float64 `json:"retry_seconds,omitempty"`
+	// Trash counts the replicas in the trash; TrashBytes is their size.
+	Trash      int64 `json:"trash_replicas,omitempty"`
+	TrashBytes int64 `json:"trash_bytes,omitempty"`
+	// Holds are those that keep something in the log that no store needs.
+	Holds []LogHold `json:"log_holds,omitempty"`
+}
+
+// LogHold is that the log keeps entries of a replica for somebody.
+type LogHold struct {
+	Replica string `json:"replica"`
+	Holder  string `json:"holder"`
+	Decree  int64  `json:"decree"` // the lowest that is kept for it
+	// Yields: the hold is dropped when the log is over its bound.
+	Yields bool `json:"yields"`
+}
+
+// What happens to a directory whose log failed, or whose disk has too little free space.
+const (
+	NextShort     = "writes are refused until there is more room"
+	NextNoReplica = "no new replica until there is more room"
+	NextRoom      = "opened once there is room"
+	NextRetry     = "tried again"
+	NextOperator  = "left alone"            // for the rest of an hour, or until replica.disk-retry or a restart
+	NextAbandoned = "given up for this run" // until a restart
+)

@@ -1,0 +1,119 @@
+package replica
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/httpapi"
+	"pegasus/metrics"
+	"pegasus/remotecmd"
+	"pegasus/replica/observe"
+	"pegasus/replica/observe/hotkey"
+	"pegasus/replica/part"
+	"pegasus/rpc"
+)
+
+// parts make the parts of a server. Who adds a feature adds a line, which gives it its settings:
+//
+//	func(s *Server) part.Part { return backup.New(host{s}, backup.Options{Concurrency: s.cfg.Replica.BackupConcurrency}) },
+//
+// They are ticked in this order, and closed in the opposite one.
+var parts = []func(*Server) part.Part{
+	func(s *Server) part.Part { return s.disks },
+	func(s *Server) part.Part { return s.meta },
+	newLogs,
+	func(s *Server) part.Part { return s.copies },
+	newAdmin,
+	newOperator,
+	newDigests,
+	newPasser,
+	newCompactor,
+	func(s *Server) part.Part { return s.gate },
+	func(s *Server) part.Part { return s.observer },
+}
+
+// newObserver returns what counts the requests of clients; it is there before the replicas are.
+func newObserver(s *Server) (*observe.Observer, error) {
+	c := &s.cfg.Replica
+	return observe.New(observe.Options{ReadUnit: c.ReadUnit, WriteUnit: c.WriteUnit, RedactKeys: c.RedactKeys,
+		Reads: observe.ReadLimits{Took: c.SlowQuery.D(), Get: c.AbnormalGet, MultiGet: c.AbnormalMultiGet, BatchGet: c.AbnormalBatchGet,
+			MultiGetRows: c.AbnormalMultiGetRows, BatchGetRows: c.AbnormalBatchGetRows},
+		HotKeys: hotkey.Limits{Bucket: float64(c.HotBucket), Key: float64(c.HotKey), Interval: c.HotKeyInterval.D(), GiveUp: c.HotKeyTime.D()},
+	}, func() []*observe.Replica {
+		rs := s.all()
+		list := make([]*observe.Replica, len(rs))
+		for i, r := range rs {
+			list[i] = &r.observed
+		}
+		return list
+	})
+}
+
+// register makes the parts, and returns what answers requests and pages.
+func (s *Server) register() (rpc.Handler, http.Handler) {
+	mux, router := rpc.NewMux(s.log), httpapi.NewRouter()
+	mux.HandleFunc(base.RPCPacifica, members{s}.onMessage)
+	mux.HandleFunc(base.RPCConfigProposal, members{s}.onProposal)
+
+	routes := part.NewRoutes(mux, router)
+	for _, of := range parts {
+		p := of(s)
+		p.Register(routes)
+		s.parts = append(s.parts, p)
+	}
+	s.setMutable(routes)
+
+	router.Common(httpapi.Server{
+		Version: remotecmd.Version, Revision: remotecmd.Revision(), Started: s.started, Role: "replica",
+		Port: int(s.addr.AddrPort().Port()), Config: s.cfg, Collect: s.collect, Log: s.log,
+		Mutable: routes.Mutable(),
+		Ready: func() string {
+			if !s.meta.Lease.Valid() {
+				return "no meta leader acknowledges this server"
+			}
+			return ""
+		},
+	})
+	remotecmd.New(remotecmd.Options{
+		Started: s.started,
+		Dump: func() (string, error) {
+			b, err := config.Marshal(s.cfg)
+			return string(b), err
+		},
+		Log: s.log.Logger,
+	}, routes.Commands()...).Register(mux)
+	return mux, router
+}
+
+// setMutable adds the keys that can be changed while the server runs and belong to no part.
+func (s *Server) setMutable(r *part.Routes) {
+	part.Live(r, "logging.level", func(level string) { setLogLevel(s.log.Logger, level) })
+}
+
+// tickParts passes time to the parts.
+func (s *Server) tickParts(now time.Time) {
+	for _, p := range s.parts {
+		p.Tick(now)
+	}
+}
+
+// collect gathers the server's metrics.
+func (s *Server) collect(sn *metrics.Snapshot) {
+	s.collectAll(sn)
+	for _, p := range s.parts {
+		p.Collect(sn)
+	}
+}
+
+// closeParts closes the parts, the last one first.
+func (s *Server) closeParts() error {
+	var errs []error
+	for _, p := range slices.Backward(s.parts) {
+		errs = append(errs, p.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,229 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/replica/admission"
+	"pegasus/replica/checkpoint"
+	"pegasus/replica/disk"
+	"pegasus/replica/metalink"
+	"pegasus/replica/wal"
+	"pegasus/rpc"
+	"pegasus/rrdb"
+	"pegasus/rrdb/engine"
+)
+
+// Run runs a replica server until ctx ends, then stops it in order.
+func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
+	l, err := net.Listen("tcp4", cfg.Replica.Listen)
+	if err != nil {
+		return fmt.Errorf("replica.listen %s: %w: is another server running there?", cfg.Replica.Listen, err)
+	}
+	s, err := open(ctx, cfg, l.Addr(), log)
+	if s == nil {
+		l.Close()
+		return err
+	}
+	errs := make(chan error, 1)
+	go func() { errs <- s.Serve(l) }()
+	s.limitMemory()
+	log.Infof("replica server %s of cluster %q listens", s.name, cfg.Cluster.Name)
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case err = <-errs:
+	}
+	return errors.Join(err, s.end(ctx))
+}
+
+// open is New that isn't waited for when ctx ends, however much of the log is still to be replayed:
+// what was opened by then is left as by a crash, which loses nothing. Then there is no server, and
+// the process is to end.
+func open(ctx context.Context, cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
+	type made struct {
+		s   *Server
+		err error
+	}
+	c := make(chan made, 1)
+	go func() {
+		s, err := New(cfg, addr, log)
+		c <- made{s, err}
+	}()
+	select {
+	case m := <-c:
+		return m.s, m.err
+	case <-ctx.Done():
+		log.Info("stopped before all replicas were open")
+		return nil, nil
+	}
+}
+
+// New opens the data directories and everything in them. The server is known by addr.
+func New(cfg config.Config, addr net.Addr, log *logrus.Entry) (*Server, error) {
+	return newServer(cfg, addr, log, time.Now)
+}
+
+// newServer is New with a wall clock.
+func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func() time.Time) (*Server, error) {
+	ap, err := netip.ParseAddrPort(addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("replica.listen: %w", err)
+	}
+	host, _, err := net.SplitHostPort(cfg.Replica.Listen)
+	if err != nil || host == "" {
+		host = ap.Addr().String()
+	}
+	memory := cfg.MemoryOf(config.MachineMemory())
+	cfg.Replica.Memory, cfg.Storage.BlockCacheBytes, cfg.Storage.MemtablesBytes, cfg.RPC.MaxInFlightBytes = memory.Total, memory.Cache, memory.Memtables, memory.InFlight
+	descriptors := cfg.DescriptorsOf(config.DescriptorLimit(), engine.Descriptors)
+	cfg.RPC.MaxConnections, cfg.Storage.OpenFiles = descriptors.Connections, descriptors.Files
+	log.Infof("of %v", descriptors)
+	s := &Server{cfg: cfg, most: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
+		pool:  rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}),
+		table: newTable(), dirs: map[*disk.Dir]*dataDir{},
+		halt: make(chan struct{}), syncs: cfg.WAL.Sync != "os",
+		sizes: admission.SizesOf(cfg.RPC.MaxFrameBytes)}
+	s.name = s.hostPort.String()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnLeast, MaxRate: cfg.Replica.LearnRate, Fetched: cfg.Replica.LearnConcurrency, Log: log})
+	if s.observer, err = newObserver(s); err != nil {
+		return nil, err
+	}
+	if s.gate, err = newGate(s); err != nil {
+		return nil, err
+	}
+	if err := s.openDisks(clock); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	if s.shared, err = rrdb.NewShared(sharedOptions(&cfg, log, s.meta.Clock.DeleteTime)); err == nil {
+		err = s.openReplicas()
+	}
+	if err != nil {
+		s.cancel()
+		return nil, errors.Join(err, s.disks.Close())
+	}
+	requests, pages := s.register()
+	s.rpc = rpc.NewServer(cfg.RPC, requests, pages, log)
+	s.rpc.Advertise(s.addr)
+	s.rpc.AfterBatch(s.afterBatch)
+	return s, nil
+}
+
+// openDisks opens the data directories, and makes the link to the metas, whose identity they
+// keep. wall is the machine's clock.
+func (s *Server) openDisks(wall func() time.Time) error {
+	c := &s.cfg
+	link := metalink.Options{Pool: s.pool, Metas: c.Cluster.MetaServers, Self: s.addr, HostPort: s.hostPort, Started: s.started,
+		BeaconInterval: c.FD.BeaconInterval.D(), Lease: c.FD.Lease.D(), Grace: c.FD.Grace.D(), ClockTolerance: c.FD.ClockTolerance.D(),
+		SyncInterval: c.Replica.ConfigSync.D(), Wall: wall, Log: s.log}
+	if err := link.Validate(); err != nil {
+		return err
+	}
+	places := make([]disk.Place, len(c.Replica.DataDirs))
+	for i, v := range c.Replica.DataDirs {
+		places[i].Tag, places[i].Path = config.SplitDataDir(v, i)
+	}
+	var err error
+	s.disks, err = disk.Open(disk.Options{Dirs: places, Cluster: c.Cluster.Name, Node: s.addr.String(), Retry: c.Replica.DiskRetry.D(),
+		TrashAge: c.Replica.TrashAge.D(), TrashRatio: c.Replica.TrashRatio, MinFree: c.Replica.DiskMinSpace, Reject: c.Replica.DiskReject, WAL: wal.Options{Config: c.WAL, OnPressure: s.onPressure}, Log: s.log,
+		AfterBatch: func(d *disk.Dir) func() {
+			dir := &dataDir{Dir: d, batches: make(chan struct{}, 1)}
+			s.dirs[d] = dir
+			return dir.batch
+		}}, diskHost{s})
+	if err != nil {
+		return err
+	}
+	for _, d := range s.dirs {
+		s.spawn(func() { s.follow(d) })
+	}
+	if s.meta, err = metalink.New(link, reporter{s}, s.disks); err != nil {
+		err = errors.Join(err, s.disks.Close())
+	}
+	return err
+}
+
+// openReplicas opens all that is in the data directories.
+func (s *Server) openReplicas() error {
+	found, err := s.disks.Find(newer)
+	if err != nil {
+		return err
+	}
+	// Stores are opened in parallel; one that can't be opened is left out and reported
+	// missing to the meta, its directory untouched.
+	var wg sync.WaitGroup
+	limit := make(chan struct{}, 8)
+	for g, d := range found {
+		wg.Add(1)
+		limit <- struct{}{}
+		go func() {
+			defer func() { <-limit; wg.Done() }()
+			r, err := s.openReplica(g, d, nil)
+			if err != nil {
+				s.log.Errorf("replica %v in %s is not usable and stays as it is: %v", g, d.Path, err)
+				s.noteBroken(g, d, err)
+				return
+			}
+			s.put(r)
+		}()
+	}
+	wg.Wait()
+	s.log.Infof("%d replicas are open; for them %d entries of the log were replayed", len(s.all()), s.replayed.Load())
+	return nil
+}
+
+// Serve accepts connections and talks to the meta until Close.
+func (s *Server) Serve(l net.Listener) error {
+	s.unlessShut(func() { // or Close waits for them already
+		s.spawn(func() { s.meta.Beat(s.ctx) })
+		s.spawn(func() { s.meta.SyncLoop(s.ctx) })
+		s.spawn(func() { s.housekeep(s.ctx) })
+		s.spawn(s.tickLoop)
+		s.spawn(func() { s.gate.run(s.ctx) })
+	})
+	return s.rpc.Serve(l)
+}
+
+// housekeep passes time to the parts, once a second.
+func (s *Server) housekeep(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			s.tickParts(now)
+		}
+	}
+}
+
+// limitMemory has the collector work harder before the process outgrows its budget, unless the
+// environment says otherwise. A process is a little larger than what the collector counts: its
+// program, and what the system holds for it.
+func (s *Server) limitMemory() {
+	c := s.cfg
+	s.log.Infof("memory: %d MiB; of these for blocks %d, memtables %d, requests %d", c.Replica.Memory>>20, c.Storage.BlockCacheBytes>>20,
+		c.Storage.MemtablesBytes>>20, c.RPC.MaxInFlightBytes>>20)
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	limit := c.Replica.Memory / 100 * 95
+	if engineOutside {
+		limit = max(limit-c.Storage.BlockCacheBytes-c.Storage.MemtablesBytes, limit/4)
+	}
+	debug.SetMemoryLimit(limit)
+}
