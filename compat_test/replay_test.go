@@ -401,14 +401,15 @@ func (p *player) answer(r row, f *wire.Frame) error {
 	}
 }
 
-// full tells whether v is the configuration of a table whose partitions have all members.
+// full tells whether v is the configuration of a table whose partitions have all members,
+// and none more than the table wants (its count may just have been lowered).
 func full(v value.Value) bool {
 	q, ok := v.(*layer2.QueryCfgResponse)
 	if !ok || len(q.Partitions) == 0 {
 		return false
 	}
 	for i := range q.Partitions {
-		if pc := &q.Partitions[i]; pc.Primary.IsZero() || len(pc.Secondaries)+1 < int(pc.MaxReplicaCount) {
+		if pc := &q.Partitions[i]; pc.Primary.IsZero() || len(pc.Secondaries)+1 != int(pc.MaxReplicaCount) {
 			return false
 		}
 	}
