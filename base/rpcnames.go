@@ -56,6 +56,10 @@ const (
 	RPCQueryBackupPolicy            = "RPC_CM_QUERY_BACKUP_POLICY"
 	RPCStartBackupApp               = "RPC_CM_START_BACKUP_APP"
 	RPCQueryBackupStatus            = "RPC_CM_QUERY_BACKUP_STATUS"
+	RPCListBackups                  = "RPC_CM_LIST_BACKUPS"
+	RPCCancelBackup                 = "RPC_CM_CANCEL_BACKUP"
+	RPCDeleteBackup                 = "RPC_CM_DELETE_BACKUP"
+	RPCRemoveBackupPolicy           = "RPC_CM_REMOVE_BACKUP_POLICY"
 	RPCAddDuplication               = "RPC_CM_ADD_DUPLICATION"
 	RPCModifyDuplication            = "RPC_CM_MODIFY_DUPLICATION"
 	RPCQueryDuplication             = "RPC_CM_QUERY_DUPLICATION"
@@ -159,7 +163,7 @@ var rpcNames = []string{
 	RPCQueryPartitionConfigByIndex, RPCCreateApp, RPCDropApp, RPCRecallApp, RPCRenameApp, RPCListApps, RPCListNodes,
 	RPCClusterInfo, RPCControlMeta, RPCProposeBalancer, RPCUpdateAppEnv, RPCStartRecovery, RPCStartRestore,
 	RPCQueryRestoreStatus, RPCReportRestoreStatus, RPCAddBackupPolicy, RPCModifyBackupPolicy, RPCQueryBackupPolicy,
-	RPCStartBackupApp, RPCQueryBackupStatus, RPCAddDuplication, RPCModifyDuplication, RPCQueryDuplication,
+	RPCStartBackupApp, RPCQueryBackupStatus, RPCListBackups, RPCCancelBackup, RPCDeleteBackup, RPCRemoveBackupPolicy, RPCAddDuplication, RPCModifyDuplication, RPCQueryDuplication,
 	RPCListDuplication, RPCDuplicationSync, RPCDDDDiagnose, RPCRebalance, RPCNodeRole, RPCNodeStop, RPCExplain,
 	RPCQuorumStatus, RPCQuorumChange, RPCQuorumBackup, RPCUpgradeVersion, RPCSelfCheck, RPCStartPartitionSplit,
 	RPCControlPartitionSplit, RPCQueryPartitionSplit, RPCRegisterChildReplica, RPCNotifyStopSplit, RPCQueryChildState,

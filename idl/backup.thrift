@@ -27,6 +27,7 @@ struct backup_request {
   3: string app_name;
   4: i64 backup_id;
   5: optional string backup_path;
+  50: optional string backup_root;  // our own: the directory below backup_path; not set: what the server's configuration says
 }
 
 struct backup_response {
@@ -36,6 +37,7 @@ struct backup_response {
   4: string policy_name;
   5: i64 backup_id;
   6: i64 checkpoint_total_size;
+  50: optional string reason;  // our own: why it failed, or what it waits for
 }
 
 struct backup_clear_request {

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Config is one file. A server reads the sections it needs.
 //
@@ -28,7 +31,11 @@ type Config struct {
 type Cluster struct {
 	Name        string   `toml:"name" def:"\"onebox\"" doc:"Name of the cluster. cluster_info shows it, and servers compare it."`
 	MetaServers []string `toml:"meta_servers" form:"addr" min:"1" def:"[\"127.0.0.1:34601\"]" doc:"Addresses (host:port) of all meta servers. Three tolerate the loss of one, five the loss of two."`
+	BackupRoot  string   `toml:"cold_backup_root" def:"\"\"" doc:"Directory in every blob store below which the backups of this cluster are. \"\" uses cluster.name. Clusters that share a store need different ones."`
 }
+
+// RootOfBackups is the directory in every blob store below which the backups of this cluster are.
+func (c *Cluster) RootOfBackups() string { return cmp.Or(c.BackupRoot, c.Name) }
 
 // Logging configures logrus.
 type Logging struct {

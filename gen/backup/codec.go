@@ -143,6 +143,10 @@ func (s *BackupRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.String, 5)
 		b = tbin.AppendString(b, s.BackupPath.V)
 	}
+	if s.BackupRoot.Set {
+		b = tbin.AppendField(b, tbin.String, 50)
+		b = tbin.AppendString(b, s.BackupRoot.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -167,6 +171,9 @@ func (s *BackupRequest) ReadThrift(r *tbin.Reader) {
 		case id == 5 && t == tbin.String:
 			s.BackupPath.Set = true
 			s.BackupPath.V = r.String()
+		case id == 50 && t == tbin.String:
+			s.BackupRoot.Set = true
+			s.BackupRoot.V = r.String()
 		default:
 			r.Skip(t)
 		}
@@ -200,6 +207,10 @@ func (s *BackupResponse) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 6)
 		b = tbin.AppendI64(b, s.CheckpointTotalSize)
 	}
+	if s.Reason.Set {
+		b = tbin.AppendField(b, tbin.String, 50)
+		b = tbin.AppendString(b, s.Reason.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -227,6 +238,9 @@ func (s *BackupResponse) ReadThrift(r *tbin.Reader) {
 		case id == 6 && t == tbin.I64:
 			s.absent &^= 1 << 5
 			s.CheckpointTotalSize = r.I64()
+		case id == 50 && t == tbin.String:
+			s.Reason.Set = true
+			s.Reason.V = r.String()
 		default:
 			r.Skip(t)
 		}

@@ -36,18 +36,20 @@ type BackupRequest struct {
 	AppName    string           // 3
 	BackupId   int64            // 4
 	BackupPath base.Opt[string] // 5, optional
+	BackupRoot base.Opt[string] // 50, optional
 
 	absent uint8
 }
 
 // BackupResponse is the struct backup_response.
 type BackupResponse struct {
-	Err                 base.ErrorCode // 1
-	Pid                 base.Gpid      // 2
-	Progress            int32          // 3
-	PolicyName          string         // 4
-	BackupId            int64          // 5
-	CheckpointTotalSize int64          // 6
+	Err                 base.ErrorCode   // 1
+	Pid                 base.Gpid        // 2
+	Progress            int32            // 3
+	PolicyName          string           // 4
+	BackupId            int64            // 5
+	CheckpointTotalSize int64            // 6
+	Reason              base.Opt[string] // 50, optional
 
 	absent uint8
 }

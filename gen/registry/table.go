@@ -2,6 +2,7 @@ package registry
 
 import (
 	"pegasus/gen/backup"
+	"pegasus/gen/backupadmin"
 	"pegasus/gen/bulkload"
 	"pegasus/gen/command"
 	"pegasus/gen/consensus"
@@ -70,6 +71,10 @@ var metaCodes = map[string]Entry{
 	"RPC_CM_QUERY_DUPLICATION":              call[duplication.DuplicationQueryRequest, duplication.DuplicationQueryResponse](),
 	"RPC_CM_LIST_DUPLICATION":               call[duplication.DuplicationListRequest, duplication.DuplicationListResponse](),
 	"RPC_CM_DUPLICATION_SYNC":               call[duplication.DuplicationSyncRequest, duplication.DuplicationSyncResponse](),
+	"RPC_CM_LIST_BACKUPS":                   call[backupadmin.ListBackupsRequest, backupadmin.ListBackupsResponse](),
+	"RPC_CM_CANCEL_BACKUP":                  call[backupadmin.CancelBackupRequest, backupadmin.CancelBackupResponse](),
+	"RPC_CM_DELETE_BACKUP":                  call[backupadmin.DeleteBackupRequest, backupadmin.DeleteBackupResponse](),
+	"RPC_CM_REMOVE_BACKUP_POLICY":           call[backupadmin.RemoveBackupPolicyRequest, backupadmin.RemoveBackupPolicyResponse](),
 	"RPC_CM_REBALANCE":                      call[placement.RebalanceRequest, placement.RebalanceResponse](),
 	"RPC_CM_NODE_ROLE":                      call[placement.NodeRoleRequest, placement.NodeRoleResponse](),
 	"RPC_CM_NODE_STOP":                      call[placement.NodeStopRequest, placement.NodeStopResponse](),
