@@ -69,6 +69,12 @@ func (h handle) Checkpoint(ctx context.Context, dir string) (int64, error) {
 	return d, nil
 }
 
+// Scratch implements part.Replica.
+func (h handle) Scratch() string { return h.r.dir.Scratch() }
+
+// DiskUsable implements part.Replica.
+func (h handle) DiskUsable() error { return h.r.dir.Usable() }
+
 // ReadLog implements part.Replica.
 func (h handle) ReadLog(from, maxBytes int64) ([]wal.Entry, error) {
 	es, err := h.r.dir.Log().Read(h.r.gpid, from, maxBytes)

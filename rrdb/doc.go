@@ -16,6 +16,8 @@
 // A Shared holds what all stores of a server have in common: the Engine (package engine: caches,
 // memory budget, compaction slots, I/O pacing), scan sessions, and the sweeps of expired rows.
 //
+// A Copy reads what Store.Checkpoint made, with caches of its own, row by row in key order.
+//
 // On disk a row is upstream's key (u16 length of the hash key, hash key, sort key)
 // unchanged, and upstream's value of version 1 (expiry, timetag, data). One more key, in a
 // range that no row key can have, holds the decree that was applied last; it is written in

@@ -70,6 +70,12 @@ type Replica interface {
 	// Checkpoint makes a copy of the store in dir, which must not exist, and returns the decree
 	// up to which it holds everything.
 	Checkpoint(ctx context.Context, dir string) (decree int64, err error)
+	// Scratch is a folder on the replica's disk for files that nobody misses after a restart: it is
+	// emptied when the server starts.
+	Scratch() string
+	// DiskUsable returns an error while the replica's disk has too little free space, or is out of
+	// service.
+	DiskUsable() error
 	// ReadLog returns entries of the log from a decree on, at most about maxBytes of them and at
 	// least one. Those above View.Committed may never be committed. wal.ErrGone: the log starts
 	// behind that decree.
