@@ -146,6 +146,9 @@ func parseCommand(t *testing.T, d *datadriven.TestData) Command {
 		}
 		return c
 	}
+	if c := parseBackup(t, d); c != nil {
+		return c
+	}
 	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	return nil
 }
@@ -215,6 +218,7 @@ func show(s *State) string {
 	if len(forgotten.of(s).ranges) > 0 {
 		fmt.Fprintf(&b, "purged %v\n", forgotten.of(s).ranges)
 	}
+	showBackups(&b, s)
 	for _, a := range s.Members() {
 		fmt.Fprintf(&b, "%s %+v %v\n", nodeName(a), s.Load(a), s.PartitionsOf(a))
 	}
@@ -345,6 +349,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add(s.AppendSnapshot(nil))
 	s.Apply(Encode(&SetVersion{To: 2, ID: "i"}))
 	f.Add(s.AppendSnapshot(nil))
+	for _, c := range backupCommands() {
+		f.Add(Encode(c))
+		s.Apply(Encode(c))
+		f.Add(s.AppendSnapshot(nil))
+	}
 	f.Add([]byte("PGSMETA\x01\n\x00\x020000\x00\x00\x00\x00\x00")) // no such level
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, err := Decode(b); err == nil {

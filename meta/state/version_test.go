@@ -19,6 +19,8 @@ func TestRegistry(t *testing.T) {
 		6: "*state.SetEnvs 1", 7: "*state.SetReplicas 1", 8: "*state.SetAtomic 1", 9: "*state.SetLevel 1", 10: "*state.ChangeConfigs 1",
 		11: "*state.Recover 1", 20: "*state.SetNodeRole 1", 21: "*state.StartRun 1", 22: "*state.EndRun 1", 23: "*state.PurgeTables 1",
 		24: "*state.SetVersion 2", 25: "*state.ReserveIDs 2",
+		40: "*state.SetBackupPolicy 2", 41: "*state.RemoveBackupPolicy 2", 42: "*state.StartBackup 2", 43: "*state.NoteBackupTable 2",
+		44: "*state.EndBackup 2", 45: "*state.DeleteBackup 2", 46: "*state.CleanedBackup 2",
 	}
 	if len(commandsByKind) != len(kinds) {
 		t.Errorf("there are %d kinds of commands, and the test knows %d", len(commandsByKind), len(kinds))
@@ -34,6 +36,7 @@ func TestRegistry(t *testing.T) {
 	sections := map[int16]string{
 		1: "String 1", 2: "I64 1", 3: "I64 1", 5: "String 1", 6: "Bool 1", 7: "String 2",
 		4: "List 1", 20: "List 1", 21: "List 1", 22: "Struct 1", 23: "List 1",
+		40: "Struct 2",
 	}
 	types := map[tbin.Type]string{tbin.Bool: "Bool", tbin.I64: "I64", tbin.String: "String", tbin.List: "List", tbin.Struct: "Struct"}
 	if len(sectionsByID) != len(sections) {
