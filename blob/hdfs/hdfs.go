@@ -10,6 +10,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	lib "github.com/colinmarc/hdfs/v2"
@@ -214,7 +215,7 @@ func (s *session) classify(err error) error {
 	switch {
 	case stranger && strings.Contains(err.Error(), "unexpected sequence number"):
 		return blob.Failf(blob.ErrDenied, refused, err)
-	case stranger && errors.Is(err, io.EOF):
+	case stranger && closedByPeer(err):
 		return blob.Failf(blob.ErrUnavailable, refused, err)
 	}
 	if k := classify(err); k != nil || dialled == nil {
@@ -224,6 +225,16 @@ func (s *session) classify(err error) error {
 		return k
 	}
 	return blob.Fail(blob.ErrUnavailable, err)
+}
+
+// closedByPeer tells whether the other side ended a connection. The library keeps of some of these errors
+// only the text.
+func closedByPeer(err error) bool {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+		return true
+	}
+	text := err.Error()
+	return strings.HasSuffix(text, "EOF") || strings.Contains(text, syscall.EPIPE.Error()) || strings.Contains(text, syscall.ECONNRESET.Error())
 }
 
 // version tells two files of one path apart.
