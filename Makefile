@@ -71,9 +71,10 @@ lint:
 clean:
 	rm -rf bin
 
-# The simulator of the replication protocol over many seeds; every bug that is planted has to
-# be found. For example make soak SEEDS=10000 FIRST_SEED=1
+# The simulators of the replication protocol and of duplication over many seeds; every bug that is
+# planted has to be found. For example make soak SEEDS=10000 FIRST_SEED=1
 SEEDS      ?= 1000
 FIRST_SEED ?= 1
 soak:
 	$(GO) run -tags invariants,plantedbugs ./pacifica/sim/cmd/soak -seeds $(SEEDS) -first $(FIRST_SEED)
+	$(GO) run -tags plantedbugs ./duplication/ship/sim/cmd/soak -seeds $(SEEDS) -first $(FIRST_SEED)

@@ -1,0 +1,21 @@
+package sim
+
+// Bug is a bug that can be planted, to show that the checks notice.
+type Bug struct {
+	Name string
+	// Breaks says what the rule is that it breaks.
+	Breaks string
+}
+
+// Find runs seeds with a planted bug until one finds it, and returns that seed and what it
+// found; nil if none did.
+func Find(bug string, first, seeds uint64) (seed uint64, v *Violation) {
+	plant(bug)
+	defer plant("")
+	for seed = first; seed < first+seeds; seed++ {
+		if _, v = Run(Options{Seed: seed}); v != nil {
+			return seed, v
+		}
+	}
+	return 0, nil
+}

@@ -1,0 +1,75 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"pegasus/duplication/ship"
+)
+
+// meta is the source's meta.
+type meta struct {
+	gen        int // which duplication it is
+	persisted  int64
+	paused     bool
+	skip, boot bool
+}
+
+func (m *meta) mode() ship.Mode { return ship.Mode{Paused: m.paused, Bootstrap: m.boot, Skip: m.skip} }
+
+// confirm persists a decree.
+func (m *meta) confirm(w *world, decree int64) {
+	if decree <= m.persisted {
+		return
+	}
+	if m.persisted == ship.Unknown && !m.boot {
+		w.check.reset(decree) // everything after it must arrive
+	}
+	w.tracef("meta: persists %d", decree)
+	m.persisted = decree
+	w.checkAcked(decree)
+}
+
+// remote is the cluster that is duplicated to.
+type remote struct {
+	byTag  bool // removes, too
+	lanes  int
+	rows   map[int]row
+	down   bool
+	poison int // a key that is refused; -1: none
+}
+
+func (r *remote) lane(key int) int32 { return int32(key % r.lanes) }
+
+// take applies a batch, all or nothing; ordered: it is one of a duplication that still is.
+func (r *remote) take(w *world, b ship.Batch, lanes int, ordered bool) ship.Outcome {
+	if r.down || r.lanes != lanes {
+		w.stats.Failed++
+		return ship.Failed
+	}
+	for _, o := range b.Ops {
+		if int(o.Data[0]) == r.poison {
+			w.stats.Refused++
+			return ship.Refused
+		}
+	}
+	if ordered {
+		w.checkOrder(b)
+	}
+	for _, o := range b.Ops {
+		r.apply(w, int(o.Data[0]), row{tag: binary.BigEndian.Uint64(o.Data[2:]), deleted: o.Data[1] == 1, decree: o.Decree})
+	}
+	return ship.Done
+}
+
+func (r *remote) apply(_ *world, key int, n row) {
+	was := r.rows[key]
+	if r.byTag {
+		if n.tag > was.tag {
+			r.rows[key] = n
+		}
+		return
+	}
+	if n.deleted || was.deleted || n.tag > was.tag {
+		r.rows[key] = n
+	}
+}

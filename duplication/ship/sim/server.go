@@ -1,0 +1,240 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"pegasus/duplication/ship"
+)
+
+// server is a replica with its core, and the driver of it.
+type server struct {
+	n     int
+	w     *world
+	up    bool
+	life  int   // grows with each crash
+	first int64 // of its log
+	core  *ship.Core
+	leads int64 // the ballot under which it led last
+
+	askAt                       int64
+	skippedOps, skippedDecrees  int64 // of cores that are gone
+	wasSkippedOps, wasSkippedDs int64
+}
+
+// begin makes the core of a process that starts, or of a duplication that is added.
+func (s *server) begin() {
+	s.core = ship.New(options, ship.Unknown)
+	s.core.Configure(s.w.meta.mode())
+	s.wasSkippedOps, s.wasSkippedDs = 0, 0
+}
+
+// current tells whether what began then is still of interest.
+func (s *server) current(life int, gen int, ballot int64) bool {
+	return s.up && s.life == life && s.w.meta.gen == gen && s.w.ballot == ballot
+}
+
+func (s *server) tick() {
+	w := s.w
+	s.core.Tick()
+	if w.primary == s.n {
+		s.core.Commit(w.committed)
+	}
+	if w.now >= s.askAt {
+		s.askAt = w.now + 5 + int64(w.rnd.IntN(10))
+		s.ask()
+	}
+	if h := s.core.Hold(); h != ship.Unknown && h > s.first && w.chance(5) {
+		s.first = min(h, w.committed+1)
+	}
+	r := s.core.Ready()
+	life, gen, ballot, core := s.life, w.meta.gen, w.ballot, s.core
+	if r.Read != nil {
+		w.after(w.delay(), func() {
+			if !s.up || s.life != life || s.core != core {
+				return
+			}
+			s.read(*r.Read)
+		})
+	}
+	for _, b := range r.Send {
+		s.send(b)
+	}
+	if r.Bootstrap {
+		w.after(w.delay(), func() {
+			if s.current(life, gen, ballot) {
+				s.bootstrap(life, gen, ballot)
+			}
+		})
+	}
+	st := s.core.Status()
+	s.skippedOps += st.SkippedOps - s.wasSkippedOps
+	s.skippedDecrees += st.SkippedDecrees - s.wasSkippedDs
+	s.wasSkippedOps, s.wasSkippedDs = st.SkippedOps, st.SkippedDecrees
+}
+
+// read reads the log as it is now.
+func (s *server) read(r ship.Read) {
+	w := s.w
+	if w.chance(30) && !w.calm {
+		s.core.Unread(r.ID)
+		return
+	}
+	if r.From < s.first {
+		if w.meta.skip && s.core.Status().Reason != ship.NotLeading {
+			w.check.exempt(r.From, s.first)
+		}
+		s.core.Cut(r.ID, s.first)
+		return
+	}
+	var es []ship.Entry
+	var size int64
+	for d := r.From; d <= int64(len(w.log)) && size < r.Bytes; d++ { // what isn't committed is in the log, too
+		e := ship.Entry{Decree: d}
+		for _, o := range w.log[d-1] {
+			data := make([]byte, 10+o.size)
+			data[0] = byte(o.key)
+			if o.deleted {
+				data[1] = 1
+			}
+			binary.BigEndian.PutUint64(data[2:], o.tag)
+			e.Ops = append(e.Ops, ship.Op{Decree: d, Lane: w.remote.lane(o.key), Tag: o.tag, Data: data})
+			size += int64(len(data))
+		}
+		if w.chance(60) && !w.calm && d > r.From {
+			continue // an entry is missing in the middle
+		}
+		es = append(es, e)
+	}
+	if len(es) > 0 && w.meta.skip {
+		at := r.From
+		for _, e := range es {
+			if e.Decree > at && e.Decree <= w.committed {
+				w.check.exempt(at, e.Decree)
+				break
+			}
+			at = e.Decree + 1
+		}
+	}
+	s.core.Loaded(r.ID, es)
+}
+
+// send sends a batch.
+func (s *server) send(b ship.Batch) {
+	w := s.w
+	w.stats.Batches++
+	w.checkBatch(b)
+	core, life, lanes, gen := s.core, s.life, w.remote.lanes, w.meta.gen
+	answer := func(o ship.Outcome) {
+		w.after(w.delay(), func() {
+			if s.up && s.life == life && s.core == core {
+				core.Answer(b.ID, o)
+			}
+		})
+	}
+	arrive := func(reply bool) func() {
+		return func() {
+			o := w.remote.take(w, b, lanes, gen == w.meta.gen)
+			w.tracef("remote: batch %d of server %d, lane %d, decrees %d..%d: %d", b.ID, s.n, b.Lane, b.Ops[0].Decree, b.Ops[len(b.Ops)-1].Decree, o)
+			if reply {
+				answer(o)
+			}
+		}
+	}
+	// How late it may be applied: without bound if timetags put it right.
+	late := options.Timeout + options.Linger - 1
+	if w.remote.byTag {
+		late = 400
+	}
+	switch {
+	case w.calm:
+		w.after(w.delay(), arrive(true))
+	case w.chance(15): // lost on the way, or noticed as a lost connection
+		w.stats.Lost++
+		if w.chance(2) {
+			answer(ship.Lost)
+		}
+	case w.chance(12): // the answer is lost, and it may be applied late
+		w.stats.Lost++
+		if w.chance(2) {
+			answer(ship.Lost)
+		}
+		w.after(1+int64(w.rnd.IntN(int(late))), arrive(false))
+	case w.chance(12) && w.remote.byTag: // twice; a stream doubles nothing by itself
+		w.stats.Doubled++
+		w.after(w.delay(), arrive(true))
+		w.after(1+int64(w.rnd.IntN(int(late))), arrive(w.chance(2)))
+	default:
+		w.after(w.delay(), arrive(true))
+	}
+}
+
+// bootstrap brings the rows of a decree, one after the other.
+func (s *server) bootstrap(life, gen int, ballot int64) {
+	w := s.w
+	if w.chance(4) && !w.calm {
+		s.core.BootFailed()
+		return
+	}
+	at := w.committed
+	s.core.BootBegun(at)
+	if !s.core.Status().Booting {
+		return
+	}
+	w.stats.Boots++
+	w.tracef("server %d: bootstrap to the state of %d", s.n, at)
+	rows := w.image(at)
+	var next func(k int)
+	next = func(k int) {
+		switch {
+		case !s.current(life, gen, ballot):
+		case k == keys:
+			s.core.BootDone()
+			w.tracef("server %d: bootstrap done", s.n)
+		case w.chance(60) && !w.calm:
+			s.core.BootFailed()
+		default:
+			if r, ok := rows[k]; ok {
+				w.remote.apply(w, k, r)
+			}
+			w.after(w.delay(), func() { next(k + 1) })
+		}
+	}
+	next(0)
+}
+
+// ask is what a server tells the meta and asks it.
+func (s *server) ask() {
+	w := s.w
+	confirm, ok := s.core.Confirm()
+	life, gen, ballot, core := s.life, w.meta.gen, w.ballot, s.core
+	leads := w.primary == s.n
+	deliver := func() {
+		if w.meta.gen != gen {
+			return
+		}
+		if ok && w.primary == s.n {
+			w.meta.confirm(w, confirm)
+		}
+		p, m := w.meta.persisted, w.meta.mode()
+		w.after(w.delay()*int64(1+w.rnd.IntN(6)), func() {
+			if !s.up || s.life != life || s.core != core {
+				return
+			}
+			core.Configure(m)
+			// A primary that has asked before it was one must ask again.
+			if p != ship.Unknown || leads && w.ballot == ballot {
+				core.Persisted(p)
+			}
+		})
+	}
+	switch {
+	case w.calm:
+		w.after(1, deliver)
+	case w.chance(6):
+	case w.chance(10):
+		w.after(w.delay(), deliver)
+		w.after(w.delay()*10, deliver)
+	default:
+		w.after(w.delay(), deliver)
+	}
+}

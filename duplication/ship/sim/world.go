@@ -1,0 +1,234 @@
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"pegasus/duplication/ship"
+)
+
+// Options of Run.
+type Options struct {
+	Seed  uint64
+	Trace io.Writer // nil: none
+}
+
+// Stats counts what happened, to show that the model isn't idle.
+type Stats struct {
+	Events, Writes, Batches, Lost, Failed, Refused, Doubled, Leads, Crashes, Cuts, Boots, Pauses, Removals, Reshapes, SkippedOps, SkippedDecrees int
+}
+
+// Add adds another run.
+func (s *Stats) Add(o Stats) {
+	s.Events += o.Events
+	s.Writes += o.Writes
+	s.Batches += o.Batches
+	s.Lost += o.Lost
+	s.Failed += o.Failed
+	s.Refused += o.Refused
+	s.Doubled += o.Doubled
+	s.Leads += o.Leads
+	s.Crashes += o.Crashes
+	s.Cuts += o.Cuts
+	s.Boots += o.Boots
+	s.Pauses += o.Pauses
+	s.Removals += o.Removals
+	s.Reshapes += o.Reshapes
+	s.SkippedOps += o.SkippedOps
+	s.SkippedDecrees += o.SkippedDecrees
+}
+
+// Violation is a broken invariant.
+type Violation struct {
+	At   int64
+	What string
+}
+
+// Brief is what it is, in a line.
+func (v *Violation) Brief() string { return fmt.Sprintf("at %d: %s", v.At, v.What) }
+
+const (
+	keys    = 12
+	servers = 3
+	rounds  = 1500 // ticks with faults
+	calm    = 3000 // ticks without, in which everything must come to rest
+)
+
+var options = ship.Options{Window: 2000, Read: 700, Batch: 400, Timeout: 30, Linger: 20, RetryMin: 2, RetryMax: 40}
+
+// row is the last that happened to a key.
+type row struct {
+	tag     uint64
+	deleted bool
+	decree  int64 // of the source
+}
+
+// op is a write of the source.
+type op struct {
+	key int
+	row
+	size int
+}
+
+// event is a thing to come.
+type event struct {
+	at  int64
+	seq uint64
+	f   func()
+}
+
+type queue []event
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].seq < q[j].seq
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
+func (q *queue) Pop() any     { o := *q; e := o[len(o)-1]; *q = o[:len(o)-1]; return e }
+
+// world is the model.
+type world struct {
+	opt   Options
+	rnd   *rand.Rand
+	now   int64
+	seq   uint64
+	queue queue
+	calm  bool
+	stats Stats
+	bad   *Violation
+
+	// The source: the log that all servers share, of which the first committed entries are so for sure.
+	log       [][]op // by decree - 1
+	committed int64
+	servers   [servers]*server
+	primary   int // -1: none
+	ballot    int64
+	lastTag   uint64
+
+	meta   meta
+	remote remote
+	check  check
+}
+
+// Run runs a seed.
+func Run(opt Options) (Stats, *Violation) {
+	w := &world{opt: opt, rnd: rand.New(rand.NewPCG(opt.Seed, 77)), primary: -1}
+	w.remote = remote{byTag: opt.Seed%2 == 0, lanes: 1 + w.rnd.IntN(4), rows: map[int]row{}, poison: -1}
+	w.check.reset(0)
+	w.meta = meta{persisted: ship.Unknown, skip: w.rnd.IntN(4) == 0, boot: w.rnd.IntN(3) == 0}
+	for range w.rnd.IntN(20) {
+		w.write()
+		w.committed = int64(len(w.log))
+	}
+	for i := range w.servers {
+		w.servers[i] = &server{n: i, w: w, first: 1, up: true}
+		w.servers[i].begin()
+	}
+	w.lead(0)
+	for w.now < rounds && w.bad == nil {
+		w.nemesis()
+		w.step()
+	}
+	w.heal()
+	for end := w.now + calm; w.now < end && w.bad == nil && !w.rested(); {
+		w.step()
+	}
+	w.atRest()
+	for _, s := range w.servers {
+		w.stats.SkippedOps += int(s.skippedOps)
+		w.stats.SkippedDecrees += int(s.skippedDecrees)
+	}
+	return w.stats, w.bad
+}
+
+func (w *world) tracef(format string, args ...any) {
+	if w.opt.Trace != nil {
+		fmt.Fprintf(w.opt.Trace, "%5d %s\n", w.now, fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *world) violate(format string, args ...any) {
+	if w.bad == nil {
+		w.bad = &Violation{w.now, fmt.Sprintf(format, args...)}
+		w.tracef("VIOLATION: %s", w.bad.What)
+	}
+}
+
+// chance is true in one of n cases.
+func (w *world) chance(n int) bool { return w.rnd.IntN(n) == 0 }
+
+func (w *world) after(d int64, f func()) {
+	w.seq++
+	heap.Push(&w.queue, event{w.now + d, w.seq, f})
+}
+
+// delay is how long a message takes.
+func (w *world) delay() int64 { return 1 + int64(w.rnd.IntN(4)) }
+
+// step passes a tick.
+func (w *world) step() {
+	w.now++
+	for len(w.queue) > 0 && w.queue[0].at <= w.now && w.bad == nil {
+		w.stats.Events++
+		heap.Pop(&w.queue).(event).f()
+	}
+	for _, s := range w.servers {
+		if s.up {
+			s.tick()
+		}
+		w.checkServer(s)
+	}
+}
+
+// write makes an entry that isn't committed yet.
+func (w *world) write() {
+	d := int64(len(w.log)) + 1
+	var ops []op
+	used := map[int]bool{}
+	for range w.rnd.IntN(4) {
+		k := w.rnd.IntN(keys)
+		if used[k] { // the last one of a mutation counts
+			continue
+		}
+		used[k] = true
+		w.lastTag++
+		size := w.rnd.IntN(60)
+		if w.chance(40) {
+			size = 900
+		}
+		ops = append(ops, op{key: k, row: row{tag: w.lastTag, deleted: w.chance(3), decree: d}, size: size})
+	}
+	w.log = append(w.log, ops)
+	w.stats.Writes += len(ops)
+}
+
+// image is what the source has at a decree.
+func (w *world) image(decree int64) map[int]row {
+	m := map[int]row{}
+	for _, ops := range w.log[:decree] {
+		for _, o := range ops {
+			m[o.key] = o.row
+		}
+	}
+	return m
+}
+
+// lead makes a server the primary; the one before stops at once. What it hadn't committed may be replaced.
+func (w *world) lead(n int) {
+	w.ballot++
+	w.stats.Leads++
+	if w.primary >= 0 && w.servers[w.primary].up {
+		w.servers[w.primary].core.Resign()
+	}
+	if keep := w.committed + int64(w.rnd.IntN(int(int64(len(w.log))-w.committed)+1)); keep < int64(len(w.log)) {
+		w.log = w.log[:keep]
+	}
+	w.committed = int64(len(w.log)) // it commits what it has prepared, then serves
+	w.primary = n
+	w.tracef("server %d leads, %d are committed, the meta has %d", n, w.committed, w.meta.persisted)
+	w.servers[n].core.Lead(w.committed)
+	w.servers[n].leads = w.ballot
+}
