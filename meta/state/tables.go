@@ -178,6 +178,7 @@ func (c *RecallTable) apply(s *State) Result {
 	t.Status = Available
 	t.raiseBallots()
 	s.tables.publish(t)
+	restored.of(s).recalled(t)
 	return Result{Err: base.ErrOK, TableID: t.ID}
 }
 
@@ -347,6 +348,9 @@ func (s *State) change(c *Change) ChangeResult {
 	}
 	if err := CheckChange(&old, c); err != nil {
 		return ChangeResult{base.CodeOf(err), old}
+	}
+	if s.NeedsSeed(t, &old) && c.Config.LastCommitted <= 0 {
+		return ChangeResult{base.ErrInvalidState, old}
 	}
 	n := c.Config
 	n.LastDrops = nextDrops(&old, &n)
