@@ -117,6 +117,17 @@ type View struct {
 	BelowThreshold string
 	// Unfit tells that a member said that its replica can't be used. nil: none did.
 	Unfit func(a Addr, g base.Gpid) bool
+	// Seed tells of a partition whose first replica is made of something, which takes its time: a
+	// backup. nil: there is none.
+	Seed func(g base.Gpid) Seed
+}
+
+// Seed is who makes the first replica of a partition.
+type Seed struct {
+	// By is who says that it is at it, 0 if nobody does. Nobody else is asked.
+	By Addr
+	// Wait: nobody is to be asked for the time being.
+	Wait bool
 }
 
 // Action is one thing to do: a change to persist if Change is set, else a proposal to

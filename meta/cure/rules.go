@@ -11,8 +11,19 @@ import (
 
 // assignFirst finds a primary for a partition that never had a member.
 func (r *round) assignFirst(g base.Gpid, m *memory) {
+	seed := r.seed(g)
+	if t := m.assign; t != nil && (seed.Wait || seed.By != 0 && seed.By != t.node) {
+		r.unassign(g, m)
+	}
+	if seed.By != 0 && m.assign == nil {
+		m.assign = r.newTry(seed.By)
+		r.count(g, seed.By, 1, 1).assigns++
+	}
+	if seed.Wait {
+		return
+	}
 	if t := m.assign; t != nil {
-		if r.alive(t.node) && t.count < r.p.opts.AssignTries {
+		if r.alive(t.node) && (t.count < r.p.opts.AssignTries || seed.By == t.node) {
 			if r.due(t) {
 				r.propose(g, metaadmin.CT_ASSIGN_PRIMARY, t.node, t, whyFirst)
 			}
@@ -21,10 +32,7 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 		if r.alive(t.node) && r.v.Now-t.last < r.p.opts.Resend {
 			return
 		}
-		n := r.count(g, t.node, -1, -1)
-		n.assigns--
-		m.avoid = append(m.avoid, avoided{t.node, r.v.Now + r.p.opts.AvoidFor})
-		m.assign = nil
+		r.unassign(g, m)
 	}
 	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
 	a := r.pick(m, func(a Addr) bool { return r.room(a).assigns < r.p.opts.MaxAssigns && !r.atCapacity(a) }, func(x, y Addr) int {
@@ -37,6 +45,24 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 	r.due(m.assign)
 	r.count(g, a, 1, 1).assigns++
 	r.propose(g, metaadmin.CT_ASSIGN_PRIMARY, a, m.assign, whyFirst)
+}
+
+// unassign gives up the node that is asked to be the first primary.
+func (r *round) unassign(g base.Gpid, m *memory) {
+	r.count(g, m.assign.node, -1, -1).assigns--
+	m.avoid = append(m.avoid, avoided{m.assign.node, r.v.Now + r.p.opts.AvoidFor})
+	m.assign = nil
+}
+
+// seed tells who makes the first replica of a partition of something. Who is dead is at nothing.
+func (r *round) seed(g base.Gpid) (s Seed) {
+	if r.v.Seed == nil {
+		return s
+	}
+	if s = r.v.Seed(g); s.By != 0 && !r.alive(s.By) {
+		s.By = 0
+	}
+	return s
 }
 
 const whyFirst = "the partition never had a member"
