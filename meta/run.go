@@ -14,6 +14,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/blob/stores"
 	"pegasus/meta/cure"
 	"pegasus/meta/raftrpc"
 	"pegasus/remotecmd"
@@ -70,6 +71,7 @@ func New(opts Options) (*Server, error) {
 	s.pool = rpc.NewPool(rpc.PoolOptions{
 		DialTimeout: time.Second, StallTimeout: time.Second, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: opts.Dial, Log: s.log,
 	})
+	s.blobs = stores.New(cfg.Blob, s.log)
 	mux := rpc.NewMux(s.log)
 	routes := s.register(mux)
 	remotecmd.New(remotecmd.Options{
@@ -112,6 +114,7 @@ func New(opts Options) (*Server, error) {
 func (s *Server) release() {
 	s.stop()
 	s.pool.Close()
+	s.blobs.Close()
 }
 
 // Start listens, joins the quorum and serves.
@@ -157,6 +160,7 @@ func (s *Server) Stop(ctx context.Context) error {
 	err = errors.Join(err, s.quorum.close())
 	s.pool.Close()
 	s.wg.Wait()
+	s.blobs.Close()
 	return err
 }
 

@@ -12,6 +12,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/version"
+	"pegasus/blob"
 	"pegasus/meta/cure"
 	"pegasus/meta/raftrpc"
 	"pegasus/meta/state"
@@ -46,6 +47,7 @@ type Server struct {
 	window time.Duration // how long a majority's confirmation counts
 
 	pool      *rpc.Pool
+	blobs     *blob.Set // the places of backups; each is opened when it is used first
 	rpc       *rpc.Server
 	transport *raftrpc.Transport
 	fsm       *fsm

@@ -15,6 +15,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/blob/stores"
 	"pegasus/replica/admission"
 	"pegasus/replica/checkpoint"
 	"pegasus/replica/disk"
@@ -92,6 +93,7 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	log.Infof("of %v", descriptors)
 	s := &Server{cfg: cfg, most: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
 		pool:  rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}),
+		blobs: stores.New(cfg.Blob, log),
 		table: newTable(), dirs: map[*disk.Dir]*dataDir{},
 		halt: make(chan struct{}), syncs: cfg.WAL.Sync != "os",
 		sizes: admission.SizesOf(cfg.RPC.MaxFrameBytes)}

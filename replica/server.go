@@ -10,6 +10,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/blob"
 	"pegasus/replica/admission"
 	"pegasus/replica/checkpoint"
 	"pegasus/replica/disk"
@@ -31,6 +32,7 @@ type Server struct {
 	started  time.Time
 
 	pool     *rpc.Pool
+	blobs    *blob.Set // the places of backups; each is opened when it is used first
 	meta     *metalink.Link
 	rpc      *rpc.Server
 	parts    []part.Part

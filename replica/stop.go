@@ -51,6 +51,7 @@ func (s stopper) stop(ctx context.Context) error {
 	s.wg.Wait()
 	err = errors.Join(err, s.closeParts())
 	s.pool.Close()
+	s.blobs.Close()
 	s.shared.Close()
 	return err
 }

@@ -14,12 +14,12 @@ type restores struct {
 
 var restored = addFeature("restore",
 	[]command{
-		newCommand[StartRestore](40, 2),
-		newCommand[EndRestore](41, 2),
-		newCommand[SkipPartition](42, 2),
+		newCommand[StartRestore](60, 2),
+		newCommand[EndRestore](61, 2),
+		newCommand[SkipPartition](62, 2),
 	},
 	func(of func(*State) *restores) []section {
-		return []section{{40, tbin.List, 2,
+		return []section{{60, tbin.List, 2,
 			func(s *State, b []byte, id int16) []byte { return of(s).append(b, id) },
 			func(s *State, r *tbin.Reader) { of(s).read(r) }}}
 	})
