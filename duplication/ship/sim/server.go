@@ -98,7 +98,7 @@ func (s *server) read(r ship.Read) {
 			}
 			binary.BigEndian.PutUint64(data[2:], o.tag)
 			e.Ops = append(e.Ops, ship.Op{Decree: d, Lane: w.remote.lane(o.key), Tag: o.tag, Data: data})
-			size += int64(len(data))
+			size += int64(len(data)) + 64 // as the core counts
 		}
 		if w.chance(60) && !w.calm && d > r.From {
 			continue // an entry is missing in the middle
