@@ -149,6 +149,9 @@ func parseCommand(t *testing.T, d *datadriven.TestData) Command {
 	if c := parseBackup(t, d); c != nil {
 		return c
 	}
+	if c := parseDuplication(t, d); c != nil {
+		return c
+	}
 	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	return nil
 }
@@ -219,6 +222,7 @@ func show(s *State) string {
 		fmt.Fprintf(&b, "purged %v\n", forgotten.of(s).ranges)
 	}
 	showBackups(&b, s)
+	showDuplications(&b, s)
 	for _, a := range s.Members() {
 		fmt.Fprintf(&b, "%s %+v %v\n", nodeName(a), s.Load(a), s.PartitionsOf(a))
 	}
@@ -349,7 +353,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(s.AppendSnapshot(nil))
 	s.Apply(Encode(&SetVersion{To: 2, ID: "i"}))
 	f.Add(s.AppendSnapshot(nil))
-	for _, c := range backupCommands() {
+	for _, c := range append(backupCommands(), duplicationCommands()...) {
 		f.Add(Encode(c))
 		s.Apply(Encode(c))
 		f.Add(s.AppendSnapshot(nil))
