@@ -207,7 +207,7 @@ func testResults(t *testing.T, what string, out []byte, err error) {
 	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
 		m := resultLine.FindStringSubmatch(s.Text())
 		if m == nil {
-			if strings.Contains(s.Text(), "walk_test.go") {
+			if strings.Contains(s.Text(), "walk_test.go") || strings.Contains(s.Text(), "stopped_test.go") {
 				t.Log(strings.TrimSpace(s.Text()))
 			}
 			continue

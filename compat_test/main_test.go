@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,7 +57,8 @@ func golden(t *testing.T) string {
 
 // control lets a client that runs in another process change the cluster it talks to: it
 // serves POST /kill (the replica server with most primaries of temp, SIGKILL), /restart (the one that
-// was killed; answers when every partition of temp has all replicas again) and
+// was killed; answers when every partition of temp has all replicas again), /stop (the one with most
+// primaries, SIGSTOP; answers when the metas name others), /continue (the one that was stopped) and
 // /move?table=T&to=first or last (all primaries of T to that secondary). It returns its URL.
 func control(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
@@ -90,6 +92,26 @@ func control(t *testing.T, c *cluster.Cluster) string {
 		}
 		return killed, c.WaitHealthy("temp", 2*time.Minute)
 	}))
+	mux.HandleFunc("POST /stop", do("stop", func(*http.Request) (string, error) {
+		n, err := c.PrimariesOf("temp")
+		if err != nil {
+			return "", err
+		}
+		victim := slices.MaxFunc(slices.Sorted(maps.Keys(n)), func(a, b string) int { return n[a] - n[b] })
+		killed = c.Name(victim)
+		if err := c.Signal(killed, syscall.SIGSTOP); err != nil {
+			return "", err
+		}
+		t.Cleanup(func() { _ = c.Signal(killed, syscall.SIGCONT) })
+		return fmt.Sprintf("%s, primary of %d partitions", killed, n[victim]), cluster.Poll(time.Minute, func() error {
+			now, err := c.PrimariesOf("temp")
+			if err == nil && now[victim] > 0 {
+				err = fmt.Errorf("the metas name %s as primary of %d partitions", killed, now[victim])
+			}
+			return err
+		})
+	}))
+	mux.HandleFunc("POST /continue", do("continue", func(*http.Request) (string, error) { return killed, c.Signal(killed, syscall.SIGCONT) }))
 	mux.HandleFunc("POST /move", do("move", func(r *http.Request) (string, error) {
 		table, to := r.FormValue("table"), r.FormValue("to")
 		return "all primaries of " + table + " to the " + to + " secondary", c.MovePrimaries(table, to == "last")
