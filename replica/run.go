@@ -100,28 +100,46 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	s.name = s.hostPort.String()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnLeast, MaxRate: cfg.Replica.LearnRate, Fetched: cfg.Replica.LearnConcurrency, Log: log})
-	if s.observer, err = newObserver(s); err != nil {
-		return nil, err
-	}
-	if s.gate, err = newGate(s); err != nil {
-		return nil, err
-	}
-	if err := s.openDisks(clock); err != nil {
-		s.cancel()
-		return nil, err
-	}
-	if s.shared, err = rrdb.NewShared(sharedOptions(&cfg, log, s.meta.Clock.DeleteTime)); err == nil {
-		err = s.openReplicas()
-	}
-	if err != nil {
-		s.cancel()
-		return nil, errors.Join(err, s.disks.Close())
+	if err := s.openAll(clock); err != nil {
+		return nil, errors.Join(err, s.release())
 	}
 	requests, pages := s.register()
 	s.rpc = rpc.NewServer(cfg.RPC, requests, pages, log)
 	s.rpc.Advertise(s.addr)
 	s.rpc.AfterBatch(s.afterBatch)
 	return s, nil
+}
+
+// openAll makes what the parts need, and opens the data directories and what is in them.
+func (s *Server) openAll(clock func() time.Time) (err error) {
+	if s.observer, err = newObserver(s); err != nil {
+		return err
+	}
+	if s.gate, err = newGate(s); err != nil {
+		return err
+	}
+	if err := s.openDisks(clock); err != nil {
+		return err
+	}
+	if s.shared, err = rrdb.NewShared(sharedOptions(&s.cfg, s.log, s.meta.Clock.DeleteTime)); err != nil {
+		return err
+	}
+	return s.openReplicas()
+}
+
+// release gives up what a server has that couldn't be made. No replica is open.
+func (s *Server) release() (err error) {
+	s.cancel()
+	close(s.halt)
+	s.wg.Wait()
+	if s.disks != nil {
+		err = s.disks.Close()
+	}
+	if s.shared != nil {
+		s.shared.Close()
+	}
+	s.pool.Close()
+	return err
 }
 
 // openDisks opens the data directories, and makes the link to the metas, whose identity they
@@ -152,9 +170,7 @@ func (s *Server) openDisks(wall func() time.Time) error {
 	for _, d := range s.dirs {
 		s.spawn(func() { s.follow(d) })
 	}
-	if s.meta, err = metalink.New(link, reporter{s}, s.disks); err != nil {
-		err = errors.Join(err, s.disks.Close())
-	}
+	s.meta, err = metalink.New(link, reporter{s}, s.disks)
 	return err
 }
 

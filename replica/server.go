@@ -55,9 +55,10 @@ type Server struct {
 	handing  atomic.Bool
 	replayed atomic.Int64 // entries, when the server started
 
-	ctx    context.Context
-	wg     sync.WaitGroup
-	cancel context.CancelFunc
+	ctx      context.Context
+	wg       sync.WaitGroup
+	cancel   context.CancelFunc
+	stopping sync.Once
 }
 
 func (s *Server) spawn(f func()) {

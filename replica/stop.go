@@ -29,8 +29,12 @@ const (
 // long as others may need it, this server acknowledges what they prepare: a peer whose
 // connection is drained would have to be waited for.
 //
-// When ctx ends nobody is waited for any more, and what isn't flushed is left to the log.
-func (s *Server) Close(ctx context.Context) error { return stopper{s}.stop(ctx) }
+// When ctx ends nobody is waited for any more, and what isn't flushed is left to the log. A second
+// call waits for the first one.
+func (s *Server) Close(ctx context.Context) (err error) {
+	s.stopping.Do(func() { err = stopper{s}.stop(ctx) })
+	return err
+}
 
 // stopper ends a server.
 type stopper struct{ *Server }
