@@ -25,8 +25,9 @@ const (
 // end on being told another address. While there is no leader the request waits for one, a moment
 // and once (held): clients take an answer without an address for an error.
 func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.Encoder, held bool, again func()) {
+	later := func() { req.Guard(again) }
 	name := s.quorum.leaderName()
-	if !held && !s.leaderHeard(name) && s.waiting.hold(s, "", again) {
+	if !held && !s.leaderHeard(name) && s.waiting.hold(s, "", later) {
 		return
 	}
 	if name == s.name {
@@ -52,7 +53,7 @@ func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.En
 			req.ReplyBody(base.ErrOK, body)
 		case errors.As(err, &h) && h.Code != base.ErrForwardToOthers:
 			req.ReplyBody(h.Code, body)
-		case neverSent(err) && !held && s.waiting.hold(s, name, again):
+		case neverSent(err) && !held && s.waiting.hold(s, name, later):
 			// Who led just died, and another one is about to be elected.
 		default:
 			s.log.Debugf("relay %s to the leader: %v", req.Code, err)

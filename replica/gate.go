@@ -50,7 +50,7 @@ func (g *gate) onRead(req *rpc.Request) { g.read(req, stageFresh) }
 
 func (g *gate) onLongRead(req *rpc.Request) {
 	req.Announce(announced)
-	go g.read(req, stageFresh)
+	req.Go(func() { g.read(req, stageFresh) })
 }
 
 // announced is the memory that a long read may take before it asks for more.
@@ -124,7 +124,7 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 	case stage != stageGranted && res.Single() > rrdb.FreeResult && !req.TryReserve(int64(res.Single())):
 		n := res.Single()
 		res.Release()
-		go g.readGranted(req, n)
+		req.Go(func() { g.readGranted(req, n) })
 	default:
 		t := res.Touched()
 		took := g.uptime() - began
@@ -237,7 +237,7 @@ func (g *gate) carryOut(w *worker, due []admission.Delayed) {
 	var reads []*rpc.Request
 	for _, x := range due {
 		if x.IsWrite() {
-			g.write(x.Req, w)
+			x.Req.Guard(func() { g.write(x.Req, w) })
 		} else {
 			reads = append(reads, x.Req)
 		}
@@ -246,7 +246,7 @@ func (g *gate) carryOut(w *worker, due []admission.Delayed) {
 		go func() {
 			for _, req := range reads {
 				req.Announce(announced)
-				g.read(req, stageDelayed)
+				req.Guard(func() { g.read(req, stageDelayed) })
 			}
 		}()
 	}

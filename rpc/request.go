@@ -59,6 +59,22 @@ func (r *Request) recycle() {
 	requestPool.Put(r)
 }
 
+// Go runs f, which answers r, on a goroutine of its own. If it panics, that ends in an answer, as
+// in a Handler, and not in the end of the process.
+func (r *Request) Go(f func()) {
+	c, use := r.conn, r.state.Load()
+	go func() {
+		defer c.caught(r, use)
+		f()
+	}()
+}
+
+// Guard is Go on the goroutine that calls it, for requests that were put aside.
+func (r *Request) Guard(f func()) {
+	defer r.conn.caught(r, r.state.Load())
+	f()
+}
+
 // DecodeArg reads the argument into d; byte strings in d may alias Body. The error wraps
 // base.ErrInvalidData.
 func (r *Request) DecodeArg(d tbin.Decoder) error {

@@ -129,6 +129,10 @@ func TestErrorAnswers(t *testing.T) {
 	mux.HandleFunc("RPC_CM_CREATE_APP", func(r *Request) { r.Reply(panicking{}) })
 	mux.HandleFunc("RPC_CM_RECALL_APP", func(r *Request) { r.Reply(Blob(make([]byte, 2<<20))) })
 	mux.HandleFunc("RPC_CM_LIST_NODES", func(r *Request) { panic("oops") })
+	mux.HandleFunc(base.RPCControlMeta, func(r *Request) { r.Go(func() { panic("oops on another goroutine") }) })
+	mux.HandleFunc(base.RPCRenameApp, func(r *Request) {
+		go func() { r.Guard(func() { panic("oops later") }) }()
+	})
 	mux.HandleFunc("RPC_CLI_CLI_CALL", func(r *Request) { r.ReplyString("out") })
 	mux.HandleFunc("RPC_CM_CLUSTER_INFO", func(r *Request) { r.ReplyBody("", nil) })
 	s := startServer(t, config.RPC{MaxFrameBytes: 1 << 20}, mux, nil, nil)
@@ -155,6 +159,8 @@ func TestErrorAnswers(t *testing.T) {
 			{"RPC_CM_CREATE_APP", Blob("x"), base.ErrUnknown, nil},
 			{"RPC_CM_RECALL_APP", Blob("x"), base.ErrCapacityExceeded, nil},
 			{"RPC_CM_LIST_NODES", Blob("x"), base.ErrUnknown, nil},
+			{base.RPCControlMeta, Blob("x"), base.ErrUnknown, nil},
+			{base.RPCRenameApp, Blob("x"), base.ErrUnknown, nil},
 			{"RPC_CLI_CLI_CALL", Blob("x"), base.ErrOK, hx(`0b 00 00 00 00 00 03 "out" 00`)},
 			{codeGet, Blob("x"), base.ErrOK, AppendBody(nil, Blob("x"))},
 		} {
@@ -165,7 +171,7 @@ func TestErrorAnswers(t *testing.T) {
 			}
 		}
 	}
-	if n := s.Stats().Panics; n != 3 {
+	if n := s.Stats().Panics; n != 9 {
 		t.Errorf("%d panics counted", n)
 	}
 	if s.logged("oops") == 0 || s.logged("TestErrorAnswers") == 0 {

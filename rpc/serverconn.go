@@ -294,23 +294,25 @@ func (c *serverConn) setClass(k class) bool {
 
 // call runs the handler. A panic ends in an answer, not in the end of the connection.
 func (c *serverConn) call(r *Request) {
-	use := r.state.Load()
 	c.current.Store(r)
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		c.srv.panics.Add(1)
-		c.srv.log.warnf("a handler panicked: %v\n%s", p, debug.Stack())
-		// r may have been answered, and be in use again by then. It isn't recycled, for
-		// whoever got it from the handler may still try to answer it.
-		if r.state.CompareAndSwap(use, use|1) {
-			c.reply(r, &answer{code: base.ErrUnknown}, nil)
-			r.buf.release()
-		}
-	}()
+	defer c.caught(r, r.state.Load())
 	c.srv.h.ServeRPC(r)
+}
+
+// caught is deferred by who serves r, whose state was use when that began.
+func (c *serverConn) caught(r *Request, use uint64) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	c.srv.panics.Add(1)
+	c.srv.log.warnf("a handler panicked: %v\n%s", p, debug.Stack())
+	// r may have been answered, and be in use again by then. It isn't recycled, for
+	// whoever got it from the handler may still try to answer it.
+	if r.state.CompareAndSwap(use, use|1) {
+		c.reply(r, &answer{code: base.ErrUnknown}, nil)
+		r.buf.release()
+	}
 }
 
 // endBatch sends the answers given meanwhile, and waits while the peer doesn't take its

@@ -89,7 +89,7 @@ func (t *Transport) serveChunk(r *rpc.Request) {
 	in.next += int64(len(data))
 	in.stale.Reset(t.opts.ChunkTimeout)
 	t.mu.Unlock()
-	go t.feed(r, key, in, data, q.last)
+	r.Go(func() { t.feed(r, key, in, data, q.last) })
 }
 
 // open begins to receive a snapshot.

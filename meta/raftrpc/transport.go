@@ -82,7 +82,7 @@ func handle(t *Transport, mux *rpc.Mux, code string, alloc func() any) {
 		if _, ok := t.accept(r, cmd); !ok {
 			return
 		}
-		go t.serve(r, cmd, nil)
+		r.Go(func() { t.serve(r, cmd, nil) })
 	})
 }
 

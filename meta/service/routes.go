@@ -143,7 +143,7 @@ func HandleFrom[S, Q, R any, PS of[S], PQ decoder[Q], PR answer[R]](r *Routes, c
 			serve()
 			return
 		}
-		go serve()
+		req.Go(serve)
 	}
 	r.mux.HandleFunc(code, func(req *rpc.Request) { handle(req, false) })
 }

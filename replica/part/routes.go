@@ -106,6 +106,6 @@ func Handle[Q, R any, PQ decoder[Q], PR encoder[R]](r *Routes, code string, pace
 			serve()
 			return
 		}
-		go serve()
+		req.Go(serve)
 	})
 }
