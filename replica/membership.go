@@ -82,7 +82,11 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 	}
 	r := s.replica(g)
 	if r == nil {
-		if s.holdsAll(g) || !s.begin(g, s.disks.Holds) {
+		if s.holdsAll(g) || !s.begin(g) {
+			return
+		}
+		if s.disks.Holds(g) {
+			s.endOpening(g, nil)
 			return
 		}
 		// A proposal that was under way for long must not make an empty replica of a partition
@@ -291,10 +295,14 @@ func (s members) onMessage(req *rpc.Request) {
 // the meta said that this node is no member: a member that lost its data must not come back
 // empty, and what it promised must hold.
 func (s members) openLearner(g base.Gpid, m pacifica.Message) {
-	if s.holdsAll(g) || !s.begin(g, s.disks.Holds) {
+	if s.holdsAll(g) || !s.begin(g) {
 		return
 	}
 	s.spawn(func() {
+		if s.disks.Holds(g) {
+			s.endOpening(g, nil)
+			return
+		}
 		cfg, err := s.meta.Configuration(s.ctx, g)
 		if err != nil || cfg.Primary == s.addr || slices.Contains(cfg.Secondaries, s.addr) || m.Ballot < cfg.Ballot {
 			if err != nil {

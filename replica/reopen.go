@@ -81,7 +81,7 @@ func (t *taken) Reopen(here []base.Gpid, err error) {
 	for _, g := range here {
 		switch {
 		case err != nil || slices.Contains(t.all, g):
-		case t.s.begin(g, func(base.Gpid) bool { return false }):
+		case t.s.begin(g):
 			t.reopen(g, nil)
 		default: // Find resolves that
 			t.s.log.Warnf("replica %v in %s stays as it is until the server starts again: the server has it already", g, t.dir.Path)

@@ -120,12 +120,12 @@ func (t *table) isOpening(g base.Gpid) bool {
 	return t.opening[g]
 }
 
-// begin reserves the id of a replica that is to be made; false if it is here in any form, or,
-// says elsewhere, on a disk.
-func (t *table) begin(g base.Gpid, elsewhere func(base.Gpid) bool) bool {
+// begin reserves the id of a replica that is to be made; false if it is here. Whether it is on a disk
+// is for the caller to look, who has the id by then: that may take long, and everybody needs the lock.
+func (t *table) begin(g base.Gpid) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed || t.opening[g] || t.replicas[g] != nil || t.broken[g] != nil || elsewhere(g) {
+	if t.closed || t.opening[g] || t.replicas[g] != nil || t.broken[g] != nil {
 		return false
 	}
 	t.opening[g] = true

@@ -40,12 +40,14 @@ type Dir struct {
 	device atomic.Pointer[vfs.DeviceID]
 	// inode is that of the identity file when it was read last.
 	inode atomic.Uint64
-	// looking: somebody looks whether the disk is there.
-	looking atomic.Bool
+	// looking: somebody looks whether the disk is there; tidying: at its trash.
+	looking, tidying atomic.Bool
+	statfs           func(path string) (total, avail int64, err error)
 	// fresh: it was not open since the server started. Of who revives it.
 	fresh bool
 
-	short atomic.Bool // too little space is free
+	room  atomic.Pointer[room] // as of the last look; nil: unknown
+	short atomic.Bool          // too little space is free
 	// reviving: somebody is at it.
 	reviving atomic.Bool
 	// abandoned: an administrator gave it up, until the next start.
@@ -162,20 +164,39 @@ func (d *Dir) place() Place { return Place{d.Tag, d.Path} }
 // away tells that its disk isn't there.
 func (d *Dir) away() bool { return errors.Is(d.Log().Failed(), errAway) }
 
-// Capacity returns the size and the free space of the file system in bytes, 0 if unknown.
+// Capacity returns the size and the free space of the file system in bytes, as they were a second
+// ago; 0 if unknown. It waits for no disk.
 func (d *Dir) Capacity() (total, avail int64) {
-	if d.away() {
-		return 0, 0 // what is at its place has another size
+	if u := d.room.Load(); u != nil && !d.away() { // what is at the place of one that is away has another size
+		return u.total, u.avail
 	}
+	return 0, 0
+}
+
+// room is the size and the free space of a file system in bytes.
+type room struct{ total, avail int64 }
+
+// measure looks how large the file system is. It hangs with its disk.
+func (d *Dir) measure() {
+	total, avail, err := d.statfs(d.Path)
+	if err != nil {
+		d.room.Store(nil)
+		return
+	}
+	d.room.Store(&room{total, avail})
+}
+
+// statfs returns the size and the free space of the file system of path in bytes.
+func statfs(path string) (total, avail int64, err error) {
 	var st syscall.Statfs_t
-	if err := syscall.Statfs(d.Path, &st); err != nil {
-		return 0, 0
+	if err := syscall.Statfs(path, &st); err != nil {
+		return 0, 0, err
 	}
-	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize
+	return int64(st.Blocks) * st.Bsize, int64(st.Bavail) * st.Bsize, nil
 }
 
 // hasRoom tells whether the disk has so many bytes free.
 func (d *Dir) hasRoom(bytes uint64) bool {
-	u, err := vfs.Default.GetDiskUsage(d.Path)
-	return err == nil && u.AvailBytes >= bytes
+	u := d.room.Load()
+	return u != nil && u.avail >= 0 && uint64(u.avail) >= bytes
 }

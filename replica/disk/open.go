@@ -14,7 +14,7 @@ import (
 
 // newDir is a directory that isn't open yet.
 func newDir(p Place, o *Options) *Dir {
-	d := &Dir{Tag: p.Tag, Path: p.Path, Flushes: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	d := &Dir{Tag: p.Tag, Path: p.Path, Flushes: make(chan struct{}, runtime.GOMAXPROCS(0)), statfs: statfs}
 	logs := o.WAL
 	logs.FS, logs.Dir, logs.Logger = vfs.Default, filepath.Join(p.Path, "wal"), o.Log.WithField("dir", p.Tag)
 	if o.AfterBatch != nil {
@@ -57,6 +57,7 @@ func (s *Set) openDir(d *Dir) error {
 		return err
 	}
 	d.log.Store(l)
+	d.measure()
 	return nil
 }
 

@@ -161,6 +161,7 @@ func (s *Set) tryRevival(d *Dir, short bool) {
 			}
 		}
 		if err == nil {
+			d.measure()
 			d.Revived(time.Now(), short)
 			return
 		}

@@ -114,7 +114,6 @@ type Set struct {
 	minFree   atomic.Int64 // percent
 	reject    atomic.Bool
 	trashSeen time.Time // when the trash was last looked at; of Tick
-	tidying   atomic.Bool
 }
 
 // Open opens the data directories and their logs. After an error nothing is open.
@@ -245,7 +244,6 @@ func (s *Set) Tick(now time.Time) {
 	s.watchDisks()
 	s.reviveDirs(now)
 	s.retryReplicas(now)
-	s.watchRoom()
 	s.emptyTrash(now)
 }
 

@@ -65,27 +65,24 @@ func (s *Set) Refuses(d *Dir) bool {
 // Rejects tells whether writes to a disk with too little space are refused.
 func (s *Set) Rejects() bool { return s.reject.Load() }
 
-// watchRoom looks how much room the disks have. Both ways it acts at once; on the way back there
+// checkRoom acts on how much room the disk of d has. Both ways that is at once; on the way back there
 // must be a hundredth more than the limit, so that it doesn't flap.
-func (s *Set) watchRoom() {
+func (s *Set) checkRoom(d *Dir) {
 	percent := s.minFree.Load()
-	for _, d := range s.dirs {
-		total, avail := d.Capacity()
-		if total <= 0 {
-			continue
-		}
-		was := d.short.Load()
-		short := tooShort(total, avail, percent, was)
-		if short == was {
-			continue
-		}
-		d.short.Store(short)
-		s.host.SyncSoon() // the meta tells people why their writes are refused
-		if short {
-			s.log.Warnf("data directory %s: %d MiB of %d MiB are free, less than %d %%: writes are refused", d.Path, avail>>20, total>>20, percent)
-		} else {
-			s.log.Warnf("data directory %s: %d MiB of %d MiB are free: writes are taken again", d.Path, avail>>20, total>>20)
-		}
+	total, avail := d.Capacity()
+	if total <= 0 {
+		return
+	}
+	was := d.short.Load()
+	short := tooShort(total, avail, percent, was)
+	if short == was || !d.short.CompareAndSwap(was, short) {
+		return
+	}
+	s.host.SyncSoon() // the meta tells people why their writes are refused
+	if short {
+		s.log.Warnf("data directory %s: %d MiB of %d MiB are free, less than %d %%: writes are refused", d.Path, avail>>20, total>>20, percent)
+	} else {
+		s.log.Warnf("data directory %s: %d MiB of %d MiB are free: writes are taken again", d.Path, avail>>20, total>>20)
 	}
 }
 

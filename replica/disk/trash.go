@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"pegasus/base"
 )
 
@@ -123,30 +121,34 @@ func (d *Dir) tidyTrash(now time.Time, age time.Duration, most int64) (left int,
 	return left, bytes, nil
 }
 
-// emptyTrash has the trash of all data directories looked at now and then.
+// emptyTrash has the trash of the data directories looked at now and then, each by itself: see
+// watchDisks.
 func (s *Set) emptyTrash(now time.Time) {
-	if now.Sub(s.trashSeen) < trashEvery || !s.tidying.CompareAndSwap(false, true) {
+	if now.Sub(s.trashSeen) < trashEvery {
 		return
 	}
 	s.trashSeen = now
-	s.host.Go(func() {
-		defer s.tidying.Store(false)
-		s.tidyAll(now)
-	})
+	for _, d := range s.dirs {
+		if !d.tidying.CompareAndSwap(false, true) {
+			continue
+		}
+		s.host.Go(func() {
+			defer d.tidying.Store(false)
+			s.tidy(d, now)
+		})
+	}
 }
 
-// tidyAll keeps the trash of all data directories within its bounds. While it isn't known which
-// clock is right nothing in it is old. Of a disk without room the oldest goes each time.
-func (s *Set) tidyAll(now time.Time) {
+// tidy keeps the trash of a data directory within its bounds. While it isn't known which clock is
+// right nothing in it is old. Of a disk without room the oldest goes each time.
+func (s *Set) tidy(d *Dir, now time.Time) {
 	when, age := s.trashTime(now)
-	for _, d := range s.dirs {
-		most := int64(math.MaxInt64)
-		if u, err := vfs.Default.GetDiskUsage(d.Path); err == nil {
-			most = int64(u.TotalBytes / 100 * uint64(s.o.TrashRatio))
-		}
-		if err := d.boundTrash(d.State(), when, age, most); err != nil {
-			s.log.Warn(err)
-		}
+	most := int64(math.MaxInt64)
+	if total, _ := d.Capacity(); total > 0 {
+		most = total / 100 * int64(s.o.TrashRatio)
+	}
+	if err := d.boundTrash(d.State(), when, age, most); err != nil {
+		s.log.Warn(err)
 	}
 }
 

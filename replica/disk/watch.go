@@ -12,18 +12,23 @@ import (
 	"pegasus/replica/wal"
 )
 
-// watchDisks looks whether the disks are mounted that the server uses: who has files open on one
-// doesn't see by writing that it isn't. Each is looked at by itself, because a disk that hangs
-// hangs who looks.
+// watchDisks looks how much room the disks have, and whether those are mounted that the server uses:
+// who has files open on one doesn't see by writing that it isn't. Each is looked at by itself, because
+// a disk that hangs hangs who looks; nobody else asks it.
 func (s *Set) watchDisks() {
 	for _, d := range s.dirs {
-		l := d.Log()
-		if l.Failed() != nil || d.reviving.Load() || !d.looking.CompareAndSwap(false, true) {
+		if !d.looking.CompareAndSwap(false, true) {
 			continue
 		}
 		s.host.Go(func() {
 			defer d.looking.Store(false)
-			s.watchDisk(d, l)
+			if !d.away() {
+				d.measure()
+				s.checkRoom(d)
+			}
+			if l := d.Log(); l.Failed() == nil && !d.reviving.Load() {
+				s.watchDisk(d, l)
+			}
 		})
 	}
 }
