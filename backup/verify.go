@@ -50,7 +50,7 @@ type PartitionReport struct {
 type VerifyOptions struct {
 	Table string // only this table; empty: all
 	Now   uint32 // Clock
-	// Progress hears of the bytes of files that were read, and the bytes that the tables have, as far as it is known yet; nil: nobody does.
+	// Progress hears of the bytes of files that were read, and of those of all tables that were begun; nil: nobody does.
 	Progress func(done, all int64)
 }
 
@@ -140,6 +140,13 @@ func (v *verifier) table(t Table) (TableReport, error) {
 		m = nil
 	}
 	r.Manifest = m != nil
+	if v.o.Progress != nil {
+		all, err := Measure(v.ctx, v.s, t, info.PartitionCount)
+		if err != nil {
+			return r, err
+		}
+		v.sum += all
+	}
 	for i := range info.PartitionCount {
 		var want *PartitionState
 		if m != nil {
@@ -188,7 +195,6 @@ func (v *verifier) rows(t Table, index int32, want *PartitionState, r *TableRepo
 	if err != nil {
 		return err
 	}
-	v.sum += p.Metadata.Bytes
 	r.Files += len(p.Metadata.Files)
 	r.Bytes += p.Metadata.Bytes
 	out.Decree = p.Metadata.Decree

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,6 +39,9 @@ func run(ctx context.Context, args []string, out, errw io.Writer) int {
 	root.SetErr(errw)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(errw, "pegasus: "+cli.Explain(err))
+		if s := (interface{ ExitStatus() int })(nil); errors.As(err, &s) {
+			return s.ExitStatus()
+		}
 		return 1
 	}
 	return 0
@@ -58,7 +62,7 @@ func newRoot() *cobra.Command {
 		}
 	}
 	add("servers", oneboxCmd(), metaCmd(), replicaCmd(), configCmd())
-	add("admin", healthCmd(), tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd(), blobCmd())
+	add("admin", healthCmd(), tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd(), blobCmd(), backupCmd())
 	add("data", getCmd(), setCmd(), delCmd(), ttlCmd(), incrCmd(), multiGetCmd(), scanCmd(), countCmd(), benchCmd())
 	root.AddCommand(versionCmd())
 	return root
