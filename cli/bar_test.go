@@ -23,7 +23,7 @@ func TestBar(t *testing.T) {
 	if s := step(time.Millisecond, 1, 100); s != "" {
 		t.Errorf("too early: %q", s)
 	}
-	if s := step(2*time.Second, 50<<20, 100<<20); s != "\r\x1b[Kverify  50 % [###############...............]  50 MiB of 100 MiB  24 MiB/s  2s left" {
+	if s := step(2*time.Second, 50<<20, 100<<20); s != "\r\x1b[Kverify  50 % [############.............]  50 MiB of 100 MiB  24 MiB/s  2s left" {
 		t.Errorf("%q", s)
 	}
 	if s := step(time.Millisecond, 51<<20, 100<<20); s != "" {
