@@ -11,6 +11,8 @@ import (
 	"pegasus/httpapi"
 	"pegasus/metrics"
 	"pegasus/remotecmd"
+	"pegasus/replica/backup"
+	"pegasus/replica/checkpoint"
 	"pegasus/replica/observe"
 	"pegasus/replica/observe/hotkey"
 	"pegasus/replica/part"
@@ -27,6 +29,7 @@ var parts = []func(*Server) part.Part{
 	func(s *Server) part.Part { return s.meta },
 	newLogs,
 	func(s *Server) part.Part { return s.copies },
+	func(s *Server) part.Part { return s.backups },
 	newAdmin,
 	newOperator,
 	newDigests,
@@ -51,6 +54,17 @@ func newObserver(s *Server) (*observe.Observer, error) {
 		}
 		return list
 	})
+}
+
+// leastBackup is the rate below which clients' latency brings no backup, in bytes a second.
+const leastBackup = 2 << 20
+
+// newBackups returns the cold backups; their pace knows what that of copies knows.
+func newBackups(s *Server) (*backup.Backups, error) {
+	pace := checkpoint.NewPace(leastBackup, s.cfg.Replica.BackupRate, s.log)
+	s.copies.Pace.Tell(pace)
+	return backup.New(host{s}, backup.Options{Stores: s.blobs, Pace: pace, Root: s.cfg.Cluster.RootOfBackups(),
+		HostName: s.hostPort.Host, Port: int(s.hostPort.Port), Concurrency: s.cfg.Replica.BackupConcurrency})
 }
 
 // register makes the parts, and returns what answers requests and pages.

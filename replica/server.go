@@ -12,6 +12,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/replica/admission"
+	"pegasus/replica/backup"
 	"pegasus/replica/checkpoint"
 	"pegasus/replica/disk"
 	"pegasus/replica/metalink"
@@ -40,6 +41,7 @@ type Server struct {
 	disks    *disk.Set
 	dirs     map[*disk.Dir]*dataDir
 	copies   *checkpoint.Copies
+	backups  *backup.Backups
 	observer *observe.Observer
 	gate     *gate
 	sizes    admission.Sizes

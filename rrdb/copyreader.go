@@ -140,7 +140,7 @@ func (c *Copy) Bytes() (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("sizes of the tables in %s: %w", c.dir, classify(err))
 	}
-	n := int64(c.db.Metrics().BlobFiles.ReferencedValueSize)
+	n := int64(0)
 	for _, tables := range levels {
 		for _, t := range tables {
 			n += int64(t.Properties.RawKeySize + t.Properties.RawValueSize)

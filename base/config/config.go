@@ -105,6 +105,7 @@ type Replica struct {
 	DiskRetry        Duration `toml:"disk_retry" min:"10ms" max:"1h" def:"\"5s\"" doc:"Time between an error of a log and the next attempt to open its data directory. It doubles with each attempt, up to 5 minutes. After 5 failures within an hour the server leaves the disk alone for the rest of the hour. \"pegasus disk retry\" or a restart tries it at once. A directory that only lacked space, file descriptors or memory is tried again at once, and then at least every 15 seconds."`
 	TrashAge         Duration `toml:"trash_age" min:"0" max:"8760h" def:"\"24h\"" doc:"How long the server keeps a replica that the meta server no longer needs, in .trash of its data directory. 0 deletes it at once. A replica of a dropped table whose reserve time is over is deleted at once in any case."`
 	TrashRatio       int      `toml:"trash_ratio" min:"0" max:"100" def:"10" unit:"percent" doc:"Maximum share of a disk that .trash may use. The oldest replicas are deleted first. While the disk has too little space (see disk_min_available_space_ratio), the oldest one is deleted every 10 seconds."`
+	Backups
 	ReadLog
 	DiskMinSpace int   `toml:"disk_min_available_space_ratio" min:"0" max:"100" def:"10" unit:"percent" doc:"Minimum free space of a data directory's file system. Below it, replicas there refuse writes and no new replica is created there. 0 disables this check."`
 	DiskReject   bool  `toml:"reject_write_when_disk_insufficient" def:"true" doc:"Refuse writes when disk space is short. If false, only new replicas are refused."`
@@ -112,6 +113,12 @@ type Replica struct {
 	WriteUnit    int64 `toml:"write_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"Bytes of a write that cost one capacity unit. Each write costs at least one unit. Must be a power of two."`
 	HotKeys
 	MaxScanSessions int `toml:"max_scan_sessions" min:"1" max:"10000000" def:"10000" doc:"Maximum number of open scan sessions. At the limit the oldest one is closed."`
+}
+
+// Backups configures how a server makes cold backups; its keys are in the section replica.
+type Backups struct {
+	BackupConcurrency int   `toml:"backup_concurrency" min:"1" max:"1000" def:"2" doc:"Maximum number of partitions that a server backs up at the same time. Each takes up to 128 MiB of memory."`
+	BackupRate        int64 `toml:"backup_bytes_per_second" def:"67108864" doc:"Maximum rate at which a server reads rows for backups, all together. The server lowers the rate while backups slow requests down. 0 disables the limit, even if requests become slow."`
 }
 
 // ReadLog configures which reads are logged, and how; its keys are in the section replica.

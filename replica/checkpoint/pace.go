@@ -56,6 +56,7 @@ type Pace struct {
 	requests         atomic.Int64 // in this cycle
 	log              *logrus.Entry
 	now              atomic.Int64 // the rate in force, bytes a second; 0: no limit
+	also             *Pace        // is told what this one is
 }
 
 // NewPace returns a pace between two rates in bytes a second, see Limit and SetMin.
@@ -65,6 +66,9 @@ func NewPace(minRate, maxRate int64, log *logrus.Entry) *Pace {
 	p.Limit(maxRate)
 	return p
 }
+
+// Tell has q told, too, what p observes. Call it before p is used.
+func (p *Pace) Tell(q *Pace) { p.also = q }
 
 // Limit sets the highest rate in bytes a second, 0 for no limit.
 func (p *Pace) Limit(maxRate int64) {
@@ -142,6 +146,18 @@ func (p *Pace) restLeft() time.Duration {
 	return left
 }
 
+// Wait returns when n more bytes may be copied.
+func (p *Pace) Wait(ctx context.Context, n int) error {
+	for n > 0 {
+		k := min(n, p.piece())
+		if err := p.wait(ctx, p.take, k); err != nil {
+			return err
+		}
+		n -= k
+	}
+	return ctx.Err()
+}
+
 // piece is how many bytes of a copy to send, or receive, at once: what the rate lets through in an
 // eighth of a second, so that the other side never waits long for a sign of life.
 func (p *Pace) piece() int {
@@ -167,10 +183,19 @@ func (p *Pace) Sent(n int64) {
 }
 
 // Observing tells whether Observe wants to be called.
-func (p *Pace) Observing() bool { return p.phase.Load() != paceIdle }
+func (p *Pace) Observing() bool {
+	return p.phase.Load() != paceIdle || p.also != nil && p.also.phase.Load() != paceIdle
+}
 
 // Observe takes what something took.
 func (p *Pace) Observe(s Signal, d time.Duration) {
+	if p.also != nil {
+		p.also.observe(s, d)
+	}
+	p.observe(s, d)
+}
+
+func (p *Pace) observe(s Signal, d time.Duration) {
 	phase := p.phase.Load()
 	if phase != paceIdle {
 		p.requests.Add(1)
