@@ -21,9 +21,12 @@ import (
 	"pegasus/blob/stores"
 	idl "pegasus/gen/backup"
 	"pegasus/gen/metaadmin"
+	"pegasus/gen/registry"
 	rows "pegasus/gen/rrdb"
+	"pegasus/gen/value"
 	"pegasus/metrics"
 	"pegasus/pacifica"
+	"pegasus/rpc"
 	"pegasus/rrdb"
 )
 
@@ -575,7 +578,6 @@ func TestColdBackupStop(t *testing.T) {
 	q := b.request(1000)
 	b.copying(0, q)
 	began := time.Now()
-	b.nodes[0].srv.backups.Tick(began)
 	b.nodes[0].stop()
 	took := time.Since(began)
 	if took > 5*time.Second { // a second on a machine that does nothing else
@@ -597,4 +599,94 @@ func TestColdBackupStop(t *testing.T) {
 	until(t, "it is made", func() bool { a := b.ask(0, q); return a.Err == base.ErrOK })
 	b.read(q.BackupId)
 	b.tidy(q.BackupId)
+}
+
+// What the C++ cluster's meta asked its servers is understood, and answered in the same form: the same fields, the same codes.
+func TestColdBackupFrames(t *testing.T) {
+	root := os.Getenv("PEGASUS_GOLDEN")
+	if root == "" {
+		root = filepath.Join("..", "..", "shared", "golden")
+	}
+	files, err := filepath.Glob(filepath.Join(root, "frames-backup-policy-servers", "*.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) == 0 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("the recordings of the C++ server are missing (set PEGASUS_GOLDEN)")
+		}
+		t.Skip("the recordings of the C++ server are not here (set PEGASUS_GOLDEN)")
+	}
+	b := newBackupTest(t, 2, 0)
+	b.fill(1 << 20)
+	const header = 192
+	code := func(raw []byte) string {
+		name, _, _ := strings.Cut(string(raw[40:88]), "\x00")
+		return name
+	}
+	asked, answered, cleared := map[int64]idl.BackupRequest{}, map[base.ErrorCode]idl.BackupResponse{}, 0
+	for _, name := range files {
+		raw, err := os.ReadFile(name)
+		if err != nil || len(raw) < header || string(raw[:4]) != "RDSN" {
+			t.Fatalf("%s: %v", name, err)
+		}
+		read := func(v value.Value) {
+			if _, err := registry.ReadBody(raw[header:], v); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		switch code(raw) {
+		case base.RPCColdBackup:
+			var q idl.BackupRequest
+			read(&q)
+			asked[q.BackupId] = q
+		case base.RPCColdBackup + "_ACK":
+			var a idl.BackupResponse
+			read(&a)
+			answered[a.Err] = a
+		case base.RPCClearColdBackup:
+			var q idl.BackupClearRequest
+			read(&q)
+			if q.PolicyName == "" || q.Pid.AppID <= 0 {
+				t.Errorf("%s: %+v", name, q)
+			}
+			cleared++
+			q.Pid = b.gpid
+			b.pool.Go(b.nodes[1].addr.String(), time.Second, rpc.Outgoing{Code: base.RPCClearColdBackup, Arg: &q, OneWay: true}, nil)
+		default:
+			t.Errorf("%s: %s", name, code(raw))
+		}
+	}
+	if len(asked) != 2 || cleared == 0 || len(answered) != 2 {
+		t.Fatalf("%d backups, %d clearings, answers %v", len(asked), cleared, answered)
+	}
+	// shape leaves out what differs from run to run.
+	shape := func(a idl.BackupResponse) string {
+		a.Pid, a.PolicyName, a.BackupId, a.CheckpointTotalSize = base.Gpid{}, "", 0, 0
+		if a.Err == base.ErrBusy {
+			a.Progress = 0
+		}
+		return fmt.Sprintf("%x", a.AppendThrift(nil))
+	}
+	b.rate(1, 16<<10)
+	for _, q := range asked {
+		q.Pid = b.gpid
+		until(t, "it is busy", func() bool {
+			a := b.ask(1, q)
+			if a.Err != base.ErrBusy || a.Reason.Set {
+				t.Fatalf("%+v", a)
+			}
+			return a.Progress > 0 && a.CheckpointTotalSize > 0
+		})
+		if a, want := b.ask(1, q), answered[base.ErrBusy]; shape(a) != shape(want) {
+			t.Errorf("busy: %+v, recorded was %+v", a, want)
+		}
+	}
+	b.rate(1, 0)
+	for _, q := range asked {
+		q.Pid = b.gpid
+		if a, want := b.done(1, q), answered[base.ErrOK]; shape(a) != shape(want) || want.Progress != 1000 {
+			t.Errorf("done: %+v, recorded was %+v", a, want)
+		}
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"pegasus/metrics"
 	"pegasus/remotecmd"
 	"pegasus/replica/backup"
-	"pegasus/replica/checkpoint"
 	"pegasus/replica/observe"
 	"pegasus/replica/observe/hotkey"
 	"pegasus/replica/part"
@@ -29,7 +28,7 @@ var parts = []func(*Server) part.Part{
 	func(s *Server) part.Part { return s.meta },
 	newLogs,
 	func(s *Server) part.Part { return s.copies },
-	func(s *Server) part.Part { return s.backups },
+	func(s *Server) part.Part { return backup.New(host{s}, *s.backupOptions()) },
 	newAdmin,
 	newOperator,
 	newDigests,
@@ -56,15 +55,10 @@ func newObserver(s *Server) (*observe.Observer, error) {
 	})
 }
 
-// leastBackup is the rate below which clients' latency brings no backup, in bytes a second.
-const leastBackup = 2 << 20
-
-// newBackups returns the cold backups; their pace knows what that of copies knows.
-func newBackups(s *Server) (*backup.Backups, error) {
-	pace := checkpoint.NewPace(leastBackup, s.cfg.Replica.BackupRate, s.log)
-	s.copies.Pace.Tell(pace)
-	return backup.New(host{s}, backup.Options{Stores: s.blobs, Pace: pace, Root: s.cfg.Cluster.RootOfBackups(),
-		HostName: s.hostPort.Host, Port: int(s.hostPort.Port), Concurrency: s.cfg.Replica.BackupConcurrency})
+// backupOptions say how cold backups are made.
+func (s *Server) backupOptions() *backup.Options {
+	return &backup.Options{Stores: s.blobs, Pace: s.copies.Backups, Root: s.cfg.Cluster.RootOfBackups(),
+		HostName: s.hostPort.Host, Port: int(s.hostPort.Port), Concurrency: s.cfg.Replica.BackupConcurrency}
 }
 
 // register makes the parts, and returns what answers requests and pages.

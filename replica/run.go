@@ -99,9 +99,9 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 		sizes: admission.SizesOf(cfg.RPC.MaxFrameBytes)}
 	s.name = s.hostPort.String()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnLeast, MaxRate: cfg.Replica.LearnRate, Fetched: cfg.Replica.LearnConcurrency, Log: log})
-	if s.backups, err = newBackups(s); err != nil {
-		return nil, errors.Join(err, s.release())
+	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnLeast, MaxRate: cfg.Replica.LearnRate, BackupRate: cfg.Replica.BackupRate, Fetched: cfg.Replica.LearnConcurrency, Log: log})
+	if err := s.backupOptions().Validate(); err != nil {
+		return nil, errors.Join(fmt.Errorf("cold backups: %w", err), s.release())
 	}
 	if err := s.openAll(clock); err != nil {
 		return nil, errors.Join(err, s.release())

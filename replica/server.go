@@ -12,7 +12,6 @@ import (
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/replica/admission"
-	"pegasus/replica/backup"
 	"pegasus/replica/checkpoint"
 	"pegasus/replica/disk"
 	"pegasus/replica/metalink"
@@ -41,7 +40,6 @@ type Server struct {
 	disks    *disk.Set
 	dirs     map[*disk.Dir]*dataDir
 	copies   *checkpoint.Copies
-	backups  *backup.Backups
 	observer *observe.Observer
 	gate     *gate
 	sizes    admission.Sizes

@@ -26,6 +26,8 @@ const (
 	patience = 15 * time.Minute
 	// clearTime is how long the answer to a clearing waits for the end of the backup.
 	clearTime = 8 * time.Second
+	// stopTime is how long the end of the server waits for the end of a backup.
+	stopTime = 500 * time.Millisecond
 	// openTime is for making the client of a blob store.
 	openTime = 10 * time.Second
 	// looking is how many backups are looked for in blob stores at a time.
@@ -50,15 +52,12 @@ type Backups struct {
 	counts map[base.Gpid]*counts
 }
 
-// New returns the backups of a server.
-func New(h part.Host, o Options) (*Backups, error) {
+// New returns the backups of a server. The options are valid.
+func New(h part.Host, o Options) *Backups {
 	o.EnsureDefaults()
-	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("cold backups: %w", err)
-	}
 	log := h.Log().WithField("part", "backup")
 	return &Backups{log: log, jobs: map[key]*job{}, counts: map[base.Gpid]*counts{},
-		maker: maker{host: h, o: o, looks: newSlots(looking), places: newSlots(o.Concurrency), log: log}}, nil
+		maker: maker{host: h, o: o, looks: newSlots(looking), places: newSlots(o.Concurrency), log: log}}
 }
 
 // Register implements part.Part. It also begins to set the pace.
@@ -168,11 +167,24 @@ func (b *Backups) begin(k key, j *job) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	j.cancel = cancel
 	j.counts.started.Add(1)
-	b.maker.host.Go(func(server context.Context) {
-		defer cancel(nil)
-		defer context.AfterFunc(server, func() { cancel(errStopping) })()
+	go func() {
 		bytes, err := b.maker.make(ctx, j)
 		b.end(k, j, bytes, err)
+		cancel(nil)
+	}()
+	b.maker.host.Go(func(server context.Context) {
+		select {
+		case <-j.ended:
+			return
+		case <-server.Done():
+		}
+		cancel(errStopping)
+		t := time.NewTimer(stopTime)
+		defer t.Stop()
+		select {
+		case <-j.ended:
+		case <-t.C: // a disk or a store hangs; the next start removes the checkpoint
+		}
 	})
 }
 

@@ -275,7 +275,7 @@ func scratch(r part.Replica, id int64) (string, error) {
 // file may have arrived without an answer.
 func (m *maker) tidy(ctx context.Context, store *blob.Store, j *job, failure error) (int64, error) {
 	var of *blob.Error
-	if errors.As(failure, &of) && !wasCancelled(failure) {
+	if ctx.Err() == nil && errors.As(failure, &of) {
 		j.counts.filesBad.Add(1)
 	}
 	if errors.Is(context.Cause(ctx), errStopping) {

@@ -34,6 +34,7 @@ type Host interface {
 // Options of New.
 type Options struct {
 	MinRate, MaxRate int64 // bytes a second, see NewPace
+	BackupRate       int64 // the same of backups; their least is leastBackup
 	Fetched          int   // how many checkpoints are fetched at a time
 	Log              *logrus.Entry
 }
@@ -41,6 +42,7 @@ type Options struct {
 // Copies are the checkpoints that one server gives away and fetches.
 type Copies struct {
 	Pace    *Pace
+	Backups *Pace // of reading for backups
 	host    Host
 	log     *logrus.Entry
 	source  *source
@@ -52,10 +54,15 @@ type Copies struct {
 	installed, failed, received atomic.Int64
 }
 
+// leastBackup is the rate below which clients' latency brings no backup, in bytes a second.
+const leastBackup = 2 << 20
+
 // New returns the copies of a server.
 func New(h Host, o Options) *Copies {
 	p := NewPace(o.MinRate, o.MaxRate, o.Log)
-	return &Copies{Pace: p, host: h, log: o.Log, source: newSource(h, p, o.Log), client: newClient(), slots: make(chan struct{}, max(1, o.Fetched)), maxRate: o.MaxRate}
+	backups := NewPace(leastBackup, o.BackupRate, o.Log)
+	p.Tell(backups)
+	return &Copies{Pace: p, Backups: backups, host: h, log: o.Log, source: newSource(h, p, o.Log), client: newClient(), slots: make(chan struct{}, max(1, o.Fetched)), maxRate: o.MaxRate}
 }
 
 // Register implements part.Part. It also begins to set the pace.
