@@ -1,7 +1,10 @@
 package meta
 
 import (
+	"time"
+
 	"pegasus/base"
+	"pegasus/meta/backup"
 	"pegasus/meta/service"
 	"pegasus/rpc"
 )
@@ -15,7 +18,27 @@ var services = []func(*leader) service.Service{
 	newPlacements,
 	newRecovery,
 	newQuorumAdmin,
+	newBackups,
 	newUnimplemented,
+}
+
+func newBackups(l *leader) service.Service {
+	return backup.New(l, backup.Options{Disabled: l.s.cfg.Meta.BackupDisabled, Root: l.s.cfg.Cluster.RootOfBackups(), Stores: l.s.blobs, Clock: l.time, Frozen: l.frozen})
+}
+
+// time is the clock that most servers have.
+func (l *leader) time() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nodes.mostly()
+}
+
+// frozen says why nothing may be begun or removed; "" if it may.
+func (l *leader) frozen() string {
+	if l.restored() {
+		return recoverFirst
+	}
+	return ""
 }
 
 // serve makes the services.

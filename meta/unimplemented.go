@@ -28,12 +28,6 @@ func newUnimplemented(l *leader) service.Service { return &unimplemented{term: l
 
 // Register adds the requests and pages of all these features.
 func (u *unimplemented) Register(r *service.Routes) {
-	// Backups: as with cold_backup_disabled.
-	service.Refuse[unimplemented, backup.ConfigurationAddBackupPolicyRequest, backup.ConfigurationAddBackupPolicyResponse](r, base.RPCAddBackupPolicy, base.ErrServiceNotActive)
-	service.Refuse[unimplemented, backup.ConfigurationModifyBackupPolicyRequest, backup.ConfigurationModifyBackupPolicyResponse](r, base.RPCModifyBackupPolicy, base.ErrServiceNotActive)
-	service.Refuse[unimplemented, backup.ConfigurationQueryBackupPolicyRequest, backup.ConfigurationQueryBackupPolicyResponse](r, base.RPCQueryBackupPolicy, base.ErrServiceNotActive)
-	service.Refuse[unimplemented, backup.StartBackupAppRequest, backup.StartBackupAppResponse](r, base.RPCStartBackupApp, base.ErrServiceNotActive)
-	service.Refuse[unimplemented, backup.QueryBackupStatusRequest, backup.QueryBackupStatusResponse](r, base.RPCQueryBackupStatus, base.ErrServiceNotActive)
 	service.Refuse[unimplemented, backup.ConfigurationRestoreRequest, metaadmin.ConfigurationCreateAppResponse](r, base.RPCStartRestore, base.ErrInvalidParameters) // no provider of that name
 	service.Refuse[unimplemented, backup.ConfigurationQueryRestoreRequest, backup.ConfigurationQueryRestoreResponse](r, base.RPCQueryRestoreStatus, base.ErrAppNotExist)
 	service.Refuse[unimplemented, backup.ConfigurationReportRestoreStatusRequest, backup.ConfigurationReportRestoreStatusResponse](r, base.RPCReportRestoreStatus, base.ErrObjectNotFound)
@@ -52,7 +46,6 @@ func (u *unimplemented) Register(r *service.Routes) {
 	service.Refuse[unimplemented, duplication.DuplicationSyncRequest, duplication.DuplicationSyncResponse](r, base.RPCDuplicationSync, base.ErrServiceNotActive)
 	u.registerSplit(r)
 	u.registerBulkLoad(r)
-	service.Page(r, "meta/backup_policy", "[name=<policy>]: show backup policies.", (*unimplemented).backupPage)
 	service.Page(r, "meta/app/duplication", "name=<table>: show the duplications of a table.", (*unimplemented).duplicationPage)
 	service.Page(r, "meta/app/query_bulk_load", "name=<table>: show the bulk load of a table.", (*unimplemented).bulkLoadPage)
 	service.Page(r, "meta/app/start_bulk_load", "Load files into a table (POST).", (*unimplemented).noPage)
@@ -148,13 +141,6 @@ func (*unimplemented) registerBulkLoad(r *service.Routes) {
 // noPage answers for a feature as upstream answers where it is switched off.
 func (*unimplemented) noPage(*service.Call, *httpapi.Request) httpapi.Response {
 	return httpapi.Text(http.StatusNotFound, "this server doesn't have this feature")
-}
-
-func (u *unimplemented) backupPage(_ *service.Call, q *httpapi.Request) httpapi.Response {
-	if !q.Only("name") {
-		return badRequest
-	}
-	return httpapi.Text(http.StatusNotFound, "cold_backup_disabled")
 }
 
 func (u *unimplemented) duplicationPage(_ *service.Call, q *httpapi.Request) httpapi.Response {

@@ -10,6 +10,7 @@ const (
 	Profiler  = "profiler"
 	Table     = "table"
 	Partition = "partition"
+	Policy    = "backup_policy"
 )
 
 var entities = map[string]string{
@@ -17,6 +18,7 @@ var entities = map[string]string{
 	Disk:      "One per data directory of a replica server. Attributes: tag, data_dir.",
 	Replica:   "One per replica on a replica server. Attributes: table_id, partition_id.",
 	Profiler:  "One per client RPC on a replica server. Attribute: task_name.",
+	Policy:    "One per backup policy, on the leading meta server. Attribute: policy_name.",
 	Table:     "One per available table, on the leading meta server. Attribute: table_id.",
 	Partition: "One per partition of an available table, on the leading meta server. Attributes: table_id, partition_id.",
 }

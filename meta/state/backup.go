@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"path"
 	"slices"
 	"strings"
 
@@ -111,11 +112,15 @@ func (s *State) Backup(id int64) (v Backup, ok bool) {
 // LastBackup returns the highest id that a backup had, 0 if there never was one.
 func (s *State) LastBackup() int64 { return backupFeature.of(s).lastID }
 
-// BackupGoing tells whether the files of a backup are being removed, or are about to be: nobody
-// may begin to read them.
-func (s *State) BackupGoing(provider, path, root string, id int64) bool {
-	b, ok := s.Backup(id)
-	return ok && (b.Cleaning || b.Deleting) && b.Provider == provider && b.Path == path && b.Root == root
+// lies tells whether a backup is at that place.
+func (b *Backup) lies(provider, dir string, id int64) bool {
+	return b.ID == id && b.Provider == provider && path.Join("/", b.Path, b.Root) == path.Join("/", dir)
+}
+
+// backupGoing tells whether the files that a restore is to read are being removed, or are about to be.
+func (s *State) backupGoing(r *Restoration) bool {
+	b, ok := s.Backup(r.BackupID)
+	return ok && (b.Cleaning || b.Deleting) && b.lies(r.Provider, path.Join(r.Path, r.Cluster, r.Policy), r.BackupID)
 }
 
 func (b *backups) policy(name string) (int, bool) {
@@ -199,27 +204,33 @@ type StartBackup struct {
 	Now                          int64 // Unix milliseconds
 }
 
-func (c *StartBackup) apply(s *State) Result {
+// CheckBackup says what would become of a StartBackup: base.ErrOK, or why not.
+func (s *State) CheckBackup(c *StartBackup) Result {
+	_, res := s.newBackup(c)
+	return res
+}
+
+func (s *State) newBackup(c *StartBackup) (v Backup, res Result) {
 	b := backupFeature.of(s)
 	policy, known := b.policy(c.Policy)
 	switch {
 	case c.ID <= b.lastID || c.ID <= 0:
-		return failed(base.ErrInvalidVersion)
+		return v, failed(base.ErrInvalidVersion)
 	case !ascending(c.Tables):
-		return failed(base.ErrInvalidParameters)
+		return v, failed(base.ErrInvalidParameters)
 	case c.Policy != "" && (!known || b.policies[policy].Disabled):
-		return failed(base.ErrObjectNotFound)
+		return v, failed(base.ErrObjectNotFound)
 	case c.Policy != "" && b.running(c.Policy) != 0:
-		return failed(base.ErrInvalidState)
+		return v, failed(base.ErrInvalidState)
 	}
-	v := Backup{ID: c.ID, Policy: c.Policy, Provider: c.Provider, Path: c.Path, Root: c.Root, Began: max(c.Now, 1)}
+	v = Backup{ID: c.ID, Policy: c.Policy, Provider: c.Provider, Path: c.Path, Root: c.Root, Began: max(c.Now, 1)}
 	for _, id := range c.Tables {
 		if t, _ := s.tables.available(id); t != nil {
 			v.Tables = append(v.Tables, BackupTable{ID: id, Name: t.Name, Partitions: int32(len(t.Parts))})
 		}
 	}
 	if len(v.Tables) == 0 {
-		return failed(base.ErrAppNotExist)
+		return v, failed(base.ErrAppNotExist)
 	}
 	for i := range b.list {
 		if !b.list[i].Running() {
@@ -227,17 +238,26 @@ func (c *StartBackup) apply(s *State) Result {
 		}
 		for _, t := range b.list[i].Tables {
 			if !t.Done && slices.ContainsFunc(v.Tables, func(o BackupTable) bool { return o.ID == t.ID }) {
-				return Result{Err: base.ErrInvalidState, TableID: t.ID}
+				return v, Result{Err: base.ErrInvalidState, TableID: t.ID}
 			}
 		}
 	}
+	return v, Result{Err: base.ErrOK}
+}
+
+func (c *StartBackup) apply(s *State) Result {
+	v, res := s.newBackup(c)
+	if res.Err != base.ErrOK {
+		return res
+	}
+	b := backupFeature.of(s)
 	b.lastID = c.ID
 	b.list = append(slices.Clip(b.list), v)
-	if known {
+	if i, known := b.policy(c.Policy); known {
 		b.policies = slices.Clone(b.policies)
-		b.policies[policy].LastStart = v.Began
+		b.policies[i].LastStart = v.Began
 	}
-	return Result{Err: base.ErrOK}
+	return res
 }
 
 // NoteBackupTable notes that a table of a backup that runs is there with so many bytes, or why it isn't.
@@ -287,23 +307,6 @@ func (c *EndBackup) apply(s *State) Result {
 	b.change(i, func(v *Backup) {
 		v.Status, v.Ended, v.Why, v.Cleaning = c.Status, max(c.Now, v.Began, 1), c.Why, c.Status != BackupCompleted
 	})
-	return Result{Err: base.ErrOK}
-}
-
-// DeleteBackup has a backup's files removed, and then its record. base.ErrObjectNotFound if there is
-// none, base.ErrBusy while it runs.
-type DeleteBackup struct{ ID int64 }
-
-func (c *DeleteBackup) apply(s *State) Result {
-	b := backupFeature.of(s)
-	i, ok := b.find(c.ID)
-	switch {
-	case !ok:
-		return failed(base.ErrObjectNotFound)
-	case b.list[i].Running():
-		return failed(base.ErrBusy)
-	}
-	b.change(i, func(v *Backup) { v.Deleting = true })
 	return Result{Err: base.ErrOK}
 }
 

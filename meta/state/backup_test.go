@@ -153,8 +153,45 @@ func TestFailedBackupsAreForgotten(t *testing.T) {
 	if len(l) != maxFailedBackups+1 || l[0].ID != 3 || l[1].ID != 6 || s.LastBackup() != maxFailedBackups+5 {
 		t.Errorf("%d backups, from %d and %d, last %d", len(l), l[0].ID, l[1].ID, s.LastBackup())
 	}
-	if !s.BackupGoing("", "", "", 3) || s.BackupGoing("", "", "", 6) || s.BackupGoing("other", "", "", 3) {
-		t.Error("whose files are going?")
-	}
 	checkSame(t, s)
+}
+
+// A backup that a restore reads isn't deleted, and none begins to read one that is being deleted.
+func TestBackupsThatAreRead(t *testing.T) {
+	s := backupState(t)
+	apply := func(c Command) Result {
+		t.Helper()
+		res, err := s.Apply(Encode(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkSame(t, s)
+		return res
+	}
+	for _, c := range []Command{&StartBackup{ID: 5, Provider: "p", Path: "x/y", Root: "onebox", Tables: []int32{1}, Now: 5}, &EndBackup{5, BackupCompleted, 6, ""}} {
+		if res := apply(c); res.Err != base.ErrOK {
+			t.Fatalf("%+v: %v", c, res.Err)
+		}
+	}
+	restore := func(name, provider, path, cluster string, id int64) Result {
+		return apply(&StartRestore{CreateTable{Name: name, Partitions: 1, MaxReplicas: 1}, Restoration{Provider: provider, Path: path, Cluster: cluster, BackupID: id, App: "a", AppID: 1}})
+	}
+	other := restore("other", "p", "x", "onebox", 5)
+	reads := restore("reads", "p", "/x/y/", "onebox", 5)
+	if other.Err != base.ErrOK || reads.Err != base.ErrOK {
+		t.Fatal(other.Err, reads.Err)
+	}
+	if res := apply(&DeleteBackup{5}); res.Err != base.ErrInvalidState || res.TableID != reads.TableID {
+		t.Errorf("delete what is read: %+v", res)
+	}
+	apply(&EndRestore{ID: reads.TableID, Now: 9})
+	if res := apply(&DeleteBackup{5}); res.Err != base.ErrOK {
+		t.Errorf("delete: %+v", res)
+	}
+	if res := restore("late", "p", "x", "y/onebox", 5); res.Err != base.ErrObjectNotFound || s.TableNamed("late") != nil {
+		t.Errorf("restore what goes: %+v", res)
+	}
+	if res := restore("late", "q", "x/y", "onebox", 5); res.Err != base.ErrOK {
+		t.Errorf("restore what is elsewhere: %+v", res)
+	}
 }

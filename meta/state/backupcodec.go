@@ -288,17 +288,6 @@ func (c *EndBackup) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	}
 }
 
-func (c *DeleteBackup) appendFields(b []byte) []byte { return appendI64(b, 1, c.ID) }
-
-func (c *DeleteBackup) readField(r *tbin.Reader, t tbin.Type, id int16) {
-	switch (field{id, t}) {
-	case field{1, tbin.I64}:
-		c.ID = r.I64()
-	default:
-		unknownField(r, id)
-	}
-}
-
 func (c *CleanedBackup) appendFields(b []byte) []byte { return appendI64(b, 1, c.ID) }
 
 func (c *CleanedBackup) readField(r *tbin.Reader, t tbin.Type, id int16) {

@@ -152,13 +152,16 @@ func (s *restores) recalled(t *Table) {
 }
 
 // StartRestore makes a table whose partitions get their first members from a backup. Of From the fields
-// up to SkipBad, but for those of the table, and Begun are of use.
+// up to SkipBad, but for those of the table, and Begun are of use. base.ErrObjectNotFound: the backup is being deleted.
 type StartRestore struct {
 	Table CreateTable
 	From  Restoration
 }
 
 func (c *StartRestore) apply(s *State) Result {
+	if s.backupGoing(&c.From) {
+		return failed(base.ErrObjectNotFound)
+	}
 	res := c.Table.apply(s)
 	if res.Err != base.ErrOK {
 		return res
