@@ -144,7 +144,7 @@ func TestRecoverReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		nodes = append(nodes, fakes[name].addr)
-		s := rpc.NewServer(config.RPC{}, fakes[name], nil, nil)
+		s := rpc.NewServer(rpc.ServerOptions{}, fakes[name], nil, nil)
 		go s.Serve(l)
 		t.Cleanup(func() { shut(s) })
 	}

@@ -94,7 +94,7 @@ func server(t *testing.T, id string, table layer2.AppInfo) base.RPCAddress {
 		r.Reply(&replicaadmin.QueryReplicaInfoResponse{Err: base.ErrOK, ClusterId: base.NonZero(id),
 			Replicas: []metadata.ReplicaInfo{{Pid: base.Gpid{AppID: table.AppId}, Ballot: 3, Status: metadata.PS_PRIMARY}}})
 	})
-	srv := rpc.NewServer(testConfig().RPC, mux, nil, nil)
+	srv := rpc.NewServer(rpc.ServerOptions{}, mux, nil, nil)
 	go srv.Serve(l)
 	t.Cleanup(func() { srv.Shutdown(context.Background()) })
 	return addr

@@ -456,7 +456,7 @@ func (f *fakeReplica) begin(l net.Listener) {
 		a.Replicas = f.replicas()
 		r.Reply(a)
 	})
-	f.srv = rpc.NewServer(config.RPC{}, mux, nil, nil)
+	f.srv = rpc.NewServer(rpc.ServerOptions{}, mux, nil, nil)
 	f.pool = rpc.NewPool(rpc.PoolOptions{StallTimeout: time.Second})
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.mu.Lock()

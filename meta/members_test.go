@@ -231,7 +231,7 @@ func TestDeposedWhileAdding(t *testing.T) {
 	mux.HandleFunc("RPC_CM_QUORUM_STATUS", func(r *rpc.Request) { // it never catches up
 		r.Reply(&metaquorum.QuorumStatusResponse{Err: base.ErrOK, Cluster: c.cfg.Cluster.Name, Server: joins, Role: roleJoining, Version: base.Some(int32(version.Newest))})
 	})
-	srv := rpc.NewServer(config.RPC{}, mux, nil, nil)
+	srv := rpc.NewServer(rpc.ServerOptions{}, mux, nil, nil)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	defer func() {

@@ -88,9 +88,8 @@ func New(opts Options) (*Server, error) {
 		VoteTimeout: max(2*hb, time.Second), AppendTimeout: max(4*hb, 5*time.Second), ChunkTimeout: 30 * time.Second, Log: s.log,
 	})
 	s.transport.Register(mux)
-	limits := cfg.RPC
-	limits.MaxConnections = cfg.MetaConnections(config.DescriptorLimit())
-	s.rpc = rpc.NewServer(limits, mux, s.httpHandler(routes), s.log)
+	s.rpc = rpc.NewServer(rpc.ServerOptions{MaxFrameBytes: cfg.RPC.MaxFrameBytes, MaxConnections: cfg.MetaConnections(config.DescriptorLimit()),
+		MaxConnectionsPerIP: cfg.RPC.MaxConnectionsPerIP, MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D()}, mux, s.httpHandler(routes), s.log)
 	s.rpc.Advertise(s.self)
 
 	id, err := claimDir(cfg.Meta.DataDir, cfg.Cluster.Name, name)

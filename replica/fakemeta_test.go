@@ -92,7 +92,7 @@ func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 		t.Fatal(err)
 	}
 	m.addr = l.Addr().String()
-	s := rpc.NewServer(testConfig(t).RPC, mux, nil, quiet())
+	s := rpc.NewServer(rpc.ServerOptions{}, mux, nil, quiet())
 	go func() {
 		if err := s.Serve(l); err != nil {
 			t.Errorf("fake meta: %v", err)

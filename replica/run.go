@@ -107,7 +107,8 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 		return nil, errors.Join(err, s.release())
 	}
 	requests, pages := s.register()
-	s.rpc = rpc.NewServer(cfg.RPC, requests, pages, log)
+	s.rpc = rpc.NewServer(rpc.ServerOptions{MaxFrameBytes: cfg.RPC.MaxFrameBytes, MaxConnections: cfg.RPC.MaxConnections, MaxConnectionsPerIP: cfg.RPC.MaxConnectionsPerIP,
+		MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D()}, requests, pages, log)
 	s.rpc.Advertise(s.addr)
 	s.rpc.AfterBatch(s.afterBatch)
 	return s, nil
@@ -161,7 +162,7 @@ func (s *Server) openDisks(wall func() time.Time) error {
 	}
 	var err error
 	s.disks, err = disk.Open(disk.Options{Dirs: places, Cluster: c.Cluster.Name, Node: s.addr.String(), Retry: c.Replica.DiskRetry.D(),
-		TrashAge: c.Replica.TrashAge.D(), TrashRatio: c.Replica.TrashRatio, MinFree: c.Replica.DiskMinSpace, Reject: c.Replica.DiskReject, WAL: wal.Options{Config: c.WAL, OnPressure: s.onPressure}, Log: s.log,
+		TrashAge: c.Replica.TrashAge.D(), TrashRatio: c.Replica.TrashRatio, MinFree: c.Replica.DiskMinSpace, Reject: c.Replica.DiskReject, WAL: wal.Options{Sync: c.WAL.Sync, SegmentBytes: c.WAL.SegmentBytes, MaxBytes: c.WAL.MaxBytes, KeepBytes: c.WAL.KeepBytes, OnPressure: s.onPressure}, Log: s.log,
 		AfterBatch: func(d *disk.Dir) func() {
 			dir := &dataDir{Dir: d, batches: make(chan struct{}, 1)}
 			s.dirs[d] = dir

@@ -157,7 +157,7 @@ func TestHoleInTheLog(t *testing.T) {
 	n := g.nodes[2]
 	last, dir := g.view(2).Last, n.srv.disks.All()[0].Path
 	n.stop()
-	l, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "wal"), Config: n.cfg.WAL, Logger: quiet(), Replicas: []base.Gpid{g.gpid}})
+	l, err := wal.Open(wal.Options{Dir: filepath.Join(dir, "wal"), SegmentBytes: n.cfg.WAL.SegmentBytes, Logger: quiet(), Replicas: []base.Gpid{g.gpid}})
 	if err != nil {
 		t.Fatal(err)
 	}

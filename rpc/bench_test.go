@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 )
 
@@ -190,7 +189,7 @@ func benchServer(b *testing.B, h Handler) string {
 	}
 	mux := NewMux(nil)
 	mux.Handle(codeGet, h)
-	s := NewServer(config.RPC{}, mux, nil, nil)
+	s := NewServer(ServerOptions{}, mux, nil, nil)
 	go s.Serve(l)
 	b.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -268,7 +267,7 @@ var benchKey tbin.Encoder = rawValue(hx(`00 00 00 04 00 01 61 73`))
 // TestNoAllocations holds a server to what doc.go says of its steady state: a request
 // answered at once allocates nothing.
 func TestNoAllocations(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(getKey), nil, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc(getKey), nil, nil)
 	for _, f := range []Framing{THFT0, THFT1, RDSN} {
 		o := &Outgoing{Code: codeGet, Gpid: base.Gpid{AppID: 2, PartitionIndex: 4}, Arg: Blob("\x00\x01as"), Framing: f}
 		in, answerLen := appendTHFTRequest(nil, 1, o), len(exampleD)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/config"
 )
 
 func get(key string) Outgoing { return Outgoing{Code: codeGet, Arg: Blob(key)} }
@@ -61,7 +60,7 @@ func TestCallFramings(t *testing.T) {
 		}
 		echo(r)
 	})
-	s := startServer(t, config.RPC{}, h, nil, nil)
+	s := startServer(t, ServerOptions{}, h, nil, nil)
 	p := testPool(t, PoolOptions{})
 	for _, f := range []Framing{RDSN, THFT0, THFT1, THFT0} {
 		var res Blob
@@ -96,7 +95,7 @@ func TestCallErrors(t *testing.T) {
 	})
 	mux.HandleFunc("RPC_CM_LIST_NODES", func(r *Request) { r.ReplyBody(base.ErrOK, []byte{12, 0, 0, 0, 0, 9}) })
 	mux.HandleFunc(codePut, func(r *Request) { r.Drop() })
-	s := startServer(t, config.RPC{}, mux, nil, nil)
+	s := startServer(t, ServerOptions{}, mux, nil, nil)
 	p := testPool(t, PoolOptions{})
 	for _, f := range []Framing{RDSN, THFT0} {
 		call := func(ctx context.Context, code string) error {
@@ -150,7 +149,7 @@ func TestCallErrors(t *testing.T) {
 
 // TestDefaultTimeout has no deadline but the pool's own.
 func TestDefaultTimeout(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc((*Request).Drop), nil, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc((*Request).Drop), nil, nil)
 	p := testPool(t, PoolOptions{DefaultTimeout: 30 * time.Millisecond})
 	if err := p.Call(context.Background(), s.addr, get("k"), nil); !errors.Is(err, base.ErrTimeout) {
 		t.Errorf("%v", err)
@@ -166,7 +165,7 @@ func TestConcurrentCalls(t *testing.T) {
 			echo(r)
 		}
 	})
-	s := startServer(t, config.RPC{}, h, nil, nil)
+	s := startServer(t, ServerOptions{}, h, nil, nil)
 	p := testPool(t, PoolOptions{})
 	const workers, each = 16, 300
 	var wg sync.WaitGroup
@@ -214,7 +213,7 @@ func TestOrder(t *testing.T) {
 		}
 		r.Reply(Blob("x"))
 	})
-	s := startServer(t, config.RPC{}, h, nil, nil)
+	s := startServer(t, ServerOptions{}, h, nil, nil)
 	p := testPool(t, PoolOptions{ConnsPerAddr: 2})
 	var wg sync.WaitGroup
 	for part := int32(0); part < 4; part++ {
@@ -253,7 +252,7 @@ func TestOneWay(t *testing.T) {
 		got.Add(int64(v))
 		r.Drop()
 	})
-	s := startServer(t, config.RPC{}, h, nil, nil)
+	s := startServer(t, ServerOptions{}, h, nil, nil)
 	p := testPool(t, PoolOptions{})
 	out := Outgoing{Code: "RPC_RRDB_RRDB_CLEAR_SCANNER", Arg: I64(1), ArgType: 10, OneWay: true}
 	queued := make(chan error, 1)
@@ -272,7 +271,7 @@ func TestOneWay(t *testing.T) {
 // TestReconnect stops a server under a client and starts another on its port.
 func TestReconnect(t *testing.T) {
 	var pk parked
-	s := startServer(t, config.RPC{}, &pk, nil, nil)
+	s := startServer(t, ServerOptions{}, &pk, nil, nil)
 	p := testPool(t, PoolOptions{BackoffMax: 30 * time.Millisecond})
 	got := make(chan error, 10)
 	for i := 0; i < 5; i++ {
@@ -292,7 +291,7 @@ func TestReconnect(t *testing.T) {
 	if err != nil {
 		t.Skipf("port was taken meanwhile: %v", err)
 	}
-	again := startServerOn(t, l, config.RPC{}, HandlerFunc(echo), nil, nil)
+	again := startServerOn(t, l, ServerOptions{}, HandlerFunc(echo), nil, nil)
 	eventually(t, "a connection to the new server", func() bool {
 		return p.Call(context.Background(), again.addr, get("k"), nil) == nil
 	})
@@ -308,7 +307,7 @@ func TestStalledPeer(t *testing.T) {
 			echo(r)
 		}
 	})
-	s := startServer(t, config.RPC{}, h, nil, nil)
+	s := startServer(t, ServerOptions{}, h, nil, nil)
 	p := testPool(t, PoolOptions{StallTimeout: 100 * time.Millisecond, BackoffMax: 10 * time.Millisecond})
 	alive(t, p, s.addr)
 	silent.Store(true)
@@ -434,7 +433,7 @@ func TestAnswerWithoutErrorName(t *testing.T) {
 
 // TestPanickingArgument checks that a bug of one caller leaves the connection usable.
 func TestPanickingArgument(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), nil, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), nil, nil)
 	p := testPool(t, PoolOptions{})
 	alive(t, p, s.addr)
 	func() {

@@ -3,14 +3,12 @@ package rpc
 import (
 	"bytes"
 	"testing"
-
-	"pegasus/base/config"
 )
 
 // A request that is detached has its bytes to itself, charged to the budget until it is
 // answered, and gives the shared buffer back; one that fills its buffer stays there.
 func TestDetach(t *testing.T) {
-	srv := NewServer(config.RPC{MaxInFlightBytes: 16 << 20}, nil, nil, nil)
+	srv := NewServer(ServerOptions{MaxInFlightBytes: 16 << 20}, nil, nil, nil)
 	from := srv.newOrigin()
 	bud := &from.accounts[clients]
 	shared := getBuf(2, bud)

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 )
 
@@ -86,7 +85,7 @@ func TestWorkedExamplesAnswered(t *testing.T) {
 		}
 		r.Reply(rawValue(exampleDValue))
 	})
-	s := startServer(t, config.RPC{}, mux, nil, nil)
+	s := startServer(t, ServerOptions{}, mux, nil, nil)
 	requestF := frame(THFT0, 9, "RPC_X", Blob("a"))
 	self, err := base.ParseAddr(s.addr)
 	if err != nil {
@@ -207,7 +206,7 @@ func TestRDSNChecksums(t *testing.T) {
 
 func TestLongNames(t *testing.T) {
 	long := "RPC_" + string(bytes.Repeat([]byte("N"), 60))
-	s := startServer(t, config.RPC{}, NewMux(nil), nil, nil)
+	s := startServer(t, ServerOptions{}, NewMux(nil), nil, nil)
 	for _, f := range []Framing{RDSN, THFT0, THFT1} {
 		c := s.dial()
 		c.send(frame(f, 3, long, Blob("a")))

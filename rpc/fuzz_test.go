@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 )
 
@@ -65,7 +64,7 @@ func FuzzServerConn(f *testing.F) {
 			r.ReplyBody(base.ErrOK, r.Body)
 		})
 		// No limit that would have the reader wait: nothing is answered before it ends.
-		s := NewServer(config.RPC{MaxFrameBytes: 1 << 20, MaxInFlightBytes: 1 << 40}, mux, nil, nil)
+		s := NewServer(ServerOptions{MaxFrameBytes: 1 << 20, MaxInFlightBytes: 1 << 40}, mux, nil, nil)
 		s.maxOpen = 1 << 40
 		nc := &memConn{in: in, piece: int(piece) + 1}
 		c := &serverConn{}

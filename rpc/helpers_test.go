@@ -18,7 +18,6 @@ import (
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 )
 
@@ -74,7 +73,7 @@ type testServer struct {
 }
 
 // startServer serves h on a port of its own; tune may change limits.
-func startServer(t *testing.T, cfg config.RPC, h Handler, httpH http.Handler, tune func(*Server)) *testServer {
+func startServer(t *testing.T, cfg ServerOptions, h Handler, httpH http.Handler, tune func(*Server)) *testServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -83,7 +82,7 @@ func startServer(t *testing.T, cfg config.RPC, h Handler, httpH http.Handler, tu
 	return startServerOn(t, l, cfg, h, httpH, tune)
 }
 
-func startServerOn(t *testing.T, l net.Listener, cfg config.RPC, h Handler, httpH http.Handler, tune func(*Server)) *testServer {
+func startServerOn(t *testing.T, l net.Listener, cfg ServerOptions, h Handler, httpH http.Handler, tune func(*Server)) *testServer {
 	t.Helper()
 	log, hook := logtest.NewNullLogger()
 	s := &testServer{

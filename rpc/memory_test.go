@@ -18,8 +18,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"pegasus/base/config"
 )
 
 const codeServer = "RPC_PACIFICA"
@@ -57,7 +55,7 @@ func elsewhere(t *testing.T) *Pool {
 // somebody needs it, those who don't go on lose their connections.
 func TestHalfSentFrames(t *testing.T) {
 	const limit, half, conns = 16 << 20, 300 << 10, 200
-	s := startServer(t, config.RPC{MaxInFlightBytes: limit}, HandlerFunc(vouching), nil, nil)
+	s := startServer(t, ServerOptions{MaxInFlightBytes: limit}, HandlerFunc(vouching), nil, nil)
 	known := testPool(t, PoolOptions{})
 	peerCall(t, known, s.addr, 100)
 	for range conns {
@@ -87,7 +85,7 @@ func TestHalfSentFrames(t *testing.T) {
 // TestSmallHalves is TestHalfSentFrames with frames that fit the small buffers: these count too
 // while the rest is waited for.
 func TestSmallHalves(t *testing.T) {
-	s := startServer(t, config.RPC{MaxInFlightBytes: 16 << 20}, HandlerFunc(vouching), nil, nil)
+	s := startServer(t, ServerOptions{MaxInFlightBytes: 16 << 20}, HandlerFunc(vouching), nil, nil)
 	const conns, half = 50, 30 << 10
 	var cs []*rawConn
 	f := frame(RDSN, 1, codePut, Blob(make([]byte, 2*half)))
@@ -110,7 +108,7 @@ func TestSmallHalves(t *testing.T) {
 // those from another.
 func TestOneAddressLeavesSome(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{MaxInFlightBytes: 4 << 20}, HandlerFunc(func(r *Request) {
+	s := startServer(t, ServerOptions{MaxInFlightBytes: 4 << 20}, HandlerFunc(func(r *Request) {
 		if r.Code == codePut {
 			p.ServeRPC(r)
 			return
@@ -157,7 +155,7 @@ func TestAnswersWaitForMemory(t *testing.T) {
 		}
 		r.Reply(Blob(b))
 	}
-	s := startServer(t, config.RPC{MaxInFlightBytes: limit}, HandlerFunc(func(r *Request) {
+	s := startServer(t, ServerOptions{MaxInFlightBytes: limit}, HandlerFunc(func(r *Request) {
 		r.Announce(128 << 10)
 		go build(r)
 	}), nil, nil)
@@ -188,7 +186,7 @@ func TestAnswersOfABatch(t *testing.T) {
 	value := Blob(make([]byte, size))
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
-	s := startServer(t, config.RPC{MaxInFlightBytes: 32 << 20}, HandlerFunc(func(r *Request) { r.Reply(value) }), nil, nil)
+	s := startServer(t, ServerOptions{MaxInFlightBytes: 32 << 20}, HandlerFunc(func(r *Request) { r.Reply(value) }), nil, nil)
 	c := s.dial()
 	var batch []byte
 	for i := range count {
@@ -215,7 +213,7 @@ func TestAnswersOfABatch(t *testing.T) {
 // TestPlaces: when clients have all connections they may, a server of the cluster still gets one;
 // a client that doesn't use its own loses it to one that would.
 func TestPlaces(t *testing.T) {
-	s := startServer(t, config.RPC{MaxConnections: 3}, HandlerFunc(vouching), nil, nil)
+	s := startServer(t, ServerOptions{MaxConnections: 3}, HandlerFunc(vouching), nil, nil)
 	var pools []*Pool
 	for range 3 {
 		p := testPool(t, PoolOptions{})
@@ -270,7 +268,7 @@ func TestStalledHTTP(t *testing.T) {
 			http.Error(w, "body: "+err.Error(), http.StatusRequestEntityTooLarge)
 		}
 	})
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), h, func(s *Server) {
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), h, func(s *Server) {
 		s.http.srv.ReadTimeout = 500 * time.Millisecond
 		s.writeTimeout = 500 * time.Millisecond
 	})
@@ -312,7 +310,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, limit); err != nil {
 			t.Fatal(err)
 		}
-		s := startServer(t, config.RPC{}, HandlerFunc(echo), nil, nil)
+		s := startServer(t, ServerOptions{}, HandlerFunc(echo), nil, nil)
 		fmt.Printf("\nlistening %s\n", s.addr)
 		io.Copy(io.Discard, os.Stdin)
 		return
@@ -371,7 +369,7 @@ func TestNoDescriptorLeft(t *testing.T) {
 // connections they may, one comes through from where a server of the cluster is connected from.
 func TestCopiesHavePlaces(t *testing.T) {
 	h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "copied") })
-	s := startServer(t, config.RPC{MaxConnections: 3}, HandlerFunc(vouching), h, nil)
+	s := startServer(t, ServerOptions{MaxConnections: 3}, HandlerFunc(vouching), h, nil)
 	for range 3 {
 		alive(t, elsewhere(t), s.addr)
 	}
@@ -406,7 +404,7 @@ func TestCopiesHavePlaces(t *testing.T) {
 // TestPeersDontWaitForAnswersOfClients: a server's connection is read on while clients hold all
 // the memory for answers, also after it was given a large answer itself.
 func TestPeersDontWaitForAnswersOfClients(t *testing.T) {
-	s := startServer(t, config.RPC{MaxInFlightBytes: 16 << 20}, HandlerFunc(vouching), nil, nil)
+	s := startServer(t, ServerOptions{MaxInFlightBytes: 16 << 20}, HandlerFunc(vouching), nil, nil)
 	s.budgets[clients].used.Add(s.budgets[clients].limit)
 	c := s.dial()
 	for i := range 3 {
@@ -421,7 +419,7 @@ func TestPeersDontWaitForAnswersOfClients(t *testing.T) {
 // TestClaimsMakeRoom: connections that say that they are a server's, and then nothing more, keep
 // none of a server out.
 func TestClaimsMakeRoom(t *testing.T) {
-	s := startServer(t, config.RPC{MaxConnections: 3}, HandlerFunc(func(r *Request) {
+	s := startServer(t, ServerOptions{MaxConnections: 3}, HandlerFunc(func(r *Request) {
 		if r.Framing == RDSN && r.Remote.Addr().As4() == [4]byte{127, 0, 0, 1} {
 			vouching(r)
 			return

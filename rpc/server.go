@@ -14,7 +14,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/metrics"
 )
 
@@ -65,14 +64,34 @@ type Server struct {
 	readers   sync.WaitGroup
 }
 
+// ServerOptions are the limits of a Server. Without a number of connections or an idle time there is
+// no such limit.
+type ServerOptions struct {
+	MaxFrameBytes       int64 // of a request or an answer; 0: 64 MiB
+	MaxConnections      int   // of clients
+	MaxConnectionsPerIP int
+	MaxInFlightBytes    int64 // memory of requests, and of answers that aren't sent; 0: 256 MiB
+	IdleTimeout         time.Duration
+}
+
+// EnsureDefaults replaces what has a default and isn't set.
+func (o *ServerOptions) EnsureDefaults() {
+	if o.MaxFrameBytes <= 0 {
+		o.MaxFrameBytes = defMaxFrame
+	}
+	if o.MaxInFlightBytes <= 0 {
+		o.MaxInFlightBytes = defInFlight
+	}
+}
+
 // NewServer returns a server that gives RPCs to h and HTTP requests to httpH (nil: HTTP is
-// refused). Limits come from cfg; those that are zero get their defaults, but no limit of
-// connections or idle time.
-func NewServer(cfg config.RPC, h Handler, httpH http.Handler, log *logrus.Entry) *Server {
+// refused).
+func NewServer(o ServerOptions, h Handler, httpH http.Handler, log *logrus.Entry) *Server {
+	o.EnsureDefaults()
 	s := &Server{
 		h: h, log: newLimitedLog(log), complaints: newLimitedLog(log), start: time.Now(),
-		places: places{most: cfg.MaxConnections}, maxPerIP: cfg.MaxConnectionsPerIP,
-		maxFrame: cfg.MaxFrameBytes, idleTimeout: cfg.IdleTimeout.D(),
+		places: places{most: o.MaxConnections}, maxPerIP: o.MaxConnectionsPerIP,
+		maxFrame: o.MaxFrameBytes, idleTimeout: o.IdleTimeout,
 		partTimeout: partTimeout, writeTimeout: writeTimeout,
 		maxUnsent: maxUnsent, maxOpen: maxOpen,
 		listeners: map[net.Listener]struct{}{},
@@ -80,15 +99,8 @@ func NewServer(cfg config.RPC, h Handler, httpH http.Handler, log *logrus.Entry)
 		origins:   map[netip.Addr]*origin{},
 		quit:      make(chan struct{}),
 	}
-	if s.maxFrame <= 0 {
-		s.maxFrame = defMaxFrame
-	}
-	inFlight := cfg.MaxInFlightBytes
-	if inFlight <= 0 {
-		inFlight = defInFlight
-	}
 	for k, part := range parts {
-		s.budgets[k] = newBudget(inFlight / 16 * part)
+		s.budgets[k] = newBudget(o.MaxInFlightBytes / 16 * part)
 	}
 	s.clock.Store(1)
 	if httpH != nil {

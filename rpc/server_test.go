@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 )
 
@@ -67,7 +66,7 @@ func TestBadInput(t *testing.T) {
 		{"THFT behind RDSN", append(edit(rdsn, 104, 0x40), v0...)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := startServer(t, config.RPC{MaxFrameBytes: 1 << 20}, HandlerFunc(echo), nil, nil)
+			s := startServer(t, ServerOptions{MaxFrameBytes: 1 << 20}, HandlerFunc(echo), nil, nil)
 			p := testPool(t, PoolOptions{})
 			alive(t, p, s.addr)
 			conn := s.dial()
@@ -88,7 +87,7 @@ func TestBadInput(t *testing.T) {
 
 // TestTruncated leaves a frame unfinished: the rest of the connection is what is lost.
 func TestTruncated(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), nil, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), nil, nil)
 	for _, f := range []Framing{THFT0, THFT1, RDSN} {
 		whole := frame(f, 1, codeGet, Blob("key"))
 		for _, n := range []int{1, 3, 4, 15, 16, 47, 60, len(whole) - 1} {
@@ -108,7 +107,7 @@ func TestTruncated(t *testing.T) {
 
 // TestLimitedLog has rubbish come in faster than it may be told of.
 func TestLimitedLog(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), nil, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), nil, nil)
 	for i := 0; i < 60; i++ {
 		c := s.dial()
 		c.send([]byte("rubbish"))
@@ -135,7 +134,7 @@ func TestErrorAnswers(t *testing.T) {
 	})
 	mux.HandleFunc("RPC_CLI_CLI_CALL", func(r *Request) { r.ReplyString("out") })
 	mux.HandleFunc("RPC_CM_CLUSTER_INFO", func(r *Request) { r.ReplyBody("", nil) })
-	s := startServer(t, config.RPC{MaxFrameBytes: 1 << 20}, mux, nil, nil)
+	s := startServer(t, ServerOptions{MaxFrameBytes: 1 << 20}, mux, nil, nil)
 	hint := AppendBody(nil, base.RPCAddress(0x7F00000187290001))
 	for _, f := range []Framing{THFT0, THFT1, RDSN} {
 		c := s.dial()
@@ -186,7 +185,7 @@ func (panicking) AppendThrift(b []byte) []byte { panic("encoder") }
 // TestAnyOrder answers pipelined requests last first, from other goroutines.
 func TestAnyOrder(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{}, &p, nil, nil)
+	s := startServer(t, ServerOptions{}, &p, nil, nil)
 	for _, f := range []Framing{THFT0, THFT1, RDSN} {
 		const n = 300
 		c := s.dial()
@@ -227,7 +226,7 @@ func TestAnyOrder(t *testing.T) {
 // TestLateAnswers answers after the connection is gone, and twice.
 func TestLateAnswers(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{}, &p, nil, nil)
+	s := startServer(t, ServerOptions{}, &p, nil, nil)
 	c := s.dial()
 	for i := 1; i <= 3; i++ {
 		c.send(frame(RDSN, uint64(i), codeGet, Blob("k")))
@@ -252,7 +251,7 @@ func TestLateAnswers(t *testing.T) {
 }
 
 func TestLargeFrames(t *testing.T) {
-	s := startServer(t, config.RPC{MaxInFlightBytes: 3 << 20}, HandlerFunc(echo), nil, nil)
+	s := startServer(t, ServerOptions{MaxInFlightBytes: 3 << 20}, HandlerFunc(echo), nil, nil)
 	p := testPool(t, PoolOptions{})
 	var wg sync.WaitGroup
 	for _, size := range []int{60 << 10, 64 << 10, 65 << 10, 200 << 10, 1 << 20, 3 << 20, 9 << 20, 20 << 20} {
@@ -280,7 +279,7 @@ func TestLargeFrames(t *testing.T) {
 
 // TestClaimedLength announces much and sends little: memory follows what arrives.
 func TestClaimedLength(t *testing.T) {
-	s := startServer(t, config.RPC{MaxFrameBytes: 1 << 30}, HandlerFunc(echo), nil, nil)
+	s := startServer(t, ServerOptions{MaxFrameBytes: 1 << 30}, HandlerFunc(echo), nil, nil)
 	var m0, m1 runtime.MemStats
 	runtime.ReadMemStats(&m0)
 	const n = 20
@@ -299,7 +298,7 @@ func TestClaimedLength(t *testing.T) {
 // TestMemoryInFlight holds more than may be in flight: readers wait, and go on afterwards.
 func TestMemoryInFlight(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{MaxInFlightBytes: 1 << 20}, &p, nil, nil)
+	s := startServer(t, ServerOptions{MaxInFlightBytes: 1 << 20}, &p, nil, nil)
 	const conns, each, size = 8, 8, 50 << 10
 	for i := 0; i < conns; i++ {
 		c := s.dial()
@@ -332,7 +331,7 @@ func TestMemoryInFlight(t *testing.T) {
 }
 
 func TestConnectionLimits(t *testing.T) {
-	for _, cfg := range []config.RPC{{MaxConnections: 3}, {MaxConnectionsPerIP: 3}} {
+	for _, cfg := range []ServerOptions{{MaxConnections: 3}, {MaxConnectionsPerIP: 3}} {
 		s := startServer(t, cfg, HandlerFunc(echo), nil, nil)
 		var open []*rawConn
 		for i := 0; i < 3; i++ {
@@ -353,7 +352,7 @@ func TestConnectionLimits(t *testing.T) {
 
 func TestIdleTimeout(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{IdleTimeout: config.Duration(100 * time.Millisecond)}, &p, nil, nil)
+	s := startServer(t, ServerOptions{IdleTimeout: 100 * time.Millisecond}, &p, nil, nil)
 	busy, idle := s.dial(), s.dial()
 	busy.send(frame(RDSN, 1, codeGet, Blob("k")))
 	idle.expectClosed()
@@ -368,7 +367,7 @@ func TestIdleTimeout(t *testing.T) {
 }
 
 func TestSlowSender(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), nil, func(s *Server) { s.partTimeout = 100 * time.Millisecond })
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), nil, func(s *Server) { s.partTimeout = 100 * time.Millisecond })
 	silent, slow := s.dial(), s.dial()
 	f := frame(THFT1, 1, codeGet, Blob("key"))
 	slow.send(f)
@@ -388,7 +387,7 @@ func TestSlowReader(t *testing.T) {
 		served.Store(r.PartitionHash, true)
 		go r.Reply(answer)
 	})
-	s := startServer(t, config.RPC{}, async, nil, func(s *Server) {
+	s := startServer(t, ServerOptions{}, async, nil, func(s *Server) {
 		s.maxUnsent, s.writeTimeout = 200<<10, 200*time.Millisecond
 	})
 	c := s.dial()
@@ -419,7 +418,7 @@ func TestSlowReader(t *testing.T) {
 // TestTooManyOpen has a peer that never waits for answers: it is read only so far.
 func TestTooManyOpen(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{}, &p, nil, func(s *Server) { s.maxOpen = 10 })
+	s := startServer(t, ServerOptions{}, &p, nil, func(s *Server) { s.maxOpen = 10 })
 	c := s.dial()
 	const n = 3000
 	go func() {
@@ -456,7 +455,7 @@ func TestTooManyOpen(t *testing.T) {
 
 func TestShutdown(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{}, &p, http.NotFoundHandler(), nil)
+	s := startServer(t, ServerOptions{}, &p, http.NotFoundHandler(), nil)
 	busy, idle := s.dial(), s.dial()
 	busy.send(frame(THFT0, 5, codeGet, Blob("k")))
 	idle.send(frame(THFT0, 5, codeGet, Blob("k")))
@@ -500,7 +499,7 @@ func (nopListener) Addr() net.Addr            { return &net.TCPAddr{} }
 
 func TestShutdownCutsOff(t *testing.T) {
 	var p parked
-	s := startServer(t, config.RPC{}, &p, nil, nil)
+	s := startServer(t, ServerOptions{}, &p, nil, nil)
 	c := s.dial()
 	c.send(frame(THFT0, 5, codeGet, Blob("k")))
 	eventually(t, "the request", func() bool { return p.count() == 1 })
@@ -524,7 +523,7 @@ func TestHTTP(t *testing.T) {
 	mux.HandleFunc("GET /file", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "f", time.Time{}, strings.NewReader(strings.Repeat("f", 1<<20)))
 	})
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), mux, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), mux, nil)
 	p := testPool(t, PoolOptions{})
 	tr := &http.Transport{MaxConnsPerHost: 1}
 	defer tr.CloseIdleConnections()
@@ -575,7 +574,7 @@ func TestHTTP(t *testing.T) {
 
 // TestIdleMemory measures what an idle connection costs, both ends in this process.
 func TestIdleMemory(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), nil, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), nil, nil)
 	const n = 400
 	measure := func() uint64 {
 		runtime.GC()
@@ -609,7 +608,7 @@ func TestIdleMemory(t *testing.T) {
 }
 
 func TestRemoteAndLocalAddress(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(func(r *Request) { r.Reply(Blob(r.Remote.String())) }), nil,
+	s := startServer(t, ServerOptions{}, HandlerFunc(func(r *Request) { r.Reply(Blob(r.Remote.String())) }), nil,
 		func(s *Server) { s.Advertise(0x0a00000187f10001) })
 	c := s.dial()
 	c.send(frame(RDSN, 1, codeGet, Blob("k")))

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"pegasus/base/config"
 )
 
 // TestPeerThatDoesNotRead: messages without an answer don't pile up for ever for a peer that was
@@ -41,7 +39,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 
 // TestWriteLimitIsForOneWrite: a connection that waited for its peer once goes on working.
 func TestWriteLimitIsForOneWrite(t *testing.T) {
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), nil, nil)
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), nil, nil)
 	const limit = 2 * time.Second
 	var dials atomic.Int32
 	p := testPool(t, PoolOptions{WriteTimeout: limit, Dial: func(ctx context.Context, addr string) (net.Conn, error) {
@@ -79,7 +77,7 @@ func TestLongAnswer(t *testing.T) {
 			_, _ = io.WriteString(w, "whole")
 		}
 	})
-	s := startServer(t, config.RPC{}, HandlerFunc(echo), h, func(s *Server) { s.http.srv.ReadTimeout = read })
+	s := startServer(t, ServerOptions{}, HandlerFunc(echo), h, func(s *Server) { s.http.srv.ReadTimeout = read })
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.addr+"/x", nil)
 		if err != nil {

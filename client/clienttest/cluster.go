@@ -11,7 +11,6 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/appenv"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -67,7 +66,7 @@ func Start(t testing.TB, nodes int) *Cluster {
 
 func (k *Cluster) serve(t testing.TB, index int, l net.Listener) {
 	t.Helper()
-	srv := rpc.NewServer(config.Default().RPC, rpc.HandlerFunc(func(r *rpc.Request) { k.answer(index, r) }), nil, nil)
+	srv := rpc.NewServer(rpc.ServerOptions{}, rpc.HandlerFunc(func(r *rpc.Request) { k.answer(index, r) }), nil, nil)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

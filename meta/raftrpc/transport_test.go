@@ -16,7 +16,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/rpc"
 )
 
@@ -61,7 +60,7 @@ func pair(t *testing.T, change func(a, b *Options)) (a, b *Transport) {
 		ts[i] = New(opts[i])
 		mux := rpc.NewMux(nil)
 		ts[i].Register(mux)
-		srv := rpc.NewServer(config.RPC{}, mux, nil, nil)
+		srv := rpc.NewServer(rpc.ServerOptions{}, mux, nil, nil)
 		go srv.Serve(lis[i])
 		t.Cleanup(func() {
 			ts[i].Close()

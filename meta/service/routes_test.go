@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/tbin"
 	"pegasus/gen/metaquorum"
 	"pegasus/gen/placement"
@@ -95,7 +94,7 @@ func TestRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := rpc.NewServer(config.Default().RPC, mux, nil, nil)
+	srv := rpc.NewServer(rpc.ServerOptions{}, mux, nil, nil)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
 	pool := rpc.NewPool(rpc.PoolOptions{})

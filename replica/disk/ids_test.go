@@ -14,7 +14,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/version"
 	"pegasus/replica/wal"
 )
@@ -64,7 +63,7 @@ func (s *server) path(tag string) string { return filepath.Join(s.folder, tag) }
 
 func (s *server) start() {
 	s.t.Helper()
-	o := Options{Cluster: "c", Node: "1.2.3.4:5", WAL: wal.Options{Config: config.Default().WAL}}
+	o := Options{Cluster: "c", Node: "1.2.3.4:5", WAL: wal.Options{}}
 	for _, tag := range s.tags {
 		o.Dirs = append(o.Dirs, Place{tag, s.path(tag)})
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/replica/wal"
 )
 
@@ -25,7 +24,7 @@ func (h *fakeHost) Replicas() []Replica { return h.here }
 // openSet opens so many data directories.
 func openSet(t *testing.T, n int, host Host) *Set {
 	t.Helper()
-	o := Options{Cluster: "c", Node: "n", WAL: wal.Options{Config: config.Default().WAL}}
+	o := Options{Cluster: "c", Node: "n", WAL: wal.Options{}}
 	parent := t.TempDir()
 	for i := range n {
 		o.Dirs = append(o.Dirs, Place{fmt.Sprintf("d%d", i), filepath.Join(parent, fmt.Sprint(i))})

@@ -97,7 +97,7 @@ func (s *Set) reviveDirs(now time.Time) {
 		}
 		s.host.Fail(d, fmt.Errorf("log: %w", err))
 		short := base.Shortage(err) || d.away()
-		if outOfRoom(err) && !d.hasRoom(uint64(2*s.o.WAL.Config.SegmentBytes+reviveRoom)) {
+		if outOfRoom(err) && !d.hasRoom(uint64(2*s.o.WAL.SegmentBytes+reviveRoom)) {
 			continue
 		}
 		d.revivalMu.Lock()

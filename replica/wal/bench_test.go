@@ -6,11 +6,10 @@ import (
 	"testing"
 
 	"pegasus/base"
-	"pegasus/base/config"
 )
 
-func benchConfig(sync string) config.WAL {
-	return config.WAL{Sync: sync, SegmentBytes: 64 << 20, MaxBytes: 1 << 30, KeepBytes: 128 << 20}
+func benchOptions(b *testing.B, sync string) Options {
+	return Options{Dir: b.TempDir(), Logger: quiet(), Sync: sync, SegmentBytes: 64 << 20, MaxBytes: 1 << 30, KeepBytes: 128 << 20}
 }
 
 // BenchmarkAppend measures writers that each wait for their entry before the next one.
@@ -27,7 +26,7 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func benchmarkAppend(b *testing.B, mode string, writers, size int) {
-	l, err := Open(Options{Dir: b.TempDir(), Config: benchConfig(mode), Logger: quiet()})
+	l, err := Open(benchOptions(b, mode))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -91,7 +90,7 @@ func sharedLog(b *testing.B, o Options, n int64) *Log {
 
 // BenchmarkOpen measures recovery, by the bytes of the log.
 func BenchmarkOpen(b *testing.B) {
-	o := Options{Dir: b.TempDir(), Config: benchConfig(syncOS), Logger: quiet()}
+	o := benchOptions(b, syncOS)
 	l := sharedLog(b, o, 4000)
 	b.SetBytes(l.Stats().TotalBytes)
 	mustClose(b, l)
@@ -109,7 +108,7 @@ func BenchmarkOpen(b *testing.B) {
 
 // BenchmarkReplay reads the entries of one replica out of a log that 64 share.
 func BenchmarkReplay(b *testing.B) {
-	o := Options{Dir: b.TempDir(), Config: benchConfig(syncOS), Logger: quiet()}
+	o := benchOptions(b, syncOS)
 	const n = 4000
 	l := sharedLog(b, o, n)
 	defer l.Close()

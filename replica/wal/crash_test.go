@@ -116,9 +116,9 @@ func TestCrash(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 4))
 			fs := vfs.NewCrashableMem()
 			o := testOptions(fs)
-			o.Config.Sync = mode
-			o.Config.SegmentBytes = 2000 + rng.Int64N(20000)
-			o.Config.MaxBytes = 20000 + rng.Int64N(60000)
+			o.Sync = mode
+			o.SegmentBytes = 2000 + rng.Int64N(20000)
+			o.MaxBytes = 20000 + rng.Int64N(60000)
 			// What a replica has elsewhere it has after a crash, too.
 			retained := make([]int64, writers)
 			for generation := range 8 {
@@ -203,8 +203,8 @@ func TestFailedIO(t *testing.T) {
 			mem := vfs.NewCrashableMem()
 			hit := &errorfs.Counter{Injector: errorfs.OnIndex(n)}
 			o := testOptions(errorfs.Wrap(mem, hit))
-			o.Config.Sync = mode
-			o.Config.SegmentBytes = 1000
+			o.Sync = mode
+			o.SegmentBytes = 1000
 			told := failingLife(t, o, mem, mode, n)
 			if hit.Load() == 0 {
 				if n < 100 {

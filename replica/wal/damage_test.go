@@ -37,7 +37,7 @@ func newScenario(t testing.TB, closed bool) *scenario {
 	t.Helper()
 	fs := vfs.NewCrashableMem()
 	s := &scenario{opts: testOptions(fs), m: make(model)}
-	s.opts.Config.SegmentBytes = 700
+	s.opts.SegmentBytes = 700
 	l := mustOpen(t, s.opts)
 	add := func(es ...Entry) {
 		t.Helper()

@@ -27,7 +27,7 @@ func (c *cleaner) fill() {
 	c.ix.RLock()
 	end := c.segs[len(c.segs)-1].end
 	c.ix.RUnlock()
-	if end < c.opts.Config.SegmentBytes/2 {
+	if end < c.opts.SegmentBytes/2 {
 		return
 	}
 	if _, err := c.fs.Stat(c.path(spareName)); err == nil {
@@ -51,8 +51,8 @@ func (c *cleaner) makeSpare() (err error) {
 		return fmt.Errorf("create %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	zeros := make([]byte, min(fillChunk, c.opts.Config.SegmentBytes))
-	for n := int64(0); n < c.opts.Config.SegmentBytes; n += int64(len(zeros)) {
+	zeros := make([]byte, min(fillChunk, c.opts.SegmentBytes))
+	for n := int64(0); n < c.opts.SegmentBytes; n += int64(len(zeros)) {
 		select {
 		case <-c.stop:
 			return errStopping

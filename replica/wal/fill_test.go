@@ -15,7 +15,7 @@ import (
 func fillingOptions(fs vfs.FS) Options {
 	o := testOptions(fs)
 	o.tick = time.Millisecond
-	o.Config.SegmentBytes, o.Config.KeepBytes = 16<<10, 1<<20
+	o.SegmentBytes, o.KeepBytes = 16<<10, 1<<20
 	return o
 }
 

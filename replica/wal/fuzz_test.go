@@ -54,7 +54,7 @@ func FuzzSegment(f *testing.F) {
 		}
 		in[segmentName(seq)] = b
 		o := testOptions(memFS(t, in))
-		o.Config.KeepBytes = 1 << 30
+		o.KeepBytes = 1 << 30
 		o.id = 4711
 		l, err := Open(o)
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
-	"pegasus/base/config"
 )
 
 const testDir = "log"
@@ -28,7 +27,7 @@ func quiet() *logrus.Entry {
 func testOptions(fs vfs.FS) Options {
 	return Options{
 		FS: fs, Dir: testDir, Logger: quiet(), tick: -1,
-		Config: config.WAL{Sync: syncAlways, SegmentBytes: 2048, MaxBytes: 1 << 20, KeepBytes: 0},
+		Sync: syncAlways, SegmentBytes: 2048, MaxBytes: 1 << 20, KeepBytes: 0,
 	}
 }
 

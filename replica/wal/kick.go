@@ -31,7 +31,7 @@ func (l *Log) Kick() {
 		return
 	}
 	start := time.Now()
-	if start.Before(l.in.slowUntil) || l.always || l.in.job != nil || l.in.closing || l.failed != nil || l.w.active.end >= l.opts.Config.SegmentBytes {
+	if start.Before(l.in.slowUntil) || l.always || l.in.job != nil || l.in.closing || l.failed != nil || l.w.active.end >= l.opts.SegmentBytes {
 		l.in.mu.Unlock()
 		l.in.work.Signal()
 		return

@@ -16,7 +16,7 @@ import (
 func TestKick(t *testing.T) {
 	for _, mode := range []string{syncAlways, syncOS} {
 		o := testOptions(vfs.NewMem())
-		o.Config.Sync = mode
+		o.Sync = mode
 		var batches atomic.Int64
 		o.AfterBatch = func() { batches.Add(1) }
 		l := mustOpen(t, o)
@@ -91,7 +91,7 @@ func TestKickFails(t *testing.T) {
 		return nil
 	})}
 	o := testOptions(errorfs.Wrap(vfs.NewMem(), broken))
-	o.Config.Sync = syncOS
+	o.Sync = syncOS
 	l := mustOpen(t, o)
 	mustAppend(t, l, entry(g(1), 1, 1, 10))
 	broken.On()

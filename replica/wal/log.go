@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -13,7 +14,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
-	"pegasus/base/config"
 )
 
 const (
@@ -80,15 +80,19 @@ type Options struct {
 	// FS is vfs.Default if nil.
 	FS  vfs.FS
 	Dir string
-	// Config: Sync must be "always" or "os"; sizes are in bytes.
-	Config config.WAL
+	// Sync is "always" (if empty), or "os": then an entry counts as written once the operating system
+	// has it.
+	Sync string
+	// SegmentBytes is the size of a segment, MaxBytes that of the log from which on OnPressure is
+	// called; KeepBytes of entries stay that nobody needs.
+	SegmentBytes, MaxBytes, KeepBytes int64
 	// Logger is logrus's standard one if nil.
 	Logger *logrus.Entry
 	// Replicas that live on this disk: those that may have lost entries although the log
 	// holds nothing of them any more, if it is damaged.
 	Replicas []base.Gpid
 	// OnPressure is told the replicas whose needed entries keep the oldest segment while
-	// the log is above Config.MaxBytes. It should have them flushed and return at once.
+	// the log is above MaxBytes. It should have them flushed and return at once.
 	// May be nil.
 	OnPressure func([]base.Gpid)
 	// AfterBatch is called after the callbacks of Appends that were written together, on
@@ -372,16 +376,29 @@ func (s *segment) close() error {
 
 func (l *Log) path(name string) string { return l.fs.PathJoin(l.opts.Dir, name) }
 
-func (o *Options) check() error {
-	c := o.Config
-	if c.Sync != syncAlways && c.Sync != syncOS {
-		return fmt.Errorf("wal.sync is %q, must be %q or %q: %w", c.Sync, syncAlways, syncOS, base.ErrInvalidParameters)
+// EnsureDefaults replaces what isn't set, but for KeepBytes: nothing is kept then.
+func (o *Options) EnsureDefaults() {
+	if o.FS == nil {
+		o.FS = vfs.Default
 	}
-	if c.SegmentBytes <= 0 || c.SegmentBytes > maxSegmentBytes {
-		return fmt.Errorf("wal.segment_bytes is %d, must be 1 to %d: %w", c.SegmentBytes, maxSegmentBytes, base.ErrInvalidParameters)
+	if o.Logger == nil {
+		o.Logger = logrus.NewEntry(logrus.StandardLogger())
 	}
-	if c.MaxBytes <= 0 || c.KeepBytes < 0 {
-		return fmt.Errorf("wal.max_bytes is %d, must be positive; wal.keep_bytes is %d, must not be negative: %w", c.MaxBytes, c.KeepBytes, base.ErrInvalidParameters)
+	o.Sync = cmp.Or(o.Sync, syncAlways)
+	o.SegmentBytes = cmp.Or(o.SegmentBytes, 64<<20)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 1<<30)
+}
+
+// Validate says what is wrong with the options.
+func (o *Options) Validate() error {
+	if o.Sync != syncAlways && o.Sync != syncOS {
+		return fmt.Errorf("wal.sync is %q, must be %q or %q: %w", o.Sync, syncAlways, syncOS, base.ErrInvalidParameters)
+	}
+	if o.SegmentBytes <= 0 || o.SegmentBytes > maxSegmentBytes {
+		return fmt.Errorf("wal.segment_bytes is %d, must be 1 to %d: %w", o.SegmentBytes, maxSegmentBytes, base.ErrInvalidParameters)
+	}
+	if o.MaxBytes <= 0 || o.KeepBytes < 0 {
+		return fmt.Errorf("wal.max_bytes is %d, must be positive; wal.keep_bytes is %d, must not be negative: %w", o.MaxBytes, o.KeepBytes, base.ErrInvalidParameters)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ func TestAppendReadReopen(t *testing.T) {
 	for _, mode := range []string{syncAlways, syncOS} {
 		t.Run(mode, func(t *testing.T) {
 			o := testOptions(vfs.NewMem())
-			o.Config.Sync = mode
+			o.Sync = mode
 			l := mustOpen(t, o)
 			id := l.ID()
 			for d := int64(1); d <= 100; d++ {
@@ -177,8 +177,8 @@ func TestTruncateResetDrop(t *testing.T) {
 // TestCallbackOrder appends from many goroutines; each sees its own callbacks in order.
 func TestCallbackOrder(t *testing.T) {
 	o := testOptions(vfs.NewMem())
-	o.Config.SegmentBytes = 1 << 16
-	o.Config.KeepBytes = 1 << 30
+	o.SegmentBytes = 1 << 16
+	o.KeepBytes = 1 << 30
 	l := mustOpen(t, o)
 	const writers, each = 16, 200
 	var all sync.WaitGroup
@@ -288,16 +288,16 @@ func TestLocked(t *testing.T) {
 
 func TestOptionsChecked(t *testing.T) {
 	for _, change := range []func(*Options){
-		func(o *Options) { o.Config.Sync = "never" },
-		func(o *Options) { o.Config.SegmentBytes = 0 },
-		func(o *Options) { o.Config.SegmentBytes = 5 << 30 },
-		func(o *Options) { o.Config.MaxBytes = 0 },
-		func(o *Options) { o.Config.KeepBytes = -1 },
+		func(o *Options) { o.Sync = "never" },
+		func(o *Options) { o.SegmentBytes = -1 },
+		func(o *Options) { o.SegmentBytes = 5 << 30 },
+		func(o *Options) { o.MaxBytes = -1 },
+		func(o *Options) { o.KeepBytes = -1 },
 	} {
 		o := testOptions(vfs.NewMem())
 		change(&o)
 		if _, err := Open(o); base.CodeOf(err) != base.ErrInvalidParameters {
-			t.Errorf("%+v: %v", o.Config, err)
+			t.Errorf("%+v: %v", o, err)
 		}
 	}
 }
@@ -343,7 +343,7 @@ func TestSegmentOfAnotherLog(t *testing.T) {
 func TestNoFalseRecords(t *testing.T) {
 	fs := vfs.NewMem()
 	o := testOptions(fs)
-	o.Config.SegmentBytes = 1 << 20
+	o.SegmentBytes = 1 << 20
 	l := mustOpen(t, o)
 	mustAppend(t, l, entry(g(1), 1, 1, 50))
 	inner := bytes.Clone(files(t, fs)[segmentName(1)])

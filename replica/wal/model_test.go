@@ -204,11 +204,11 @@ func TestAgainstModel(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		fs := vfs.NewCrashableMem()
 		o := testOptions(fs)
-		o.Config.SegmentBytes = 512 + rng.Int64N(3000)
-		o.Config.MaxBytes = 1 + rng.Int64N(30000)
-		o.Config.KeepBytes = rng.Int64N(5000)
+		o.SegmentBytes = 512 + rng.Int64N(3000)
+		o.MaxBytes = 1 + rng.Int64N(30000)
+		o.KeepBytes = rng.Int64N(5000)
 		if seed%3 == 0 {
-			o.Config.Sync = syncOS
+			o.Sync = syncOS
 		}
 		s := &step{rng: rng, m: make(model), replicas: 5, l: mustOpen(t, o)}
 		for i := range 400 {

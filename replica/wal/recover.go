@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
@@ -20,17 +19,12 @@ import (
 // another process has the log, if a segment is of another log or of an unknown version,
 // and if the disk does.
 func Open(o Options) (_ *Log, err error) {
-	if err := o.check(); err != nil {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
-	if o.Logger == nil {
-		o.Logger = logrus.NewEntry(logrus.StandardLogger())
-	}
 	l := &Log{
-		opts: o, fs: o.FS, logger: o.Logger, always: o.Config.Sync == syncAlways, longestWait: longestWait,
+		opts: o, fs: o.FS, logger: o.Logger, always: o.Sync == syncAlways, longestWait: longestWait,
 		replicas: make(map[base.Gpid]*replica),
 		kick:     make(chan struct{}, 1), stop: make(chan struct{}),
 		writerDone: make(chan struct{}), backgroundDone: make(chan struct{}),

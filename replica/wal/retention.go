@@ -110,7 +110,7 @@ func (c *cleaner) collect() bool {
 	}
 	c.ix.RUnlock()
 
-	cfg := &c.opts.Config
+	cfg := &c.opts
 	over := total > cfg.MaxBytes
 	crowded := segments > manySegments+cfg.MaxBytes/cfg.SegmentBytes
 	need := n.bytes[0]
@@ -253,7 +253,7 @@ func (c *cleaner) remove(s *segment) error {
 	if err != nil {
 		c.logger.WithError(err).WithField("segment", s.name).Warn("cannot close an old log segment")
 	}
-	if !reading && s.end >= c.opts.Config.SegmentBytes {
+	if !reading && s.end >= c.opts.SegmentBytes {
 		if _, err := c.fs.Stat(c.path(spareName)); err != nil {
 			c.stats.recycled.Add(1)
 			return ignoreAbsent(c.fs.Rename(c.path(s.name), c.path(spareName)))

@@ -30,7 +30,7 @@ func TestRetention(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			fs := vfs.NewMem()
 			o := testOptions(fs)
-			o.Config.Sync = mode
+			o.Sync = mode
 			l := mustOpen(t, o)
 			for range 40 {
 				fill(t, l, g(1), 2)
@@ -78,7 +78,7 @@ func TestRetention(t *testing.T) {
 
 func TestKeepBytes(t *testing.T) {
 	o := testOptions(vfs.NewMem())
-	o.Config.KeepBytes = 8 << 10
+	o.KeepBytes = 8 << 10
 	l := mustOpen(t, o)
 	defer l.Close()
 	for range 30 {
@@ -87,9 +87,9 @@ func TestKeepBytes(t *testing.T) {
 	}
 	fill(t, l, g(1), 20)
 	// As much as KeepBytes stays, and not more than another segment and the newest one.
-	eventually(t, "old segments to go", func() bool { return l.Stats().TotalBytes < o.Config.KeepBytes+3*o.Config.SegmentBytes })
-	if s := l.Stats(); s.TotalBytes < o.Config.KeepBytes {
-		t.Fatalf("%d bytes are left, %d are to be kept", s.TotalBytes, o.Config.KeepBytes)
+	eventually(t, "old segments to go", func() bool { return l.Stats().TotalBytes < o.KeepBytes+3*o.SegmentBytes })
+	if s := l.Stats(); s.TotalBytes < o.KeepBytes {
+		t.Fatalf("%d bytes are left, %d are to be kept", s.TotalBytes, o.KeepBytes)
 	}
 	if got := decrees(t, l, g(1)); len(got) < 40 {
 		t.Fatalf("only %d entries are left for a replica that was away", len(got))
@@ -116,8 +116,8 @@ func TestDropUnpins(t *testing.T) {
 
 func TestPressureAndMaxBytes(t *testing.T) {
 	o := testOptions(vfs.NewMem())
-	o.Config.KeepBytes = 1 << 30 // which gives way to MaxBytes
-	o.Config.MaxBytes = 20 << 10
+	o.KeepBytes = 1 << 30 // which gives way to MaxBytes
+	o.MaxBytes = 20 << 10
 	var mu sync.Mutex
 	var told [][]base.Gpid
 	o.OnPressure = func(gs []base.Gpid) {
@@ -144,7 +144,7 @@ func TestPressureAndMaxBytes(t *testing.T) {
 	l.SetRetention(g(1), 15)
 	l.SetRetention(g(2), 15)
 	fill(t, l, g(3), 20)
-	eventually(t, "the log to be as small as it should", func() bool { return l.Stats().TotalBytes <= o.Config.MaxBytes+2*o.Config.SegmentBytes })
+	eventually(t, "the log to be as small as it should", func() bool { return l.Stats().TotalBytes <= o.MaxBytes+2*o.SegmentBytes })
 }
 
 // TestRewrite: a few old entries of an idle replica don't hold all segments after them.
@@ -222,8 +222,8 @@ func TestRewriteWhileWriting(t *testing.T) {
 // TestManyOpens: a log that is opened often doesn't gather small segments for ever.
 func TestManyOpens(t *testing.T) {
 	o := testOptions(vfs.NewMem())
-	o.Config.KeepBytes = 1 << 30
-	o.Config.MaxBytes = 4 * o.Config.SegmentBytes
+	o.KeepBytes = 1 << 30
+	o.MaxBytes = 4 * o.SegmentBytes
 	for i := range 3 * manySegments {
 		l := mustOpen(t, o)
 		fill(t, l, g(1), 1)
@@ -242,7 +242,7 @@ func TestIdleMark(t *testing.T) {
 		fs := vfs.NewCrashableMem()
 		o := testOptions(fs)
 		o.tick = 5 * time.Millisecond
-		o.Config.Sync = mode
+		o.Sync = mode
 		l := mustOpen(t, o)
 		fill(t, l, g(1), 3)
 		batches := l.Stats().Batches

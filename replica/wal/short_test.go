@@ -78,7 +78,7 @@ func TestNextSegmentRunsShort(t *testing.T) {
 			mustAppend(t, l, entry(g(1), 1, 1, 100), entry(g(2), 1, 1, 100), entry(g(3), 1, 1, 100))
 			on.Store(true)
 			last := int64(1)
-			for l.Stats().TotalBytes < 3*o.Config.SegmentBytes {
+			for l.Stats().TotalBytes < 3*o.SegmentBytes {
 				last++
 				mustAppend(t, l, entry(g(1), 1, last, 100))
 				if last == 10 {
@@ -163,11 +163,11 @@ func TestLongestSegment(t *testing.T) {
 		if d%20 == 0 {
 			// In batches.
 			eventually(t, "a batch, or that it waits", func() bool {
-				return acked.Load() == d || l.Stats().TotalBytes >= longest*o.Config.SegmentBytes
+				return acked.Load() == d || l.Stats().TotalBytes >= longest*o.SegmentBytes
 			})
 		}
 	}
-	eventually(t, "it waits", func() bool { return l.Stats().TotalBytes >= longest*o.Config.SegmentBytes })
+	eventually(t, "it waits", func() bool { return l.Stats().TotalBytes >= longest*o.SegmentBytes })
 	if n := acked.Load(); n == most {
 		t.Fatal("a segment became longer than one may")
 	}
@@ -194,7 +194,7 @@ func TestLogThatStandsStillFails(t *testing.T) {
 	acked := int64(0)
 	var failed error
 	for d := int64(1); failed == nil; d++ {
-		if l.Stats().TotalBytes > (longest+1)*o.Config.SegmentBytes {
+		if l.Stats().TotalBytes > (longest+1)*o.SegmentBytes {
 			t.Fatal("a segment became longer than one may")
 		}
 		if failed = Wait(func(done func(error)) { l.Append([]Entry{entry(g(1), 1, d, 500)}, done) }); failed == nil {

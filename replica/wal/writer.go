@@ -131,7 +131,7 @@ func (w *writer) begin() error {
 	if err := w.Failed(); err != nil {
 		return err
 	}
-	if w.active.end >= w.opts.Config.SegmentBytes {
+	if w.active.end >= w.opts.SegmentBytes {
 		if err := w.next(); err != nil {
 			return w.fail(err)
 		}
@@ -144,7 +144,7 @@ const (
 	// shortPause is how long a log that had not what it takes to begin its next segment writes on
 	// in the present one, before it tries again.
 	shortPause = 100 * time.Millisecond
-	// longest is how many times Config.SegmentBytes a segment may have then.
+	// longest is how many times SegmentBytes a segment may have then.
 	longest = 8
 	// longestWait is how long everybody waits once a segment is as long as that. Then the log
 	// has failed: a log that stands still and doesn't say so keeps its server's partitions from
@@ -194,7 +194,7 @@ func (w *writer) next() error {
 
 // longest is how long a segment may become: offsets in it have 32 bits.
 func (w *writer) longest() int64 {
-	return max(w.opts.Config.SegmentBytes, min(longest*w.opts.Config.SegmentBytes, maxSegmentBytes))
+	return max(w.opts.SegmentBytes, min(longest*w.opts.SegmentBytes, maxSegmentBytes))
 }
 
 // start begins a batch in the active segment, with its mark.
@@ -267,7 +267,7 @@ func (w *writer) commit(sync bool) error {
 	end := s.end + int64(len(b))
 	if end > w.allocated {
 		// Reserving is a courtesy to the file system; if it can't, the write will tell.
-		n := max(min(preallocate, w.opts.Config.SegmentBytes), end-w.allocated)
+		n := max(min(preallocate, w.opts.SegmentBytes), end-w.allocated)
 		_ = s.f.Preallocate(w.allocated, n)
 		w.allocated += n
 	}
