@@ -112,24 +112,3 @@ func backupFileCmds() []*cobra.Command {
 	get.Flags().BoolVarP(&escape, "escape", "e", false, "read keys with C escapes: \\xNN, \\n and so on")
 	return []*cobra.Command{verify, exp, count, get}
 }
-
-// backupCmd is `pegasus backup`.
-func backupCmd() *cobra.Command {
-	c := &cobra.Command{Use: "backup", Short: "Backups: list, show, verify, export", RunE: wantSubcommand}
-	var lsFlags, showFlags backupFlags
-	ls := &cobra.Command{Use: "ls URL", Short: "List the backups below a place", Args: wantArgs(1, 1),
-		Long: "List the backups below a directory, complete or not.\n\n" + backupPlace,
-		RunE: func(c *cobra.Command, a []string) error {
-			return lsFlags.with(c, func(ctx context.Context, b *cli.Backups) error { return b.List(ctx, a[0]) })
-		}}
-	lsFlags.add(ls, false, false)
-	show := &cobra.Command{Use: "show URL", Short: "Show what a backup says of itself", Args: wantArgs(1, 1),
-		Long: "Show what a backup says of itself: tables, partitions, decrees, sizes, numbers of rows. Nothing is compared: see verify.\n\n" + backupPlace,
-		RunE: func(c *cobra.Command, a []string) error {
-			return showFlags.with(c, func(ctx context.Context, b *cli.Backups) error { return b.Show(ctx, a[0], showFlags.table) })
-		}}
-	showFlags.add(show, true, false)
-	c.AddCommand(ls, show)
-	c.AddCommand(backupFileCmds()...)
-	return c
-}

@@ -14,10 +14,19 @@ func (s *Service) changed(c *service.Call, format string, args ...any) {
 	s.leader.Log().Infof("%s, asked by %s", fmt.Sprintf(format, args...), c.From)
 }
 
+// refused is refusal for our own requests: what upstream answers where backups are switched off is taken for the answer of a
+// meta that doesn't lead.
+func (s *Service) refused() (code base.ErrorCode, hint string) {
+	if code, hint = s.refusal(); code == base.ErrServiceNotActive {
+		code = base.ErrOperationDisabled
+	}
+	return code, hint
+}
+
 // list tells of all backups, the newest first.
 func (s *Service) list(_ *service.Call, q *backupadmin.ListBackupsRequest, r *backupadmin.ListBackupsResponse) {
 	if s.o.Disabled {
-		r.Err, r.HintMessage = s.refusal()
+		r.Err, r.HintMessage = s.refused()
 		return
 	}
 	r.Err = base.ErrOK
@@ -77,7 +86,7 @@ func (s *Service) describe(b *state.Backup) backupadmin.BackupState {
 
 // cancel ends a backup that runs, and has what there is of it removed.
 func (s *Service) cancel(c *service.Call, q *backupadmin.CancelBackupRequest, r *backupadmin.CancelBackupResponse) {
-	if r.Err, r.HintMessage = s.refusal(); r.Err != base.ErrOK {
+	if r.Err, r.HintMessage = s.refused(); r.Err != base.ErrOK {
 		return
 	}
 	b, ok := s.backup(q.BackupId)
@@ -106,7 +115,7 @@ func (s *Service) cancel(c *service.Call, q *backupadmin.CancelBackupRequest, r 
 
 // delete has a backup that has ended removed.
 func (s *Service) delete(c *service.Call, q *backupadmin.DeleteBackupRequest, r *backupadmin.DeleteBackupResponse) {
-	if r.Err, r.HintMessage = s.refusal(); r.Err != base.ErrOK {
+	if r.Err, r.HintMessage = s.refused(); r.Err != base.ErrOK {
 		return
 	}
 	res := s.leader.Apply(&state.DeleteBackup{ID: q.BackupId})
@@ -120,5 +129,22 @@ func (s *Service) delete(c *service.Call, q *backupadmin.DeleteBackupRequest, r 
 		r.HintMessage = fmt.Sprintf("backup %d runs: cancel it with `pegasus backup cancel %d`", q.BackupId, q.BackupId)
 	case base.ErrInvalidState:
 		r.HintMessage = fmt.Sprintf("table %d is being restored from backup %d", res.TableID, q.BackupId)
+	}
+}
+
+// removePolicy forgets a policy.
+func (s *Service) removePolicy(c *service.Call, q *backupadmin.RemoveBackupPolicyRequest, r *backupadmin.RemoveBackupPolicyResponse) {
+	if r.Err, r.HintMessage = s.refused(); r.Err != base.ErrOK {
+		return
+	}
+	s.modifying.Lock()
+	defer s.modifying.Unlock()
+	switch r.Err = s.leader.Apply(&state.RemoveBackupPolicy{Name: q.PolicyName}).Err; r.Err {
+	case base.ErrOK:
+		s.changed(c, "backup policy %s is removed; its backups stay", q.PolicyName)
+	case base.ErrObjectNotFound:
+		r.HintMessage = fmt.Sprintf("there is no backup policy %.200q", q.PolicyName)
+	case base.ErrBusy:
+		r.HintMessage = fmt.Sprintf("a backup of policy %s runs: wait for its end, or cancel it", q.PolicyName)
 	}
 }

@@ -6,14 +6,19 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	files "pegasus/backup"
 	"pegasus/base"
 	"pegasus/blob"
+	wire "pegasus/gen/backup"
 	"pegasus/meta/state"
 )
 
-// mostSweeps is how often files are removed in a row that somebody writes again.
-const mostSweeps = 20
+const (
+	mostSweeps = 20 // of files in a row that somebody writes again
+	mostClears = 16 // servers and partitions at a time that are told to end
+)
 
 // clean removes the files of a backup that is deleted, or wasn't completed.
 func (s *Service) clean(ctx context.Context, j *job) {
@@ -54,7 +59,9 @@ func (s *Service) remove(ctx context.Context, b *state.Backup) error {
 	}
 	for range mostSweeps {
 		if b.Status != state.BackupCompleted {
-			s.clearAll(b)
+			if err := s.clearAll(ctx, b); err != nil {
+				return err
+			}
 		}
 		if err := files.Delete(ctx, store, location(b)); err != nil && !errors.Is(err, blob.ErrNotFound) {
 			return err
@@ -77,8 +84,9 @@ func (s *Service) remove(ctx context.Context, b *state.Backup) error {
 	return fmt.Errorf("files are still being written in %s of blob store %s", location(b), b.Provider)
 }
 
-// clearAll tells every server that may write a part of a backup to end that.
-func (s *Service) clearAll(b *state.Backup) {
+// clearAll has every server end that may write a part of a backup. When it returns nil none writes any more, but those that
+// nobody reaches, which give up by themselves.
+func (s *Service) clearAll(ctx context.Context, b *state.Backup) error {
 	alive := map[base.RPCAddress]bool{}
 	for _, n := range s.leader.Nodes() {
 		alive[n.Addr] = n.Alive
@@ -103,7 +111,22 @@ func (s *Service) clearAll(b *state.Backup) {
 			}
 		}
 	})
+	var g errgroup.Group
+	g.SetLimit(mostClears)
 	for _, o := range orders {
-		s.clear(o.to, b, o.g)
+		g.Go(func() error {
+			call, cancel := context.WithTimeout(ctx, callTimeout)
+			defer cancel()
+			var r wire.BackupResponse
+			if err := s.leader.Call(call, o.to, base.RPCClearColdBackup, &wire.BackupClearRequest{Pid: o.g, PolicyName: policyOf(b)}, &r); err != nil {
+				s.log(b).WithError(err).Warnf("server %v doesn't say that it writes nothing of partition %v any more", o.to, o.g)
+				return nil
+			}
+			if r.Err == base.ErrBusy {
+				return fmt.Errorf("server %v still writes partition %v", o.to, o.g)
+			}
+			return nil
+		})
 	}
+	return g.Wait()
 }

@@ -502,6 +502,11 @@ func (m *meta) Call(ctx context.Context, node base.RPCAddress, code string, arg 
 	m.w.mu.Lock()
 	v := m.w.servers[node]
 	m.w.mu.Unlock()
+	if q, ok := arg.(*wire.BackupClearRequest); ok {
+		v.onClear(q)
+		answer.(*wire.BackupResponse).Err = base.ErrOK
+		return nil
+	}
 	r, err := v.onBackup(arg.(*wire.BackupRequest))
 	if err == nil {
 		*answer.(*wire.BackupResponse) = r

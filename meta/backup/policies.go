@@ -12,7 +12,6 @@ import (
 	"pegasus/base"
 	"pegasus/blob"
 	wire "pegasus/gen/backup"
-	"pegasus/gen/backupadmin"
 	"pegasus/meta/service"
 	"pegasus/meta/state"
 )
@@ -213,22 +212,6 @@ func (s *Service) modifyPolicy(c *service.Call, q *wire.ConfigurationModifyBacku
 	if r.Err = s.leader.Apply(&state.SetBackupPolicy{Policy: p}).Err; r.Err == base.ErrOK {
 		s.changed(c, "backup policy %s is changed: it was %s, and is %+v", p.Name, was, p)
 		s.wake()
-	}
-}
-
-func (s *Service) removePolicy(c *service.Call, q *backupadmin.RemoveBackupPolicyRequest, r *backupadmin.RemoveBackupPolicyResponse) {
-	if r.Err, r.HintMessage = s.refusal(); r.Err != base.ErrOK {
-		return
-	}
-	s.modifying.Lock()
-	defer s.modifying.Unlock()
-	switch r.Err = s.leader.Apply(&state.RemoveBackupPolicy{Name: q.PolicyName}).Err; r.Err {
-	case base.ErrOK:
-		s.changed(c, "backup policy %s is removed; its backups stay", q.PolicyName)
-	case base.ErrObjectNotFound:
-		r.HintMessage = fmt.Sprintf("there is no backup policy %.200q", q.PolicyName)
-	case base.ErrBusy:
-		r.HintMessage = fmt.Sprintf("a backup of policy %s runs: wait for its end, or cancel it", q.PolicyName)
 	}
 }
 
