@@ -56,6 +56,7 @@ const (
 	RPCQueryBackupPolicy            = "RPC_CM_QUERY_BACKUP_POLICY"
 	RPCStartBackupApp               = "RPC_CM_START_BACKUP_APP"
 	RPCQueryBackupStatus            = "RPC_CM_QUERY_BACKUP_STATUS"
+	RPCListRestores                 = "RPC_CM_LIST_RESTORES"
 	RPCListBackups                  = "RPC_CM_LIST_BACKUPS"
 	RPCCancelBackup                 = "RPC_CM_CANCEL_BACKUP"
 	RPCDeleteBackup                 = "RPC_CM_DELETE_BACKUP"
@@ -163,7 +164,7 @@ var rpcNames = []string{
 	RPCQueryPartitionConfigByIndex, RPCCreateApp, RPCDropApp, RPCRecallApp, RPCRenameApp, RPCListApps, RPCListNodes,
 	RPCClusterInfo, RPCControlMeta, RPCProposeBalancer, RPCUpdateAppEnv, RPCStartRecovery, RPCStartRestore,
 	RPCQueryRestoreStatus, RPCReportRestoreStatus, RPCAddBackupPolicy, RPCModifyBackupPolicy, RPCQueryBackupPolicy,
-	RPCStartBackupApp, RPCQueryBackupStatus, RPCListBackups, RPCCancelBackup, RPCDeleteBackup, RPCRemoveBackupPolicy, RPCAddDuplication, RPCModifyDuplication, RPCQueryDuplication,
+	RPCStartBackupApp, RPCQueryBackupStatus, RPCListRestores, RPCListBackups, RPCCancelBackup, RPCDeleteBackup, RPCRemoveBackupPolicy, RPCAddDuplication, RPCModifyDuplication, RPCQueryDuplication,
 	RPCListDuplication, RPCDuplicationSync, RPCDDDDiagnose, RPCRebalance, RPCNodeRole, RPCNodeStop, RPCExplain,
 	RPCQuorumStatus, RPCQuorumChange, RPCQuorumBackup, RPCUpgradeVersion, RPCSelfCheck, RPCStartPartitionSplit,
 	RPCControlPartitionSplit, RPCQueryPartitionSplit, RPCRegisterChildReplica, RPCNotifyStopSplit, RPCQueryChildState,

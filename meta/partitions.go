@@ -23,6 +23,12 @@ type partitions struct {
 	waiters map[int32][]chan struct{} // told when a partition of the table changes
 	configs int64                     // configurations changed
 	changes changeQueue
+	seeds   seeds // nil: no partition is made of something
+}
+
+// seeds knows who makes first replicas of something. Its methods are called with mu and the State held.
+type seeds interface {
+	Seed(g base.Gpid) cure.Seed
 }
 
 // deposed is a former primary that lives and hasn't said yet that it knows of its successor.
@@ -77,6 +83,14 @@ func (ps *partitions) recheck(id int32) {
 func (ps *partitions) planView(st *state.State) *cure.View {
 	v := &cure.View{Now: ps.now(), State: st, Unfit: func(a base.RPCAddress, g base.Gpid) bool { return ps.nodes.of(a).unfit[g] }}
 	ps.viewCopies(v)
+	if ps.seeds != nil {
+		v.Seed = func(g base.Gpid) (s cure.Seed) {
+			if st.Restoring(g.AppID) {
+				s = ps.seeds.Seed(g)
+			}
+			return s
+		}
+	}
 	v.BelowThreshold = ps.nodes.belowLiveThreshold(st)
 	for _, n := range ps.nodes.det.Nodes() {
 		role, of := st.Role(n.Addr), ps.nodes.of(n.Addr)

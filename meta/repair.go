@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
+	"pegasus/gen/metaadmin"
 	"pegasus/meta/cure"
 	"pegasus/meta/state"
 )
@@ -49,7 +51,12 @@ func (ps *partitions) look(look []base.Gpid) {
 				if !a.Again {
 					ps.recordEvent(a.Gpid, fmt.Sprintf("asks %v for %s of %v", a.Target, typeName(a.Type), a.Node), a.Why)
 				}
-				msgs = append(msgs, ps.proposal(t, a.Gpid, &cfg, a.Type, a.Target, a.Node))
+				p := ps.proposal(t, a.Gpid, &cfg, a.Type, a.Target, a.Node)
+				if a.Type == metaadmin.CT_ASSIGN_PRIMARY && !st.Restoring(t.ID) {
+					// What the table was made of once isn't what a partition begins with that was lost.
+					p.msg.Info.Envs = appenv.WithoutRestore(p.msg.Info.Envs)
+				}
+				msgs = append(msgs, p)
 				continue
 			}
 			for _, d := range a.Dead {

@@ -19,6 +19,7 @@ var services = []func(*leader) service.Service{
 	newRecovery,
 	newQuorumAdmin,
 	newBackups,
+	newRestores,
 	newUnimplemented,
 }
 

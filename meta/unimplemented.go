@@ -5,10 +5,8 @@ import (
 	"net/http"
 
 	"pegasus/base"
-	"pegasus/gen/backup"
 	"pegasus/gen/bulkload"
 	"pegasus/gen/duplication"
-	"pegasus/gen/metaadmin"
 	"pegasus/gen/split"
 	"pegasus/httpapi"
 	"pegasus/meta/service"
@@ -28,9 +26,6 @@ func newUnimplemented(l *leader) service.Service { return &unimplemented{term: l
 
 // Register adds the requests and pages of all these features.
 func (u *unimplemented) Register(r *service.Routes) {
-	service.Refuse[unimplemented, backup.ConfigurationRestoreRequest, metaadmin.ConfigurationCreateAppResponse](r, base.RPCStartRestore, base.ErrInvalidParameters) // no provider of that name
-	service.Refuse[unimplemented, backup.ConfigurationQueryRestoreRequest, backup.ConfigurationQueryRestoreResponse](r, base.RPCQueryRestoreStatus, base.ErrAppNotExist)
-	service.Refuse[unimplemented, backup.ConfigurationReportRestoreStatusRequest, backup.ConfigurationReportRestoreStatusResponse](r, base.RPCReportRestoreStatus, base.ErrObjectNotFound)
 
 	// Duplication: as with duplication_enabled = false.
 	service.Handle(r, base.RPCAddDuplication, service.Fast, func(u *unimplemented, _ *service.Call, q *duplication.DuplicationAddRequest, r *duplication.DuplicationAddResponse) {

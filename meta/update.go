@@ -94,6 +94,10 @@ func (ps *partitions) decide(st *state.State, t *state.Table, g base.Gpid, cur *
 		if cur.Members() > 0 || !wire.IsServer(node) || want.Primary != node {
 			return nil, base.ErrInvalidState
 		}
+		if st.NeedsSeed(t, cur) && next.LastCommitted <= 0 {
+			ps.log.Warnf("partition %v is being restored, and %v has nothing of it: it isn't made the primary", g, node)
+			return nil, base.ErrInvalidState
+		}
 		next.Primary = node
 	case metaadmin.CT_UPGRADE_TO_SECONDARY:
 		// A member more than wanted is right while one is being replaced.

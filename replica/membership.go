@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
 	"pegasus/base/pause"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -80,7 +81,13 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 	if p.Config.Ballot != 0 || g.AppID != p.Info.AppId {
 		return
 	}
+	info := infoFrom(g, &p.Info)
+	backup, restores := appenv.RestoreOf(info.Envs)
 	r := s.replica(g)
+	if r != nil && restores && r.view.Load().info.Seed == 0 {
+		s.dropNew(r, "it is empty, and the partition is to be restored")
+		return // the meta asks again
+	}
 	if r == nil {
 		if s.holdsAll(g) || !s.begin(g) {
 			return
@@ -95,9 +102,13 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 			s.endOpening(g, nil)
 			return
 		}
-		info := infoFrom(g, &p.Info)
 		var err error
-		if r, err = s.openReplica(g, s.disks.Pick(g.AppID), &info); err != nil {
+		if restores {
+			r, err = s.restore(g, &info, backup)
+		} else {
+			r, err = s.openReplica(g, s.disks.Pick(g.AppID), &info)
+		}
+		if err != nil {
 			s.log.Errorf("new replica: %v", err)
 			s.endOpening(g, nil)
 			return
@@ -105,10 +116,11 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 		s.endOpening(g, r)
 	}
 	v := r.look()
-	if v.Ballot != 0 || v.Last != 0 || v.Status != pacifica.Inactive {
+	if v.Ballot != 0 || v.Last != v.info.Seed || v.Status != pacifica.Inactive {
 		return // it has a past; the meta will find out by config sync
 	}
 	want := *p
+	want.Config.LastCommittedDecree = v.info.Seed
 	want.Config.Ballot, want.Config.Primary, want.Config.Secondaries = 1, s.addr, nil
 	want.Config.HpPrimary = base.Some(s.hostPort)
 	want.Config.HpSecondaries = base.Opt[[]base.HostPort]{}
@@ -126,6 +138,8 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 						r.core.Configure(coreConfig(cfg))
 					}
 				})
+			} else if v.info.Seed > 0 {
+				s.dropNew(r, "another replica is the first of the partition")
 			}
 			return
 		}
@@ -281,6 +295,11 @@ func (s members) onMessage(req *rpc.Request) {
 		if m.To == s.addr && m.Role == pacifica.Learner && m.Type == pacifica.MsgPrepare {
 			s.openLearner(gpid, m)
 		}
+		return
+	}
+	if m.Role == pacifica.Learner && r.view.Load().info.Seed > 0 && isNew(r.view.Load()) {
+		// Its decree may hold other rows than the group's: it learns from nothing.
+		s.spawn(func() { s.dropNew(r, "another replica is the first of the partition") })
 		return
 	}
 	r.hearRoom(&m, short)

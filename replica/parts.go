@@ -34,6 +34,7 @@ var parts = []func(*Server) part.Part{
 	newDigests,
 	newPasser,
 	newCompactor,
+	newRestorer,
 	func(s *Server) part.Part { return s.gate },
 	func(s *Server) part.Part { return s.observer },
 }

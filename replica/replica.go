@@ -136,6 +136,9 @@ type replicaInfo struct {
 	// Made is when the replica was made here, in the same unit: what a table's settings
 	// demanded before then was for others.
 	Made int64 `json:"made_ms,omitempty"`
+	// Seed is the decree that the store of a replica held when it was made here of a backup, to become
+	// the first of its partition; 0: it was made empty.
+	Seed int64 `json:"seed,omitempty"`
 }
 
 // infoName is the file that holds the replicaInfo of the replica in a directory.

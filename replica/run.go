@@ -92,9 +92,9 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	cfg.RPC.MaxConnections, cfg.Storage.OpenFiles = descriptors.Connections, descriptors.Files
 	log.Infof("of %v", descriptors)
 	s := &Server{cfg: cfg, most: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
-		pool:  rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}),
-		blobs: stores.New(cfg.Blob, log),
-		table: newTable(), dirs: map[*disk.Dir]*dataDir{},
+		pool:   rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}),
+		remote: remote{blobs: stores.New(cfg.Blob, log)},
+		table:  newTable(), dirs: map[*disk.Dir]*dataDir{},
 		halt: make(chan struct{}), syncs: cfg.WAL.Sync != "os",
 		sizes: admission.SizesOf(cfg.RPC.MaxFrameBytes)}
 	s.name = s.hostPort.String()

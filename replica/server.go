@@ -17,6 +17,7 @@ import (
 	"pegasus/replica/metalink"
 	"pegasus/replica/observe"
 	"pegasus/replica/part"
+	"pegasus/replica/restore"
 	"pegasus/rpc"
 	"pegasus/rrdb"
 )
@@ -32,7 +33,6 @@ type Server struct {
 	started  time.Time
 
 	pool     *rpc.Pool
-	blobs    *blob.Set // the places of backups; each is opened when it is used first
 	meta     *metalink.Link
 	rpc      *rpc.Server
 	parts    []part.Part
@@ -47,6 +47,7 @@ type Server struct {
 	hooks atomic.Pointer[roundHooks]
 
 	table
+	remote
 
 	names sync.Map      // base.RPCAddress -> string, of the few servers there are
 	syncs bool          // the log syncs each batch
@@ -59,6 +60,12 @@ type Server struct {
 	wg       sync.WaitGroup
 	cancel   context.CancelFunc
 	stopping sync.Once
+}
+
+// remote is what the server knows of places outside of it.
+type remote struct {
+	blobs    *blob.Set // their places; each is opened when it is used first
+	restorer *restore.Restorer
 }
 
 func (s *Server) spawn(f func()) {

@@ -10,6 +10,9 @@ import (
 // Check says why a table isn't to be given a setting; "" means that the servers act on it, or keep
 // it as their tools expect. It is stricter than Validate, which accepts all that upstream accepts.
 func Check(key, value string) (hint string) {
+	if strings.HasPrefix(key, restorePrefix) {
+		return "" // the metas' own; who sets one is refused by Validate
+	}
 	if _, ok := known[key]; !ok {
 		return unknown(key)
 	}

@@ -16,6 +16,7 @@ import (
 	"pegasus/gen/placement"
 	"pegasus/gen/prepare"
 	"pegasus/gen/replicaadmin"
+	"pegasus/gen/restore"
 	"pegasus/gen/rrdb"
 	"pegasus/gen/security"
 	"pegasus/gen/split"
@@ -71,6 +72,7 @@ var metaCodes = map[string]Entry{
 	"RPC_CM_QUERY_DUPLICATION":              call[duplication.DuplicationQueryRequest, duplication.DuplicationQueryResponse](),
 	"RPC_CM_LIST_DUPLICATION":               call[duplication.DuplicationListRequest, duplication.DuplicationListResponse](),
 	"RPC_CM_DUPLICATION_SYNC":               call[duplication.DuplicationSyncRequest, duplication.DuplicationSyncResponse](),
+	"RPC_CM_LIST_RESTORES":                  call[restore.ListRestoresRequest, restore.ListRestoresResponse](),
 	"RPC_CM_LIST_BACKUPS":                   call[backupadmin.ListBackupsRequest, backupadmin.ListBackupsResponse](),
 	"RPC_CM_CANCEL_BACKUP":                  call[backupadmin.CancelBackupRequest, backupadmin.CancelBackupResponse](),
 	"RPC_CM_DELETE_BACKUP":                  call[backupadmin.DeleteBackupRequest, backupadmin.DeleteBackupResponse](),

@@ -58,6 +58,7 @@ type world struct {
 	claims map[Addr]claimed
 	known  int64
 	gaveUp map[base.Gpid]Addr
+	seed   func(base.Gpid) Seed
 	look   []base.Gpid
 	last   []Action
 }
@@ -105,6 +106,7 @@ func (w *world) view() *View {
 			_, cfg, _ := w.st.Config(g)
 			return w.gaveUp[g], cfg.Ballot
 		}}
+	v.Seed = w.seed
 	if w.ask {
 		v.Claim = func(a Addr, _ base.Gpid) (Replica, time.Duration, bool) {
 			c, ok := w.claims[a]

@@ -130,6 +130,17 @@ type Seed struct {
 	Wait bool
 }
 
+// seed tells who makes the first replica of a partition of something. Who is dead is at nothing.
+func (v *View) seed(g base.Gpid, alive func(Addr) bool) (s Seed) {
+	if v.Seed == nil {
+		return s
+	}
+	if s = v.Seed(g); s.By != 0 && !alive(s.By) {
+		s.By = 0
+	}
+	return s
+}
+
 // Action is one thing to do: a change to persist if Change is set, else a proposal to
 // send.
 type Action struct {

@@ -11,9 +11,9 @@ import (
 
 // assignFirst finds a primary for a partition that never had a member.
 func (r *round) assignFirst(g base.Gpid, m *memory) {
-	seed := r.seed(g)
+	seed := r.v.seed(g, r.alive)
 	if t := m.assign; t != nil && (seed.Wait || seed.By != 0 && seed.By != t.node) {
-		r.unassign(g, m)
+		unassign(r, g, m)
 	}
 	if seed.By != 0 && m.assign == nil {
 		m.assign = r.newTry(seed.By)
@@ -32,7 +32,7 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 		if r.alive(t.node) && r.v.Now-t.last < r.p.opts.Resend {
 			return
 		}
-		r.unassign(g, m)
+		unassign(r, g, m)
 	}
 	m.avoid = slices.DeleteFunc(m.avoid, func(a avoided) bool { return a.until <= r.v.Now })
 	a := r.pick(m, func(a Addr) bool { return r.room(a).assigns < r.p.opts.MaxAssigns && !r.atCapacity(a) }, func(x, y Addr) int {
@@ -48,21 +48,10 @@ func (r *round) assignFirst(g base.Gpid, m *memory) {
 }
 
 // unassign gives up the node that is asked to be the first primary.
-func (r *round) unassign(g base.Gpid, m *memory) {
+func unassign(r *round, g base.Gpid, m *memory) {
 	r.count(g, m.assign.node, -1, -1).assigns--
 	m.avoid = append(m.avoid, avoided{m.assign.node, r.v.Now + r.p.opts.AvoidFor})
 	m.assign = nil
-}
-
-// seed tells who makes the first replica of a partition of something. Who is dead is at nothing.
-func (r *round) seed(g base.Gpid) (s Seed) {
-	if r.v.Seed == nil {
-		return s
-	}
-	if s = r.v.Seed(g); s.By != 0 && !r.alive(s.By) {
-		s.By = 0
-	}
-	return s
 }
 
 const whyFirst = "the partition never had a member"

@@ -12,6 +12,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/tbin"
+	"pegasus/gen/backup"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/placement"
@@ -157,6 +158,17 @@ func (l *Link) Configuration(ctx context.Context, g base.Gpid) (*layer2.Partitio
 		return nil, err
 	}
 	return now, nil
+}
+
+// ReportRestore tells how far the restore of a partition is, once. The code is the leader's answer.
+func (l *Link) ReportRestore(ctx context.Context, q *backup.ConfigurationReportRestoreStatusRequest) (base.ErrorCode, error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTime)
+	defer cancel()
+	var res backup.ConfigurationReportRestoreStatusResponse
+	if err := l.call(ctx, rpc.Outgoing{Code: base.RPCReportRestoreStatus, Gpid: q.Pid, Arg: q}, &res, &res.Err); err != nil {
+		return "", fmt.Errorf("report the restore of %v: %w", q.Pid, err)
+	}
+	return res.Err, nil
 }
 
 // askStop bounds one question of a server that ends.

@@ -1,0 +1,107 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"pegasus/base"
+	"pegasus/base/appenv"
+	"pegasus/pacifica"
+	"pegasus/replica/disk"
+	"pegasus/replica/part"
+	"pegasus/replica/restore"
+	"pegasus/replica/wal"
+	"pegasus/rrdb"
+)
+
+// The first replica of a partition that is restored from a backup is made in a folder for scratch files, which is emptied when
+// the server starts, and takes its place when it is complete. Package meta/restore has the plan.
+
+func newRestorer(s *Server) part.Part {
+	c := &s.cfg.Replica
+	s.restorer = restore.New(restore.Options{Blobs: s.blobs, Concurrency: c.RestoreConcurrency, BytesPerSecond: c.RestoreRate,
+		Report: s.meta.ReportRestore, DeleteTime: s.meta.Clock.DeleteTime, Now: s.meta.Clock.Now, Log: s.log})
+	return s.restorer
+}
+
+// isNew tells that a replica took part in nothing yet: in no configuration, and under no ballot.
+func isNew(v *view) bool { return v.Status == pacifica.Inactive && v.Ballot == 0 && v.info.Member == 0 }
+
+// restore makes a replica of a partition out of a backup. The id is reserved.
+func (s members) restore(g base.Gpid, info *replicaInfo, of appenv.Restore) (*replica, error) {
+	d := s.disks.Pick(g.AppID)
+	dir := filepath.Join(d.Scratch(), "restore."+g.String())
+	store := filepath.Join(dir, "store.1")
+	err := s.restorer.Make(s.ctx, restore.Job{Gpid: g, Partitions: info.Partitions, Of: of, Usable: d.Usable, Begin: func() (*rrdb.Builder, error) {
+		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+			return nil, err
+		}
+		return rrdb.Build(s.storeToBuild(g, store, info))
+	}})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := s.place(g, d, dir, info); err != nil {
+		err = errors.Join(fmt.Errorf("replica %v: put what was restored in its place: %w", g, err), os.RemoveAll(dir))
+		s.restorer.Failed(s.ctx, g, err)
+		return nil, err
+	}
+	r, err := s.openReplica(g, d, nil)
+	if err != nil {
+		s.noteBroken(g, d, err)
+		s.restorer.Failed(s.ctx, g, err)
+	}
+	return r, err
+}
+
+// storeToBuild are the options of a store that is made for a replica.
+func (s *Server) storeToBuild(g base.Gpid, dir string, info *replicaInfo) rrdb.Options {
+	o := storeOptions(&s.cfg.Storage)
+	o.Dir, o.Shared, o.Gpid, o.Server, o.Logger = dir, s.shared, g, s.name, s.log.WithField("replica", g.String())
+	o.Tuning, o.Now = rrdb.TuningOf(info.Envs), s.meta.Clock.Now
+	return o
+}
+
+// place makes a folder with a complete store the directory of a replica that took part in nothing yet. Its log begins
+// behind what the store holds.
+func (s *Server) place(g base.Gpid, d *disk.Dir, dir string, info *replicaInfo) error {
+	info.Store, info.Seed, info.Ballot, info.Member = 1, restore.Decree, 0, 0
+	info.Made = s.meta.Clock.Now().UnixMilli()
+	if err := disk.WriteJSON(infoName(dir), info); err != nil {
+		return err
+	}
+	// The log may remember an earlier life of this replica here.
+	if err := wal.Wait(func(done func(error)) { d.Log().Reset(g, restore.Decree, done) }); err != nil {
+		return err
+	}
+	path := d.ReplicaPath(g)
+	if err := os.Rename(dir, path); err != nil {
+		return err
+	}
+	return errors.Join(disk.SyncDir(filepath.Dir(path)), disk.SyncDir(d.Scratch()))
+}
+
+// dropNew removes a replica that took part in nothing yet, and isn't of use.
+func (s members) dropNew(r *replica, why string) {
+	g := r.gpid
+	if s.takeOut(g, func(is *replica) bool { return is == r && isNew(is.view.Load()) }) == nil {
+		return
+	}
+	if err := r.close(); err != nil {
+		s.log.Debugf("close of a replica that is to go: %v", err)
+	}
+	err := r.dir.Remove(g)
+	if !r.dir.Has(g) {
+		err = errors.Join(err, wal.Wait(func(done func(error)) { r.dir.Log().Drop(g, done) }))
+	} else {
+		s.noteBroken(g, r.dir.Dir, err)
+	}
+	s.endOpening(g, nil)
+	if err != nil {
+		s.log.Warnf("replica %v is to go, because %s: %v", g, why, err)
+		return
+	}
+	s.log.Infof("replica %v is removed: %s", g, why)
+}
