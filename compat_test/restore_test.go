@@ -604,12 +604,12 @@ func TestRestoreKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.begun(id)
-	if err := w.c.Kill(w.c.Name(leader)); err != nil {
+	if err := w.c.Kill(leader); err != nil {
 		t.Fatal(err)
 	}
 	w.begun(id)
 	w.setRate("0")
-	if err := errors.Join(w.c.Restart(victim), w.c.Restart(w.c.Name(leader))); err != nil {
+	if err := errors.Join(w.c.Restart(victim), w.c.Restart(leader)); err != nil {
 		t.Fatal(err)
 	}
 	w.done(id, 3*time.Minute)

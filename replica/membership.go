@@ -109,7 +109,9 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 			r, err = s.openReplica(g, s.disks.Pick(g.AppID), &info)
 		}
 		if err != nil {
-			s.log.Errorf("new replica: %v", err)
+			if !restores { // else it was said
+				s.log.Errorf("new replica: %v", err)
+			}
 			s.endOpening(g, nil)
 			return
 		}
