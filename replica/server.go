@@ -65,7 +65,6 @@ type Server struct {
 // remote is what the server knows of places outside of it.
 type remote struct {
 	blobs    *blob.Set // their places; each is opened when it is used first
-	backups  *backup.Backups
 	restorer *restore.Restorer
 }
 
