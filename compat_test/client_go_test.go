@@ -186,6 +186,9 @@ func echo(t *testing.T, port int) {
 	}()
 }
 
+// saidByTest are the lines of our own tests, among the client's.
+var saidByTest = regexp.MustCompile(`^ +[a-z_]+_test\.go:\d+: `)
+
 var resultLine = regexp.MustCompile(`^( *)--- (PASS|FAIL|SKIP): (\S+)(.*)$`)
 
 // goTestBinary runs a compiled test binary and makes each of its tests a subtest of t.
@@ -207,7 +210,7 @@ func testResults(t *testing.T, what string, out []byte, err error) {
 	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {
 		m := resultLine.FindStringSubmatch(s.Text())
 		if m == nil {
-			if strings.Contains(s.Text(), "walk_test.go") || strings.Contains(s.Text(), "stopped_test.go") {
+			if saidByTest.MatchString(s.Text()) {
 				t.Log(strings.TrimSpace(s.Text()))
 			}
 			continue

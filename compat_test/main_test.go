@@ -58,7 +58,8 @@ func golden(t *testing.T) string {
 // control lets a client that runs in another process change the cluster it talks to: it
 // serves POST /kill (the replica server with most primaries of temp, SIGKILL), /restart (the one that
 // was killed; answers when every partition of temp has all replicas again), /stop (the one with most
-// primaries, SIGSTOP; answers when the metas name others), /continue (the one that was stopped) and
+// primaries, SIGSTOP; answers when the metas name others), /continue (the one that was stopped),
+// /kill-meta (the leader, SIGKILL), /leader (answers when a meta leads), /restart-meta (the one that was killed) and
 // /move?table=T&to=first or last (all primaries of T to that secondary). It returns its URL.
 func control(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
@@ -107,6 +108,25 @@ func control(t *testing.T, c *cluster.Cluster) string {
 			now, err := c.PrimariesOf("temp")
 			if err == nil && now[victim] > 0 {
 				err = fmt.Errorf("the metas name %s as primary of %d partitions", killed, now[victim])
+			}
+			return err
+		})
+	}))
+	mux.HandleFunc("POST /kill-meta", do("kill-meta", func(*http.Request) (name string, err error) {
+		if killed, err = c.Leader(); err != nil {
+			return "", err
+		}
+		return killed, c.Kill(killed)
+	}))
+	mux.HandleFunc("POST /leader", do("leader", func(*http.Request) (string, error) { return c.Leader() }))
+	mux.HandleFunc("POST /restart-meta", do("restart-meta", func(*http.Request) (string, error) {
+		if err := c.Restart(killed); err != nil {
+			return "", err
+		}
+		return killed, cluster.Poll(time.Minute, func() error {
+			out, err := c.CLI(runContext(t, time.Minute), "meta", "status", "--meta", strings.Join(c.Metas(), ","))
+			if err == nil && !strings.Contains(out, fmt.Sprintf("answering: %d", len(c.Metas()))) {
+				err = fmt.Errorf("meta status: %s", out)
 			}
 			return err
 		})

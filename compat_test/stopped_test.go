@@ -45,6 +45,21 @@ func TestStoppedServer(t *testing.T) {
 	}
 }
 
+// TestGoOpenDuringFailover: new clients open a table while the leading meta dies. goclient/open_test.go is the client.
+func TestGoOpenDuringFailover(t *testing.T) {
+	dir := goModule(t)
+	bin := filepath.Join(t.TempDir(), "open.test")
+	if out, err := goTool(t, dir, "test", "-c", "-o", bin, "."); err != nil {
+		t.Fatalf("compile the client: %v\n%s", err, out)
+	}
+	c := cluster.Start(t, cluster.Options{Metas: 3})
+	goTestBinary(t, bin, []string{"-test.run=^TestOpenDuringFailover$"}, []string{
+		"PEGASUS_META=" + strings.Join(c.Metas(), ","),
+		"PEGASUS_CONTROL=" + control(t, c),
+		"PEGASUS_OPEN=yes",
+	})
+}
+
 // TestStoppedAnswers: requests that a stopped server gets while others have taken its partitions over are
 // refused with ERR_INVALID_STATE once it continues, each of them, also those that were sent before its lease
 // ended; and the connection stays: this error makes every client ask the metas, where the published Go client

@@ -22,12 +22,12 @@ const (
 
 // redirect answers a request that only the leader can serve, on a server that isn't it.
 // Over THFT the answer says so; over RDSN the request is relayed, because C++ clients can
-// end on being told another address. While there is no leader the request waits for one, a moment
-// and once (held): clients take an answer without an address for an error.
-func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.Encoder, held bool, again func()) {
+// end on being told another address. While there is no leader the request waits for one, for as long as hold
+// says, and once: clients take an answer without an address for an error. 0: it has waited.
+func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.Encoder, hold time.Duration, again func()) {
 	later := func() { req.Guard(again) }
 	name := s.quorum.leaderName()
-	if !held && !s.leaderHeard(name) && s.waiting.hold(s, "", later) {
+	if hold > 0 && !s.leaderHeard(name) && s.waiting.hold(s, "", hold, later) {
 		return
 	}
 	if name == s.name {
@@ -53,7 +53,7 @@ func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.En
 			req.ReplyBody(base.ErrOK, body)
 		case errors.As(err, &h) && h.Code != base.ErrForwardToOthers:
 			req.ReplyBody(h.Code, body)
-		case neverSent(err) && !held && s.waiting.hold(s, name, later):
+		case neverSent(err) && hold > 0 && s.waiting.hold(s, name, hold, later):
 			// Who led just died, and another one is about to be elected.
 		default:
 			s.log.Debugf("relay %s to the leader: %v", req.Code, err)
@@ -63,9 +63,10 @@ func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.En
 }
 
 // leaderHeard tells whether another meta of that name leads and was heard of lately. Raft goes on naming a leader
-// that died until its heartbeats are missed for long enough, and clients that are sent there lose time.
+// that died until its heartbeats are missed for long enough, and clients that are sent there lose time. There are at least ten
+// heartbeats in raft's timeout: after three tenths of it a few are missing.
 func (s *Server) leaderHeard(name string) bool {
-	return name != "" && name != s.name && time.Since(s.quorum.raft.LastContact()) < s.cfg.Meta.RaftHeartbeat.D()*3/5
+	return name != "" && name != s.name && time.Since(s.quorum.raft.LastContact()) < s.quorum.raft.ReloadableConfig().HeartbeatTimeout*3/10
 }
 
 // neverSent: no connection came about, so the request stayed here.
@@ -75,10 +76,22 @@ func neverSent(err error) bool {
 }
 
 const (
-	holdTime = 500 * time.Millisecond // for which a request waits for a leader
-	holdPoll = 5 * time.Millisecond
-	maxHeld  = 10000
+	// holdTime is for how long a request waits for a leader: twice what an election takes. Some
+	// clients ask each meta only once.
+	holdTime = 2500 * time.Millisecond
+	// probeHoldTime is that of who only asks who leads, and will ask again.
+	probeHoldTime = 500 * time.Millisecond
+	holdPoll      = 5 * time.Millisecond
+	maxHeld       = 10000
 )
+
+// holdUnless is for how long a request may wait that did so already, or not.
+func holdUnless(held bool, limit time.Duration) time.Duration {
+	if held {
+		return 0
+	}
+	return limit
+}
 
 // waitingRoom is where requests wait for a leader. One goroutine looks, while there are some.
 type waitingRoom struct {
@@ -93,15 +106,15 @@ type heldRequest struct {
 	again func()
 }
 
-// hold has again called when somebody leads who isn't called not and was heard of, or after holdTime. It reports false if too
+// hold has again called when somebody leads who isn't called not and was heard of, or after limit. It reports false if too
 // many requests wait.
-func (w *waitingRoom) hold(s *Server, not string, again func()) bool {
+func (w *waitingRoom) hold(s *Server, not string, limit time.Duration, again func()) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.list) >= maxHeld || !s.isServing() {
 		return false
 	}
-	w.list = append(w.list, heldRequest{time.Now().Add(holdTime), not, again})
+	w.list = append(w.list, heldRequest{time.Now().Add(limit), not, again})
 	if !w.looking {
 		w.looking = true
 		go w.look(s)
@@ -185,7 +198,7 @@ func (h host) Leading(number int) service.Service {
 
 // Redirect answers a request that only the leader can serve.
 func (h host) Redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.Encoder, held bool, again func()) {
-	h.s.redirect(req, refusal, held, again)
+	h.s.redirect(req, refusal, holdUnless(held, holdTime), again)
 }
 
 // Names returns how nodes are called in an answer.

@@ -29,13 +29,17 @@ func (s *Server) answerQuery(req *rpc.Request, held bool) {
 	names := s.names(req.Framing)
 	l := s.leader.Load()
 	if l == nil {
+		limit := holdTime
+		if q.AppName == "" {
+			limit = probeHoldTime
+		}
 		s.redirect(req, func(code base.ErrorCode) tbin.Encoder {
 			r := &layer2.QueryCfgResponse{Err: code}
 			if to := s.leaderAddr(); code == base.ErrForwardToOthers && to != 0 {
 				r.Partitions = []layer2.PartitionConfiguration{{Primary: to, HpPrimary: names.Opt(to)}}
 			}
 			return r
-		}, held, func() { s.answerQuery(req, true) })
+		}, holdUnless(held, limit), func() { s.answerQuery(req, true) })
 		return
 	}
 	r := l.nodes.queryConfig(&q, names)

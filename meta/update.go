@@ -19,7 +19,7 @@ func (s *Server) onUpdate(req *rpc.Request) {
 	if l == nil {
 		s.redirect(req, func(code base.ErrorCode) tbin.Encoder {
 			return &metaadmin.ConfigurationUpdateResponse{Err: code}
-		}, true, nil) // a server turns to another meta by itself
+		}, 0, nil) // a server turns to another meta by itself
 		return
 	}
 	q := new(metaadmin.ConfigurationUpdateRequest)
