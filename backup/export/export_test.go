@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"pegasus/backup/export/exporttest"
 	"pegasus/base"
 	"pegasus/rocks/pegasus"
 )
@@ -170,7 +171,7 @@ func TestParquet(t *testing.T) {
 		}
 		b := write(t, "parquet", nil, want)
 		var got []exported
-		err := ReadParquet(bytes.NewReader(b), int64(len(b)), func(partition int32, row pegasus.Row) error {
+		err := exporttest.ReadParquet(bytes.NewReader(b), int64(len(b)), func(partition int32, row pegasus.Row) error {
 			row.HashKey, row.SortKey, row.Data = bytes.Clone(row.HashKey), bytes.Clone(row.SortKey), bytes.Clone(row.Data)
 			got = append(got, exported{partition, row})
 			return nil

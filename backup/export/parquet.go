@@ -6,7 +6,6 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"pegasus/base"
 	"pegasus/rocks/pegasus"
 )
 
@@ -75,36 +74,4 @@ func (p *parquetWriter) Close() error {
 		return err
 	}
 	return p.w.Close()
-}
-
-// ReadParquet reads what the Writer wrote, for tests and small programs: f for each row.
-func ReadParquet(r io.ReaderAt, size int64, f func(partition int32, row pegasus.Row) error) error {
-	file, err := parquet.OpenFile(r, size)
-	if err != nil {
-		return err
-	}
-	rows := parquet.NewGenericReader[parquetRow](file)
-	defer rows.Close()
-	batch := make([]parquetRow, batchRows)
-	for {
-		n, err := rows.Read(batch)
-		for _, b := range batch[:n] {
-			row := pegasus.Row{HashKey: b.HashKey, SortKey: b.SortKey, Value: pegasus.Value{Data: b.Value}}
-			if b.Expires != nil {
-				row.ExpireTS = uint32(*b.Expires/1000 - base.EpochBegin)
-			}
-			if b.Written != nil {
-				row.Timetag = uint64(*b.Written) << 8
-			}
-			if err := f(b.Partition, row); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }

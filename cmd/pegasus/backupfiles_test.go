@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"pegasus/backup"
-	"pegasus/backup/export"
+	"pegasus/backup/export/exporttest"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob/stores"
@@ -240,7 +240,7 @@ func TestBackupExportRecorded(t *testing.T) {
 	same("jsonl", read(bufio.NewScanner(bytes.NewReader(to("jsonl")))))
 	b := to("parquet")
 	rows := map[string]string{}
-	err = export.ReadParquet(bytes.NewReader(b), int64(len(b)), func(_ int32, r pegasus.Row) error {
+	err = exporttest.ReadParquet(bytes.NewReader(b), int64(len(b)), func(_ int32, r pegasus.Row) error {
 		rows[fmt.Sprintf("%q/%q", r.HashKey, r.SortKey)] = fmt.Sprintf("%q %v", r.Data, r.ExpireTS > 0)
 		return nil
 	})
