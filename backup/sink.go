@@ -22,7 +22,7 @@ type sink struct {
 	dir  string
 	sent func(name string, bytes int64) // may be nil
 
-	files []File // in the order of Commit
+	files []*File // in the order of Commit; size and MD5 are there once they have arrived
 	turn  chan struct{}
 	wg    sync.WaitGroup
 	mu    sync.Mutex
@@ -62,7 +62,8 @@ func (d *sink) wait() error {
 }
 
 // put sends a file.
-func (d *sink) put(ctx context.Context, f File, b *buffer) error {
+func (d *sink) put(ctx context.Context, f *File, b *buffer) error {
+	f.Size, f.MD5 = b.n, b.sum()
 	_, err := d.s.Put(ctx, blob.Join(d.dir, f.Name), b.reader(), blob.Want{Sized: true, Size: f.Size, MD5: f.MD5})
 	if err == nil && d.sent != nil {
 		d.sent(f.Name, f.Size)
@@ -71,7 +72,7 @@ func (d *sink) put(ctx context.Context, f File, b *buffer) error {
 }
 
 // later sends a table beside what its caller does next. One at a time does so.
-func (d *sink) later(ctx context.Context, f File, b *buffer) error {
+func (d *sink) later(ctx context.Context, f *File, b *buffer) error {
 	select {
 	case d.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -104,7 +105,7 @@ func (f *sinkFile) Write(p []byte) (int, error) { return f.b.Write(p) }
 
 // Commit implements rocks.SinkFile, but that a table may arrive later: see sink.wait.
 func (f *sinkFile) Commit(ctx context.Context) error {
-	file := File{Name: f.name, Size: f.b.n, MD5: f.b.sum()}
+	file := &File{Name: f.name}
 	var err error
 	if strings.HasSuffix(f.name, ".sst") {
 		err = f.d.later(ctx, file, f.b)
@@ -175,9 +176,14 @@ func (b *buffer) ReadAt(p []byte, off int64) (int, error) {
 	return all, nil
 }
 
-// list returns the files, by name.
+// list returns the files, by name, after wait.
 func (d *sink) list() []File {
-	return slices.SortedFunc(slices.Values(d.files), func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	var files []File
+	for _, f := range d.files {
+		files = append(files, *f)
+	}
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	return files
 }
 
 var errGivenUp = errors.New("the partition was given up")

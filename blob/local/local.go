@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"golang.org/x/sys/unix"
 
 	"pegasus/base/config"
@@ -181,7 +182,8 @@ func (d *Driver) put(ctx context.Context, name string, src *blob.Source) (blob.I
 	return d.stat(name)
 }
 
-// write writes the stream, and returns size and MD5 of what the disk gives back.
+// write writes the stream, and returns its size and MD5. What the disk gives back is compared with it by XXH3, which costs
+// a tenth of a second MD5.
 func (d *Driver) write(ctx context.Context, path string, src *blob.Source) (side, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o644)
 	if err != nil {
@@ -190,8 +192,10 @@ func (d *Driver) write(ctx context.Context, path string, src *blob.Source) (side
 	defer f.Close()
 	buf := make([]byte, copyBuffer)
 	unsynced := 0
+	sent, there := xxh3.New(), xxh3.New()
 	for {
 		n, rerr := src.Read(buf)
+		sent.Write(buf[:n])
 		if _, err := f.Write(buf[:n]); err != nil {
 			return side{}, err
 		}
@@ -220,7 +224,6 @@ func (d *Driver) write(ctx context.Context, path string, src *blob.Source) (side
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return side{}, err
 	}
-	sum := md5.New()
 	size := int64(0)
 	for {
 		blob.Progress(ctx)
@@ -228,7 +231,7 @@ func (d *Driver) write(ctx context.Context, path string, src *blob.Source) (side
 			return side{}, context.Cause(ctx)
 		}
 		n, err := f.Read(buf)
-		sum.Write(buf[:n])
+		there.Write(buf[:n])
 		size += int64(n)
 		if errors.Is(err, io.EOF) {
 			break
@@ -238,12 +241,11 @@ func (d *Driver) write(ctx context.Context, path string, src *blob.Source) (side
 		}
 	}
 	unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // nobody reads it soon
-	there := side{MD5: hex.EncodeToString(sum.Sum(nil)), Size: size}
-	if sent, sentSum := src.Sum(); there.Size != sent || there.MD5 != sentSum {
-		return side{}, blob.Failf(blob.ErrCorrupt, "the disk gave back %d bytes with MD5 %s, written were %d with %s",
-			there.Size, there.MD5, sent, sentSum)
+	want, sum := src.Sum()
+	if size != want || there.Sum64() != sent.Sum64() {
+		return side{}, blob.Failf(blob.ErrCorrupt, "the disk gave back %d bytes with XXH3 %016x, written were %d with %016x", size, there.Sum64(), want, sent.Sum64())
 	}
-	return there, nil
+	return side{MD5: sum, Size: size}, nil
 }
 
 func writeSynced(path string, b []byte) error {
