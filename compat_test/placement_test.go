@@ -195,6 +195,33 @@ func TestPlacement(t *testing.T) {
 	load.end(t)
 }
 
+// TestRollingRestart: five servers are restarted one after the other under load. No request fails, and none waits
+// as if a secondary vanished without a word, for that lasts until the primary notices.
+func TestRollingRestart(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Replicas: 5, Tables: "temp:32"})
+	cli := func(args ...string) (string, error) {
+		return c.CLI(runContext(t, 3*time.Minute), append(args, "--meta", strings.Join(c.Metas(), ","))...)
+	}
+	load := startLoad(t, c, "temp")
+	// What this machine costs without any restart.
+	if err := cluster.Poll(2*time.Minute, func() error {
+		if n := load.ops.Load(); n < 4000 {
+			return fmt.Errorf("%d requests", n)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	quiet := time.Duration(load.slowest.Swap(0))
+	restartUnderLoad(t, c, cli, []string{"replica1", "replica2", "replica3", "replica4", "replica5"})
+	slowest := time.Duration(load.slowest.Load())
+	load.end(t)
+	t.Logf("the slowest set and get together took %v, %v before the restarts", slowest.Round(time.Millisecond), quiet.Round(time.Millisecond))
+	if slowest > 300*time.Millisecond+8*quiet {
+		t.Errorf("a set and a get together took %v during the restarts, at most %v before", slowest, quiet)
+	}
+}
+
 // evenly fails the test unless all is on n servers, evenly.
 func evenly(t *testing.T, nodes []nodeLine, n int) {
 	t.Helper()
