@@ -35,10 +35,23 @@ const (
 	sampleEvery = 16  // one in so many
 )
 
-// samples are the latest of a series.
-type samples struct {
+// Samples are the latest of a series, for a Percentile. The zero value is ready; it takes 4 KiB.
+type Samples struct {
 	next atomic.Uint32
-	ns   [window]atomic.Int64 // 0: none
+	v    [window]atomic.Int64 // 0: none
+}
+
+// Add adds a sample. One below 1 counts as 1.
+func (s *Samples) Add(v int64) { s.v[s.next.Add(1)%window].Store(max(1, v)) }
+
+// Append appends the samples.
+func (s *Samples) Append(b []int64) []int64 {
+	for i := range s.v {
+		if v := s.v[i].Load(); v != 0 {
+			b = append(b, v)
+		}
+	}
+	return b
 }
 
 // Ops counts client operations and samples their latency. The zero value is ready; what
@@ -49,7 +62,7 @@ type Ops struct {
 
 type opCount struct {
 	n   Count
-	lat samples
+	lat Samples
 }
 
 func (o *Ops) op(op Op) *opCount {
@@ -87,9 +100,7 @@ func (o *Ops) Took(op Op, d time.Duration) {
 	}
 }
 
-func (c *opCount) sample(d time.Duration) {
-	c.lat.ns[c.lat.next.Add(1)%window].Store(max(1, int64(d)))
-}
+func (c *opCount) sample(d time.Duration) { c.lat.Add(int64(d)) }
 
 // Requests returns how many of op there were.
 func (o *Ops) Requests(op Op) int64 {
@@ -105,12 +116,7 @@ func (o *Ops) AppendSamples(b []int64, op Op) []int64 {
 	if c == nil {
 		return b
 	}
-	for i := range c.lat.ns {
-		if v := c.lat.ns[i].Load(); v != 0 {
-			b = append(b, v)
-		}
-	}
-	return b
+	return c.lat.Append(b)
 }
 
 // Quantiles are the values of a Percentile metric.

@@ -144,7 +144,6 @@ var (
 	RejectedBackups  = def(Replica, "throttling_rejected_backup_requests", Counter, "requests", "Backup requests dropped by table throttling.")
 	ReadUnits        = def(Replica, "read_capacity_units", Counter, "units", "Capacity units of reads. A request costs one unit per replica.read_capacity_unit_size bytes of keys and values, and at least one.")
 	WriteUnits       = def(Replica, "write_capacity_units", Counter, "units", "Capacity units of writes, counted on the primary. A request costs one unit per replica.write_capacity_unit_size bytes of keys and values, and at least one.")
-	BackupReads      = def(Replica, "backup_requests", Counter, "requests", "Backup requests (reads that secondaries answer too).")
 	BackupBytes      = def(Replica, "backup_request_bytes", Counter, "bytes", "Size of the keys and values returned to backup requests.")
 	TooLargeWrites   = def(Replica, "write_size_exceed_threshold_requests", Counter, "requests", "Writes rejected because the request exceeds replica.max_allowed_write_size, or its mutation exceeds the maximum size.")
 	HotReadRate      = def(Replica, "hot_read_key_rows_per_second", Gauge, "rows", "Rows per second read under the most read hash key in the last 10 seconds, estimated from a sample. See pegasus table hotkeys.")
@@ -186,6 +185,7 @@ const (
 	OpIncr
 	OpCheckAndSet
 	OpCheckAndMutate
+	OpDuplicate
 	NumOps
 )
 
@@ -195,6 +195,7 @@ var names = [NumOps][2]string{
 	{"sortkey_count", base.RPCSortkeyCount}, {"scan", base.RPCScan}, {"put", base.RPCPut},
 	{"multi_put", base.RPCMultiPut}, {"remove", base.RPCRemove}, {"multi_remove", base.RPCMultiRemove},
 	{"incr", base.RPCIncr}, {"check_and_set", base.RPCCheckAndSet}, {"check_and_mutate", base.RPCCheckAndMutate},
+	{"duplicate", base.RPCDuplicate},
 }
 
 // RPC returns the name of the operation's RPC.
@@ -215,6 +216,8 @@ func init() {
 		switch Op(op) {
 		case OpScan:
 			note = ", including get_scanner"
+		case OpDuplicate:
+			note = ", each with writes of another cluster"
 		}
 		Requests[op] = def(Replica, n[0]+"_requests", Counter, "requests", "Requests served: "+n[0]+note+".")
 	}

@@ -3,6 +3,7 @@ package replica
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/pacifica"
 	"pegasus/rpc"
 )
@@ -72,7 +74,7 @@ func TestWrongDataDir(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(strings.Replace(string(was), `"format": 2`, `"format": 99`, 1))
+	write(strings.Replace(string(was), fmt.Sprintf("\"format\": %d", version.Newest), `"format": 99`, 1))
 	g.tryStart(0, "a later format", func(*config.Config) {}, dir, "99", "version")
 	write("nonsense")
 	g.tryStart(0, "an unreadable identity", func(*config.Config) {}, ident)

@@ -58,6 +58,7 @@ func (s *Server) collectAll(sn *metrics.Snapshot) {
 		}
 		r.admission.Collect(e)
 		r.observed.Collect(e)
+		r.received.Collect(e)
 		r.collectStore(e)
 	}
 	s.collectServer(sn.Entity(metrics.Server, ""), all, &n)

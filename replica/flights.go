@@ -135,7 +135,7 @@ func (f *flight) abandon(applied bool) {
 
 func repeatable(code string) bool {
 	switch code {
-	case base.RPCPut, base.RPCRemove, base.RPCMultiPut, base.RPCMultiRemove:
+	case base.RPCPut, base.RPCRemove, base.RPCMultiPut, base.RPCMultiRemove, base.RPCDuplicate:
 		return true
 	}
 	return false

@@ -122,7 +122,7 @@ func (h handle) Propose(ctx context.Context, fill func(payload []byte) ([]byte, 
 			done <- fmt.Errorf("propose: %w", err)
 			return
 		}
-		r.overlay.Add(e.Decree, payload)
+		r.overlay.Add(e.Decree, e.Timestamp, payload)
 		r.flights.add(flight{ballot: e.Ballot, decree: e.Decree, at: now, bytes: int64(len(payload)), then: func(applied bool) {
 			if applied {
 				done <- nil

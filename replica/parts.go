@@ -8,10 +8,12 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/httpapi"
 	"pegasus/metrics"
 	"pegasus/remotecmd"
 	"pegasus/replica/backup"
+	"pegasus/replica/duplication/receive"
 	"pegasus/replica/observe"
 	"pegasus/replica/observe/hotkey"
 	"pegasus/replica/part"
@@ -22,10 +24,11 @@ import (
 //
 //	func(s *Server) part.Part { return backup.New(host{s}, backup.Options{Concurrency: s.cfg.Replica.BackupConcurrency}) },
 //
-// They are ticked in this order, and closed in the opposite one. A feature's line goes above newLogs.
+// They are ticked in this order, and closed in the opposite one.
 var parts = []func(*Server) part.Part{
 	func(s *Server) part.Part { return s.disks },
 	func(s *Server) part.Part { return s.meta },
+	newLogs,
 	func(s *Server) part.Part { return s.copies },
 	func(s *Server) part.Part { return backup.New(host{s}, *s.backupOptions()) },
 	newAdmin,
@@ -36,7 +39,7 @@ var parts = []func(*Server) part.Part{
 	newRestorer,
 	func(s *Server) part.Part { return s.gate },
 	func(s *Server) part.Part { return s.observer },
-	newLogs, // the last: see retain
+	func(s *Server) part.Part { return s.gate.received },
 }
 
 // newObserver returns what counts the requests of clients; it is there before the replicas are.
@@ -60,6 +63,15 @@ func newObserver(s *Server) (*observe.Observer, error) {
 func (s *Server) backupOptions() *backup.Options {
 	return &backup.Options{Stores: s.blobs, Pace: s.copies.Backups, Root: s.cfg.Cluster.RootOfBackups(),
 		HostName: s.hostPort.Host, Port: int(s.hostPort.Port), Concurrency: s.cfg.Replica.BackupConcurrency}
+}
+
+// newReceiver returns what counts the writes of other clusters; it is there before the replicas are.
+func newReceiver(s *Server) (*receive.Receiver, error) {
+	return receive.New(receive.Options{ID: s.cfg.Cluster.ID, Name: s.cfg.ClusterOf, Write: s.gate.onWrite, Log: s.log,
+		Version: func() version.Version {
+			_, v := s.disks.Cluster()
+			return v
+		}})
 }
 
 // register makes the parts, and returns what answers requests and pages.

@@ -38,12 +38,13 @@ func (r *driver) propose() {
 	most := int(r.srv.cfg.Replica.MaxBatchBytes)
 	store := r.store.Load()
 	w := &r.write
+	w.Cluster = r.srv.gate.received.Origin()
 	next := 0
 	for next < len(r.queue) && r.core.Room() > 0 && r.flights.bytes < r.srv.sizes.Flight && (r.core.Last()-r.core.Committed() < ahead || r.queued(next) >= most) {
 		now, clock := time.Now(), r.srv.meta.Clock.Now()
 		payload := make([]byte, 0, guess(r.queue[next:], most))
 		fl := r.flights.begin()
-		effect := false
+		effect, timestamp := false, clock.UnixMicro()
 		for next < len(r.queue) && (len(payload) == 0 || len(payload) < most) {
 			req := r.queue[next]
 			w.MaxBytes, w.Room = int(r.srv.sizes.Write), r.srv.sizes.Room(len(payload), len(req.Body), req.Crowded())
@@ -72,6 +73,10 @@ func (r *driver) propose() {
 			if n := len(p) - len(payload) - len(req.Body); n >= grown {
 				req.Announce(int64(n)) // held until it is answered, as the request itself is
 			}
+			if touched.Dup != nil {
+				r.srv.gate.received.Took(&r.received, r.gpid, touched.Dup, clock)
+			}
+			timestamp = max(timestamp, touched.AfterUS+1)
 			r.srv.observer.Write(&r.observed, observe.OpOf(req.Code), &touched)
 			payload = p
 			fl.waiting = append(fl.waiting, waiter{req, reply})
@@ -82,14 +87,14 @@ func (r *driver) propose() {
 			r.flights.keep(fl.waiting)
 			continue
 		}
-		e, err := r.core.Propose(clock.UnixMicro(), payload)
+		e, err := r.core.Propose(timestamp, payload)
 		if err != nil {
 			for _, w := range fl.waiting {
 				w.req.ReplyError(base.ErrInvalidState)
 			}
 			break
 		}
-		r.overlay.Add(e.Decree, payload)
+		r.overlay.Add(e.Decree, e.Timestamp, payload)
 		fl.ballot, fl.decree, fl.at, fl.bytes = e.Ballot, e.Decree, now, int64(len(payload))
 		r.flights.add(fl)
 	}

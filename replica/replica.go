@@ -15,6 +15,7 @@ import (
 	"pegasus/pacifica"
 	"pegasus/replica/admission"
 	"pegasus/replica/checkpoint"
+	"pegasus/replica/duplication/receive"
 	"pegasus/replica/observe"
 	"pegasus/replica/retention"
 	"pegasus/rpc"
@@ -48,12 +49,11 @@ type replica struct {
 	passes      passes
 
 	observed observe.Replica
+	received receive.Counts
 	sized    sized
 
 	learner *checkpoint.Learner
 	kept    *retention.Owner
-	// ticks counts ticks of the logs since the replica was opened, see retain.
-	ticks atomic.Int64
 
 	// store is replaced when a checkpoint is installed. A closed one answers that it is.
 	store atomic.Pointer[rrdb.Store]

@@ -125,6 +125,9 @@ func (s *Server) openAll(clock func() time.Time) (err error) {
 	if err := s.openDisks(clock); err != nil {
 		return err
 	}
+	if s.gate.received, err = newReceiver(s); err != nil {
+		return err
+	}
 	if s.shared, err = rrdb.NewShared(sharedOptions(&s.cfg, s.log, s.meta.Clock.DeleteTime)); err != nil {
 		return err
 	}

@@ -120,7 +120,7 @@ func (c *rowCounter) unflushed() int64 { return c.applied.Load() - c.flushed.Loa
 // fillBatch adds a mutation to a batch, and returns its puts minus its removes.
 func (s *applier) fillBatch(b *pebble.Batch, m *Mutation) (rows int, err error) {
 	var op Op
-	timetag, now := makeTimetag(m.TimestampUS, 0, false), expirySeconds(m.TimestampUS/1e6)
+	now := expirySeconds(m.TimestampUS / 1e6)
 	r := NewOpReader(m.Payload)
 	for r.Next(&op) {
 		switch {
@@ -142,13 +142,9 @@ func (s *applier) fillBatch(b *pebble.Batch, m *Mutation) (rows int, err error) 
 			continue
 		}
 		s.countPut(&op, now)
-		tag := timetag
-		if op.Timetag != 0 {
-			tag = op.Timetag
-		}
 		d := b.SetDeferred(len(op.Key), valueHeader+len(op.Value))
 		copy(d.Key, op.Key)
-		putValueHeader(d.Value, op.ExpireTS, tag)
+		putValueHeader(d.Value, op.ExpireTS, r.Timetag(&op, m.TimestampUS))
 		copy(d.Value[valueHeader:], op.Value)
 		if err := d.Finish(); err != nil {
 			return rows, err

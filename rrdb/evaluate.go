@@ -25,6 +25,8 @@ type WriteRequest struct {
 	// A request has its hash key once, the payload has it with each row. So a write may add many
 	// times the size of its request.
 	MaxBytes, Room int
+	// Cluster is the number of this cluster, which its writes carry from then on; 0: it has none.
+	Cluster uint8
 }
 
 // ErrNoRoom: the write doesn't fit into this payload, but fits into an empty one.
@@ -46,7 +48,7 @@ func (s *reader) Evaluate(w *WriteRequest, ov *Overlay, payload []byte) ([]byte,
 	}
 	defer s.leave()
 	e := evaluation{s: s, code: w.Code, arg: w.Arg, hash: w.PartitionHash, now: w.Now, ov: ov, payload: payload, before: len(payload),
-		maxBytes: w.MaxBytes, room: w.Room}
+		maxBytes: w.MaxBytes, room: w.Room, cluster: w.Cluster}
 	if e.now == 0 {
 		e.now = ExpiryTime(s.now())
 	}
@@ -75,6 +77,8 @@ func (e *evaluation) run() error {
 		return e.checkAndSet()
 	case base.RPCCheckAndMutate:
 		return e.checkAndMutate()
+	case base.RPCDuplicate:
+		return e.duplicate()
 	}
 	return fmt.Errorf("%s isn't a write: %w", e.code, base.ErrHandlerNotFound)
 }

@@ -19,6 +19,7 @@ type evaluation struct {
 	before   int // length of payload at the start
 	maxBytes int
 	room     int
+	cluster  uint8
 	reply    Reply
 	touched  Touched
 }
@@ -34,16 +35,30 @@ func (e *evaluation) refuse(code int32) error {
 // fits tells whether rows of up to n bytes may be added. If not, the write is refused, or err says that it
 // doesn't fit into this payload. Each write calls it before it appends ops.
 func (e *evaluation) fits(n int) (ok bool, err error) {
-	switch {
-	case e.maxBytes > 0 && n > e.maxBytes:
+	if e.maxBytes > 0 && n > e.maxBytes {
 		e.reply.tooLarge = true
 		return false, e.refuse(codeInvalidArgument)
-	case e.room > 0 && n > e.room:
-		return false, ErrNoRoom
-	case n > cap(e.payload)-len(e.payload):
+	}
+	err = e.reserve(n)
+	return err == nil, err
+}
+
+// reserve makes room for ops of up to n bytes, the first of which begin the payload.
+func (e *evaluation) reserve(n int) error {
+	begins := e.cluster != 0 && len(e.payload) == 0
+	if begins {
+		n += clusterSize
+	}
+	if e.room > 0 && n > e.room {
+		return ErrNoRoom
+	}
+	if n > cap(e.payload)-len(e.payload) {
 		e.payload = slices.Grow(e.payload, n)
 	}
-	return true, nil
+	if begins {
+		e.payload = appendCluster(e.payload, e.cluster)
+	}
+	return nil
 }
 
 // opSize returns the largest size of an op with a row key and a value of these lengths.

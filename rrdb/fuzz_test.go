@@ -7,6 +7,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/tbin"
+	"pegasus/gen/dupinternal"
 	idl "pegasus/gen/rrdb"
 )
 
@@ -185,6 +186,54 @@ func FuzzEvaluate(f *testing.F) {
 		answer.ReadThrift(rd)
 		if rd.Err() != nil || rd.Len() != 0 {
 			t.Fatalf("answer %T: %v, %d bytes left", answer, rd.Err(), rd.Len())
+		}
+		b := h.store.db.NewBatch()
+		defer b.Close()
+		if _, err := h.store.fillBatch(b, &Mutation{Payload: payload}); err != nil {
+			t.Fatalf("ops can't be applied: %v", err)
+		}
+	})
+}
+
+// FuzzReceive: a request with writes of other clusters is an error or is answered with success; what it
+// adds can be applied, and carries the timetags of those clusters.
+func FuzzReceive(f *testing.F) {
+	h := fuzzStore(f)
+	f.Add([]byte{0})
+	one := sentPut(9, 3, "a", "v")
+	f.Add(one.AppendThrift(nil))
+	f.Add((&dupinternal.DuplicateRequest{Entries: []dupinternal.DuplicateEntry{
+		verified(one), sentRemove(1<<55, 127, "b"), sentPut(-1, 3, "c", "v"), sentPut(1, 2, "c", "v"), sent(base.RPCIncr, 1, 3, &idl.IncrRequest{}),
+		sent(base.RPCMultiPut, 1, 4, &idl.MultiPutRequest{HashKey: []byte("h"), Kvs: make([]idl.KeyValue, 2)}),
+		sent(base.RPCMultiRemove, 1, 4, &idl.MultiRemoveRequest{HashKey: []byte("h"), SortKeys: make([][]byte, 2)}),
+	}}).AppendThrift(nil))
+	f.Fuzz(func(t *testing.T, arg []byte) {
+		before := AppendOp(nil, Op{Key: rowKey("h", "a"), Value: []byte("7")})
+		n := len(before)
+		payload, reply, touched, err := h.store.Evaluate(&WriteRequest{Code: base.RPCDuplicate, Arg: *tbin.NewReader(arg), MaxBytes: 1000, Cluster: 2}, nil, before)
+		if err != nil {
+			if !errors.Is(err, base.ErrInvalidData) || len(payload) != n {
+				t.Fatalf("error is %v, %d bytes of ops", err, len(payload)-n)
+			}
+			return
+		}
+		if reply.Refused() != (len(payload) == n) || reply.code != 0 || touched.Dup == nil {
+			t.Fatalf("refused %t, code %d, %d bytes of ops, %+v", reply.Refused(), reply.code, len(payload)-n, touched.Dup)
+		}
+		rows := 0
+		for rd, o := NewOpReader(payload[n:]), (Op{}); rd.Next(&o); rows++ {
+			if _, cluster, _ := SplitTimetag(o.Timetag); cluster == 2 || !touched.Dup.From(cluster) {
+				t.Fatalf("a row of cluster %d", cluster)
+			}
+		}
+		if d := touched.Dup; rows != touched.Rows || d.Own+d.Lost+d.Future > 2*d.Writes || len(d.TimestampsUS) > d.Writes {
+			t.Fatalf("%d rows, told is %+v, %+v", rows, touched, d)
+		}
+		var answer dupinternal.DuplicateResponse
+		rd := tbin.NewReader(reply.AppendThrift(nil))
+		answer.ReadThrift(rd)
+		if rd.Err() != nil || rd.Len() != 0 || answer.Error.V != 0 {
+			t.Fatalf("answer %+v: %v, %d bytes left", answer, rd.Err(), rd.Len())
 		}
 		b := h.store.db.NewBatch()
 		defer b.Close()

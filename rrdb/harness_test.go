@@ -198,7 +198,7 @@ func (h *harness) evaluate(code string, arg tbin.Encoder) (Reply, error) {
 // propose gives the payload being filled a decree.
 func (h *harness) propose() int64 {
 	h.decree++
-	h.ov.Add(h.decree, h.payload)
+	h.ov.Add(h.decree, h.timestamp(h.decree), h.payload)
 	h.flights = append(h.flights, flight{decree: h.decree, payload: h.payload})
 	h.payload = nil
 	return h.decree

@@ -13,21 +13,30 @@ type Op struct {
 	Value    []byte // user data; of a put only
 	ExpireTS uint32 // seconds since base.EpochBegin, 0 is never; of a put only
 	Delete   bool
-	// Timetag is the timetag of a row that isn't a new write of a client; 0: that of the mutation.
+	// Timetag is the timetag of what isn't a new write of a client of this cluster: of a put or a remove
+	// that another cluster sent, or of a row that the server writes anew. 0: that of the mutation, see
+	// OpReader.Timetag.
 	Timetag uint64
 }
 
 // The wire form of an op: one byte of flags, uvarint length and key; for a put then u32 BE expiry if
-// opExpires is set, u64 BE timetag if opTimetag is set, uvarint length and value. The format is our own.
-// It is used in the replication log and between replicas, so flags are only added.
+// opExpires is set, u64 BE timetag if opTimetag is set, uvarint length and value; for a remove only the
+// timetag. Between ops may be opCluster, a byte of flags of its own, and the number of a cluster: what
+// follows without a timetag was written there. Without it that number is 0. The format is our own.
+// It is used in the replication log and between replicas, so flags are only added. Members of a cluster
+// write opCluster, and the timetag of a remove, from version.Origins on.
 const (
 	opDelete  = 1 << 0
 	opExpires = 1 << 1
 	opTimetag = 1 << 2
+	opCluster = 1 << 3
 )
 
 // maxOpOverhead is the largest size of an op without its key and value.
 const maxOpOverhead = 1 + 4 + 8 + 2*binary.MaxVarintLen32
+
+// clusterSize is the size of opCluster with its number.
+const clusterSize = 2
 
 // AppendOp appends the encoded op.
 func AppendOp(b []byte, op Op) []byte {
@@ -46,12 +55,12 @@ func appendRowOp(b, hashKey, sortKey []byte, op Op) []byte {
 }
 
 func (op Op) flags() byte {
-	if op.Delete {
-		return opDelete
-	}
 	var f byte
-	if op.ExpireTS != 0 {
-		f |= opExpires
+	switch {
+	case op.Delete:
+		f = opDelete
+	case op.ExpireTS != 0:
+		f = opExpires
 	}
 	if op.Timetag != 0 {
 		f |= opTimetag
@@ -61,25 +70,29 @@ func (op Op) flags() byte {
 
 // appendTail appends what follows the key.
 func (op Op) appendTail(b []byte) []byte {
-	if op.Delete {
-		return b
-	}
-	if op.ExpireTS != 0 {
+	if op.ExpireTS != 0 && !op.Delete {
 		b = binary.BigEndian.AppendUint32(b, op.ExpireTS)
 	}
 	if op.Timetag != 0 {
 		b = binary.BigEndian.AppendUint64(b, op.Timetag)
 	}
+	if op.Delete {
+		return b
+	}
 	b = binary.AppendUvarint(b, uint64(len(op.Value)))
 	return append(b, op.Value...)
 }
 
+// appendCluster begins a payload whose ops are writes of a cluster with a number.
+func appendCluster(b []byte, cluster uint8) []byte { return append(b, opCluster, cluster) }
+
 // OpReader iterates over a payload. It checks every length against the bytes left, and doesn't allocate:
 // the slices of an Op are slices of the payload.
 type OpReader struct {
-	b   []byte
-	off int
-	err error
+	b       []byte
+	off     int
+	cluster uint8
+	err     error
 }
 
 // NewOpReader returns a reader at the payload's first op.
@@ -92,7 +105,15 @@ func (r *OpReader) Next(op *Op) bool {
 	}
 	flags := r.b[r.off]
 	r.off++
-	if flags&^(opDelete|opExpires|opTimetag) != 0 || flags&opDelete != 0 && flags != opDelete {
+	for flags == opCluster {
+		if len(r.b)-r.off < 2 || r.b[r.off] > maxCluster {
+			r.fail("no number of a cluster, or no op behind it")
+			return false
+		}
+		r.cluster, flags = r.b[r.off], r.b[r.off+1]
+		r.off += 2
+	}
+	if flags&^(opDelete|opExpires|opTimetag) != 0 || flags&(opDelete|opExpires) == opDelete|opExpires {
 		r.fail("unknown flags %#x", flags)
 		return false
 	}
@@ -117,6 +138,14 @@ func (r *OpReader) Next(op *Op) bool {
 		op.Value = r.bytes()
 	}
 	return r.err == nil
+}
+
+// Timetag returns the timetag of the op that was read last, in a mutation with that timestamp.
+func (r *OpReader) Timetag(op *Op, timestampUS int64) uint64 {
+	if op.Timetag != 0 {
+		return op.Timetag
+	}
+	return MakeTimetag(timestampUS, r.cluster, op.Delete)
 }
 
 // Offset returns the number of bytes read: the offset of the next op.

@@ -9,7 +9,7 @@ import (
 // An atomic write is evaluated on the rows as these writes will leave them. They are the mutations that
 // were proposed (Add), and the one being filled, which is the payload that Evaluate gets.
 //
-// The order of calls is: Evaluate with a growing payload; Add(decree, payload) when it is proposed, or
+// The order of calls is: Evaluate with a growing payload; Add(decree, timestamp, payload) when it is proposed, or
 // Discard if it won't be; Remove(decree) after Apply(decree). Payloads must not change until then. A
 // primary starts with the mutations that it has prepared and not applied.
 //
@@ -29,10 +29,11 @@ type Overlay struct {
 }
 
 type flight struct {
-	seq     int64
-	decree  int64
-	payload []byte
-	scanned int // bytes in the index
+	seq         int64
+	decree      int64
+	timestampUS int64
+	payload     []byte
+	scanned     int // bytes in the index
 }
 
 // place is the position of an op.
@@ -47,9 +48,10 @@ func NewOverlay() *Overlay {
 }
 
 // Add adds the payload being filled as a proposed mutation. Decrees increase.
-func (o *Overlay) Add(decree int64, payload []byte) {
+// timestampUS is the mutation's.
+func (o *Overlay) Add(decree, timestampUS int64, payload []byte) {
 	o.sync(payload)
-	m := flight{o.next, decree, payload, o.scanned}
+	m := flight{o.next, decree, timestampUS, payload, o.scanned}
 	if o.scanned == len(payload) && o.indexed == len(o.mutations) {
 		o.indexed++
 	}
@@ -102,14 +104,23 @@ func (o *Overlay) Len() int { return len(o.mutations) }
 // Lookup returns the newest op in flight on a key. payload is the mutation being filled. The op's slices
 // are slices of payloads.
 func (o *Overlay) Lookup(key, payload []byte) (Op, bool) {
+	op, _, ok := o.find(key, payload)
+	return op, ok
+}
+
+// find is Lookup, and returns the timestamp of the op's mutation: 0 for the one being filled.
+func (o *Overlay) find(key, payload []byte) (_ Op, timestampUS int64, _ bool) {
 	o.sync(payload)
 	o.reindex()
 	p, ok := o.index[maphash.Bytes(o.seed, key)]
 	if !ok {
-		return Op{}, false
+		return Op{}, 0, false
+	}
+	if p.seq != o.next {
+		timestampUS = o.mutation(p.seq).timestampUS
 	}
 	if op, ok := opAt(o.payload(p.seq), p.offset); ok && bytes.Equal(op.Key, key) {
-		return op, true
+		return op, timestampUS, true
 	}
 	return o.search(key) // another key has the same hash
 }
@@ -157,27 +168,32 @@ func (o *Overlay) payload(seq int64) []byte {
 	if seq == o.next {
 		return o.pending
 	}
+	return o.mutation(seq).payload
+}
+
+// mutation returns one that was proposed; the zero flight if it isn't there.
+func (o *Overlay) mutation(seq int64) flight {
 	// Sequence numbers of mutations are consecutive.
 	if len(o.mutations) == 0 {
-		return nil
+		return flight{}
 	}
 	i := seq - o.mutations[0].seq
 	if i < 0 || i >= int64(len(o.mutations)) {
-		return nil
+		return flight{}
 	}
-	return o.mutations[i].payload
+	return o.mutations[i]
 }
 
-func (o *Overlay) search(key []byte) (Op, bool) {
+func (o *Overlay) search(key []byte) (_ Op, timestampUS int64, _ bool) {
 	if op, ok := lastOp(o.pending, key); ok {
-		return op, true
+		return op, 0, true
 	}
 	for i := len(o.mutations) - 1; i >= 0; i-- {
 		if op, ok := lastOp(o.mutations[i].payload, key); ok {
-			return op, true
+			return op, o.mutations[i].timestampUS, true
 		}
 	}
-	return Op{}, false
+	return Op{}, 0, false
 }
 
 func opAt(payload []byte, offset int) (Op, bool) {

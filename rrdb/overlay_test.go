@@ -24,7 +24,7 @@ func TestOverlayAgainstList(t *testing.T) {
 				}
 			case n < 12:
 				decree++
-				o.Add(decree, payload)
+				o.Add(decree, 1, payload)
 				list = append(list, flight{decree: decree, payload: payload})
 				payload = nil
 			case n < 13:
@@ -65,7 +65,7 @@ func TestOverlayAgainstList(t *testing.T) {
 func TestOverlayHashCollision(t *testing.T) {
 	o := NewOverlay()
 	a, b := rowKey("h", "a"), rowKey("h", "b")
-	o.Add(1, AppendOp(AppendOp(nil, Op{Key: a, Value: []byte("1")}), Op{Key: b, Value: []byte("2")}))
+	o.Add(1, 1, AppendOp(AppendOp(nil, Op{Key: a, Value: []byte("1")}), Op{Key: b, Value: []byte("2")}))
 	if _, ok := o.Lookup(a, nil); !ok {
 		t.Fatal("not found")
 	}

@@ -9,6 +9,7 @@ const (
 	replyMultiRemove
 	replyIncr
 	replyCheck // check_and_set, check_and_mutate
+	replyDuplicate
 )
 
 // Reply is the answer to a write. It is kept until the write is applied. After SetDecree, AppendThrift
@@ -23,6 +24,7 @@ type Reply struct {
 	number        int64 // count of multi_remove, new value of incr
 	decree        int64
 	checkValue    []byte
+	hint          string
 	id            *identity
 }
 
@@ -46,6 +48,12 @@ func (r *Reply) AppendThrift(b []byte) []byte {
 	b = tbin.AppendI32(b, r.code)
 	next := int16(2)
 	switch r.kind {
+	case replyDuplicate:
+		if r.hint != "" {
+			b = tbin.AppendField(b, tbin.String, 2)
+			b = tbin.AppendString(b, r.hint)
+		}
+		return tbin.AppendStop(b)
 	case replyMultiRemove, replyIncr:
 		b = tbin.AppendField(b, tbin.I64, 2)
 		b = tbin.AppendI64(b, r.number)

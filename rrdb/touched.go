@@ -28,6 +28,11 @@ type Touched struct {
 	// looked at, including those of Hidden.
 	Rows, Seen int
 	Hidden     Hidden
+	// Dup is what came of writes of other clusters, nil of other requests. AfterUS, unless it is 0, is a
+	// time that the timestamp of the mutation must be later than, microseconds since 1970; that of a
+	// write that was refused, too.
+	Dup     *Duplicated
+	AfterUS int64
 }
 
 // Hidden counts the rows that a read found and left out.

@@ -134,7 +134,7 @@ func TestOpsRoundTrip(t *testing.T) {
 
 func TestValueEncoding(t *testing.T) {
 	b := make([]byte, valueHeader)
-	putValueHeader(b, 0x01020304, makeTimetag(0x11223344556677, 3, true))
+	putValueHeader(b, 0x01020304, MakeTimetag(0x11223344556677, 3, true))
 	want := []byte{1, 2, 3, 4, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 7}
 	if !bytes.Equal(b, want) {
 		t.Errorf("header is %x, want %x", b, want)

@@ -28,14 +28,27 @@ func expirySeconds(unix int64) uint32 {
 // expired tells whether a record with that expiry is gone at now; expiry 0 is never.
 func expired(expireTS, now uint32) bool { return expireTS > 0 && expireTS <= now }
 
-// makeTimetag packs the fields that order writes in duplication: microseconds of the mutation, the
-// cluster that accepted it, and whether it is a delete.
-func makeTimetag(timestampUS int64, cluster uint8, deleted bool) uint64 {
-	t := uint64(timestampUS)<<8 | uint64(cluster&0x7f)<<1
+// maxCluster is the largest number of a cluster, and maxTimestamp the largest timestamp, that a
+// timetag has room for.
+const (
+	maxCluster   = 0x7f
+	maxTimestamp = 1<<56 - 1
+)
+
+// MakeTimetag packs the fields that order writes in duplication, as upstream does: microseconds since
+// 1970 of the mutation, the number of the cluster that accepted it, and whether it is a remove. Of two
+// writes of a row, the one with the larger timetag is the later one.
+func MakeTimetag(timestampUS int64, cluster uint8, deleted bool) uint64 {
+	t := uint64(timestampUS)<<8 | uint64(cluster&maxCluster)<<1
 	if deleted {
 		t |= 1
 	}
 	return t
+}
+
+// SplitTimetag returns the fields of a timetag.
+func SplitTimetag(t uint64) (timestampUS int64, cluster uint8, deleted bool) {
+	return int64(t >> 8), uint8(t>>1) & maxCluster, t&1 != 0
 }
 
 func putValueHeader(b []byte, expireTS uint32, timetag uint64) {

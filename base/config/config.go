@@ -24,6 +24,8 @@ type Config struct {
 	WAL     WAL     `toml:"wal" doc:"The replication log. Each data directory has one."`
 	Storage Storage `toml:"storage" doc:"The storage engine: one Pebble instance per replica. All replicas of a server share its memory."`
 
+	Clusters map[string]Remote `toml:"clusters" doc:"Another cluster, by its name: one that tables are duplicated to, or from. There may be many. The cluster's own section may be among them, so that all clusters can share one list."`
+
 	Blob map[string]Blob `toml:"blob" doc:"A place where files are kept outside of the servers: backups, files for bulk loads. There may be many, each with a name of its own, which is the name of the provider in requests. Upstream's names are local_service and hdfs_service."`
 }
 
@@ -32,6 +34,7 @@ type Cluster struct {
 	Name        string   `toml:"name" def:"\"onebox\"" doc:"Name of the cluster. cluster_info shows it, and servers compare it."`
 	MetaServers []string `toml:"meta_servers" form:"addr" min:"1" def:"[\"127.0.0.1:34601\"]" doc:"Addresses (host:port) of all meta servers. Three tolerate the loss of one, five the loss of two."`
 	BackupRoot  string   `toml:"cold_backup_root" def:"\"\"" doc:"Directory in every blob store below which the backups of this cluster are. \"\" uses cluster.name. Clusters that share a store need different ones."`
+	ID          int      `toml:"id" max:"127" def:"0" doc:"Number of the cluster for duplication, 1 to 127, different from that of every cluster that its tables are duplicated to or from, directly or through others. Each row keeps the number of the cluster that wrote it. Must be the same on all servers, and must not change while rows travel. 0: no table is duplicated from here."`
 }
 
 // RootOfBackups is the directory in every blob store below which the backups of this cluster are.

@@ -45,7 +45,11 @@ func TestExample(t *testing.T) {
 	if _, err := Parse("example", text); err != nil {
 		t.Fatal(err)
 	}
-	once, many, ok := bytes.Cut(text, []byte("\n#[blob.NAME]\n"))
+	once, clusters, ok := bytes.Cut(text, []byte("\n#[clusters.NAME]\n"))
+	if !ok {
+		t.Fatal("the example lacks [clusters.NAME]")
+	}
+	clusters, many, ok := bytes.Cut(clusters, []byte("\n#[blob.NAME]\n"))
 	if !ok {
 		t.Fatal("the example lacks [blob.NAME]")
 	}
@@ -69,6 +73,13 @@ func TestExample(t *testing.T) {
 	want.Path = "/x"
 	if !reflect.DeepEqual(named.Blob, map[string]Blob{"NAME": want}) {
 		t.Fatalf("the example's store differs from the defaults: %+v", named.Blob)
+	}
+	named, err = Parse("example", append([]byte("[clusters.NAME]\n"), uncomment(clusters)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(named.Clusters, map[string]Remote{"NAME": {MetaServers: []string{}}}) {
+		t.Fatalf("the example's cluster differs from the defaults: %+v", named.Clusters)
 	}
 	for _, k := range append(keys(), templates("")...) {
 		if !bytes.Contains(text, []byte("\n#"+k.name+" = "+k.def+"\n")) {
@@ -139,6 +150,11 @@ func TestErrors(t *testing.T) {
 		{"store without a name", "[blob]\npath = \"/b\"\n", "f.toml:2: blob.path: is a value, or a list of sections; write [blob.NAME] on a line of its own"},
 		{"stores as a list", "[[blob.x]]\npath = \"/b\"\n", "f.toml:1: blob.x: is a value, or a list of sections"},
 		{"stores as a value", "blob = 1\n", "f.toml:1: blob: is a section, not a value; write [blob.NAME] on a line of its own"},
+		{"number of two clusters", "[clusters.a]\nid = 2\n[clusters.b]\nmeta_servers = [\"h:1\"]\nid = 2\n", "f.toml:5: clusters.b.id: 2 is also that of a; give each cluster a number of its own"},
+		{"own number", "[cluster]\nid = 2\n[clusters.a]\nid = 2\n", "f.toml:4: clusters.a.id: 2 is also that of onebox"},
+		{"two own numbers", "[cluster]\nid = 2\n[clusters.onebox]\nid = 3\n", "f.toml:4: clusters.onebox.id: is 3, and cluster.id is 2; give this cluster the same number in both places"},
+		{"number too large", "[cluster]\nid = 128\n", "f.toml:2: cluster.id: 128 is too large; write at most 127"},
+		{"meta server without a port", "[clusters.a]\nmeta_servers = [\"h\"]\n", "f.toml:2: clusters.a.meta_servers"},
 		{"name with a dot", "[blob.\"a.b\"]\npath = \"/b\"\n", "\"a.b\" is no valid name; write 1 to 64 characters"},
 		{"key twice", "[wal]\nsync = \"os\"\nsync = \"os\"\n", "f.toml:3: not valid TOML:"},
 	} {

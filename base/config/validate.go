@@ -53,6 +53,9 @@ func (c *Config) validate(file string, data []byte) error {
 			return fail("blob."+name+"."+key, problem, fix)
 		}
 	}
+	if key, problem, fix := c.checkClusters(); problem != "" {
+		return fail(key, problem, fix)
+	}
 	if problem, fix := c.checkMemory(); problem != "" {
 		return fail("replica.memory_bytes", problem, fix)
 	}

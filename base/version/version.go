@@ -14,7 +14,7 @@ const (
 	// First is what every release up to 086adc4 writes and understands.
 	First Version = 1
 	// Newest is what this program understands.
-	Newest Version = 2
+	Newest Version = 3
 )
 
 // Feature is something that members of an older version don't understand: a format on a
@@ -25,11 +25,14 @@ type Feature int
 const (
 	// ClusterID: the cluster has an identity, and members that don't tell it are refused.
 	ClusterID Feature = iota
+	// Origins: mutations name the cluster that their rows and removes come from, see package rrdb.
+	Origins
 )
 
 // since is the version from which on each feature is written.
 var since = map[Feature]Version{
 	ClusterID: 2,
+	Origins:   3,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

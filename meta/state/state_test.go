@@ -284,7 +284,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func TestRestoreRefuses(t *testing.T) {
-	if _, err := Restore([]byte("PGSMETA\x03\x00")); !errors.Is(err, ErrNotSnapshot) || !errors.Is(err, version.ErrUnknown) {
+	if _, err := Restore([]byte{'P', 'G', 'S', 'M', 'E', 'T', 'A', byte(version.Newest) + 1, 0}); !errors.Is(err, ErrNotSnapshot) || !errors.Is(err, version.ErrUnknown) {
 		t.Errorf("another version: %v", err)
 	}
 	s := New()

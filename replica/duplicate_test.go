@@ -1,0 +1,116 @@
+package replica
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/base/tbin"
+	"pegasus/base/version"
+	"pegasus/gen/dupinternal"
+	"pegasus/gen/metaadmin"
+	idl "pegasus/gen/rrdb"
+)
+
+// sentPut is a put that another cluster sends.
+func sentPut(at time.Time, cluster int8, k, v string) dupinternal.DuplicateEntry {
+	raw := tbin.AppendField(nil, tbin.Struct, 1)
+	raw = tbin.AppendStop((&idl.UpdateRequest{Key: rowKey(k), Value: []byte(v)}).AppendThrift(raw))
+	return dupinternal.DuplicateEntry{Timestamp: base.Some(at.UnixMicro()), TaskCode: base.Some(base.TaskCode(base.RPCPut)),
+		RawMessage: base.Some(raw), ClusterId: base.Some(cluster), VerifyTimetag: base.Some(true)}
+}
+
+func (g *group) duplicate(i int, ws ...dupinternal.DuplicateEntry) (dupinternal.DuplicateResponse, error) {
+	var res dupinternal.DuplicateResponse
+	err := g.call(i, base.RPCDuplicate, &dupinternal.DuplicateRequest{Entries: ws}, &res)
+	return res, err
+}
+
+func (g *group) mustDuplicate(i int, ws ...dupinternal.DuplicateEntry) dupinternal.DuplicateResponse {
+	g.t.Helper()
+	res, err := g.duplicate(i, ws...)
+	if err != nil || res.Error != base.Some(int32(0)) {
+		g.t.Fatalf("%+v, %v", res, err)
+	}
+	return res
+}
+
+// Writes of another cluster are made as those of clients are, also more of them than a client may
+// send; all replicas hold them with their timetags, and what comes of them is counted.
+func TestDuplicate(t *testing.T) {
+	g := newGroupWith(t, 2, func(c *config.Config) { c.Cluster.ID, c.Replica.MaxWriteBytes = 2, 1<<20 })
+	now := time.Now()
+	g.mustPut(0, "own", "own")
+	g.mustDuplicate(0, sentPut(now.Add(-time.Minute), 3, "a", "theirs"), sentPut(now.Add(-time.Minute), 3, "own", "early"))
+	g.wantGet(0, "a", "theirs")
+	g.wantGet(0, "own", "own")
+	big := strings.Repeat("x", 800<<10)
+	g.mustDuplicate(0, sentPut(now, 3, "b", big), sentPut(now, 3, "c", big))
+	g.wantGet(0, "c", big)
+
+	// A client's write after one from a clock that is ahead is the later one, for every cluster.
+	g.mustDuplicate(0, sentPut(now.Add(10*time.Minute), 3, "clock", "ahead"))
+	g.mustPut(0, "clock", "own")
+	g.mustDuplicate(0, sentPut(now.Add(10*time.Minute), 3, "clock", "ahead"))
+	g.wantGet(0, "clock", "own")
+	if ts := g.nodes[0].srv.replica(g.gpid).store.Load().LastTimestamp(); ts <= now.Add(10*time.Minute).UnixMicro() {
+		t.Errorf("timestamp %d", ts)
+	}
+	// One from the far future doesn't move this cluster's clock.
+	g.mustDuplicate(0, sentPut(now.Add(1000*time.Hour), 3, "far", "ahead"))
+	g.mustPut(0, "far", "own")
+	g.mustDuplicate(0, sentPut(now.Add(1000*time.Hour), 3, "far", "ahead"))
+	g.wantGet(0, "far", "ahead")
+
+	own, bad := sentPut(now, 2, "circle", "v"), sentPut(now, 3, "bad", "v")
+	bad.TaskCode.V = base.RPCIngest
+	if res := g.mustDuplicate(0, own, bad, sentPut(now, 5, "good", "v")); !strings.Contains(res.ErrorHint.V, "1 writes were made by this cluster") || !strings.Contains(res.ErrorHint.V, "1 writes can't be applied") {
+		t.Errorf("%+v", res)
+	}
+	g.wantGet(0, "good", "v")
+	if err := g.read(0, "circle"); err == nil {
+		t.Error("a write of this cluster has come back")
+	}
+	g.same(0, 1)
+	code, body := g.page(0, "/metrics?format=prometheus&types=replica")
+	if code != http.StatusOK {
+		t.Fatal(code, body)
+	}
+	for name, want := range map[string]int{"dup_requests": 11, "dup_lagging_writes": 2, "dup_stale_rows": 2, "dup_lost_writes": 1, "dup_own_writes": 1,
+		"dup_future_writes": 2, "dup_misrouted_writes": 0, "duplicate_requests": 6} {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^pegasus_%s_total\{.*\} %d$`, name, want)).MatchString(body) {
+			t.Errorf("%s isn't %d: %s", name, want, regexp.MustCompile("(?m)^pegasus_"+name+".*$").FindString(body))
+		}
+	}
+
+	// It is for the primary.
+	if res, err := g.duplicate(1, sentPut(now, 3, "a", "v")); base.CodeOf(err) != base.ErrInvalidState {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
+// Members of an older version don't understand the writes of other clusters, nor the number of this one.
+func TestDuplicateNeedsVersion(t *testing.T) {
+	meta := newFakeMeta(t, 1)
+	meta.become(version.Origins.Since()-1, "a cluster")
+	g := &group{t: t, meta: meta, gpid: base.Gpid{AppID: 1}, pool: newGroupPool(t)}
+	g.nodes = append(g.nodes, startNodeWith(t, meta, func(c *config.Config) { c.Cluster.ID, c.Replica.MinReplicas = 2, 1 }))
+	g.insist("the node is primary", func() bool { return g.serving(0) },
+		func() {
+			meta.propose(g.gpid, metaadmin.CT_ASSIGN_PRIMARY, g.nodes[0].srv.Addr(), g.nodes[0].srv.Addr())
+		})
+	srv := g.nodes[0].srv
+	g.mustPut(0, "k", "v")
+	if _, err := g.duplicate(0, sentPut(time.Now(), 3, "a", "v")); base.CodeOf(err) != base.ErrOperationDisabled || srv.gate.received.Origin() != 0 {
+		t.Fatalf("%v, cluster %d", err, srv.gate.received.Origin())
+	}
+	meta.become(version.Origins.Since(), "a cluster")
+	until(t, "the server writes the number of its cluster", func() bool { return srv.gate.received.Origin() == 2 })
+	g.mustDuplicate(0, sentPut(time.Now(), 3, "a", "v"))
+	g.wantGet(0, "a", "v")
+}

@@ -1,0 +1,75 @@
+package receive
+
+import (
+	"sync/atomic"
+	"time"
+
+	"pegasus/metrics"
+	"pegasus/rrdb"
+)
+
+// Lagging is from how long after it was made on a write counts as late, as upstream's default.
+const Lagging = 10 * time.Second
+
+var (
+	writes = metrics.Define(metrics.Replica, "dup_requests", metrics.Counter, "requests", "Writes of other clusters that arrived.")
+	lag    = metrics.Define(metrics.Replica, "dup_time_lag_ms", metrics.Percentile, "milliseconds",
+		"Time from a write in another cluster to its proposal here, by the clocks of both, of the oldest write of each request.")
+	lagging = metrics.Define(metrics.Replica, "dup_lagging_writes", metrics.Counter, "requests", "Writes of other clusters that arrived more than 10 s after they were made.")
+	stale   = metrics.Define(metrics.Replica, "dup_stale_rows", metrics.Counter, "rows", "Rows that a write of another cluster didn't change, because a later write of the row was there.")
+	lost    = metrics.Define(metrics.Replica, "dup_lost_writes", metrics.Counter, "requests",
+		"Writes of other clusters that can't be applied: damaged, of a kind that isn't sent to other clusters, or for another partition. The clusters differ from then on; the log says why.")
+	misrouted = metrics.Define(metrics.Replica, "dup_misrouted_writes", metrics.Counter, "requests", "Of dup_lost_writes, those for other partitions.")
+	own       = metrics.Define(metrics.Replica, "dup_own_writes", metrics.Counter, "requests", "Writes that arrived with this cluster's own number (cluster.id), and were left out.")
+	future    = metrics.Define(metrics.Replica, "dup_future_writes", metrics.Counter, "requests", "Writes of other clusters that were made more than an hour in the future, by this cluster's clock.")
+)
+
+// Counts are what a replica has received since it was opened. The zero value is ready.
+type Counts struct {
+	writes, lagging, stale, lost, misrouted, own, future atomic.Int64
+	lag                                                  atomic.Pointer[metrics.Samples]
+}
+
+func (c *Counts) add(d *rrdb.Duplicated, now time.Time) {
+	c.writes.Add(int64(d.Writes))
+	us := now.UnixMicro()
+	oldest := us
+	for _, ts := range d.TimestampsUS {
+		oldest = min(oldest, ts)
+		if us-ts > Lagging.Microseconds() {
+			c.lagging.Add(1)
+		}
+	}
+	c.stale.Add(int64(d.Stale))
+	c.lost.Add(int64(d.Lost))
+	c.misrouted.Add(int64(d.Misrouted))
+	c.own.Add(int64(d.Own))
+	c.future.Add(int64(d.Future))
+	if len(d.TimestampsUS) == 0 {
+		return
+	}
+	s := c.lag.Load()
+	if s == nil {
+		s = new(metrics.Samples)
+		if !c.lag.CompareAndSwap(nil, s) {
+			s = c.lag.Load()
+		}
+	}
+	s.Add((us - oldest) / 1000)
+}
+
+// Collect adds the metrics of the replica to its entity.
+func (c *Counts) Collect(e *metrics.Entity) {
+	e.Set(writes, c.writes.Load())
+	e.Set(lagging, c.lagging.Load())
+	e.Set(stale, c.stale.Load())
+	e.Set(lost, c.lost.Load())
+	e.Set(misrouted, c.misrouted.Load())
+	e.Set(own, c.own.Load())
+	e.Set(future, c.future.Load())
+	var q []int64
+	if s := c.lag.Load(); s != nil {
+		q = s.Append(q)
+	}
+	e.SetQuantiles(lag, metrics.QuantilesOf(q))
+}

@@ -1,0 +1,123 @@
+package receive
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/time/rate"
+
+	"pegasus/base"
+	"pegasus/base/version"
+	"pegasus/replica/part"
+	"pegasus/rpc"
+	"pegasus/rrdb"
+)
+
+// Options of a Receiver.
+type Options struct {
+	// ID is the number of this cluster, 0 if it has none; see config.Cluster.
+	ID int
+	// Name returns the name of the cluster with a number; ok is false of one that nobody has told of.
+	Name func(id int) (name string, ok bool)
+	// Version returns the version of this cluster.
+	Version func() version.Version
+	// Write takes a request to its replica, as a client's write.
+	Write func(*rpc.Request)
+	Log   *logrus.Entry
+}
+
+// Validate returns an error if something is missing.
+func (o *Options) Validate() error {
+	if o.ID < 0 || o.ID > 127 {
+		return fmt.Errorf("a cluster can't have the number %d", o.ID)
+	}
+	if o.Name == nil || o.Version == nil || o.Write == nil || o.Log == nil {
+		return errors.New("options of a receiver are missing")
+	}
+	return nil
+}
+
+// Receiver receives for the replicas of one server.
+type Receiver struct {
+	part.Quiet
+	o Options
+	// allowed: the cluster's version knows of other clusters' writes.
+	allowed atomic.Bool
+	// Lines of the log about what is left out, and about clusters that nobody has told of.
+	lines *rate.Limiter
+	told  sync.Map // number of a cluster -> struct{}
+}
+
+// New returns a Receiver.
+func New(o Options) (*Receiver, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	r := &Receiver{o: o, lines: rate.NewLimiter(rate.Every(10*time.Second), 3)}
+	r.look()
+	return r, nil
+}
+
+// Register implements part.Part.
+func (r *Receiver) Register(rt *part.Routes) { rt.Request(base.RPCDuplicate, r.receive) }
+
+// Tick implements part.Part.
+func (r *Receiver) Tick(time.Time) { r.look() }
+
+// look asks for the cluster's version, which is only ever raised.
+func (r *Receiver) look() bool {
+	if !r.allowed.Load() && r.o.Version().Allows(version.Origins) {
+		r.allowed.Store(true)
+	}
+	return r.allowed.Load()
+}
+
+// Origin is the number that this cluster's writes carry; 0: none.
+func (r *Receiver) Origin() uint8 {
+	if !r.allowed.Load() {
+		return 0
+	}
+	return uint8(r.o.ID)
+}
+
+// receive runs on the goroutine that reads the connection.
+func (r *Receiver) receive(req *rpc.Request) {
+	if !r.look() {
+		req.Refuse(base.ErrOperationDisabled, version.Permit(r.o.Version(), version.Origins.Since()))
+		return
+	}
+	r.o.Write(req)
+}
+
+// Took counts what came of a request for a replica.
+func (r *Receiver) Took(c *Counts, gpid base.Gpid, d *rrdb.Duplicated, now time.Time) {
+	c.add(d, now)
+	for id := range 128 {
+		if !d.From(uint8(id)) {
+			continue
+		}
+		if _, known := r.o.Name(id); known {
+			continue
+		}
+		if _, again := r.told.LoadOrStore(id, struct{}{}); !again {
+			r.o.Log.Warnf("duplication: writes arrive from cluster number %d, which no section [clusters.NAME] of the configuration names; they are applied", id)
+		}
+	}
+	if d.Own+d.Lost+d.Future == 0 || !r.lines.AllowN(now, 1) {
+		return
+	}
+	switch log := r.o.Log.WithField("gpid", gpid.String()); {
+	case d.Lost > 0:
+		log.Errorf("duplication: %d writes that another cluster sent can't be applied and are LOST here, the first because %s; %d since the replica was opened (dup_lost_writes)", d.Lost, d.Reason, c.lost.Load())
+	case d.Own > 0:
+		log.Warnf("duplication: %d writes that arrived were made by cluster number %d, which is this one (cluster.id); they are left out. If they don't come back in a circle, then another cluster has the same number: give each its own", d.Own, r.o.ID)
+	default:
+		log.Warnf("duplication: %d writes that arrived were made more than %v in the future; the clock of the cluster that made them is wrong, or this one's. Writes of clients here lose against them", d.Future, rrdb.MaxAhead)
+	}
+}
+
+var _ part.Part = (*Receiver)(nil)

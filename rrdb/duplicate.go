@@ -1,0 +1,306 @@
+package rrdb
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/tbin"
+	"pegasus/gen/dupinternal"
+	idl "pegasus/gen/rrdb"
+)
+
+// MaxAhead is how far before this cluster's clock another's may be. The writes of a primary that has
+// received something from another cluster get later timetags than that, so that they win everywhere;
+// what is from a time further in the future doesn't move them.
+const MaxAhead = time.Hour
+
+// Duplicated is what came of a request with writes of other clusters. The answer says that all is well
+// even if some couldn't be applied: upstream's server ends its process if it is told that a write is
+// invalid, and repeats it for ever after any other error.
+type Duplicated struct {
+	// Writes is how many the request brought. TimestampsUS are theirs, those that can be, in microseconds
+	// since 1970.
+	Writes       int
+	TimestampsUS []int64
+	// Stale is how many rows were left as they are, because a later write of them is there.
+	Stale int
+	// Own is how many writes were left out because they were made here: they have come in a circle.
+	Own int
+	// Future is how many were made more than MaxAhead after now.
+	Future int
+	// Lost is how many can't be applied, and Misrouted how many of them are for other partitions. Reason
+	// says why, of the first.
+	Lost, Misrouted int
+	Reason          string
+	// Clusters are the numbers of the clusters that made the writes, one bit for each.
+	Clusters [2]uint64
+}
+
+func (d *Duplicated) lose(format string, args ...any) {
+	if d.Lost++; d.Reason == "" {
+		d.Reason = fmt.Sprintf(format, args...)
+	}
+}
+
+// From tells whether a write was made by the cluster of that number.
+func (d *Duplicated) From(cluster uint8) bool {
+	return d.Clusters[cluster>>6&1]&(1<<(cluster&63)) != 0
+}
+
+// hint is what the sender is told about writes that were left out; upstream's doesn't read it.
+func (d *Duplicated) hint() string {
+	var parts []string
+	if d.Own > 0 {
+		parts = append(parts, fmt.Sprintf("%d writes were made by this cluster itself", d.Own))
+	}
+	if d.Lost > 0 {
+		parts = append(parts, fmt.Sprintf("%d writes can't be applied, the first because %s", d.Lost, d.Reason))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// sentRow is a row of a write that another cluster sends.
+type sentRow struct {
+	key, value []byte
+	expireTS   uint32
+	timetag    uint64
+	remove     bool
+	verify     bool
+}
+
+// duplicate evaluates the writes that another cluster sends, those that can be applied. All of them
+// become one mutation.
+//
+// A row is left as it is if a later write of it is there, by the timetags: always if the two are of the
+// same cluster, whose writes can't be in another order than that; otherwise if the sender asks for it
+// (verify_timetag). Upstream doesn't compare writes of one cluster, and not removes. Equal timetags
+// don't differ in time: a mutation may have several writes of a row, and its sender keeps their order.
+func (e *evaluation) duplicate() error {
+	e.reply.kind = replyDuplicate
+	entries := readDuplicates(&e.arg)
+	if err := e.argErr(); err != nil {
+		return err
+	}
+	d := &Duplicated{Writes: len(entries), TimestampsUS: make([]int64, 0, len(entries))}
+	e.touched.Dup = d
+	var rows []sentRow
+	for i := range entries {
+		rows = e.sentRows(&entries[i], d, rows)
+	}
+	size := 0
+	for i := range rows {
+		size += opSize(len(rows[i].key), len(rows[i].value))
+	}
+	if err := e.reserve(size); err != nil {
+		return err
+	}
+	for i := range rows {
+		if code := e.apply(&rows[i], d); code != codeOK {
+			e.touched = Touched{} // it is sent again
+			return e.refuse(code)
+		}
+	}
+	e.reply.hint = d.hint()
+	if len(e.payload) == e.before || e.touched.Rows == 0 {
+		return e.refuse(codeOK)
+	}
+	return nil
+}
+
+// readDuplicates reads the argument: a list of writes, or before upstream's 2.4 a single one, whose
+// fields stand in place of the list.
+func readDuplicates(r *tbin.Reader) []dupinternal.DuplicateEntry {
+	peek := *r
+	peek.Begin()
+	switch t, id := peek.Field(); {
+	case t == tbin.Stop, t == tbin.List && id == 1:
+		var q dupinternal.DuplicateRequest
+		q.ReadThrift(r)
+		return q.Entries
+	}
+	var one dupinternal.DuplicateEntry
+	one.ReadThrift(r)
+	return []dupinternal.DuplicateEntry{one}
+}
+
+// sentRows appends the rows of one write, unless it is left out.
+func (e *evaluation) sentRows(w *dupinternal.DuplicateEntry, d *Duplicated, rows []sentRow) []sentRow {
+	ts, cluster := w.Timestamp.V, w.ClusterId.V
+	switch {
+	case ts < 0 || ts > maxTimestamp:
+		d.lose("its timestamp is %d", ts)
+		return rows
+	case cluster < 0:
+		d.lose("it is of cluster %d", uint8(cluster))
+		return rows
+	}
+	d.TimestampsUS = append(d.TimestampsUS, ts)
+	d.Clusters[cluster>>6] |= 1 << (cluster & 63)
+	if e.cluster != 0 && uint8(cluster) == e.cluster {
+		d.Own++
+		return rows
+	}
+	if e.ahead(ts) {
+		d.Future++
+	}
+	before := len(rows)
+	rows, problem := e.decodeSent(w, rows)
+	size := 0
+	for i := before; i < len(rows) && problem == ""; i++ {
+		r := &rows[i]
+		r.timetag, r.verify = MakeTimetag(ts, uint8(cluster), r.remove), w.VerifyTimetag.V
+		if !validKey(r.key) {
+			problem = "its key is invalid"
+		}
+		size += opSize(len(r.key), len(r.value))
+	}
+	switch n := e.s.partitions.Load(); {
+	case problem != "":
+	case e.maxBytes > 0 && size > e.maxBytes:
+		problem = fmt.Sprintf("its rows, each with its hash key, take more than %d bytes", e.maxBytes)
+	case len(rows) > before && n > 0 && !inPartition(rows[before].key, e.s.id.partition, n):
+		problem = "its key belongs to another partition"
+		d.Misrouted++
+	default:
+		return rows
+	}
+	d.lose("%s: %s", base.ShortRPC(string(w.TaskCode.V)), problem)
+	return rows[:before]
+}
+
+// decodeSent appends the rows of a write as its client sent them.
+func (e *evaluation) decodeSent(w *dupinternal.DuplicateEntry, rows []sentRow) (_ []sentRow, problem string) {
+	var r tbin.Reader
+	r.Reset(w.RawMessage.V)
+	// Clients number the argument 1, upstream's own 0.
+	if t, _ := r.Field(); t != tbin.Struct || r.Err() != nil {
+		return rows, "its message is no argument"
+	}
+	before := len(rows)
+	switch code := string(w.TaskCode.V); code {
+	case base.RPCPut:
+		var q idl.UpdateRequest
+		q.ReadThrift(&r)
+		// Upstream sends a remove by check_and_mutate as a put of this type.
+		remove := q.Type.Or(idl.UT_PUT) == idl.UT_CHECK_AND_MUTATE_REMOVE
+		if remove {
+			q.Value = nil
+		}
+		rows = append(rows, sentRow{key: q.Key, value: q.Value, expireTS: uint32(q.ExpireTsSeconds), remove: remove})
+	case base.RPCRemove:
+		rows = append(rows, sentRow{key: r.Bytes(), remove: true})
+	case base.RPCMultiPut:
+		var q idl.MultiPutRequest
+		q.ReadThrift(&r)
+		if base.CheckHashKey(q.HashKey) != nil {
+			return rows, "its hash key is too long"
+		}
+		for i := range q.Kvs {
+			rows = append(rows, sentRow{key: base.AppendKey(nil, q.HashKey, q.Kvs[i].Key), value: q.Kvs[i].Value, expireTS: uint32(q.ExpireTsSeconds)})
+		}
+	case base.RPCMultiRemove:
+		var q idl.MultiRemoveRequest
+		q.ReadThrift(&r)
+		if base.CheckHashKey(q.HashKey) != nil {
+			return rows, "its hash key is too long"
+		}
+		for _, k := range q.SortKeys {
+			rows = append(rows, sentRow{key: base.AppendKey(nil, q.HashKey, k), remove: true})
+		}
+	default:
+		return rows, "such requests can't be repeated, and aren't sent to other clusters"
+	}
+	if t, _ := r.Field(); t != tbin.Stop || r.Err() != nil || r.Len() != 0 {
+		return rows[:before], "its message is damaged"
+	}
+	return rows, ""
+}
+
+// apply appends the op of a row, unless a later write of the row is there. code is that of an error of
+// Pebble.
+func (e *evaluation) apply(r *sentRow, d *Duplicated) (code int32) {
+	at, cluster, _ := SplitTimetag(r.timetag)
+	is, here, code := e.writtenBy(r.key)
+	if code != codeOK {
+		return code
+	}
+	switch _, by, _ := SplitTimetag(is); {
+	case here == absent, !r.verify && by != cluster:
+	case here == unwritten:
+		// A client's write in this very mutation, whose timestamp will be later than that of r.
+		if !e.ahead(at) {
+			e.after(at)
+			d.Stale++
+			return codeOK
+		}
+	case is > r.timetag:
+		d.Stale++
+		return codeOK
+	}
+	if !e.ahead(at) {
+		e.after(at)
+	}
+	e.wroteKey(r.key, len(r.key)+len(r.value))
+	op := Op{Key: r.key, Value: r.value, Timetag: r.timetag, Delete: r.remove}
+	if !r.remove {
+		op.ExpireTS = e.s.expiry(r.expireTS, e.now)
+	}
+	e.payload = AppendOp(e.payload, op)
+	return codeOK
+}
+
+// presence is where a row is.
+type presence uint8
+
+const (
+	absent    presence = iota // there is no live row
+	unwritten                 // it is a write of a client in the payload being filled
+	present
+)
+
+// writtenBy returns the timetag of a row as the writes in flight will leave it. That of a client's write
+// in the payload being filled isn't known yet, but for its cluster.
+func (e *evaluation) writtenBy(key []byte) (timetag uint64, p presence, code int32) {
+	var op Op
+	var timestampUS int64
+	var found bool
+	if e.ov == nil {
+		op, found = lastOp(e.payload, key)
+	} else {
+		op, timestampUS, found = e.ov.find(key, e.payload)
+	}
+	switch {
+	case !found:
+		r, code := e.s.lookup(key, e.now)
+		switch code {
+		case codeOK:
+		case codeNotFound:
+			return 0, absent, codeOK
+		default:
+			return 0, absent, code
+		}
+		if err := e.release(r); err != nil {
+			return 0, absent, e.s.readFailed(err)
+		}
+		return r.timetag, present, codeOK
+	case op.Delete || expired(op.ExpireTS, e.now):
+		return 0, absent, codeOK
+	case op.Timetag != 0:
+		return op.Timetag, present, codeOK
+	case timestampUS == 0:
+		return MakeTimetag(0, e.cluster, false), unwritten, codeOK
+	}
+	return MakeTimetag(timestampUS, e.cluster, false), present, codeOK
+}
+
+// ahead tells whether a timestamp is too far in the future to be followed.
+func (e *evaluation) ahead(timestampUS int64) bool {
+	return timestampUS/1e6-base.EpochBegin > int64(e.now)+int64(MaxAhead/time.Second)
+}
+
+// after demands that the mutation gets a later timestamp.
+func (e *evaluation) after(timestampUS int64) {
+	e.touched.AfterUS = max(e.touched.AfterUS, timestampUS)
+}
