@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob"
+	"pegasus/blob/blobtest"
 	"pegasus/blob/stores"
 	idl "pegasus/gen/backup"
 	"pegasus/gen/metaadmin"
@@ -503,6 +505,30 @@ func TestColdBackupProviderVanishes(t *testing.T) {
 	until(t, "it is made", func() bool { a := b.ask(0, q); return a.Err == base.ErrOK })
 	b.read(q.BackupId)
 	b.tidy(q.BackupId)
+}
+
+// A store without room fails the backup, which says so; with room it is made.
+func TestColdBackupStoreFull(t *testing.T) {
+	if !blobtest.InMount(t) {
+		return
+	}
+	b := newBackupTest(t, 1, 0, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	blobtest.Mount(t, b.root, 600<<10, 0)
+	b.fill(1 << 20)
+	q := b.request(1000)
+	if a := b.ask(0, q); a.Err != base.ErrBusy && a.Err != base.ErrLocalAppFailure {
+		t.Fatalf("%+v", a)
+	}
+	if why := b.failed(0, q); !strings.Contains(why, "no space left") || !strings.Contains(why, "free space there") {
+		t.Errorf("the reason is %q", why)
+	}
+	b.tidy(q.BackupId)
+	b.gone(q.BackupId)
+	if err := syscall.Mount("none", b.root, "tmpfs", syscall.MS_REMOUNT, "size=8m"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it is made", func() bool { a := b.ask(0, q); return a.Err == base.ErrOK })
+	b.read(q.BackupId)
 }
 
 // A checkpoint that can't be read fails the backup, and nothing of it counts.
