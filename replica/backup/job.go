@@ -31,6 +31,8 @@ const (
 	tidyTime = 5 * time.Second
 	// cacheBytes is for blocks of a checkpoint that is read once.
 	cacheBytes = 4 << 20
+	// tableBytes is the size of the tables of a backup. Each is sent at once, and three are in memory.
+	tableBytes = 16 << 20
 )
 
 // Why a backup was cancelled. It hasn't failed, then.
@@ -248,8 +250,9 @@ func (m *maker) write(ctx context.Context, store *blob.Store, j *job) (_ backup.
 	defer rs.Close()
 	return backup.WritePartition(ctx, store, rows{rs}, backup.WriteOptions{
 		Table: j.table, Partition: j.gpid.PartitionIndex, Checkpoint: m.checkpoint(), Decree: decree, Taken: taken,
-		Progress: j.rows.Store,
-		Pace:     m.o.Pace.Wait,
+		TableSize: tableBytes,
+		Progress:  j.rows.Store,
+		Pace:      m.o.Pace.Wait,
 		Sent: func(_ string, n int64) {
 			j.counts.filesOK.Add(1)
 			j.counts.bytes.Add(n)
