@@ -54,9 +54,21 @@ func snippets(t *testing.T, file string) (examples []snippet, names []string) {
 	defer f.Close()
 	in := bufio.NewScanner(f)
 	var open *snippet // whose output may follow
+	var paragraph []string
+	began := ""
+	// A code span may go on in the next line.
+	endParagraph := func() {
+		for _, span := range codeSpan.FindAllStringSubmatch(strings.Join(paragraph, " "), -1) {
+			if c, ok := commandOf(span[1]); ok {
+				examples = append(examples, snippet{where: began, text: c})
+			}
+		}
+		paragraph = nil
+	}
 	for n := 1; in.Scan(); n++ {
 		line, where := in.Text(), fmt.Sprintf("%s:%d", file, n)
 		if strings.HasPrefix(line, "    ") {
+			endParagraph()
 			if c, ok := commandOf(line); ok {
 				examples = append(examples, snippet{where: where, text: c})
 				open = nil
@@ -70,6 +82,7 @@ func snippets(t *testing.T, file string) (examples []snippet, names []string) {
 		}
 		open = nil
 		if first, _, ok := strings.Cut(strings.TrimPrefix(line, "| "), " |"); ok && strings.HasPrefix(line, "| `pegasus ") {
+			endParagraph()
 			last := ""
 			for _, span := range codeSpan.FindAllStringSubmatch(first, -1) {
 				words := strings.Fields(span[1])
@@ -82,16 +95,68 @@ func snippets(t *testing.T, file string) (examples []snippet, names []string) {
 			}
 			continue
 		}
-		for _, span := range codeSpan.FindAllStringSubmatch(line, -1) {
-			if c, ok := commandOf(span[1]); ok {
-				examples = append(examples, snippet{where: where, text: c})
-			}
+		if line == "" || strings.HasPrefix(line, "|") || strings.HasPrefix(line, "- ") {
+			endParagraph()
 		}
+		if len(paragraph) == 0 {
+			began = where
+		}
+		paragraph = append(paragraph, strings.TrimSpace(line))
 	}
+	endParagraph()
 	if err := in.Err(); err != nil {
 		t.Fatal(err)
 	}
 	return examples, names
+}
+
+var (
+	shellWord = regexp.MustCompile(`^(\$ )?([A-Z_]+=\S+ +)*(make|kill|sh|bash|mv|cp|rm|ln|mkdir|go|ssh|curl|systemctl|docker|mount|umount|export) `)
+	elsewhere = regexp.MustCompile(`^(SELECT |val |config\.|new )`) // statements for DuckDB and Spark, which aren't here
+	setting   = regexp.MustCompile(`^([a-z_]+)\.([a-z_.]+) = (.+)$`)
+)
+
+// rest returns what a Markdown file prints that isn't a command of pegasus nor its output: other commands
+// (shell), settings in sentences, and indented blocks of configuration. Another kind of line is an error.
+func rest(t *testing.T, file string) (shell, settings, blocks []string) {
+	t.Helper()
+	root, err := cluster.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range strings.Split(string(text), "\n\n") {
+		if !strings.HasPrefix(part, "    ") {
+			for _, span := range codeSpan.FindAllStringSubmatch(strings.ReplaceAll(part, "\n", " "), -1) {
+				switch c := strings.TrimSpace(span[1]); {
+				case shellWord.MatchString(c):
+					shell = append(shell, c)
+				case setting.MatchString(c):
+					settings = append(settings, c)
+				}
+			}
+			continue
+		}
+		lines := strings.Split(strings.TrimRight(part, "\n"), "\n")
+		if first := strings.TrimSpace(lines[0]); strings.HasPrefix(first, "[") || strings.HasPrefix(first, "#") {
+			blocks = append(blocks, strings.Join(lines, "\n"))
+			continue
+		}
+		output := false
+		for _, l := range lines {
+			if _, ok := commandOf(l); ok {
+				output = strings.HasPrefix(l, "    $ ")
+			} else if c := commentTail.ReplaceAllString(strings.TrimSpace(l), ""); shellWord.MatchString(c) {
+				shell, output = append(shell, c), false
+			} else if !output && !elsewhere.MatchString(c) {
+				t.Errorf("%s prints %q, which no test knows", file, l)
+			}
+		}
+	}
+	return shell, settings, blocks
 }
 
 // masked is a line of output without what differs from run to run.
@@ -142,11 +207,47 @@ func TestReadme(t *testing.T) {
 			t.Errorf("%s: %s prints\n%s\nand not\n%s", e.where, e.text, strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	// What a killed server costs, and the file that starts it again.
-	if err := c.Kill("replica1"); err != nil {
+	shell, _, _ := rest(t, "README.md")
+	root, err := cluster.ModuleRoot()
+	if err != nil {
 		t.Fatal(err)
 	}
-	sh := exec.Command("sh", filepath.Join(c.Dir, "replica1", "cmd"))
+	// What a killed server costs, and the file that starts it again.
+	const kill, again = "kill -9 $(cat onebox-data/replica1/pid)", "sh onebox-data/replica1/cmd"
+	dir := t.TempDir()
+	if err := os.Symlink(c.Dir, filepath.Join(dir, "onebox-data")); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range shell {
+		switch f := strings.Fields(line); {
+		case line == kill || line == again:
+		case f[0] == "make" && len(f) == 2:
+			// It has such a target; `make onebox` is what TestOneboxCommand runs.
+			cmd := exec.CommandContext(runContext(t, time.Minute), "make", "-n", f[1])
+			cmd.Dir = root
+			if out, err := cmd.CombinedOutput(); err != nil || f[1] == "onebox" && !strings.Contains(string(out), "bin/pegasus onebox") {
+				t.Errorf("README.md: %s: %v: %s", line, err, out)
+			}
+		default:
+			t.Errorf("README.md: no test runs %q", line)
+		}
+	}
+	if !slices.Contains(shell, kill) || !slices.Contains(shell, again) || !slices.Contains(shell, "make onebox") {
+		t.Errorf("README.md prints other commands: %q", shell)
+	}
+	if out, err := exec.CommandContext(runContext(t, time.Minute), "sh", "-c", "cd "+dir+" && "+kill).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", kill, err, out)
+	}
+	if err := cluster.Poll(time.Minute, func() error {
+		if c.Alive("replica1") {
+			return fmt.Errorf("%s doesn't kill it", kill)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	sh := exec.Command(strings.Fields(again)[0], strings.Fields(again)[1:]...)
+	sh.Dir = dir
 	if err := sh.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -421,6 +522,94 @@ func (m *manual) names(file string) {
 	}
 }
 
+// rest tries what a document prints beside commands of pegasus.
+func (m *manual) rest(file string) {
+	m.t.Helper()
+	shell, settings, blocks := rest(m.t, file)
+	root, err := cluster.ModuleRoot()
+	m.do(err)
+	conf := filepath.Join(m.t.TempDir(), "conf.toml")
+	load := func(what, text string) {
+		m.do(os.WriteFile(conf, []byte(text), 0o644))
+		if _, err := config.Load(conf); err != nil {
+			m.t.Errorf("%s: %s: %v", file, what, err)
+		}
+	}
+	for _, s := range settings {
+		if f := setting.FindStringSubmatch(s); slices.Contains([]string{"cluster", "meta", "replica", "rpc", "wal", "storage", "failure_detector", "logging"}, f[1]) {
+			load(s, fmt.Sprintf("[%s]\n%s = %s\n", f[1], f[2], f[3]))
+		}
+	}
+	for _, b := range blocks {
+		load("the block", b)
+		for _, name := range regexp.MustCompile(`\[blob\.([a-z_]+)\]`).FindAllStringSubmatch(b, -1) {
+			if out, err := m.c.CLI(runContext(m.t, time.Minute), "blob", "ls", "--config", conf); err != nil || !strings.Contains(out, name[1]) {
+				m.t.Errorf("%s: blob ls: %v: %s", file, err, out)
+			}
+		}
+	}
+	for _, line := range shell {
+		dir, name := "", ""
+		if f := regexp.MustCompile(`go test (\./\S+) .*-run (\w+)`).FindStringSubmatch(line); f != nil {
+			dir, name = f[1], f[2]
+		}
+		switch {
+		case name != "": // it takes long
+			sources, err := filepath.Glob(filepath.Join(root, dir, "*_test.go"))
+			m.do(err)
+			if !slices.ContainsFunc(sources, func(s string) bool {
+				b, err := os.ReadFile(s)
+				return err == nil && strings.Contains(string(b), "func "+name+"(")
+			}) {
+				m.t.Errorf("%s: %s: there is no such test", file, line)
+			}
+		case line == "mv DIR/.trash/2.0.1795909314999000.unused DIR/reps/2.0.pegasus":
+			m.fromTrash(line)
+		default:
+			m.t.Errorf("%s: no test runs %q", file, line)
+		}
+	}
+}
+
+// fromTrash brings a replica back that its server moved aside.
+func (m *manual) fromTrash(line string) {
+	m.t.Helper()
+	server, found := "", ""
+	m.do(cluster.Poll(2*time.Minute, func() error {
+		list, err := filepath.Glob(filepath.Join(m.c.Dir, "replica*", "data", ".trash", "*.unused"))
+		for _, dir := range list {
+			replicas := filepath.Dir(filepath.Dir(dir))
+			if _, err := os.Stat(filepath.Join(replicas, "reps", gpidOf(dir)+".pegasus")); err != nil {
+				server, found = filepath.Base(filepath.Dir(replicas)), dir
+				return nil
+			}
+		}
+		return fmt.Errorf("nothing was moved aside: %v, %v", list, err)
+	}))
+	m.do(m.c.Terminate(server))
+	data, gpid := filepath.Dir(filepath.Dir(found)), gpidOf(found)
+	cmd := strings.NewReplacer("DIR/.trash/2.0.1795909314999000.unused", found, "DIR/reps/2.0.pegasus", filepath.Join(data, "reps", gpid+".pegasus")).Replace(line)
+	if out, err := exec.CommandContext(runContext(m.t, time.Minute), "sh", "-c", cmd).CombinedOutput(); err != nil {
+		m.t.Fatalf("%s: %v: %s", cmd, err, out)
+	}
+	m.do(m.c.Restart(server))
+	m.do(m.c.WaitHealthy("T", time.Minute))
+	// The server has opened it: it says what it has, or that nobody needs it, and then it is moved aside again.
+	m.do(cluster.Poll(time.Minute, func() error {
+		log := m.c.Log(server)
+		if i := strings.LastIndex(log, "starts: pegasus"); i >= 0 && strings.Contains(log[i:], "replica="+gpid+" ") {
+			return nil
+		}
+		return fmt.Errorf("%s says nothing of %s since its start", server, gpid)
+	}))
+	if _, err := os.Stat(filepath.Join(data, "reps", gpid+".err")); err == nil {
+		m.t.Errorf("%s counts as damaged", gpid)
+	}
+}
+
+// gpidOf is the partition of what lies in .trash: <table id>.<partition>.<microseconds>.unused.
+func gpidOf(dir string) string { return strings.Join(strings.Split(filepath.Base(dir), ".")[:2], ".") }
+
 // TestManual runs each command of docs/operations.md, as it is printed there but for placeholders.
 func TestManual(t *testing.T) {
 	examples, _ := snippets(t, "docs/operations.md")
@@ -453,6 +642,7 @@ func TestManual(t *testing.T) {
 	m.must("healthy", "pegasus table show T --why [--partition N]", " N", " 1")
 	m.must("healthy", "pegasus table show --why", "show", "show T")
 	m.must("healthy", "pegasus table show TABLE --why")
+	m.must("healthy", "pegasus table show", "show", "show T")
 	m.must("T", "pegasus table ls")
 	m.must("cluster", "pegasus meta status -o json")
 	m.must("members: 3", "pegasus meta status")
@@ -554,6 +744,7 @@ func TestManual(t *testing.T) {
 	m.do(c.WaitHealthy("TABLE", time.Minute))
 
 	m.names("docs/operations.md")
+	m.rest("docs/operations.md")
 	in := map[string]bool{}
 	for _, e := range examples {
 		in[e.text] = true
