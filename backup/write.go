@@ -32,7 +32,7 @@ type WriteOptions struct {
 	CompactFinish int64
 	UsageScenario string
 
-	TableSize int // bytes of rows in a table of RocksDB, 0 for 32 MiB
+	TableSize int // bytes of rows in a table of RocksDB, 0 for 16 MiB
 
 	// Progress hears of the bytes of rows (stored keys and values) that were taken, all in all; nil: nobody does. It is called often.
 	Progress func(rowBytes int64)
@@ -43,7 +43,7 @@ type WriteOptions struct {
 }
 
 const (
-	defaultTableSize = 32 << 20
+	defaultTableSize = 16 << 20
 	paceEvery        = 64 << 10 // bytes
 )
 
