@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -77,7 +76,7 @@ func BenchmarkPartition(b *testing.B) {
 		rate := func(d time.Duration) float64 { return float64(m.RowBytes) / 1e6 / d.Seconds() }
 		b.ReportMetric(rate(wrote), "write-MB/s")
 		b.ReportMetric(rate(read), "read-MB/s")
-		b.Log(fmt.Sprintf("%d bytes of rows, %d of files", m.RowBytes, p.Metadata.Bytes))
+		b.Logf("%d bytes of rows, %d of files", m.RowBytes, p.Metadata.Bytes)
 		if err := s.DeleteTree(ctx, ourTable.Partition(0)); err != nil {
 			b.Fatal(err)
 		}
