@@ -91,8 +91,11 @@ func (j *backupJSON) stateText() string {
 	return j.State
 }
 
-// BackupCreate backs up a table now.
-func (e *Env) BackupCreate(ctx context.Context, table, provider, path string, wait time.Duration, progress io.Writer) error {
+// ClusterBackups are the backups of a cluster, its policies and restores.
+type ClusterBackups struct{ *Env }
+
+// Create backs up a table now.
+func (e ClusterBackups) Create(ctx context.Context, table, provider, path string, wait time.Duration, progress io.Writer) error {
 	adm := e.Client.Admin()
 	// The metas say here why there are no backups, if so.
 	open, err := adm.ListBackups(ctx, backupadmin.ListBackupsRequest{AppName: base.Some(table)})
@@ -137,10 +140,10 @@ func (e *Env) BackupCreate(ctx context.Context, table, provider, path string, wa
 }
 
 // watchBackup shows how a backup goes on until done says so.
-func (e *Env) watchBackup(ctx context.Context, id int64, wait time.Duration, progress io.Writer, otherwise string, done func(*backupadmin.BackupState) bool) (*backupadmin.BackupState, error) {
+func (e ClusterBackups) watchBackup(ctx context.Context, id int64, wait time.Duration, progress io.Writer, otherwise string, done func(*backupadmin.BackupState) bool) (*backupadmin.BackupState, error) {
 	bar := NewBar(progress, fmt.Sprintf("backup %d", id))
 	defer bar.End()
-	w := *e
+	w := *e.Env
 	w.JSON = w.JSON || bar != nil // no lines besides the bar
 	var v *backupadmin.BackupState
 	err := w.watch(ctx, wait, otherwise, func() (line string, ended bool, err error) {
@@ -167,8 +170,8 @@ func (e *Env) watchBackup(ctx context.Context, id int64, wait time.Duration, pro
 	return v, err
 }
 
-// BackupList lists the backups of the cluster. Empty arguments are no condition.
-func (e *Env) BackupList(ctx context.Context, table, policy string) error {
+// List lists the backups of the cluster. Empty arguments are no condition.
+func (e ClusterBackups) List(ctx context.Context, table, policy string) error {
 	list, err := e.Client.Admin().ListBackups(ctx, backupadmin.ListBackupsRequest{AppName: base.NonZero(table), Policy: base.NonZero(policy)})
 	if err != nil {
 		return err
@@ -196,8 +199,8 @@ func noBackup(id int64, err error) error {
 	return err
 }
 
-// BackupShow shows a backup of the cluster.
-func (e *Env) BackupShow(ctx context.Context, id int64) error {
+// Show shows a backup of the cluster.
+func (e ClusterBackups) Show(ctx context.Context, id int64) error {
 	list, err := e.Client.Admin().ListBackups(ctx, backupadmin.ListBackupsRequest{BackupId: base.Some(id)})
 	if err != nil {
 		return noBackup(id, err)
@@ -235,8 +238,8 @@ func (e *Env) BackupShow(ctx context.Context, id int64) error {
 	return nil
 }
 
-// BackupCancel ends a backup of the cluster that runs, and waits until its files are removed.
-func (e *Env) BackupCancel(ctx context.Context, id int64, wait time.Duration, progress io.Writer) error {
+// Cancel ends a backup of the cluster that runs, and waits until its files are removed.
+func (e ClusterBackups) Cancel(ctx context.Context, id int64, wait time.Duration, progress io.Writer) error {
 	if err := e.Client.Admin().CancelBackup(ctx, id); err != nil {
 		return noBackup(id, err)
 	}
@@ -249,8 +252,8 @@ func (e *Env) BackupCancel(ctx context.Context, id int64, wait time.Duration, pr
 	return e.print(map[string]any{"id": id, "cancelled": true}, "backup %d is cancelled, and its files are being removed", id)
 }
 
-// BackupDelete has a backup of the cluster removed, and waits until it is gone.
-func (e *Env) BackupDelete(ctx context.Context, id int64, wait time.Duration, progress io.Writer) error {
+// Delete has a backup of the cluster removed, and waits until it is gone.
+func (e ClusterBackups) Delete(ctx context.Context, id int64, wait time.Duration, progress io.Writer) error {
 	if err := e.Client.Admin().DeleteBackup(ctx, id); err != nil {
 		return noBackup(id, err)
 	}
@@ -265,7 +268,7 @@ func (e *Env) BackupDelete(ctx context.Context, id int64, wait time.Duration, pr
 }
 
 // tableIDs returns the ids of available tables.
-func (e *Env) tableIDs(ctx context.Context, names []string) ([]int32, error) {
+func (e ClusterBackups) tableIDs(ctx context.Context, names []string) ([]int32, error) {
 	infos, err := e.Client.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
 	if err != nil {
 		return nil, err

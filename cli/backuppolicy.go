@@ -75,7 +75,7 @@ func days(d time.Duration) string {
 }
 
 // policies returns policies, all if no name is given.
-func (e *Env) policies(ctx context.Context, count int32, names ...string) ([]policyJSON, error) {
+func (e ClusterBackups) policies(ctx context.Context, count int32, names ...string) ([]policyJSON, error) {
 	list, infos, err := e.Client.Admin().BackupPolicies(ctx, count, names...)
 	if err != nil {
 		return nil, err
@@ -111,8 +111,8 @@ func noPolicy(name string) error {
 	return fmt.Errorf("there is no backup policy %s: `pegasus backup policy ls` lists the policies", Escape([]byte(name)))
 }
 
-// BackupPolicyAdd makes a policy.
-func (e *Env) BackupPolicyAdd(ctx context.Context, a BackupPolicy) error {
+// PolicyAdd makes a policy.
+func (e ClusterBackups) PolicyAdd(ctx context.Context, a BackupPolicy) error {
 	if err := e.backupsServed(ctx, a.Name); err != nil {
 		return err
 	}
@@ -130,13 +130,13 @@ func (e *Env) BackupPolicyAdd(ctx context.Context, a BackupPolicy) error {
 
 // backupsServed says why the metas have no backups, if so: the requests that upstream has too are answered with
 // an error that everybody takes for that of a meta which doesn't lead.
-func (e *Env) backupsServed(ctx context.Context, policy string) error {
+func (e ClusterBackups) backupsServed(ctx context.Context, policy string) error {
 	_, err := e.Client.Admin().ListBackups(ctx, backupadmin.ListBackupsRequest{Policy: base.NonZero(policy)})
 	return err
 }
 
-// BackupPolicySet changes a policy.
-func (e *Env) BackupPolicySet(ctx context.Context, a BackupPolicy) error {
+// PolicySet changes a policy.
+func (e ClusterBackups) PolicySet(ctx context.Context, a BackupPolicy) error {
 	if a.Every > 0 && a.Every < leastEvery {
 		return fmt.Errorf("--every %v is too short: the shortest time between two backups is %v", a.Every, leastEvery)
 	}
@@ -163,7 +163,7 @@ func (e *Env) BackupPolicySet(ctx context.Context, a BackupPolicy) error {
 }
 
 // policyTables returns the ids of tables of a policy by name, or by id if they were dropped.
-func (e *Env) policyTables(ctx context.Context, policy string, names []string) (ids []int32, err error) {
+func (e ClusterBackups) policyTables(ctx context.Context, policy string, names []string) (ids []int32, err error) {
 	list, err := e.policies(ctx, 0, policy)
 	if err != nil {
 		return nil, err
@@ -183,8 +183,8 @@ func (e *Env) policyTables(ctx context.Context, policy string, names []string) (
 	return ids, nil
 }
 
-// BackupPolicyEnable enables or disables a policy; force: also while a backup of it runs, which goes on.
-func (e *Env) BackupPolicyEnable(ctx context.Context, name string, on, force bool) error {
+// PolicyEnable enables or disables a policy; force: also while a backup of it runs, which goes on.
+func (e ClusterBackups) PolicyEnable(ctx context.Context, name string, on, force bool) error {
 	if err := e.backupsServed(ctx, name); err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (e *Env) BackupPolicyEnable(ctx context.Context, name string, on, force boo
 	return err
 }
 
-func (e *Env) modifyPolicy(ctx context.Context, q backup.ConfigurationModifyBackupPolicyRequest, what string) error {
+func (e ClusterBackups) modifyPolicy(ctx context.Context, q backup.ConfigurationModifyBackupPolicyRequest, what string) error {
 	hint, err := e.Client.Admin().ModifyBackupPolicy(ctx, q)
 	if base.CodeOf(err) == base.ErrInvalidParameters {
 		if _, qerr := e.policies(ctx, 0, q.PolicyName); base.CodeOf(qerr) == base.ErrInvalidParameters {
@@ -220,7 +220,7 @@ func (e *Env) modifyPolicy(ctx context.Context, q backup.ConfigurationModifyBack
 }
 
 // showPolicy shows a policy that was changed.
-func (e *Env) showPolicy(ctx context.Context, name, what string) error {
+func (e ClusterBackups) showPolicy(ctx context.Context, name, what string) error {
 	list, err := e.policies(ctx, 0, name)
 	if err != nil {
 		return err
@@ -233,8 +233,8 @@ func (e *Env) showPolicy(ctx context.Context, name, what string) error {
 	return e.print(j, "policy %s%s: %s to %s every %s at %s, %d kept%s", j.Name, what, j.names(), Escape([]byte(j.Provider)), j.Every, j.at(), j.Keep, state)
 }
 
-// BackupPolicyList lists the policies.
-func (e *Env) BackupPolicyList(ctx context.Context) error {
+// PolicyList lists the policies.
+func (e ClusterBackups) PolicyList(ctx context.Context) error {
 	if err := e.backupsServed(ctx, ""); err != nil {
 		return err
 	}
@@ -263,8 +263,8 @@ func (e *Env) BackupPolicyList(ctx context.Context) error {
 // mostShown is how many backups of a policy are shown.
 const mostShown = 100
 
-// BackupPolicyShow shows a policy with its backups.
-func (e *Env) BackupPolicyShow(ctx context.Context, name string) error {
+// PolicyShow shows a policy with its backups.
+func (e ClusterBackups) PolicyShow(ctx context.Context, name string) error {
 	if err := e.backupsServed(ctx, name); err != nil {
 		return err
 	}
@@ -281,11 +281,11 @@ func (e *Env) BackupPolicyShow(ctx context.Context, name string) error {
 	if err := e.showPolicy(ctx, name, ""); err != nil {
 		return err
 	}
-	return e.BackupList(ctx, "", name)
+	return e.List(ctx, "", name)
 }
 
-// BackupPolicyRemove forgets a policy; its backups stay.
-func (e *Env) BackupPolicyRemove(ctx context.Context, name string) error {
+// PolicyRemove forgets a policy; its backups stay.
+func (e ClusterBackups) PolicyRemove(ctx context.Context, name string) error {
 	switch err := e.Client.Admin().RemoveBackupPolicy(ctx, name); {
 	case base.CodeOf(err) == base.ErrObjectNotFound:
 		return noPolicy(name)

@@ -84,7 +84,7 @@ func providerOf(url string, blobs map[string]config.Blob) (name, dir string, err
 }
 
 // Restore makes a table of a backup.
-func (e *Env) Restore(ctx context.Context, place string, o RestoreOptions) error {
+func (e ClusterBackups) Restore(ctx context.Context, place string, o RestoreOptions) error {
 	from, err := RestoreSource(place, o.Blobs)
 	if err != nil {
 		return err
@@ -230,7 +230,7 @@ func newRestoreRow(r *restore.RestoreState) restoreRow {
 }
 
 // RestoreList lists the restores that the meta servers remember; of one table, if it isn't "", with its partitions.
-func (e *Env) RestoreList(ctx context.Context, table string) error {
+func (e ClusterBackups) RestoreList(ctx context.Context, table string) error {
 	list, err := e.Client.Admin().Restores(ctx, 0)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func backupCreateCmd() *cobra.Command {
 			"moment. Writes go on meanwhile. The backup goes on if this command ends, and if servers fail.",
 		RunE: func(c *cobra.Command, a []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error {
-				return e.BackupCreate(ctx, a[0], provider, path, wait, c.ErrOrStderr())
+				return cli.ClusterBackups{Env: e}.Create(ctx, a[0], provider, path, wait, c.ErrOrStderr())
 			})
 		}}
 	f.add(c)
@@ -69,7 +69,9 @@ func backupListCmd() *cobra.Command {
 		Long: "Without URL: list the backups of the cluster, the newest first. With URL: list the backups below a directory, complete or not.\n\n" + backupPlace,
 		RunE: func(c *cobra.Command, a []string) error {
 			if len(a) == 0 {
-				return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.BackupList(ctx, table, policy) })
+				return f.with(c, func(ctx context.Context, e *cli.Env) error {
+					return cli.ClusterBackups{Env: e}.List(ctx, table, policy)
+				})
 			}
 			if table != "" || policy != "" {
 				return errors.New("--table and --policy are for the backups of the cluster: leave them out, or the URL")
@@ -105,7 +107,7 @@ func backupShowCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.BackupShow(ctx, id) })
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return cli.ClusterBackups{Env: e}.Show(ctx, id) })
 		}}
 	f.add(c)
 	c.Flags().StringVarP(&table, "table", "t", "", "with URL: the table, if the backup has several")
@@ -113,14 +115,14 @@ func backupShowCmd() *cobra.Command {
 }
 
 // endBackup ends or removes a backup.
-type endBackup func(e *cli.Env, ctx context.Context, id int64, wait time.Duration, progress io.Writer) error
+type endBackup func(e cli.ClusterBackups, ctx context.Context, id int64, wait time.Duration, progress io.Writer) error
 
 func backupCancelCmd() *cobra.Command {
-	return endBackupCmd("cancel ID", "Cancel a backup that runs, and remove its files", (*cli.Env).BackupCancel)
+	return endBackupCmd("cancel ID", "Cancel a backup that runs, and remove its files", cli.ClusterBackups.Cancel)
 }
 
 func backupDeleteCmd() *cobra.Command {
-	return endBackupCmd("delete ID", "Delete a backup of the cluster, with its files", (*cli.Env).BackupDelete)
+	return endBackupCmd("delete ID", "Delete a backup of the cluster, with its files", cli.ClusterBackups.Delete)
 }
 
 func endBackupCmd(use, short string, do endBackup) *cobra.Command {
@@ -132,7 +134,9 @@ func endBackupCmd(use, short string, do endBackup) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(e, ctx, id, wait, c.ErrOrStderr()) })
+			return f.with(c, func(ctx context.Context, e *cli.Env) error {
+				return do(cli.ClusterBackups{Env: e}, ctx, id, wait, c.ErrOrStderr())
+			})
 		}}
 	f.add(c)
 	durationVar(c.Flags(), &wait, "wait", longWait, 0, "how long to wait until its files are removed; 0 doesn't wait")
@@ -141,21 +145,21 @@ func endBackupCmd(use, short string, do endBackup) *cobra.Command {
 
 func backupPolicyCmd() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "Regular backups of tables", RunE: wantSubcommand}
-	policy := func(use, short string, args int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
+	policy := func(use, short string, args int, do func(context.Context, cli.ClusterBackups, []string) error) *cobra.Command {
 		f := &clientFlags{}
 		c := &cobra.Command{Use: use, Short: short, Args: wantArgs(args, args),
 			RunE: func(c *cobra.Command, a []string) error {
-				return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, a) })
+				return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, cli.ClusterBackups{Env: e}, a) })
 			}}
 		f.add(c)
 		return c
 	}
 	var fresh, change cli.BackupPolicy
-	add := policy("add NAME", "Add a policy: back up tables regularly, and keep some backups", 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	add := policy("add NAME", "Add a policy: back up tables regularly, and keep some backups", 1, func(ctx context.Context, e cli.ClusterBackups, a []string) error {
 		if fresh.Name = a[0]; len(fresh.Tables) == 0 {
 			return errors.New("--tables is missing: name the tables, separated by commas")
 		}
-		return e.BackupPolicyAdd(ctx, fresh)
+		return e.PolicyAdd(ctx, fresh)
 	})
 	add.Flags().StringVarP(&fresh.Provider, "provider", "p", "local_service", "name of the blob store, [blob.NAME] of the servers' configuration")
 	add.Flags().StringSliceVar(&fresh.Tables, "tables", nil, "the tables, separated by commas")
@@ -163,12 +167,12 @@ func backupPolicyCmd() *cobra.Command {
 	add.Flags().StringVar(&fresh.At, "at", "24:00", "time of day, hour:minute, by the clock of the meta servers; a backup begins within an hour after it. 24:00 is any time")
 	numberVar(add.Flags(), &fresh.Keep, "keep", "", 7, base.Range{Min: 1, Max: 1 << 20}, "number of complete backups that are kept")
 
-	set := policy("set NAME", "Change a policy", 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	set := policy("set NAME", "Change a policy", 1, func(ctx context.Context, e cli.ClusterBackups, a []string) error {
 		change.Name = a[0]
 		if change.Every == 0 && change.At == "" && change.Keep == 0 && len(change.Add) == 0 && len(change.Remove) == 0 {
 			return errors.New("nothing is to be changed: give at least one of --every, --at, --keep, --add-tables, --remove-tables")
 		}
-		return e.BackupPolicySet(ctx, change)
+		return e.PolicySet(ctx, change)
 	})
 	set.Flags().StringSliceVar(&change.Add, "add-tables", nil, "tables to add, separated by commas")
 	set.Flags().StringSliceVar(&change.Remove, "remove-tables", nil, "tables to remove, separated by commas; the id of one that was dropped")
@@ -177,16 +181,16 @@ func backupPolicyCmd() *cobra.Command {
 	numberVar(set.Flags(), &change.Keep, "keep", "", 0, base.Range{Min: 1, Max: 1 << 20}, "number of complete backups that are kept")
 
 	var force bool
-	disable := policy("disable NAME", "Begin no more backups of a policy", 1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.BackupPolicyEnable(ctx, a[0], false, force)
+	disable := policy("disable NAME", "Begin no more backups of a policy", 1, func(ctx context.Context, e cli.ClusterBackups, a []string) error {
+		return e.PolicyEnable(ctx, a[0], false, force)
 	})
 	disable.Flags().BoolVar(&force, "force", false, "also while a backup of it runs, which goes on")
 	c.AddCommand(add, set, disable,
-		policy("enable NAME", "Begin backups of a policy again", 1, func(ctx context.Context, e *cli.Env, a []string) error {
-			return e.BackupPolicyEnable(ctx, a[0], true, false)
+		policy("enable NAME", "Begin backups of a policy again", 1, func(ctx context.Context, e cli.ClusterBackups, a []string) error {
+			return e.PolicyEnable(ctx, a[0], true, false)
 		}),
-		policy("ls", "List the policies", 0, func(ctx context.Context, e *cli.Env, _ []string) error { return e.BackupPolicyList(ctx) }),
-		policy("show NAME", "Show a policy with its backups", 1, func(ctx context.Context, e *cli.Env, a []string) error { return e.BackupPolicyShow(ctx, a[0]) }),
-		policy("remove NAME", "Remove a policy; its backups stay", 1, func(ctx context.Context, e *cli.Env, a []string) error { return e.BackupPolicyRemove(ctx, a[0]) }))
+		policy("ls", "List the policies", 0, func(ctx context.Context, e cli.ClusterBackups, _ []string) error { return e.PolicyList(ctx) }),
+		policy("show NAME", "Show a policy with its backups", 1, func(ctx context.Context, e cli.ClusterBackups, a []string) error { return e.PolicyShow(ctx, a[0]) }),
+		policy("remove NAME", "Remove a policy; its backups stay", 1, func(ctx context.Context, e cli.ClusterBackups, a []string) error { return e.PolicyRemove(ctx, a[0]) }))
 	return c
 }

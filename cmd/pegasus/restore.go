@@ -29,7 +29,7 @@ func restoreTableCmd() *cobra.Command {
 				o.Blobs = cfg.Blob
 			}
 			o.Progress = c.ErrOrStderr()
-			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.Restore(ctx, a[0], o) })
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return cli.ClusterBackups{Env: e}.Restore(ctx, a[0], o) })
 		}}
 	f.add(c)
 	c.Flags().StringVar(&o.As, "as", "", "name of the new table (default: that of the table that was backed up)")
@@ -42,7 +42,7 @@ func restoreTableCmd() *cobra.Command {
 			if len(a) > 0 {
 				table = a[0]
 			}
-			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.RestoreList(ctx, table) })
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return cli.ClusterBackups{Env: e}.RestoreList(ctx, table) })
 		}}
 	c.AddCommand(ls)
 	return c
