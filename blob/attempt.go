@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	firstPause  = 100 * time.Millisecond
-	longPause   = 10 * time.Second
-	grace       = 5 * time.Second // for a driver to return after its context ended
-	corruptMost = 3               // attempts that end with ErrCorrupt
+	firstPause = 100 * time.Millisecond
+	longPause  = 10 * time.Second
+	grace      = 5 * time.Second // for a driver to return after its context ended
+	maxCorrupt = 3               // attempts that end with ErrCorrupt
 )
 
 // errStalled ends an attempt that makes no progress.
@@ -112,7 +112,7 @@ func (r *retrier) wait(ctx context.Context, err error) bool {
 	}
 	r.tries++
 	if errors.Is(err, ErrCorrupt) {
-		if r.corrupt++; r.corrupt >= corruptMost {
+		if r.corrupt++; r.corrupt >= maxCorrupt {
 			return false
 		}
 	}

@@ -323,11 +323,11 @@ func (e *Env) awaitRestartable(ctx context.Context, n base.RPCAddress, wait time
 // undoRole is how long a meta is waited for to give a server its role back.
 const undoRole = 10 * time.Second
 
-// restartMost is how long the command that restarts a server may take.
-const restartMost = 10 * time.Minute
+// maxRestarts is how long the command that restarts a server may take.
+const maxRestarts = 10 * time.Minute
 
 func (e *Env) runRestart(ctx context.Context, n base.RPCAddress, command string) error {
-	ctx, cancel := context.WithTimeout(ctx, restartMost)
+	ctx, cancel := context.WithTimeout(ctx, maxRestarts)
 	defer cancel()
 	if !e.JSON {
 		fmt.Fprintf(e.Out, "  running: %s\n", command)

@@ -150,7 +150,7 @@ func (e *Env) planRebalance(ctx context.Context, a Rebalance) error {
 	return nil
 }
 
-func span(s placement.Span) string { return fmt.Sprintf("%d to %d", s.Least, s.Most) }
+func span(s placement.Span) string { return fmt.Sprintf("%d to %d", s.Min, s.Max) }
 
 // size writes a number of bytes for people.
 func size(n int64) string {

@@ -21,8 +21,8 @@ import (
 	"pegasus/gen/rrdb"
 )
 
-// memoryMost is what a replica server may have resident. It is told to use 1 GiB.
-const memoryMost = 1500 << 20
+// maxMemory is what a replica server may have resident. It is told to use 1 GiB.
+const maxMemory = 1500 << 20
 
 // resident returns how many bytes of a process are in memory, at most so far.
 func resident(pid int) (int64, error) {
@@ -46,8 +46,8 @@ func (w *world) lean(what string) {
 		if pid == 0 {
 			continue
 		}
-		if n, err := resident(pid); err == nil && n > memoryMost {
-			w.wrong("%s has had %d MB in memory, of %d that it may, after %s", s.Name, n>>20, memoryMost>>20, what)
+		if n, err := resident(pid); err == nil && n > maxMemory {
+			w.wrong("%s has had %d MB in memory, of %d that it may, after %s", s.Name, n>>20, maxMemory>>20, what)
 		}
 	}
 }

@@ -109,8 +109,8 @@ func (h *history) check(dir string, patience time.Duration) []finding {
 	return found
 }
 
-// picturesMost bounds how many keys get a picture: making one is the whole search again.
-const picturesMost = 5
+// maxPictures bounds how many keys get a picture: making one is the whole search again.
+const maxPictures = 5
 
 func checkKey(key int32, ops []*Op, dir string, patience time.Duration) (finding, bool) {
 	po := operations(prune(ops))
@@ -128,7 +128,7 @@ func checkKey(key int32, ops []*Op, dir string, patience time.Duration) (finding
 	if dir == "" {
 		return f, true
 	}
-	if pictures, _ := filepath.Glob(filepath.Join(dir, "key-*.html")); len(pictures) < picturesMost {
+	if pictures, _ := filepath.Glob(filepath.Join(dir, "key-*.html")); len(pictures) < maxPictures {
 		_, info := porcupine.CheckOperationsVerbose(model, po, patience)
 		name := filepath.Join(dir, fmt.Sprintf("key-%d.html", key))
 		if err := porcupine.VisualizePath(model, info, name); err == nil {

@@ -26,7 +26,7 @@ func learn(ctx context.Context, o Options) error {
 	o.Replicas = 3
 	w, err := newWorld(ctx, o, func(c *config.Config) {
 		if o.LearnRate > 0 {
-			c.Replica.LearnRate, c.Replica.LearnLeast = o.LearnRate, o.LearnRate
+			c.Replica.LearnRate, c.Replica.LearnMinRate = o.LearnRate, o.LearnRate
 		}
 	})
 	if err != nil {

@@ -236,13 +236,13 @@ func (l *load) scan(ctx context.Context, r *rand.Rand) {
 	}
 }
 
-const troubleMost = 20 // how many of a kind are said at once
+const maxTrouble = 20 // how many of a kind are said at once
 
 func (l *load) trouble(list *[]string, text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	*list = append(*list, text)
-	if len(*list) <= troubleMost {
+	if len(*list) <= maxTrouble {
 		l.say("WRONG: %s", text)
 	}
 }

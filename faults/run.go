@@ -176,7 +176,7 @@ func (w *world) verdict(ctx context.Context, l *load, began, ended int64) error 
 		} else {
 			violations++
 		}
-		if i < picturesMost {
+		if i < maxPictures {
 			what := "is not linearizable"
 			if f.undecided {
 				what = fmt.Sprintf("could not be decided in %v", checkPatience)

@@ -45,7 +45,7 @@ func pauseSource(ctx context.Context, w *world, r *rand.Rand) error {
 		}
 	}
 	pace(100<<10, 100<<10)
-	defer pace(usual.LearnLeast, usual.LearnRate)
+	defer pace(usual.LearnMinRate, usual.LearnRate)
 	kill(s)
 	dirs, err := filepath.Glob(filepath.Join(s.data(), "reps", "*"))
 	for _, d := range dirs {
@@ -86,7 +86,7 @@ func pauseSource(ctx context.Context, w *world, r *rand.Rand) error {
 				stopped = nil
 			}()
 			stopped = o
-			pace(usual.LearnLeast, usual.LearnRate)
+			pace(usual.LearnMinRate, usual.LearnRate)
 			if !pause.For(ctx, sourcePause) {
 				return nil
 			}

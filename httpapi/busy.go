@@ -9,8 +9,8 @@ import (
 // A page is made in memory, and stays there until the client has taken it. So there are only so
 // many at a time, and one address gets half of them.
 const (
-	mostPages     = 32
-	mostPagesFrom = mostPages / 2
+	maxPages     = 32
+	maxPagesFrom = maxPages / 2
 )
 
 // busy counts the requests under way.
@@ -32,7 +32,7 @@ func (b *busy) enter(remote string) bool {
 	host := hostOf(remote)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.all >= mostPages || b.from[host] >= mostPagesFrom {
+	if b.all >= maxPages || b.from[host] >= maxPagesFrom {
 		return false
 	}
 	if b.from == nil {

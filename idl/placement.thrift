@@ -36,8 +36,8 @@ struct rebalance_request {
 }
 
 struct span {
-  1: i64 least;
-  2: i64 most;
+  1: i64 min;
+  2: i64 max;
 }
 
 struct rebalance_response {

@@ -98,9 +98,9 @@ func TestRebalance(t *testing.T) {
 	var plan *placement.RebalanceResponse
 	until(t, "the servers have said what they hold", func() bool {
 		plan = c.rebalance(placement.REBALANCE_PLAN, "", false)
-		return plan.ReplicasAfter.Least == 9
+		return plan.ReplicasAfter.Min == 9
 	})
-	if plan.Err != base.ErrOK || len(plan.Moves) < 18 || plan.Replicas.Least != 0 || plan.ReplicasAfter.Least != 9 || plan.ReplicasAfter.Most != 10 {
+	if plan.Err != base.ErrOK || len(plan.Moves) < 18 || plan.Replicas.Min != 0 || plan.ReplicasAfter.Min != 9 || plan.ReplicasAfter.Max != 10 {
 		t.Fatalf("plan: %+v", plan)
 	}
 	for _, m := range plan.Moves {

@@ -21,13 +21,13 @@ const (
 	silenceAny = 2 * time.Second
 )
 
-// silenceMost is after what time a dropped table takes no write, whoever can't be asked: its leases are over.
-func (ts *tables) silenceMost() time.Duration { return ts.s.cfg.FD.Grace.D() + time.Second }
+// maxSilence is after what time a dropped table takes no write, whoever can't be asked: its leases are over.
+func (ts *tables) maxSilence() time.Duration { return ts.s.cfg.FD.Grace.D() + time.Second }
 
 // justDropped returns the id of the table of that name which was dropped last, if that is so short a time
 // ago that somebody may still acknowledge writes to it, and 0 else. now is in Unix seconds.
 func (ts *tables) justDropped(name string, now int64) (id int32) {
-	since := now - int64(ts.silenceMost()/time.Second) - 1
+	since := now - int64(ts.maxSilence()/time.Second) - 1
 	ts.s.fsm.read(func(st *state.State) {
 		st.Tables(func(t *state.Table) {
 			if t.Status == state.Dropped && t.Name == name && t.DropSecond >= since && t.ID > id {
@@ -51,7 +51,7 @@ func (ts *tables) awaitSilence(id int32) {
 			}
 		}
 	})
-	began, most := time.Now(), ts.silenceMost()
+	began, most := time.Now(), ts.maxSilence()
 	tick := time.NewTicker(silencePoll)
 	defer tick.Stop()
 	for quiet := map[base.RPCAddress]bool{}; ; {

@@ -214,7 +214,7 @@ func (pl *placements) planOnly(run *balanceRun, r *placement.RebalanceResponse) 
 		r.Moves = append(r.Moves, wireMove(&m, false))
 	}
 	r.Stuck = p.Stuck
-	span := func(s balance.Span) placement.Span { return placement.Span{Least: s.Min, Most: s.Max} }
+	span := func(s balance.Span) placement.Span { return placement.Span{Min: s.Min, Max: s.Max} }
 	r.Primaries, r.Replicas = span(p.Before.Primaries), span(p.Before.Replicas)
 	r.PrimariesAfter, r.ReplicasAfter = span(p.After.Primaries), span(p.After.Replicas)
 	if ill > 0 {

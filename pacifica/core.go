@@ -41,7 +41,7 @@ type Core struct {
 	// Primary.
 	base       int64
 	serveAfter int64
-	least      int
+	minMembers int
 	peers      []*peer
 	change     *Change
 	nextSig    int64
@@ -218,10 +218,10 @@ func (c *Core) Ready() Ready {
 	return r
 }
 
-// SetLeast says how many members a configuration must have for writes to be acknowledged.
+// SetMinMembers says how many members a configuration must have for writes to be acknowledged.
 // A write that is committed while there are fewer is held by all members that there are, and
 // that may be one.
-func (c *Core) SetLeast(n int) { c.least = n }
+func (c *Core) SetMinMembers(n int) { c.minMembers = n }
 
 // Members returns how many members the primary's configuration has, and how many learners the
 // meta was asked to add. Each member holds everything that is committed: an old one because
@@ -244,7 +244,7 @@ func (c *Core) Members() (members, asked int) {
 // enough tells whether what is committed has as many holders as it must.
 func (c *Core) enough() bool {
 	n, _ := c.Members()
-	return n >= c.least || planted("acknowledge-below-least")
+	return n >= c.minMembers || planted("acknowledge-below-least")
 }
 
 // Recycle gives the memory of a Ready back that was carried out: nothing of it is looked at

@@ -121,7 +121,7 @@ func TestLearnerThatTakesNothing(t *testing.T) {
 // A write is acknowledged only by as many members as must hold it.
 func TestAcknowledge(t *testing.T) {
 	n := newNode(t, 1)
-	n.SetLeast(2)
+	n.SetMinMembers(2)
 	n.Configure(Config{Ballot: 1, Primary: 1, Secondaries: []NodeID{2}})
 	if _, err := n.Propose(1, []byte("x")); err != nil {
 		t.Fatal(err)

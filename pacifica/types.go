@@ -188,7 +188,7 @@ type Ready struct {
 	Commit []Entry
 	// Acknowledge: the clients whose writes are in Commit may be told that these are done. It
 	// says that this is the primary, and that its configuration, each member of which holds all
-	// of Commit durably, has the least number of members, see SetLeast. Otherwise what becomes
+	// of Commit durably, has the least number of members, see SetMinMembers. Otherwise what becomes
 	// of these writes is open, and nobody may be told that they are done, or that they aren't.
 	Acknowledge bool
 	Changes     []Change

@@ -45,7 +45,7 @@ func (r *driver) newCore(prepared []pacifica.Entry) {
 	r.core = pacifica.New(pacifica.Options{Self: r.srv.addr, Log: logReader{r.dir, r.gpid}, Pacer: &r.pacer, MaxInFlight: int64(max(1, c.MaxMutations)),
 		MaxSendBytes: r.srv.sizes.Send, MaxEntryBytes: r.srv.sizes.Entry, HeartbeatTicks: ticks(c.CommitInterval.D()), ResendTicks: 5, EjectTicks: ticks(c.PrepareTimeout.D()),
 		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
-	r.core.SetLeast(r.least())
+	r.core.SetMinMembers(r.minMembers())
 	r.core.Witness(r.store.Load().LastTimestamp())
 	r.cores++
 }
@@ -109,7 +109,7 @@ func (r *driver) publish() {
 		members, asked := r.core.Members()
 		v.members = members + asked
 	}
-	v.least = r.least()
+	v.minMembers = r.minMembers()
 	if old != nil && old.Status != v.Status {
 		// The table's properties come with the configuration.
 		r.srv.meta.SyncSoon()
@@ -127,7 +127,7 @@ func (r *driver) publish() {
 }
 
 // least is how many members a partition of this table must have to accept writes.
-func (r *driver) least() int {
+func (r *driver) minMembers() int {
 	return base.MinMembers(r.info.MaxReplica, r.srv.cfg.Replica.MinReplicas)
 }
 

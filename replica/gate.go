@@ -222,7 +222,7 @@ func (g *gate) mayWrite(r *replica, req *rpc.Request, u *admission.Rules) base.E
 		return base.ErrInvalidState
 	case (r.dir.Short() || r.admission.Peers.Short()) && g.srv.disks.Rejects():
 		return base.ErrDiskInsufficient
-	case v.members < v.least:
+	case v.members < v.minMembers:
 		return base.ErrNotEnoughMember
 	}
 	return base.ErrOK

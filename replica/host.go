@@ -104,7 +104,7 @@ func (h handle) Propose(ctx context.Context, fill func(payload []byte) ([]byte, 
 	done := make(chan error, 1)
 	r.post(func(r *driver) {
 		v := r.view.Load()
-		if r.failed != nil || !r.core.Serving() || r.core.Room() <= 0 || v.members < v.least ||
+		if r.failed != nil || !r.core.Serving() || r.core.Room() <= 0 || v.members < v.minMembers ||
 			r.flights.empty() && r.applied < r.core.Committed() { // see propose
 			done <- errNotNow
 			return

@@ -255,7 +255,7 @@ func TestLearningIsVisible(t *testing.T) {
 // TestCatchUpOutrunsWrites: a learner gets there although clients write much more than may be
 // copied in the same time.
 func TestCatchUpOutrunsWrites(t *testing.T) {
-	g := newGroupWith(t, 2, func(c *config.Config) { c.Replica.LearnRate, c.Replica.LearnLeast = 1000, 1000 })
+	g := newGroupWith(t, 2, func(c *config.Config) { c.Replica.LearnRate, c.Replica.LearnMinRate = 1000, 1000 })
 	const earned = 4 << 20 // what the primary keeps of what it may send for what was written
 	n := 0
 	write := func() {

@@ -163,7 +163,7 @@ func infoFrom(g base.Gpid, a *layer2.AppInfo) replicaInfo {
 func (s *Server) holdsAll(g base.Gpid) bool {
 	open, opening := s.counts()
 	n := open + opening
-	if n < s.most {
+	if n < s.maxReplicas {
 		return false
 	}
 	s.log.Warnf("replica %v: not made here: there are %d, and no descriptors for more: raise the limit of open files (ulimit -n, LimitNOFILE of systemd)", g, n)

@@ -156,7 +156,7 @@ func (ps *passer) passSome(now time.Time, rs []*replica) {
 			return
 		}
 		v := r.view.Load()
-		if v.failed != nil || v.Status != pacifica.Primary || !v.Serving || v.members < v.least {
+		if v.failed != nil || v.Status != pacifica.Primary || !v.Serving || v.members < v.minMembers {
 			continue
 		}
 		p, due := ps.plan(r, now)

@@ -27,8 +27,8 @@ func (r *driver) propose() {
 		return
 	}
 	switch members, asked := r.core.Members(); {
-	case members >= r.least():
-	case members+asked >= r.least():
+	case members >= r.minMembers():
+	case members+asked >= r.minMembers():
 		return // the meta is about to answer
 	default:
 		// They came when there were more, and could not be acknowledged any more.

@@ -74,10 +74,10 @@ type view struct {
 	applied int64 // in a copy that look returns
 	failed  error
 	// members is how many replicas will hold a write that comes now, if the meta makes members
-	// of those it was asked for; least is how many must.
-	members, least int
-	suspect        bool
-	intact         intact
+	// of those it was asked for; minMembers is how many must.
+	members, minMembers int
+	suspect             bool
+	intact              intact
 }
 
 // inbox gathers what the next round has to do.

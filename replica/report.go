@@ -36,7 +36,7 @@ func (s reporter) Report(q *metaadmin.ConfigurationQueryByNodeRequest) func(cont
 		q.Disks.Set = true
 		q.Disks.V = append(q.Disks.V, metaadmin.DiskReport{Tag: d.Tag, State: metaadmin.DiskState(d.State()), CapacityMb: total >> 20, AvailableMb: avail >> 20, Refuses: base.Some(s.disks.Refuses(d))})
 	}
-	q.MaxReplicas = base.Some(int32(s.most))
+	q.MaxReplicas = base.Some(int32(s.maxReplicas))
 	if s.cfg.Replica.Rack != "" {
 		q.Info = base.Some(metaadmin.ReplicaServerInfo{GeoTags: []base.Pair[string, string]{{Key: "rack", Val: s.cfg.Replica.Rack}}})
 	}

@@ -55,7 +55,7 @@ func TestLargeReadsStayWithinMemory(t *testing.T) {
 			ends <- err
 		})
 	}
-	var most, mostHeap int64
+	var most, maxHeap int64
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for n := 0; n < reads+20; {
@@ -66,16 +66,16 @@ func TestLargeReadsStayWithinMemory(t *testing.T) {
 			}
 			n++
 		case <-tick.C:
-			most, mostHeap = max(most, srv.rpc.Stats().InFlightBytes), max(mostHeap, heapNow())
+			most, maxHeap = max(most, srv.rpc.Stats().InFlightBytes), max(maxHeap, heapNow())
 		}
 	}
 	if most > 5*limit {
 		t.Errorf("%d bytes were in flight, with a limit of %d", most, limit)
 	}
-	if grown := mostHeap - before; grown > 300<<20 {
+	if grown := maxHeap - before; grown > 300<<20 {
 		t.Errorf("the heap grew by %d bytes", grown)
 	}
-	t.Logf("%d MB in flight, %d MB of heap more", most>>20, (mostHeap-before)>>20)
+	t.Logf("%d MB in flight, %d MB of heap more", most>>20, (maxHeap-before)>>20)
 	g.wantGet(0, "small", "v")
 	until(t, "all memory is given back", func() bool { return srv.rpc.Stats().InFlightBytes == 0 })
 }

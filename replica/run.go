@@ -91,7 +91,7 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	descriptors := cfg.DescriptorsOf(config.DescriptorLimit(), engine.Descriptors)
 	cfg.RPC.MaxConnections, cfg.Storage.OpenFiles = descriptors.Connections, descriptors.Files
 	log.Infof("of %v", descriptors)
-	s := &Server{cfg: cfg, most: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
+	s := &Server{cfg: cfg, maxReplicas: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
 		pool:   rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}),
 		remote: remote{blobs: stores.New(cfg.Blob, log)},
 		table:  newTable(), dirs: map[*disk.Dir]*dataDir{},
@@ -99,7 +99,7 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 		sizes: admission.SizesOf(cfg.RPC.MaxFrameBytes)}
 	s.name = s.hostPort.String()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnLeast, MaxRate: cfg.Replica.LearnRate, BackupRate: cfg.Replica.BackupRate, Fetched: cfg.Replica.LearnConcurrency, Log: log})
+	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnMinRate, MaxRate: cfg.Replica.LearnRate, BackupRate: cfg.Replica.BackupRate, Fetched: cfg.Replica.LearnConcurrency, Log: log})
 	if err := s.backupOptions().Validate(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cold backups: %w", err), s.release())
 	}

@@ -24,13 +24,13 @@ import (
 
 // Server is a replica server.
 type Server struct {
-	cfg      config.Config
-	most     int // replicas that there are descriptors for
-	log      *logrus.Entry
-	addr     base.RPCAddress
-	hostPort base.HostPort
-	name     string // host:port, in answers
-	started  time.Time
+	cfg         config.Config
+	maxReplicas int // replicas that there are descriptors for
+	log         *logrus.Entry
+	addr        base.RPCAddress
+	hostPort    base.HostPort
+	name        string // host:port, in answers
+	started     time.Time
 
 	pool     *rpc.Pool
 	meta     *metalink.Link

@@ -34,7 +34,7 @@ func (r *driver) update(a *layer2.AppInfo) {
 	r.info.AppName, r.info.Partitions, r.info.MaxReplica, r.info.Envs = a.AppName, a.PartitionCount, a.MaxReplicaCount, envs
 	r.info.Atomic, r.info.Created = a.AtomicIdempotent.Or(false), a.CreateSecond
 	r.infoGen++
-	r.core.SetLeast(r.least())
+	r.core.SetMinMembers(r.minMembers())
 	if err := disk.WriteJSON(r.infoName(), &r.info); err != nil {
 		r.fail(fmt.Errorf("store table properties: %w", err))
 		return

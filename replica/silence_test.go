@@ -16,7 +16,7 @@ func stuckLearner(t *testing.T) *group {
 	g := newGroupWith(t, 2, func(c *config.Config) {
 		c.Replica.PrepareTimeout = config.Duration(time.Second)
 		if first {
-			c.Replica.LearnRate, c.Replica.LearnLeast = 1, 1
+			c.Replica.LearnRate, c.Replica.LearnMinRate = 1, 1
 			first = false
 		}
 	})

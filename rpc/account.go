@@ -52,8 +52,8 @@ const (
 	growths
 )
 
-// mostOf returns up to what use of the whole a growth is granted, without an exemption.
-func (b *budget) mostOf(k growth) int64 {
+// maxOf returns up to what use of the whole a growth is granted, without an exemption.
+func (b *budget) maxOf(k growth) int64 {
 	if k == ofFrames {
 		return b.limit / 2
 	}
@@ -87,7 +87,7 @@ type account struct {
 }
 
 // most is an account's share.
-func (a *account) most() int64 { return a.b.limit / 2 }
+func (a *account) max() int64 { return a.b.limit / 2 }
 
 // add charges n bytes, or gives them back if n is negative. It never waits.
 func (a *account) add(n int64) {
@@ -97,12 +97,12 @@ func (a *account) add(n int64) {
 	}
 }
 
-func (a *account) over() bool { return a.used.Load() > a.most() || a.b.used.Load() > a.b.limit }
+func (a *account) over() bool { return a.used.Load() > a.max() || a.b.used.Load() > a.b.limit }
 
 // wait returns once the use is below the limits again, or stop says true.
 func (a *account) wait(stop func() bool) {
 	a.await(func() bool {
-		return a.b.used.Load() <= low(a.b.limit) && a.used.Load() <= low(a.most()) || stop()
+		return a.b.used.Load() <= low(a.b.limit) && a.used.Load() <= low(a.max()) || stop()
 	})
 }
 
@@ -120,7 +120,7 @@ func (a *account) await(done func() bool) {
 
 // fits tells whether n bytes more may be had for a growth.
 func (a *account) fits(k growth, n int64) bool {
-	most := a.b.mostOf(k)
+	most := a.b.maxOf(k)
 	return a.b.used.Load()+n <= most && a.used.Load()+n <= most/2
 }
 

@@ -248,7 +248,7 @@ func (c *clientConn) end(cause error) {
 func (c *clientConn) readLoop() error {
 	frameLen, parse, header := rdsnFrameLen, parseRDSNResponse, rdsnHeader
 	if c.thrift {
-		frameLen, parse, header = thftResponseLen, parseTHFTResponse, thftLeastResponse
+		frameLen, parse, header = thftResponseLen, parseTHFTResponse, thftMinResponse
 	}
 	for {
 		need, err := c.receiveAll(frameLen, parse)

@@ -33,13 +33,13 @@ type places struct {
 	servers int // of these, claimed and peers
 	claims  int // of these, claimed
 	trials  int // taken on trial, and nothing known yet
-	most    int // of clients; 0: no limit
+	max     int // of clients; 0: no limit
 	turned  int // clients turned away since the sweeper looked last
 	denied  int // of those who say that they are servers, as many
 }
 
 // reserve is how many connections are taken on trial, and may claim to be a server's, at a time.
-func (p *places) reserve() int { return 64 + p.most/16 }
+func (p *places) reserve() int { return 64 + p.max/16 }
 
 // enter counts a connection and makes it ready. It returns why it can't be had, if so.
 func (s *Server) enter(c *serverConn, nc net.Conn, remote netip.AddrPort) string {
@@ -52,7 +52,7 @@ func (s *Server) enter(c *serverConn, nc net.Conn, remote netip.AddrPort) string
 		return errDraining.Error()
 	case s.maxPerIP > 0 && o.conns >= s.maxPerIP:
 		return fmt.Sprintf("the limit of %d connections from this address is reached", o.conns)
-	case p.most > 0 && p.total-p.servers-p.trials >= p.most:
+	case p.max > 0 && p.total-p.servers-p.trials >= p.max:
 		if p.trials >= p.reserve() {
 			p.turned++
 			return fmt.Sprintf("the limit of %d connections is reached", p.total)
@@ -131,7 +131,7 @@ func (s *Server) tried(c *serverConn) bool {
 	switch {
 	case !c.trial:
 		return true
-	case p.total-p.servers-p.trials >= p.most:
+	case p.total-p.servers-p.trials >= p.max:
 		p.turned++
 		return false
 	}

@@ -26,7 +26,7 @@ const (
 	maxOpen      = 4096             // unanswered requests of a connection above which it isn't read
 	defMaxFrame  = 64 << 20
 	defInFlight  = 256 << 20
-	sweepMost    = time.Second
+	maxSweep     = time.Second
 )
 
 // Server serves connections of all framings. Make it with NewServer.
@@ -90,7 +90,7 @@ func NewServer(o ServerOptions, h Handler, httpH http.Handler, log *logrus.Entry
 	o.EnsureDefaults()
 	s := &Server{
 		h: h, log: newLimitedLog(log), complaints: newLimitedLog(log), start: time.Now(),
-		places: places{most: o.MaxConnections}, maxPerIP: o.MaxConnectionsPerIP,
+		places: places{max: o.MaxConnections}, maxPerIP: o.MaxConnectionsPerIP,
 		maxFrame: o.MaxFrameBytes, idleTimeout: o.IdleTimeout,
 		partTimeout: partTimeout, writeTimeout: writeTimeout,
 		maxUnsent: maxUnsent, maxOpen: maxOpen,
@@ -215,7 +215,7 @@ func (s *Server) accept(nc net.Conn) {
 
 // sweep moves the clock and enforces time limits until Shutdown.
 func (s *Server) sweep() {
-	every := sweepMost
+	every := maxSweep
 	for _, d := range []time.Duration{s.idleTimeout, s.partTimeout, s.writeTimeout} {
 		if d > 0 {
 			every = max(min(every, d/4), time.Millisecond)

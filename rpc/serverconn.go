@@ -495,12 +495,12 @@ func (c *serverConn) sweep(now int64, crowded *[classes]bool) {
 	case past(c.lastRead.Load(), c.srv.idleTimeout.Milliseconds()) && c.quiet():
 		c.close(errIdle)
 	case crowded[c.class.Load()]:
-		c.hurry(now)
+		c.urgent(now)
 	}
 }
 
-// hurry closes the connection if it holds memory that others wait for, and its peer is slow.
-func (c *serverConn) hurry(now int64) {
+// urgent closes the connection if it holds memory that others wait for, and its peer is slow.
+func (c *serverConn) urgent(now int64) {
 	slow := func(since, bytes int64) bool {
 		ms := now - since
 		return since != 0 && ms > crowdedGrace.Milliseconds() && bytes*1000 < ms*crowdedRate

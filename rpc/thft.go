@@ -21,7 +21,7 @@ const (
 	mtypeReply     = 2
 	mtypeOneWay    = 4
 
-	thftLeastResponse = 4 + 4 + 4 + 4 + 4 // length, error name, message begin without names
+	thftMinResponse = 4 + 4 + 4 + 4 + 4 // length, error name, message begin without names
 )
 
 var magicTHFT = []byte("THFT")
@@ -218,7 +218,7 @@ func thftResponseLen(b []byte) (int64, error) {
 		return 0, nil
 	}
 	n := int64(int32(binary.BigEndian.Uint32(b)))
-	if n < thftLeastResponse {
+	if n < thftMinResponse {
 		return 0, badFrame("THFT answer of length %d", n)
 	}
 	return n, nil

@@ -28,8 +28,8 @@ const (
 	// for each of so many clients'. It is what package rpc keeps.
 	serverPlaces        = 64
 	clientsAServerPlace = 16
-	leastFiles          = 64
-	leastConnections    = 16
+	minFiles            = 64
+	minConnections      = 16
 )
 
 // DescriptorsOf divides limit descriptors, of which each replica takes so many while it is open.
@@ -37,8 +37,8 @@ func (c *Config) DescriptorsOf(limit, each int) Descriptors {
 	d := Descriptors{Limit: limit, Connections: c.RPC.MaxConnections, Files: c.Storage.OpenFiles}
 	fixed := min(fixedDescriptors+logDescriptors*len(c.Replica.DataDirs), limit/3)
 	rest := limit - fixed
-	d.Connections = min(d.Connections, max(rest/100*connectionsPart, leastConnections))
-	d.Files = min(d.Files, max(rest/100*filesPart, leastFiles))
+	d.Connections = min(d.Connections, max(rest/100*connectionsPart, minConnections))
+	d.Files = min(d.Files, max(rest/100*filesPart, minFiles))
 	d.Replicas = max(0, rest-d.Connections-d.Connections/clientsAServerPlace-serverPlaces-d.Files) / each
 	return d
 }
@@ -47,7 +47,7 @@ func (c *Config) DescriptorsOf(limit, each int) Descriptors {
 // descriptors.
 func (c *Config) MetaConnections(limit int) int {
 	rest := limit - min(fixedDescriptors+serverPlaces, limit/3)
-	return min(c.RPC.MaxConnections, max(rest/10*9, leastConnections))
+	return min(c.RPC.MaxConnections, max(rest/10*9, minConnections))
 }
 
 // String tells the division.

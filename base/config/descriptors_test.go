@@ -12,7 +12,7 @@ func TestDescriptors(t *testing.T) {
 		if sum > limit && limit >= 700 || d.Replicas < 0 {
 			t.Errorf("%d: %+v", limit, d)
 		}
-		if n := c.MetaConnections(limit); n > limit || n < leastConnections {
+		if n := c.MetaConnections(limit); n > limit || n < minConnections {
 			t.Errorf("%d: %d connections of a meta server", limit, n)
 		}
 	}

@@ -22,19 +22,19 @@ const (
 	cachePart     = 30
 	memtablesPart = 25
 	inFlightPart  = 10
-	// mostParts is what the three may take together.
-	mostParts = 80
+	// maxParts is what the three may take together.
+	maxParts = 80
 )
 
-const leastMemory = 128 << 20
+const minMemory = 128 << 20
 
 // MemoryOf divides the memory of a replica server on a machine that has so much. An explicit
 // part stays what it is; if the total isn't given, it grows to hold the parts.
 func (c *Config) MemoryOf(machine int64) Memory {
 	m := Memory{Total: c.Replica.Memory, Cache: c.Storage.BlockCacheBytes, Memtables: c.Storage.MemtablesBytes}
 	if m.Total == 0 {
-		m.Total = max(machine/4, leastMemory)
-		if need := (m.Cache + m.Memtables) / (mostParts - inFlightPart) * 100; need > m.Total {
+		m.Total = max(machine/4, minMemory)
+		if need := (m.Cache + m.Memtables) / (maxParts - inFlightPart) * 100; need > m.Total {
 			m.Total = need
 		}
 	}
@@ -51,10 +51,10 @@ func (c *Config) MemoryOf(machine int64) Memory {
 // checkMemory refuses parts that don't fit into the whole.
 func (c *Config) checkMemory() (problem, fix string) {
 	switch total, parts := c.Replica.Memory, c.Storage.BlockCacheBytes+c.Storage.MemtablesBytes; {
-	case total != 0 && total < leastMemory:
-		return fmt.Sprintf("%d is too little", total), fmt.Sprintf("write at least %d (128 MiB), or 0 for a quarter of the machine's memory", leastMemory)
-	case total != 0 && parts > total/100*(mostParts-inFlightPart):
-		return fmt.Sprintf("%d holds no more than %d for storage.block_cache_bytes and storage.memtables_total_bytes, which are %d together", total, total/100*(mostParts-inFlightPart), parts),
+	case total != 0 && total < minMemory:
+		return fmt.Sprintf("%d is too little", total), fmt.Sprintf("write at least %d (128 MiB), or 0 for a quarter of the machine's memory", minMemory)
+	case total != 0 && parts > total/100*(maxParts-inFlightPart):
+		return fmt.Sprintf("%d holds no more than %d for storage.block_cache_bytes and storage.memtables_total_bytes, which are %d together", total, total/100*(maxParts-inFlightPart), parts),
 			"raise it, or lower those; 0 there is a share of it"
 	}
 	return "", ""

@@ -23,7 +23,7 @@ const (
 	closePause  = 100 * time.Millisecond // until data nodes have told the name node of a block
 	removeTime  = 3 * time.Second        // to remove what a failed write has left
 	blockUnit   = 1 << 20                // a multiple of what is summed
-	mostBlock   = 1 << 30                // of our own choice
+	maxBlock    = 1 << 30                // of our own choice
 	summedBytes = 512                    // for each CRC, as the library writes them
 )
 
@@ -96,7 +96,7 @@ func (s *session) write(p string, src *blob.Source) error {
 // (NotReplicatedYetException): then the whole file has to be sent again.
 func blockSize(usual int64, src *blob.Source) int64 {
 	if n, known := src.Size(); known && n > usual {
-		return min((n+blockUnit-1)/blockUnit*blockUnit, max(usual, mostBlock))
+		return min((n+blockUnit-1)/blockUnit*blockUnit, max(usual, maxBlock))
 	}
 	return usual
 }

@@ -86,7 +86,7 @@ func decodeSide(b []byte) (side, error) {
 	return s, nil
 }
 
-const mostSide = 4096 // bytes of a side file
+const maxSide = 4096 // bytes of a side file
 
 func readSide(path string) (side, error) {
 	f, err := os.Open(sidePath(path))
@@ -94,7 +94,7 @@ func readSide(path string) (side, error) {
 		return side{}, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, mostSide))
+	b, err := io.ReadAll(io.LimitReader(f, maxSide))
 	if err != nil {
 		return side{}, err
 	}

@@ -22,7 +22,7 @@ import (
 const (
 	partBytes  = 8 << 20         // of the first parts; the protocol wants 5 MiB at least
 	growEvery  = 2000            // parts, after which they are twice as large: 484 GiB in all
-	mostParts  = 10_000          // of the protocol
+	maxParts   = 10_000          // of the protocol
 	partTries  = 3               // before the whole file is sent again
 	partPause  = time.Second     // before a part is sent again
 	abortTime  = 3 * time.Second // to give back what a failed upload has stored
@@ -141,8 +141,8 @@ func (d *Driver) sendParts(ctx context.Context, key, id string, src *blob.Source
 	all := md5.New()
 	opaque := false
 	for n := 1; ; n++ {
-		if n > mostParts {
-			return nil, "", blob.Failf(blob.ErrInvalid, "the file is larger than %d parts", mostParts)
+		if n > maxParts {
+			return nil, "", blob.Failf(blob.ErrInvalid, "the file is larger than %d parts", maxParts)
 		}
 		s := sumsOf(part)
 		p, err := d.sendPart(ctx, key, id, n, part, &s)

@@ -187,10 +187,10 @@ func TestUploads(t *testing.T) {
 
 func TestPartSizes(t *testing.T) {
 	total := int64(0)
-	for n := 1; n <= mostParts; n++ {
+	for n := 1; n <= maxParts; n++ {
 		total += int64(partSize(n))
 	}
-	if total != 496_000<<20 || partSize(1) != 8<<20 || partSize(mostParts) != 128<<20 {
+	if total != 496_000<<20 || partSize(1) != 8<<20 || partSize(maxParts) != 128<<20 {
 		t.Errorf("all parts have %d bytes", total)
 	}
 	if staleAfter < time.Hour {

@@ -123,13 +123,13 @@ func (s *RebalanceRequest) ReadThrift(r *tbin.Reader) {
 
 // AppendThrift appends the struct's body.
 func (s *Span) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Least != 0 {
+	if s.absent&(1<<0) == 0 || s.Min != 0 {
 		b = tbin.AppendField(b, tbin.I64, 1)
-		b = tbin.AppendI64(b, s.Least)
+		b = tbin.AppendI64(b, s.Min)
 	}
-	if s.absent&(1<<1) == 0 || s.Most != 0 {
+	if s.absent&(1<<1) == 0 || s.Max != 0 {
 		b = tbin.AppendField(b, tbin.I64, 2)
-		b = tbin.AppendI64(b, s.Most)
+		b = tbin.AppendI64(b, s.Max)
 	}
 	return tbin.AppendStop(b)
 }
@@ -142,10 +142,10 @@ func (s *Span) ReadThrift(r *tbin.Reader) {
 		switch {
 		case id == 1 && t == tbin.I64:
 			s.absent &^= 1 << 0
-			s.Least = r.I64()
+			s.Min = r.I64()
 		case id == 2 && t == tbin.I64:
 			s.absent &^= 1 << 1
-			s.Most = r.I64()
+			s.Max = r.I64()
 		default:
 			r.Skip(t)
 		}

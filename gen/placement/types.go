@@ -108,8 +108,8 @@ type RebalanceRequest struct {
 
 // Span is the struct span.
 type Span struct {
-	Least int64 // 1
-	Most  int64 // 2
+	Min int64 // 1
+	Max int64 // 2
 
 	absent uint8
 }

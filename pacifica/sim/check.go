@@ -108,8 +108,8 @@ func (w *world) acknowledged(s *server, f *flight, e *pacifica.Entry) {
 		w.fail("linearizability", "a write proposed after %d was acknowledged became decree %d", f.after, e.Decree)
 	}
 	cfg := h.configs[s.core.Ballot()]
-	if n := 1 + len(cfg.Secondaries); n < w.prof.least {
-		w.fail("least", "server %d acknowledges decree %d, which the %d members of %s hold; %d must", s.id, e.Decree, n, configText(cfg), w.prof.least)
+	if n := 1 + len(cfg.Secondaries); n < w.prof.minMembers {
+		w.fail("least", "server %d acknowledges decree %d, which the %d members of %s hold; %d must", s.id, e.Decree, n, configText(cfg), w.prof.minMembers)
 	}
 	w.stats.Acked++
 	h.acked = max(h.acked, e.Decree)

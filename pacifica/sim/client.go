@@ -43,7 +43,7 @@ func (s *server) write(key int) uint64 {
 		return 0
 	}
 	members := 1 + len(s.core.State().Config.Secondaries)
-	if members < w.prof.least {
+	if members < w.prof.minMembers {
 		return 0
 	}
 	w.nextID++

@@ -23,7 +23,7 @@ type profile struct {
 	upgrades     bool
 	nemesisTime  int64
 	// least is how few members take no write.
-	least int
+	minMembers int
 	// retires: a primary whose lease ran out retires, besides not serving.
 	retires bool
 
@@ -128,7 +128,7 @@ func randomProfile(w *world) profile {
 	if w.opt.Duration > 0 {
 		p.duration = w.opt.Duration
 	}
-	p.least = int(one(1, int64(p.replicas/2+1)))
+	p.minMembers = int(one(1, int64(p.replicas/2+1)))
 	p.frame, p.large, p.upgrades = 1000, one(0, 0, 0, 0, 5, 20), w.rng.IntN(2) == 0
 	for i := range p.weights {
 		p.weights[i] = one(0, 1, 1, 3, 10)

@@ -65,7 +65,7 @@ func (s *Script) cluster(args map[string]string, plain []string) string {
 	prof := func(w *world) profile {
 		w.manual = true
 		n := num(args["servers"], 3)
-		return profile{servers: n, replicas: num(args["replicas"], n), least: num(args["least"], 1), groupFaults: groupFaults{cureTime: 50}, inFlight: int64(num(args["window"], 64)),
+		return profile{servers: n, replicas: num(args["replicas"], n), minMembers: num(args["least"], 1), groupFaults: groupFaults{cureTime: 50}, inFlight: int64(num(args["window"], 64)),
 			sendBytes: int64(num(args["message"], 100000))}
 	}
 	s.w = newWorld(Options{Trace: s.trace}, prof)

@@ -150,7 +150,7 @@ func (s *server) restore() {
 	if s.applied > 0 {
 		s.core.Witness(s.w.hist.canon[s.applied-1].timestamp)
 	}
-	s.core.SetLeast(s.w.prof.least)
+	s.core.SetMinMembers(s.w.prof.minMembers)
 }
 
 func (s *server) options() pacifica.Options {
@@ -381,7 +381,7 @@ func (s *server) create() {
 	s.mayCreate, s.wiped = false, false
 	s.disk.exists, s.disk.ballot = true, s.createBallot
 	s.core = pacifica.New(s.options(), s.createBallot, 0, nil)
-	s.core.SetLeast(s.w.prof.least)
+	s.core.SetMinMembers(s.w.prof.minMembers)
 	s.w.tracef("create   %d: %v", s.id, s.core)
 }
 

@@ -284,11 +284,11 @@ type LogPacer struct {
 	earned int64 // bytes that may be sent for what was written
 }
 
-// mostEarned is how much of it is kept.
-const mostEarned = 4 << 20
+// maxEarned is how much of it is kept.
+const maxEarned = 4 << 20
 
 // Wrote notes that clients wrote n bytes.
-func (p *LogPacer) Wrote(n int64) { p.earned = min(p.earned+2*n, mostEarned) }
+func (p *LogPacer) Wrote(n int64) { p.earned = min(p.earned+2*n, maxEarned) }
 
 // Ready implements pacifica.Pacer.
 func (p *LogPacer) Ready() bool { return p.earned > 0 || p.Pace.Ready() }

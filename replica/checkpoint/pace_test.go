@@ -238,7 +238,7 @@ func TestPacerEarns(t *testing.T) {
 		t.Errorf("%d bytes were sent while %d were written", total, 100*each)
 	}
 	c.Wrote(1 << 40)
-	if c.earned != mostEarned {
+	if c.earned != maxEarned {
 		t.Errorf("%d bytes are kept", c.earned)
 	}
 }

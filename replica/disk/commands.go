@@ -104,7 +104,7 @@ func (s *Set) retry(d *Dir) error {
 	}
 	d.revivalMu.Lock()
 	defer d.revivalMu.Unlock()
-	d.revival = revival{next: time.Now(), wait: s.o.Retry, most: reviveAtMost, asked: true, why: d.revival.why}
+	d.revival = revival{next: time.Now(), wait: s.o.Retry, maxWait: maxRevive, asked: true, why: d.revival.why}
 	s.log.Warnf("data directory %s: an administrator has it tried again", d.Path)
 	return nil
 }

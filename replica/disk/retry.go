@@ -10,13 +10,13 @@ import (
 )
 
 // A replica that is out of service, or that could not be opened, is opened again by itself,
-// after retryFirst, then after twice that each time, up to retryMost: a full disk has room again,
+// after retryFirst, then after twice that each time, up to maxRetry: a full disk has room again,
 // descriptors were given back, a disk that failed works. Only what is damaged isn't; and a
 // replica that the group does without is moved aside when its disk, which otherwise works,
 // refused it asideTries times.
 const (
-	retryFirst, retryMost = time.Second, 15 * time.Second
-	asideTries            = 6
+	retryFirst, maxRetry = time.Second, 15 * time.Second
+	asideTries           = 6
 	// retryCalm is how long a replica must have been in service for its failures to be
 	// forgotten.
 	retryCalm = time.Minute
@@ -101,7 +101,7 @@ func (t *retries) due(now time.Time, all map[base.Gpid]Broken, opening func(base
 				t.of[g] = of
 			}
 			of.tried++
-			of.next = now.Add(min(retryFirst<<min(of.tried, 8), retryMost))
+			of.next = now.Add(min(retryFirst<<min(of.tried, 8), maxRetry))
 			list = append(list, g)
 		}
 	}

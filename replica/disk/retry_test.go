@@ -83,10 +83,10 @@ func TestRetries(t *testing.T) {
 	}
 
 	// What has worked for long enough starts anew.
-	if r.due(now.Add(retryMost+2*retryCalm), nil, func(base.Gpid) bool { return true }); r.tries(g(1)) != 2 {
+	if r.due(now.Add(maxRetry+2*retryCalm), nil, func(base.Gpid) bool { return true }); r.tries(g(1)) != 2 {
 		t.Errorf("forgotten while it is being opened: %d tries", r.tries(g(1)))
 	}
-	if r.due(now.Add(retryMost+2*retryCalm), nil, idle); r.tries(g(1)) != 0 {
+	if r.due(now.Add(maxRetry+2*retryCalm), nil, idle); r.tries(g(1)) != 0 {
 		t.Errorf("%d tries are remembered", r.tries(g(1)))
 	}
 }

@@ -19,8 +19,8 @@ const (
 	// space is opened again.
 	reviveRoom = 16 << 20
 	// A log that failed for another reason is opened again after replica.disk_retry, if the disk
-	// then keeps what is written to it; else after twice that, and so on up to reviveAtMost.
-	reviveAtMost = 5 * time.Minute
+	// then keeps what is written to it; else after twice that, and so on up to maxRevive.
+	maxRevive = 5 * time.Minute
 	// A disk that failed so often within reviveWindow is left alone for the rest of it, unless
 	// an administrator says otherwise, or the server is started again.
 	ReviveTimes, reviveWindow = 5, time.Hour
@@ -30,9 +30,9 @@ const (
 
 // revival is what a server remembers of a data directory whose log fails.
 type revival struct {
-	next time.Time // the next attempt; zero: the log works
-	wait time.Duration
-	most time.Duration // what wait may grow to
+	next    time.Time // the next attempt; zero: the log works
+	wait    time.Duration
+	maxWait time.Duration // what wait may grow to
 	// times is when the log was opened again.
 	times  []time.Time
 	gaveUp bool
@@ -49,7 +49,7 @@ func (v *revival) failed(now time.Time, wait time.Duration) bool {
 		v.times = v.times[1:]
 	}
 	v.gaveUp = len(v.times) >= ReviveTimes
-	v.wait, v.most = min(wait<<len(v.times), reviveAtMost), reviveAtMost
+	v.wait, v.maxWait = min(wait<<len(v.times), maxRevive), maxRevive
 	if v.gaveUp {
 		v.wait = v.times[0].Add(reviveWindow).Sub(now)
 	}
@@ -60,7 +60,7 @@ func (v *revival) failed(now time.Time, wait time.Duration) bool {
 // ranShort notes that the log failed for want of something, which says nothing against the disk.
 func (v *revival) ranShort(now time.Time) {
 	v.gaveUp = false
-	v.wait, v.most, v.next = retryFirst, retryMost, now
+	v.wait, v.maxWait, v.next = retryFirst, maxRetry, now
 }
 
 func (v *revival) due(now time.Time) bool { return !now.Before(v.next) }
@@ -68,7 +68,7 @@ func (v *revival) due(now time.Time) bool { return !now.Before(v.next) }
 // missed notes that the disk doesn't work yet.
 func (v *revival) missed(now time.Time) {
 	v.gaveUp = false
-	v.wait = min(2*v.wait, v.most)
+	v.wait = min(2*v.wait, v.maxWait)
 	v.next = now.Add(v.wait)
 }
 

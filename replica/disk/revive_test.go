@@ -65,7 +65,7 @@ func TestShortageSaysNothingAgainstTheDisk(t *testing.T) {
 		for range 10 {
 			v.missed(now)
 		}
-		if v.due(now) || !v.due(now.Add(retryMost)) {
+		if v.due(now) || !v.due(now.Add(maxRetry)) {
 			t.Fatalf("missed ten times: %+v", v)
 		}
 		v.revived(now, true)

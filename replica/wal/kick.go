@@ -4,11 +4,11 @@ import "time"
 
 // The operating system makes who writes wait when its disk is behind. Then callers have
 // better things to do: after a Kick that took slowKick or longer, the writer goroutine writes
-// for slowTimes as long, up to slowMost. Less than slowKick may be the processor's doing.
+// for slowTimes as long, up to maxSlow. Less than slowKick may be the processor's doing.
 const (
 	slowKick  = 4 * time.Millisecond
 	slowTimes = 20
-	slowMost  = 2 * time.Second
+	maxSlow   = 2 * time.Second
 )
 
 // Handing a batch to the writer goroutine costs two switches between goroutines. Where
@@ -49,7 +49,7 @@ func (l *Log) Kick() {
 	l.in.busy = false
 	l.in.kicked = items
 	if now := time.Now(); now.Sub(start) >= slowKick {
-		l.in.slowUntil = now.Add(min(slowTimes*now.Sub(start), slowMost))
+		l.in.slowUntil = now.Add(min(slowTimes*now.Sub(start), maxSlow))
 	}
 	more := len(l.in.items) > 0 || l.in.job != nil || l.in.idle || l.in.closing
 	l.in.mu.Unlock()
