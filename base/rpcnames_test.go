@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,5 +72,33 @@ func difference(a, b []string) (d []string) {
 func TestShortRPC(t *testing.T) {
 	if ShortRPC(RPCMultiGet) != "MULTI_GET" || ShortRPC(RPCLearn) != "RPC_LEARN" {
 		t.Error(ShortRPC(RPCMultiGet), ShortRPC(RPCLearn))
+	}
+}
+
+// TestRPCNamesOnce: programs name a request by its constant. Tests may spell names, to see that the
+// constants are right.
+func TestRPCNamesOnce(t *testing.T) {
+	table := RPCNames()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || filepath.Base(path) == "rpcnames.go" {
+			return err
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+				if name, err := strconv.Unquote(l.Value); err == nil && slices.Contains(table, name) {
+					t.Errorf("%v: %q: use its constant in rpcnames.go", fset.Position(l.Pos()), name)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

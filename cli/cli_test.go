@@ -94,6 +94,7 @@ func TestExplain(t *testing.T) {
 		// Servers accept any name of 1 to 256 bytes, and say what is wrong themselves.
 		{&client.AdminError{Op: "create table \"x\"", Code: base.ErrInvalidParameters}, "a name of 1 to 256 bytes"},
 		{&client.StoreError{Op: "get", Code: 5}, "get: I/O error (code 5)"},
+		{fmt.Errorf("raise: RPC to 10.0.0.1:34601: %w", base.ErrHandlerNotFound), "older program"},
 		{&client.StoreError{Op: "get", Code: 77}, "storage error 77"},
 	} {
 		if got := Explain(tc.err); !strings.Contains(got, tc.want) || strings.Contains(got, "\n") {

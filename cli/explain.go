@@ -70,6 +70,8 @@ func advise(err error) string {
 		case base.ErrDiskInsufficient:
 			return "a data directory is full: free space on the replica servers"
 		}
+	case base.CodeOf(err) == base.ErrHandlerNotFound:
+		return "that server runs an older program, which doesn't know this request: upgrade it (`pegasus meta status` shows what each meta server understands)"
 	case strings.Contains(err.Error(), "no leading meta server found"):
 		return "`pegasus meta status` says which meta servers answer, whether they have a majority, and what to do; if none should run there, give other addresses with --meta or PEGASUS_META (`pegasus onebox` starts a cluster)"
 	}

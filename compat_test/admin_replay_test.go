@@ -22,6 +22,7 @@ import (
 	"pegasus/base"
 	"pegasus/compat_test/cluster"
 	"pegasus/compat_test/wire"
+	"pegasus/gen/backup"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/registry"
@@ -31,7 +32,8 @@ import (
 // adminRecording is a recorded session of an administrator's tool.
 type adminRecording struct {
 	dir  string
-	port int // of the first replica server in it
+	port int    // of the first replica server in it
+	root string // cold_backup_root of its cluster
 	// before are tables that were there, in the order of their ids; others appeared beside the
 	// session, just before the frame that is named.
 	before []made
@@ -56,18 +58,19 @@ func restored(id int32, name, from, backup, clusterName string, more ...base.Pai
 }
 
 var adminRecordings = []adminRecording{
-	{dir: "frames-admin", port: 34801, before: []made{{name: "bl", partitions: 4}}, loses: "01372.bin", beside: map[string]beside{
+	{dir: "frames-admin", port: 34801, root: "onebox", before: []made{{name: "bl", partitions: 4}}, loses: "01372.bin", beside: map[string]beside{
 		"00644.bin": {6, made{name: "dupt", partitions: 4}},
 		"00646.bin": restored(7, "radm", "adm", "1795393398250", "onebox"),
 		"01242.bin": restored(8, "radm2", "adm", "1795393458022", "onebox"),
 	}},
-	{dir: "frames-admincli", port: 34805, beside: map[string]beside{
+	{dir: "frames-admincli", port: 34805, root: "onebox2", beside: map[string]beside{
 		"00706.bin": restored(5, "racl", "acl", "1795393453577", "onebox2", base.Pair[string, string]{Key: "restore.restore_path", Val: ""}),
 		"00750.bin": {6, made{name: "dupt", partitions: 4, envs: []base.Pair[string, string]{
 			{Key: "duplication.follower_app_status", Val: "created"}, {Key: "duplication.master_app_name", Val: "dupt"},
 			{Key: "duplication.master_cluster", Val: "onebox"}, {Key: "duplication.master_metas", Val: "localhost:34601"},
 		}}},
 	}},
+	{dir: "frames-backup-policy", port: 34801, root: "onebox", before: []made{{name: "bl", partitions: 4}, {name: "adm", partitions: 4}, {name: "badenv", partitions: 4}}},
 }
 
 // TestAdminReplay plays the recorded sessions of the C++ shell and of admin-cli, right and
@@ -80,8 +83,8 @@ func TestAdminReplay(t *testing.T) {
 	deviations := readDeviations(t)
 	for _, r := range adminRecordings {
 		t.Run(strings.TrimPrefix(r.dir, "frames-"), func(t *testing.T) {
-			c := cluster.Start(t, cluster.Options{Tables: "-"})
-			p := &adminPlayer{deviations: deviations, rec: r, httpOpen: map[string]string{}}
+			c := cluster.Start(t, cluster.Options{Tables: "-", Config: fmt.Sprintf("[cluster]\ncold_backup_root = %q\n[blob.local_service]\npath = %q\n", r.root, t.TempDir())})
+			p := &adminPlayer{deviations: deviations, rec: r, httpOpen: map[string]string{}, backups: map[int64]int64{}}
 			p.player = &player{
 				t: t, c: c, framesDir: filepath.Join(dir, r.dir),
 				tables: map[int32]string{}, conns: map[connKey]*wire.Conn{}, open: map[callKey]*call{}, early: map[callKey]*wire.Frame{},
@@ -105,14 +108,18 @@ func TestAdminReplay(t *testing.T) {
 	}
 }
 
-// commandStarts reads when each command of a session began, in Unix seconds, by number.
+// commandStarts reads when each command of a session began, in Unix seconds, by number; nothing for a session without
+// that.
 func commandStarts(t *testing.T, dir string) map[string]int64 {
 	t.Helper()
+	starts := map[string]int64{}
 	b, err := os.ReadFile(filepath.Join(dir, "commands.tsv"))
+	if errors.Is(err, os.ErrNotExist) {
+		return starts
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	starts := map[string]int64{}
 	for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n")[1:] {
 		f := strings.Split(line, "\t")
 		n := strconv.Itoa(i + 1)
@@ -183,6 +190,7 @@ type adminPlayer struct {
 	deviations []*deviation
 	rec        adminRecording
 	httpOpen   map[string]string // the request that isn't answered yet, by the recorded client's port and server
+	backups    map[int64]int64   // ids of backups, by the recorded one
 
 	equal, deviate int
 	skipped        map[callKey]bool
@@ -278,6 +286,12 @@ const slowReplay = 900
 func (p *adminPlayer) toOurs(v reflect.Value) (changed bool) {
 	if v.CanAddr() {
 		switch x := v.Addr().Interface().(type) {
+		case *backup.QueryBackupStatusRequest:
+			if id, ok := p.backups[x.BackupId.V]; ok {
+				x.BackupId.V = id
+				return true
+			}
+			return false
 		case *base.RPCAddress:
 			if a := p.ours(x.AddrPort().Port()); a != 0 {
 				*x = a
@@ -354,7 +368,7 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 				p.t.Fatalf("%s %s: our answer: %v", r.file, f.Code, err)
 			}
 		}
-		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got)) && time.Now().Before(deadline) {
+		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got) || backupBehind(rec, got)) && time.Now().Before(deadline) {
 			time.Sleep(20 * time.Millisecond)
 			if err := c.conn.Send(c.sent); err != nil {
 				p.t.Fatal(err)
@@ -367,6 +381,7 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 			d = append(d, field{"(header)", f.Err, a.Err})
 		} else {
 			p.learn(c, rec, got)
+			p.learnBackups(rec, got)
 			d = p.fields(c, rec, got)
 			if flatten(rec).leaf["Err"] == string(base.ErrUnderRecovery) {
 				d = []field{{path: "(under recovery)"}}
@@ -387,6 +402,54 @@ func compacted(v value.Value) bool {
 func balanced(v value.Value) bool {
 	q, ok := v.(*metaadmin.ConfigurationClusterInfoResponse)
 	return ok && len(q.Values) > 5 && strings.Contains(q.Values[5], `"total": 0`)
+}
+
+// backupBehind tells that a backup isn't as far as it was in the recorded session, which waited for it.
+func backupBehind(rec, got value.Value) bool {
+	switch r := rec.(type) {
+	case *backup.ConfigurationQueryBackupPolicyResponse:
+		g := got.(*backup.ConfigurationQueryBackupPolicyResponse)
+		for i := range min(len(r.BackupInfos), len(g.BackupInfos)) {
+			if len(r.BackupInfos[i]) > len(g.BackupInfos[i]) {
+				return true
+			}
+			for k, b := range r.BackupInfos[i] {
+				if b.EndTimeMs > 0 && g.BackupInfos[i][k].EndTimeMs == 0 {
+					return true
+				}
+			}
+		}
+	case *backup.QueryBackupStatusResponse:
+		g := got.(*backup.QueryBackupStatusResponse)
+		for i := range min(len(r.BackupItems.V), len(g.BackupItems.V)) {
+			if r.BackupItems.V[i].EndTimeMs > 0 && g.BackupItems.V[i].EndTimeMs == 0 {
+				return true
+			}
+		}
+	case *backup.ConfigurationModifyBackupPolicyResponse:
+		return r.Err == base.ErrOK && got.(*backup.ConfigurationModifyBackupPolicyResponse).Err == base.ErrBusy
+	}
+	return false
+}
+
+// learnBackups notes which of our backups stands for which recorded one.
+func (p *adminPlayer) learnBackups(rec, got value.Value) {
+	note := func(rec, got int64) {
+		if _, known := p.backups[rec]; !known && rec > 0 {
+			p.backups[rec] = got
+		}
+	}
+	switch r := rec.(type) {
+	case *backup.StartBackupAppResponse:
+		note(r.BackupId.V, got.(*backup.StartBackupAppResponse).BackupId.V)
+	case *backup.ConfigurationQueryBackupPolicyResponse:
+		g := got.(*backup.ConfigurationQueryBackupPolicyResponse)
+		for i := range min(len(r.BackupInfos), len(g.BackupInfos)) {
+			for k := range min(len(r.BackupInfos[i]), len(g.BackupInfos[i])) {
+				note(r.BackupInfos[i][k].BackupId, g.BackupInfos[i][k].BackupId)
+			}
+		}
+	}
 }
 
 func isOK(v value.Value) bool {
@@ -435,6 +498,15 @@ func (p *adminPlayer) normal(c *call, path, rec, got string) bool {
 			return roles.ReplaceAllString(nodeNames.ReplaceAllString(s, "NODE"), "@ROLE : ")
 		}
 		return plain(rec) == plain(got)
+	case "RPC_CM_START_BACKUP_APP", "RPC_CM_QUERY_BACKUP_STATUS", "RPC_CM_QUERY_BACKUP_POLICY":
+		switch path[strings.LastIndexByte(path, '.')+1:] {
+		case "BackupId":
+			return p.backups[number(rec)] == number(got)
+		case "StartTimeMs":
+			return number(rec) > 0 && abs(number(got)-time.Now().UnixMilli()) < 600_000
+		case "EndTimeMs": // of one that ran when the session asked, it may have ended here
+			return abs(number(got)-time.Now().UnixMilli()) < 600_000
+		}
 	case "RPC_RRDB_RRDB_TTL":
 		return path == "TtlSeconds" && number(rec) > 0 && abs(number(got)-number(rec)) <= 60 // the replay is faster
 	case "RPC_CM_LIST_APPS", "RPC_CM_RECALL_APP":

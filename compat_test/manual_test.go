@@ -379,6 +379,8 @@ type manual struct {
 	t      *testing.T
 	c      *cluster.Cluster
 	played map[string]bool // by the text in the document
+
+	blobDir string // of the blob store "backups"
 }
 
 // cli runs a command, or what stands for it: the words of doc after pegasus, with the arguments that
@@ -391,7 +393,9 @@ func (m *manual) cli(doc string, replace ...string) (string, error) {
 	for _, w := range strings.Fields(text)[1:] {
 		args = append(args, strings.ReplaceAll(w, "\x00", " "))
 	}
-	offline := slices.Contains(args, "recover-quorum") || slices.Contains(args, "restore") || args[0] == "blob"
+	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob"
+	// Backups that are read without a cluster.
+	offline = offline || args[0] == "backup" && (slices.Contains(args, "--config") || strings.Contains(text, "file://"))
 	if !offline {
 		args = append(args, "--meta", strings.Join(m.c.Metas(), ","), "--timeout", "60s")
 	}
@@ -613,8 +617,8 @@ func gpidOf(dir string) string { return strings.Join(strings.Split(filepath.Base
 // TestManual runs each command of docs/operations.md, as it is printed there but for placeholders.
 func TestManual(t *testing.T) {
 	examples, _ := snippets(t, "docs/operations.md")
-	m := &manual{t: t, played: map[string]bool{}}
-	m.c = cluster.Start(t, cluster.Options{Metas: 3, Replicas: 4, Tables: "T:4,TABLE:2"})
+	m := &manual{t: t, played: map[string]bool{}, blobDir: t.TempDir()}
+	m.c = cluster.Start(t, cluster.Options{Metas: 3, Replicas: 4, Tables: "T:4,TABLE:2", Config: "[blob.backups]\npath = " + strconv.Quote(m.blobDir) + "\n"})
 	c, first, tag := m.c, m.c.Addr("replica1"), "1"
 	out, err := m.cli("pegasus disk ls")
 	m.do(err)
@@ -683,6 +687,8 @@ func TestManual(t *testing.T) {
 	m.either("file", "pegasus blob check NAME PATH", "NAME", "archive --config "+conf, "PATH", "some")
 	m.must("some/file", "pegasus blob ls NAME PATH -r", "NAME", "archive --config "+conf, "PATH", "some")
 	m.must("what is in it", "pegasus blob cat NAME PATH", archive...)
+
+	m.backups()
 
 	// The quorum.
 	file := filepath.Join(t.TempDir(), "backup")

@@ -144,6 +144,7 @@ var (
 	RejectedBackups  = def(Replica, "throttling_rejected_backup_requests", Counter, "requests", "Backup requests dropped by table throttling.")
 	ReadUnits        = def(Replica, "read_capacity_units", Counter, "units", "Capacity units of reads. A request costs one unit per replica.read_capacity_unit_size bytes of keys and values, and at least one.")
 	WriteUnits       = def(Replica, "write_capacity_units", Counter, "units", "Capacity units of writes, counted on the primary. A request costs one unit per replica.write_capacity_unit_size bytes of keys and values, and at least one.")
+	BackupReads      = def(Replica, "backup_requests", Counter, "requests", "Backup requests (reads that secondaries answer too).")
 	BackupBytes      = def(Replica, "backup_request_bytes", Counter, "bytes", "Size of the keys and values returned to backup requests.")
 	TooLargeWrites   = def(Replica, "write_size_exceed_threshold_requests", Counter, "requests", "Writes rejected because the request exceeds replica.max_allowed_write_size, or its mutation exceeds the maximum size.")
 	HotReadRate      = def(Replica, "hot_read_key_rows_per_second", Gauge, "rows", "Rows per second read under the most read hash key in the last 10 seconds, estimated from a sample. See pegasus table hotkeys.")

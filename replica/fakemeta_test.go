@@ -15,6 +15,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/version"
+	"pegasus/gen/backup"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -53,6 +54,10 @@ type fakeMeta struct {
 	noClock bool          // it doesn't tell its own
 	ahead   time.Duration // by which its clock differs from the machine's
 
+	busy      bool                                             // it decides nothing
+	committed int64                                            // what who asked last to be the first member said is committed
+	restores  []backup.ConfigurationReportRestoreStatusRequest // what was reported of restores
+
 	stops    []placement.NodeStopRequest // what servers said of their end
 	afterEnd int                         // beacons of such
 	newer    bool                        // it knows of that, and acts
@@ -87,6 +92,7 @@ func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 	mux.HandleFunc("RPC_CM_LIST_APPS", m.listApps)
 	mux.HandleFunc(base.RPCUpdatePartitionConfiguration, m.update)
 	mux.HandleFunc(base.RPCNodeStop, m.giveOver)
+	mux.HandleFunc(base.RPCReportRestoreStatus, m.restored)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -227,6 +233,8 @@ func (m *fakeMeta) update(req *rpc.Request) {
 	p := m.parts[q.Config.Pid]
 	res := metaadmin.ConfigurationUpdateResponse{Err: base.ErrOK}
 	switch {
+	case m.busy && q.Config.Ballot > 0:
+		res.Err = base.ErrBusy
 	case q.Config.Ballot != p.Ballot+1:
 		res.Err = base.ErrInvalidVersion
 	case m.accept && q.Config.Primary.IsZero() && len(q.Config.Secondaries) == 0:
@@ -234,10 +242,25 @@ func (m *fakeMeta) update(req *rpc.Request) {
 		res.Err = m.refuseLast
 		m.refused++
 	default:
+		if q.Type == metaadmin.CT_ASSIGN_PRIMARY {
+			m.committed = q.Config.LastCommittedDecree
+		}
 		p.Ballot, p.Primary, p.Secondaries = q.Config.Ballot, q.Config.Primary, slices.Clone(q.Config.Secondaries)
 	}
 	res.Config = clone(p)
 	req.Reply(&res)
+}
+
+// restored takes a report of a restore.
+func (m *fakeMeta) restored(req *rpc.Request) {
+	var q backup.ConfigurationReportRestoreStatusRequest
+	if err := req.DecodeArg(&q); err != nil {
+		m.t.Errorf("report of a restore: %v", err)
+	}
+	m.mu.Lock()
+	m.restores = append(m.restores, q)
+	m.mu.Unlock()
+	req.Reply(&backup.ConfigurationReportRestoreStatusResponse{Err: base.ErrOK})
 }
 
 // propose sends what a meta would.

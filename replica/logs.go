@@ -27,6 +27,7 @@ func (l logs) Register(rt *part.Routes) {
 // Tick implements part.Part.
 func (l logs) Tick(time.Time) {
 	for _, r := range l.srv.all() {
+		r.ticks.Add(1)
 		r.retain()
 	}
 }
@@ -45,8 +46,13 @@ func (l logs) stats([]string) string {
 	return remotecmd.JSON(all)
 }
 
-// retain tells the log what this replica still needs.
+// retain tells the log what this replica still needs. Nobody remembers who held it when the replica
+// was opened, so nothing is let go before the second tick: by then every part had one in which to hold
+// it again, because the logs come last.
 func (r *replica) retain() {
+	if r.ticks.Load() < 2 {
+		return
+	}
 	r.post(func(r *driver) {
 		if r.failed != nil {
 			return

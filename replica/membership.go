@@ -140,7 +140,7 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 						r.core.Configure(coreConfig(cfg))
 					}
 				})
-			} else if v.info.Seed > 0 {
+			} else if v.info.Seed > 0 && cfg != nil && cfg.Primary != 0 && cfg.Primary != s.addr {
 				s.dropNew(r, "another replica is the first of the partition")
 			}
 			return

@@ -24,11 +24,10 @@ import (
 //
 //	func(s *Server) part.Part { return backup.New(host{s}, backup.Options{Concurrency: s.cfg.Replica.BackupConcurrency}) },
 //
-// They are ticked in this order, and closed in the opposite one.
+// They are ticked in this order, and closed in the opposite one. A feature's line goes above newLogs.
 var parts = []func(*Server) part.Part{
 	func(s *Server) part.Part { return s.disks },
 	func(s *Server) part.Part { return s.meta },
-	newLogs,
 	func(s *Server) part.Part { return s.copies },
 	func(s *Server) part.Part { return backup.New(host{s}, *s.backupOptions()) },
 	newAdmin,
@@ -40,6 +39,7 @@ var parts = []func(*Server) part.Part{
 	func(s *Server) part.Part { return s.gate },
 	func(s *Server) part.Part { return s.observer },
 	func(s *Server) part.Part { return s.gate.received },
+	newLogs, // the last: see retain
 }
 
 // newObserver returns what counts the requests of clients; it is there before the replicas are.

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,6 +93,7 @@ func TestReplicaOfPart(t *testing.T) {
 		}
 	}
 	real := g.nodes[0].srv.replica(g.gpid)
+	until(t, "the log lets go", func() bool { return real.ticks.Load() > 1 })
 	kept := func() int64 {
 		if err := real.flush(ctx); err != nil {
 			t.Fatal(err)
@@ -110,5 +115,99 @@ func TestReplicaOfPart(t *testing.T) {
 	cancel()
 	if _, err := r.Checkpoint(ctx, filepath.Join(t.TempDir(), "late")); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A part that comes late with a replica, which is closed, or whose server is, gets an error and
+// nothing worse.
+func TestClosedReplicaOfPart(t *testing.T) {
+	g := newGroupWith(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	g.mustPut(0, "a", "1")
+	h := host{g.nodes[0].srv}
+	r, ok := h.Replica(g.gpid)
+	if !ok {
+		t.Fatal("the replica isn't found")
+	}
+	use := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if r.Gpid() != g.gpid || r.View().AppName == "" {
+			t.Errorf("%v: %+v", r.Gpid(), r.View())
+		}
+		if err := r.Propose(ctx, func([]byte) ([]byte, error) {
+			t.Error("a closed replica asks for a write")
+			return nil, nil
+		}); err == nil || ctx.Err() != nil {
+			t.Errorf("propose: %v", err)
+		}
+		if _, err := r.Checkpoint(ctx, filepath.Join(t.TempDir(), "copy")); err == nil {
+			t.Error("checkpoint of a closed replica")
+		}
+		_, err := r.ReadLog(1, 1000)
+		t.Log(err)
+		if first := r.Hold("late", 1); first < 1 {
+			t.Errorf("hold from %d", first)
+		}
+		r.HoldWhileRoom("later", 1, func() {})
+		r.Release("late")
+		r.Release("later")
+	}
+	g.nodes[0].stop()
+	use()
+	if _, ok := h.Replica(g.gpid); ok || len(h.Replicas()) != 0 {
+		t.Error("a closed server has replicas")
+	}
+}
+
+// holder is a part that holds the log of each replica from a decree on, in each tick.
+type holder struct {
+	part.Quiet
+	host  part.Host
+	first atomic.Int64 // the lowest decree that was kept when it was held first
+}
+
+func (h *holder) Tick(time.Time) {
+	for _, r := range h.host.Replicas() {
+		h.first.CompareAndSwap(0, r.Hold("a test", 5))
+	}
+}
+
+// TestHeldOverRestart: a part that holds the log in each tick has lost nothing when the server was
+// restarted, although nobody remembered, and the store needs none of it.
+func TestHeldOverRestart(t *testing.T) {
+	g := newGroupWith(t, 1, func(c *config.Config) {
+		c.Replica.MinReplicas = 1
+		c.WAL.SegmentBytes, c.WAL.MaxBytes, c.WAL.KeepBytes = 64<<10, 256<<10, 0
+	})
+	n := g.nodes[0]
+	r := n.srv.replica(g.gpid)
+	(&holder{host: host{n.srv}}).Tick(time.Now())
+	for i := range 100 {
+		g.mustPut(0, fmt.Sprintf("k%d", i), string(make([]byte, 10<<10)))
+	}
+	r.flushSoon()
+	until(t, "the store has all", func() bool { return r.store.Load().LastFlushed() >= 100 && r.flushes.Load() == 0 })
+	n.stop()
+
+	l, err := net.Listen("tcp4", n.cfg.Replica.Listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n.srv, err = New(n.cfg, l.Addr(), quiet()); err != nil {
+		t.Fatal(err)
+	}
+	h := &holder{host: host{n.srv}}
+	n.srv.parts = slices.Insert(n.srv.parts, len(n.srv.parts)-1, part.Part(h))
+	n.srv.replica(g.gpid).flushSoon() // as a log that is over its bound asks for
+	n.end = make(chan error, 1)
+	go func() { n.end <- n.srv.Serve(l) }()
+	until(t, "it is held again", func() bool { return h.first.Load() > 0 })
+	until(t, "the log was told", func() bool { return n.srv.replica(g.gpid).ticks.Load() > 3 })
+	if first := h.first.Load(); first != 5 {
+		t.Errorf("the log begins with decree %d", first)
+	}
+	if es, err := n.srv.replica(g.gpid).dir.Log().Read(g.gpid, 5, 100); err != nil || len(es) == 0 || es[0].Decree != 5 {
+		t.Errorf("%d entries, %v", len(es), err)
 	}
 }

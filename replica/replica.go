@@ -54,6 +54,8 @@ type replica struct {
 
 	learner *checkpoint.Learner
 	kept    *retention.Owner
+	// ticks counts ticks of the logs since the replica was opened, see retain.
+	ticks atomic.Int64
 
 	// store is replaced when a checkpoint is installed. A closed one answers that it is.
 	store atomic.Pointer[rrdb.Store]

@@ -40,7 +40,7 @@ func (c *Cluster) Leader() (string, error) {
 	err := Poll(30*time.Second, func() error {
 		for _, m := range c.Metas() {
 			var res metaadmin.ConfigurationListNodesResponse
-			err := wire.Call(m, "RPC_CM_LIST_NODES", base.Gpid{}, 0, &metaadmin.ConfigurationListNodesRequest{}, &res, callTime)
+			err := wire.Call(m, base.RPCListNodes, base.Gpid{}, 0, &metaadmin.ConfigurationListNodesRequest{}, &res, callTime)
 			if err == nil && res.Err == base.ErrOK {
 				name = c.Name(m)
 				return nil
@@ -75,7 +75,7 @@ func (c *Cluster) Lead(meta string) error {
 func (c *Cluster) Config(table string) (*layer2.QueryCfgResponse, error) {
 	var res layer2.QueryCfgResponse
 	arg := &layer2.QueryCfgRequest{AppName: table, PartitionIndices: []int32{}}
-	err := c.MetaCall("RPC_CM_QUERY_PARTITION_CONFIG_BY_INDEX", arg, &res, func() base.ErrorCode { return res.Err })
+	err := c.MetaCall(base.RPCQueryPartitionConfigByIndex, arg, &res, func() base.ErrorCode { return res.Err })
 	if err == nil && res.Err != base.ErrOK {
 		err = fmt.Errorf("configuration of %s: %w", table, res.Err)
 	}
@@ -149,7 +149,7 @@ func (c *Cluster) MovePrimaries(table string, last bool) error {
 			Force:       base.Some(false),
 			BalanceType: base.Some(metaadmin.MovePrimary),
 		}
-		if err := c.MetaCall("RPC_CM_PROPOSE_BALANCER", arg, &res, func() base.ErrorCode { return res.Err }); err != nil {
+		if err := c.MetaCall(base.RPCProposeBalancer, arg, &res, func() base.ErrorCode { return res.Err }); err != nil {
 			return fmt.Errorf("move the primary of %s: %w", p.Pid, err)
 		}
 		if res.Err != base.ErrOK {
@@ -193,5 +193,5 @@ func (c *Cluster) MovePrimaries(table string, last bool) error {
 // serves reads from a partition at one server.
 func serves(node base.RPCAddress, g base.Gpid) error {
 	key := value.Blob(base.AppendKey(nil, []byte("nobody"), nil))
-	return wire.Call(node.String(), "RPC_RRDB_RRDB_GET", g, 0, &key, new(rrdb.ReadResponse), callTime)
+	return wire.Call(node.String(), base.RPCGet, g, 0, &key, new(rrdb.ReadResponse), callTime)
 }

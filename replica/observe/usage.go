@@ -21,7 +21,8 @@ type Replica struct {
 
 	readUnits, writeUnits atomic.Int64
 	bytes                 [metrics.NumOps]atomic.Int64
-	backupBytes           atomic.Int64
+	backupReads           atomic.Int64 // by requests that any member answers
+	backupBytes           atomic.Int64 // that these returned
 	expired, filtered     atomic.Int64 // rows that reads found and didn't answer
 	tooLarge              atomic.Int64
 	abnormal              atomic.Int64 // reads that reached a limit
@@ -94,6 +95,9 @@ func OpOf(code string) metrics.Op {
 func (o *Observer) Read(r *Replica, op metrics.Op, t *rrdb.Touched, backup bool) (size int64) {
 	if sampled, collecting := hotkey.Sampled(), r.reads.collect.Active(); sampled || collecting {
 		t.HashKeys(func(h []byte, rows int) { r.reads.add(h, rows, sampled, collecting) })
+	}
+	if backup {
+		r.backupReads.Add(1)
 	}
 	if h := t.Hidden; h != (rrdb.Hidden{}) {
 		r.expired.Add(int64(h.Expired))
@@ -197,6 +201,7 @@ func (r *Replica) Collect(e *metrics.Entity) {
 	for _, op := range counted {
 		e.Set(metrics.OpBytes[op], c.Bytes[op])
 	}
+	e.Set(metrics.BackupReads, r.backupReads.Load())
 	e.Set(metrics.BackupBytes, r.backupBytes.Load())
 	e.Set(metrics.ExpiredReads, r.expired.Load())
 	e.Set(metrics.FilteredReads, r.filtered.Load())

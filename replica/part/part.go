@@ -83,7 +83,8 @@ type Replica interface {
 	// Hold keeps the log from a decree on for the holder of that name, in place of what that
 	// holder held before. It returns the first decree that is kept: a higher one than asked for
 	// if the log has less. The hold stays however large the log becomes; nobody remembers it when
-	// the replica is opened again, by a restart too.
+	// the replica is opened again, by a restart too: who then holds it again in the next Tick has lost
+	// nothing.
 	Hold(name string, decree int64) (first int64)
 	// HoldWhileRoom is Hold until the log is over its bound. Then the hold ends, and lost is
 	// called, once.

@@ -1,0 +1,92 @@
+package compat
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"pegasus/compat_test/cluster"
+)
+
+// backups runs the commands of "Backup and restore".
+func (m *manual) backups() {
+	m.t.Helper()
+	for _, row := range []string{"a 1", "a 2", "b 1"} {
+		h, s, _ := strings.Cut(row, " ")
+		if out, err := m.c.CLI(runContext(m.t, time.Minute), "set", "T", h, s, "value", "--meta", strings.Join(m.c.Metas(), ",")); err != nil {
+			m.t.Fatalf("set: %v: %s", err, out)
+		}
+	}
+	m.must("is complete", "pegasus backup create T --provider NAME", "NAME", "backups")
+	m.must("is complete", "pegasus backup create T --path spark", "--path", "--provider backups --path")
+	m.must("spark/", "pegasus backup ls")
+	var list []struct {
+		ID   int64  `json:"id"`
+		Path string `json:"path"`
+	}
+	out, err := m.c.CLI(runContext(m.t, time.Minute), "backup", "ls", "-o", "json", "--meta", strings.Join(m.c.Metas(), ","))
+	m.do(err)
+	m.do(json.Unmarshal([]byte(out), &list))
+	if len(list) != 2 {
+		m.t.Fatalf("backup ls: %s", out)
+	}
+	spark, first := list[0], list[1] // the newest comes first
+	m.must("complete", "pegasus backup show ID", "ID", strconv.FormatInt(first.ID, 10))
+	m.refused("", "pegasus backup cancel ID", "ID", strconv.FormatInt(first.ID, 10)) // it has ended
+
+	// Without the cluster.
+	conf := filepath.Join(m.t.TempDir(), "blob.toml")
+	m.do(os.WriteFile(conf, []byte("[blob.backups]\npath = \""+m.blobDir+"\"\n"), 0o644))
+	place := "backups/" + first.Path
+	at := []string{"NAME/ROOT/ID", place + " --config " + conf}
+	m.must(first.Path, "pegasus backup ls NAME/", "NAME/", "backups/ --config "+conf)
+	m.must("complete and whole", "pegasus backup verify NAME/ROOT/ID", at...)
+	m.must(`"ok":true`, "pegasus backup verify file:///mnt/backup/prod/1796000000000 -o json", "file:///mnt/backup/prod/1796000000000", "file://"+m.blobDir+"/"+first.Path)
+	m.must(`all +3 +0`, "pegasus backup count NAME/ROOT/ID", at...)
+	m.must(`"a" : "2" => "value"`, "pegasus backup get NAME/ROOT/ID HASHKEY [SORTKEY]", append(at, "HASHKEY", "a", " [SORTKEY]", "")...)
+	dir := m.t.TempDir()
+	for _, c := range []string{
+		"pegasus backup export NAME/ROOT/ID --format jsonl --to rows.jsonl",
+		"pegasus backup export NAME/ROOT/ID --format csv --text --to rows.csv",
+		"pegasus backup export NAME/ROOT/ID --format parquet --to rows.parquet --now 2026-11-29T12:00:00Z",
+	} {
+		m.must("3 rows of table T", c, append(at, "--to ", "--to "+dir+"/")...)
+	}
+	csv, err := os.ReadFile(filepath.Join(dir, "rows.csv"))
+	m.do(err)
+	if !strings.Contains(string(csv), ",a,1,value,,") {
+		m.t.Errorf("rows.csv: %s", csv)
+	}
+
+	// Restore.
+	tables, err := filepath.Glob(filepath.Join(m.blobDir, first.Path, "T_*"))
+	m.do(err)
+	if len(tables) != 1 {
+		m.t.Fatalf("tables in %s: %q", first.Path, tables)
+	}
+	m.must("", "pegasus restore NAME/ROOT/ID/TABLE_APPID --as copy --wait", "NAME/ROOT/ID/TABLE_APPID", place+"/"+filepath.Base(tables[0]))
+	m.must("copy", "pegasus restore ls")
+	m.do(m.c.WaitHealthy("copy", time.Minute))
+	m.do(cluster.Poll(time.Minute, func() error {
+		out, err := m.c.CLI(runContext(m.t, time.Minute), "count", "copy", "--meta", strings.Join(m.c.Metas(), ","))
+		if err == nil && !strings.Contains(out, "3") {
+			err = fmt.Errorf("count: %s", out)
+		}
+		return err
+	}))
+	m.must("deleted", "pegasus backup delete ID", "ID", strconv.FormatInt(spark.ID, 10))
+
+	// Policies.
+	policy := []string{"POLICY", "daily", "NAME", "backups"}
+	m.must("added", "pegasus backup policy add POLICY --tables T,TABLE --provider NAME --every 24h --at 02:00 --keep 7", policy...)
+	m.must("daily", "pegasus backup policy ls")
+	m.must("daily", "pegasus backup policy show POLICY", policy...)
+	m.must("changed", "pegasus backup policy set POLICY --keep 14 --add-tables more", policy...)
+	m.must("disabled", "pegasus backup policy disable POLICY --force", policy...)
+	m.must("enabled", "pegasus backup policy enable POLICY", policy...)
+	m.must("removed", "pegasus backup policy remove POLICY", policy...)
+}
