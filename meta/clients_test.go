@@ -177,6 +177,17 @@ func TestVerdicts(t *testing.T) {
 	}
 	disk(metaadmin.DISK_SHORT, base.Some(false))
 	says("temp", "", "", judge.Yes, judge.Yes)
+	// All its replicas are on one of two disks.
+	two := func(first, second metaadmin.DiskState) {
+		full.mu.Lock()
+		defer full.mu.Unlock()
+		full.tag = "ssd1"
+		full.disks = []metaadmin.DiskReport{{Tag: "ssd1", State: first, CapacityMb: 1000, AvailableMb: 7}, {Tag: "ssd2", State: second, CapacityMb: 1000, AvailableMb: 700}}
+	}
+	two(metaadmin.DISK_SHORT, metaadmin.DISK_NORMAL)
+	says("temp", `the disk "ssd1" of `+full.name+" is too full", "free space on "+full.name, judge.Yes, judge.No)
+	two(metaadmin.DISK_NORMAL, metaadmin.DISK_SHORT)
+	says("temp", "", "", judge.Yes, judge.Yes)
 	// A server that lost the only replica: it lists none.
 	only := c.replica(c.query("lone").Partitions[0].Primary)
 	only.mu.Lock()
@@ -185,6 +196,14 @@ func TestVerdicts(t *testing.T) {
 	only.copies.Clear()
 	only.mu.Unlock()
 	says("lone", "no living member has a usable replica: "+only.name, "--accept-loss", judge.No, judge.No)
+	only.mu.Lock()
+	was := only.disks
+	only.disks = []metaadmin.DiskReport{{Tag: "lost", State: metaadmin.DISK_BROKEN}, {Tag: "ssd2", State: metaadmin.DISK_NORMAL}}
+	only.mu.Unlock()
+	says("lone", "no living member has a usable replica: "+only.name, `bring back the disk "lost" of `+only.name+" (pegasus disk ls says how)", judge.No, judge.No)
+	only.mu.Lock()
+	only.disks = was
+	only.mu.Unlock()
 	only.mu.Lock()
 	only.stored = kept
 	only.mu.Unlock()

@@ -414,6 +414,7 @@ type fakeReplica struct {
 	infos     map[int32]layer2.AppInfo // of tables that it was told of
 	gc        []base.Gpid
 	disks     []metaadmin.DiskReport
+	tag       string          // of the disk that has all its replicas
 	most      base.Opt[int32] // replicas it says it can hold
 	synced    int             // configuration syncs that were answered
 	proposals []metaadmin.ConfigurationUpdateRequest
@@ -699,11 +700,14 @@ func (f *fakeReplica) onProposal(req *rpc.Request) {
 // replicas lists what it holds. The caller holds mu.
 func (f *fakeReplica) replicas() (list []metadata.ReplicaInfo) {
 	for _, r := range f.stored {
+		if f.tag != "" {
+			r.DiskTag = f.tag
+		}
 		list = append(list, r)
 	}
 	f.copies.Range(func(g, _ any) bool {
 		if _, ok := f.stored[g.(base.Gpid)]; !ok {
-			list = append(list, metadata.ReplicaInfo{Pid: g.(base.Gpid), Status: metadata.PS_INACTIVE})
+			list = append(list, metadata.ReplicaInfo{Pid: g.(base.Gpid), Status: metadata.PS_INACTIVE, DiskTag: f.tag})
 		}
 		return true
 	})

@@ -82,7 +82,7 @@ func (pl *placements) Report(r *service.Report) {
 		}
 	}
 	disks := map[base.Gpid]string{}
-	several := false
+	several := len(q.Disks.V) > 1
 	for i := range q.StoredReplicas.V {
 		rep := &q.StoredReplicas.V[i]
 		if rep.Bytes.Set {

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -61,6 +62,11 @@ func (f *facts) partition(t *state.Table, i int) judge.Verdict {
 			Serves: has.serves, Unusable: has.unfit[g], Unconfirmed: a == cfg.Primary && c.Unconfirmed}
 		if d := has.dirOf(g); d != nil && refuses(d) {
 			m.FullDisk, m.Free, m.Size = d.Tag, d.AvailableMb<<20, d.CapacityMb<<20
+		}
+		for i := range has.dirs {
+			if d := &has.dirs[i]; n.Alive && d.State == metaadmin.DISK_BROKEN {
+				p.Broken = append(p.Broken, fmt.Sprintf("the disk %q of %v", d.Tag, a))
+			}
 		}
 		p.Members = append(p.Members, m)
 	}

@@ -108,6 +108,8 @@ type Partition struct {
 	Gone []base.RPCAddress
 	// Copies are servers that live, are no members, and have a replica that can be gone on with.
 	Copies []base.RPCAddress
+	// Broken are disks that don't work, of members that live: it is known of none whether its replica was there.
+	Broken []string
 	// What the table's settings deny.
 	DenyReads, DenyWrites bool
 }
@@ -147,6 +149,14 @@ func (m *Member) role() string {
 }
 
 const acceptLoss = "start the servers that had replicas of it; if they are lost: pegasus recover --accept-loss"
+
+// broken says that disks are to be brought back first: what is on them may be whole.
+func broken(p *Partition) string {
+	if len(p.Broken) == 0 {
+		return ""
+	}
+	return "bring back " + strings.Join(p.Broken, ", ") + " (pegasus disk ls says how); "
+}
 
 // Of judges a partition.
 func Of(c *Context, p *Partition) Verdict {
@@ -222,9 +232,9 @@ func (j *judging) serving(c *Context, p *Partition) {
 	switch {
 	case p.GaveUp:
 		j.refuse(No)
-		do := acceptLoss
+		do := broken(p) + acceptLoss
 		if len(p.Copies) > 0 {
-			do = "start the other servers that had replicas of it; if they are lost, go on with what " + addrs(p.Copies) + " has: pegasus recover --accept-loss"
+			do = broken(p) + "start the other servers that had replicas of it; if they are lost, go on with what " + addrs(p.Copies) + " has: pegasus recover --accept-loss"
 		}
 		j.say(do, "the replica of its last member %v is lost or damaged, and no other one that is known holds all that was acknowledged", primary.Addr)
 		return
@@ -238,7 +248,7 @@ func (j *judging) serving(c *Context, p *Partition) {
 		return
 	case len(dead)+len(unusable) == len(p.Members):
 		j.refuse(No)
-		j.say("start "+orOthers(dead)+"; if they are lost: pegasus recover --accept-loss", "no living member has a usable replica: %s", addrs(unusable))
+		j.say(broken(p)+"start "+orOthers(dead)+"; if they are lost: pegasus recover --accept-loss", "no living member has a usable replica: %s", addrs(unusable))
 		return
 	case len(p.Below) > 0 && len(p.Below)+len(dead) >= len(p.Members):
 		j.refuse(No)
