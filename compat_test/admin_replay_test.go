@@ -42,29 +42,17 @@ type adminRecording struct {
 	loses string
 }
 
-// beside is a table that wasn't made by a request of the session, or was by one that isn't
-// served: restored from a backup.
+// beside is a table that wasn't made by a request of the session.
 type beside struct {
 	id int32
 	made
 }
 
-func restored(id int32, name, from, backup, clusterName string, more ...base.Pair[string, string]) beside {
-	return beside{id, made{name: name, partitions: 4, envs: append([]base.Pair[string, string]{
-		{Key: "restore.app_id", Val: "2"}, {Key: "restore.app_name", Val: from}, {Key: "restore.backup_id", Val: backup},
-		{Key: "restore.block_service_provider", Val: "local_service"}, {Key: "restore.cluster_name", Val: clusterName},
-		{Key: "restore.policy_name", Val: ""},
-	}, more...)}}
-}
-
 var adminRecordings = []adminRecording{
 	{dir: "frames-admin", port: 34801, root: "onebox", before: []made{{name: "bl", partitions: 4}}, loses: "01372.bin", beside: map[string]beside{
 		"00644.bin": {6, made{name: "dupt", partitions: 4}},
-		"00646.bin": restored(7, "radm", "adm", "1795393398250", "onebox"),
-		"01242.bin": restored(8, "radm2", "adm", "1795393458022", "onebox"),
 	}},
 	{dir: "frames-admincli", port: 34805, root: "onebox2", beside: map[string]beside{
-		"00706.bin": restored(5, "racl", "acl", "1795393453577", "onebox2", base.Pair[string, string]{Key: "restore.restore_path", Val: ""}),
 		"00750.bin": {6, made{name: "dupt", partitions: 4, envs: []base.Pair[string, string]{
 			{Key: "duplication.follower_app_status", Val: "created"}, {Key: "duplication.master_app_name", Val: "dupt"},
 			{Key: "duplication.master_cluster", Val: "onebox"}, {Key: "duplication.master_metas", Val: "localhost:34601"},
@@ -191,6 +179,7 @@ type adminPlayer struct {
 	rec        adminRecording
 	httpOpen   map[string]string // the request that isn't answered yet, by the recorded client's port and server
 	backups    map[int64]int64   // ids of backups, by the recorded one
+	restored   []string          // tables that were restored
 
 	equal, deviate int
 	skipped        map[callKey]bool
@@ -292,6 +281,12 @@ func (p *adminPlayer) toOurs(v reflect.Value) (changed bool) {
 				return true
 			}
 			return false
+		case *backup.ConfigurationRestoreRequest:
+			if id, ok := p.backups[x.TimeStamp]; ok {
+				x.TimeStamp = id
+				return true
+			}
+			return false
 		case *base.RPCAddress:
 			if a := p.ours(x.AddrPort().Port()); a != 0 {
 				*x = a
@@ -368,7 +363,7 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 				p.t.Fatalf("%s %s: our answer: %v", r.file, f.Code, err)
 			}
 		}
-		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got) || backupBehind(rec, got)) && time.Now().Before(deadline) {
+		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got) || backupBehind(rec, got, p.isRestored(c))) && time.Now().Before(deadline) {
 			time.Sleep(20 * time.Millisecond)
 			if err := c.conn.Send(c.sent); err != nil {
 				p.t.Fatal(err)
@@ -382,6 +377,9 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 		} else {
 			p.learn(c, rec, got)
 			p.learnBackups(rec, got)
+			if q, ok := c.arg.(*backup.ConfigurationRestoreRequest); ok {
+				p.restored = append(p.restored, q.NewAppName)
+			}
 			d = p.fields(c, rec, got)
 			if flatten(rec).leaf["Err"] == string(base.ErrUnderRecovery) {
 				d = []field{{path: "(under recovery)"}}
@@ -404,8 +402,8 @@ func balanced(v value.Value) bool {
 	return ok && len(q.Values) > 5 && strings.Contains(q.Values[5], `"total": 0`)
 }
 
-// backupBehind tells that a backup isn't as far as it was in the recorded session, which waited for it.
-func backupBehind(rec, got value.Value) bool {
+// backupBehind tells that a backup, or a restore, isn't as far as it was in the recorded session, which waited for it.
+func backupBehind(rec, got value.Value, restored bool) bool {
 	switch r := rec.(type) {
 	case *backup.ConfigurationQueryBackupPolicyResponse:
 		g := got.(*backup.ConfigurationQueryBackupPolicyResponse)
@@ -426,10 +424,37 @@ func backupBehind(rec, got value.Value) bool {
 				return true
 			}
 		}
+	case *layer2.QueryCfgResponse: // of a table that is being restored
+		g := got.(*layer2.QueryCfgResponse)
+		for i := range min(len(r.Partitions), len(g.Partitions)) {
+			if restored && members(&g.Partitions[i]) < members(&r.Partitions[i]) {
+				return true
+			}
+		}
+	case *backup.ConfigurationQueryRestoreResponse:
+		g := got.(*backup.ConfigurationQueryRestoreResponse)
+		for i := range min(len(r.RestoreProgress), len(g.RestoreProgress)) {
+			if g.RestoreProgress[i] < r.RestoreProgress[i] {
+				return true
+			}
+		}
 	case *backup.ConfigurationModifyBackupPolicyResponse:
 		return r.Err == base.ErrOK && got.(*backup.ConfigurationModifyBackupPolicyResponse).Err == base.ErrBusy
 	}
 	return false
+}
+
+// isRestored tells that a call asks for a table that the session restored.
+func (p *adminPlayer) isRestored(c *call) bool {
+	q, ok := c.arg.(*layer2.QueryCfgRequest)
+	return ok && slices.Contains(p.restored, q.AppName)
+}
+
+func members(p *layer2.PartitionConfiguration) int {
+	if p.Primary.IsZero() {
+		return 0
+	}
+	return 1 + len(p.Secondaries)
 }
 
 // learnBackups notes which of our backups stands for which recorded one.
@@ -498,6 +523,8 @@ func (p *adminPlayer) normal(c *call, path, rec, got string) bool {
 			return roles.ReplaceAllString(nodeNames.ReplaceAllString(s, "NODE"), "@ROLE : ")
 		}
 		return plain(rec) == plain(got)
+	case "RPC_CM_QUERY_RESTORE_STATUS":
+		return strings.Contains(path, "RestoreProgress") && number(got) >= number(rec) // the replay is faster
 	case "RPC_CM_START_BACKUP_APP", "RPC_CM_QUERY_BACKUP_STATUS", "RPC_CM_QUERY_BACKUP_POLICY":
 		switch path[strings.LastIndexByte(path, '.')+1:] {
 		case "BackupId":
