@@ -12,15 +12,22 @@ import (
 	"pegasus/compat_test/cluster"
 )
 
-// backups runs the commands of "Backup and restore".
-func (m *manual) backups() {
+// manualRows is how many rows table T gets, in each of its partitions some.
+const manualRows = 20
+
+// write gives table T its rows.
+func (m *manual) write() {
 	m.t.Helper()
-	for _, row := range []string{"a 1", "a 2", "b 1"} {
-		h, s, _ := strings.Cut(row, " ")
-		if out, err := m.c.CLI(runContext(m.t, time.Minute), "set", "T", h, s, "value", "--meta", strings.Join(m.c.Metas(), ",")); err != nil {
+	for i := range manualRows {
+		if out, err := m.c.CLI(runContext(m.t, time.Minute), "set", "T", string(rune('a'+i)), "1", "value", "--meta", strings.Join(m.c.Metas(), ",")); err != nil {
 			m.t.Fatalf("set: %v: %s", err, out)
 		}
 	}
+}
+
+// backups runs the commands of "Backup and restore".
+func (m *manual) backups() {
+	m.t.Helper()
 	m.must("is complete", "pegasus backup create T --provider NAME", "NAME", "backups")
 	m.must("is complete", "pegasus backup create T --path spark", "--path", "--provider backups --path")
 	m.must("spark/", "pegasus backup ls")
@@ -46,15 +53,15 @@ func (m *manual) backups() {
 	m.must(first.Path, "pegasus backup ls NAME/", "NAME/", "backups/ --config "+conf)
 	m.must("complete and whole", "pegasus backup verify NAME/ROOT/ID", at...)
 	m.must(`"ok":true`, "pegasus backup verify file:///mnt/backup/prod/1796000000000 -o json", "file:///mnt/backup/prod/1796000000000", "file://"+m.blobDir+"/"+first.Path)
-	m.must(`all +3 +0`, "pegasus backup count NAME/ROOT/ID", at...)
-	m.must(`"a" : "2" => "value"`, "pegasus backup get NAME/ROOT/ID HASHKEY [SORTKEY]", append(at, "HASHKEY", "a", " [SORTKEY]", "")...)
+	m.must(`all +20 +0`, "pegasus backup count NAME/ROOT/ID", at...)
+	m.must(`"a" : "1" => "value"`, "pegasus backup get NAME/ROOT/ID HASHKEY [SORTKEY]", append(at, "HASHKEY", "a", " [SORTKEY]", "")...)
 	dir := m.t.TempDir()
 	for _, c := range []string{
 		"pegasus backup export NAME/ROOT/ID --format jsonl --to rows.jsonl",
 		"pegasus backup export NAME/ROOT/ID --format csv --text --to rows.csv",
 		"pegasus backup export NAME/ROOT/ID --format parquet --to rows.parquet --now 2026-11-29T12:00:00Z",
 	} {
-		m.must("3 rows of table T", c, append(at, "--to ", "--to "+dir+"/")...)
+		m.must("20 rows of table T", c, append(at, "--to ", "--to "+dir+"/")...)
 	}
 	csv, err := os.ReadFile(filepath.Join(dir, "rows.csv"))
 	m.do(err)
@@ -73,7 +80,7 @@ func (m *manual) backups() {
 	m.do(m.c.WaitHealthy("copy", time.Minute))
 	m.do(cluster.Poll(time.Minute, func() error {
 		out, err := m.c.CLI(runContext(m.t, time.Minute), "count", "copy", "--meta", strings.Join(m.c.Metas(), ","))
-		if err == nil && !strings.Contains(out, "3") {
+		if err == nil && !strings.Contains(out, "20") {
 			err = fmt.Errorf("count: %s", out)
 		}
 		return err

@@ -620,6 +620,7 @@ func TestManual(t *testing.T) {
 	m := &manual{t: t, played: map[string]bool{}, blobDir: t.TempDir()}
 	m.c = cluster.Start(t, cluster.Options{Metas: 3, Replicas: 4, Tables: "T:4,TABLE:2", Config: "[blob.backups]\npath = " + strconv.Quote(m.blobDir) + "\n"})
 	c, first, tag := m.c, m.c.Addr("replica1"), "1"
+	m.write()
 	out, err := m.cli("pegasus disk ls")
 	m.do(err)
 	if f := regexp.MustCompile(regexp.QuoteMeta(first) + `\s+(\S+)`).FindStringSubmatch(out); f != nil {
