@@ -265,14 +265,14 @@ func (s *Sender) table(ctx context.Context, remote, name string) (*client.Table,
 
 // The metrics, with upstream's names.
 var (
-	readBytesMetric     = metrics.Define(metrics.Replica, "dup_log_read_bytes", metrics.Counter, "bytes", "read from the log for duplications")
-	readMutationsMetric = metrics.Define(metrics.Replica, "dup_log_read_mutations", metrics.Counter, "mutations", "read from the log for duplications")
-	confirmedMetric     = metrics.Define(metrics.Replica, "dup_confirmed_mutations", metrics.Counter, "mutations", "that other clusters have")
-	pendingMetric       = metrics.Define(metrics.Replica, "dup_pending_mutations", metrics.Gauge, "mutations", "that are committed, and that other clusters don't have yet; of a primary")
-	lostMetric          = metrics.Define(metrics.Replica, "dup_recent_lost_mutations", metrics.Gauge, "mutations", "and operations that were left out in mode skip since the server started")
-	sentBytesMetric     = metrics.Define(metrics.Replica, "dup_shipped_bytes", metrics.Counter, "bytes", "that other clusters took")
-	sentOKMetric        = metrics.Define(metrics.Replica, "dup_shipped_successful_requests", metrics.Counter, "requests", "to other clusters that succeeded")
-	sentFailedMetric    = metrics.Define(metrics.Replica, "dup_shipped_failed_requests", metrics.Counter, "requests", "to other clusters that failed")
+	readBytesMetric     = metrics.Define(metrics.Replica, "dup_log_read_bytes", metrics.Counter, "bytes", "Bytes read from the log to be sent to other clusters.")
+	readMutationsMetric = metrics.Define(metrics.Replica, "dup_log_read_mutations", metrics.Counter, "mutations", "Mutations read from the log to be sent to other clusters.")
+	confirmedMetric     = metrics.Define(metrics.Replica, "dup_confirmed_mutations", metrics.Counter, "mutations", "Mutations that other clusters said that they have.")
+	pendingMetric       = metrics.Define(metrics.Replica, "dup_pending_mutations", metrics.Gauge, "mutations", "Mutations that are committed, and that other clusters aren't known to have. 0 on secondaries.")
+	lostMetric          = metrics.Define(metrics.Replica, "dup_recent_lost_mutations", metrics.Gauge, "mutations", "Mutations and operations that were left out, in mode skip only, since the server started.")
+	sentBytesMetric     = metrics.Define(metrics.Replica, "dup_shipped_bytes", metrics.Counter, "bytes", "Bytes that other clusters took.")
+	sentOKMetric        = metrics.Define(metrics.Replica, "dup_shipped_successful_requests", metrics.Counter, "requests", "Requests to other clusters that succeeded.")
+	sentFailedMetric    = metrics.Define(metrics.Replica, "dup_shipped_failed_requests", metrics.Counter, "requests", "Requests to other clusters that failed.")
 )
 
 // Collect implements part.Part.
