@@ -133,9 +133,18 @@ type player struct {
 	differences map[string]int // tolerated ones, by reason
 }
 
-// make makes a table and checks that it gets the id it had.
+// make makes a table and checks that it gets the id it had. What says that it follows a table of another
+// cluster, which isn't there, is set afterwards.
 func (p *player) make(id int32, m made) {
 	p.t.Helper()
+	var later metaadmin.ConfigurationUpdateAppEnvRequest
+	m.envs = slices.DeleteFunc(slices.Clone(m.envs), func(e base.Pair[string, string]) bool {
+		follows := strings.HasPrefix(e.Key, "duplication.")
+		if follows {
+			later.Keys.V, later.Values.V = append(later.Keys.V, e.Key), append(later.Values.V, e.Val)
+		}
+		return follows
+	})
 	var res metaadmin.ConfigurationCreateAppResponse
 	arg := &metaadmin.ConfigurationCreateAppRequest{AppName: m.name, Options: metaadmin.CreateAppOptions{
 		PartitionCount: m.partitions, ReplicaCount: 3, AppType: "pegasus", IsStateful: true, Envs: m.envs,
@@ -148,6 +157,13 @@ func (p *player) make(id int32, m made) {
 	}
 	if err := p.c.WaitHealthy(m.name, time.Minute); err != nil {
 		p.t.Fatal(err)
+	}
+	if len(later.Keys.V) > 0 {
+		later.AppName, later.Op, later.Keys.Set, later.Values.Set = m.name, metaadmin.APP_ENV_OP_SET, true, true
+		var res metaadmin.ConfigurationUpdateAppEnvResponse
+		if err := p.c.MetaCall("RPC_CM_UPDATE_APP_ENV", &later, &res, func() base.ErrorCode { return res.Err }); err != nil || res.Err != base.ErrOK {
+			p.t.Fatalf("settings of %s: %v %s %s", m.name, err, res.Err, res.HintMessage)
+		}
 	}
 	if m.dropped {
 		var res metaadmin.ConfigurationDropAppResponse

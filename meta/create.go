@@ -9,6 +9,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/appenv"
 	"pegasus/base/config"
+	"pegasus/base/version"
 	"pegasus/gen/metaadmin"
 	"pegasus/meta/service"
 	"pegasus/meta/state"
@@ -64,6 +65,11 @@ func (ts *tables) createApp(c *service.Call, q *metaadmin.ConfigurationCreateApp
 			return
 		}
 	}
+	follower := followerOf(o.Envs)
+	if v := ts.s.fsm.version(); follower.cluster != "" && !v.Allows(version.Origins) {
+		refuse(base.ErrOperationDisabled, version.Permit(v, version.Origins.Since()).Error())
+		return
+	}
 	if err := ts.nodes.settleIDs(); err != nil {
 		c.Req.Complain(fmt.Errorf("create table %q: %w", q.AppName, err))
 		r.Err = base.CodeOf(err)
@@ -77,10 +83,14 @@ func (ts *tables) createApp(c *service.Call, q *metaadmin.ConfigurationCreateApp
 	case base.ErrOK:
 		ts.changed(c, "table %q created with id %d, %d partitions of %d replicas%s", q.AppName, res.TableID, o.PartitionCount, o.ReplicaCount, settingsText(o.Envs))
 		ts.parts.recheck(res.TableID)
-		ts.waitReady(res.TableID)
+		if follower.cluster == "" { // else it takes as long as the rows of another cluster do
+			ts.waitReady(res.TableID)
+		}
 		r.Err, r.Appid = base.ErrOK, res.TableID
 	case base.ErrAppExist:
 		switch {
+		case !o.SuccessIfExist && follower.cluster != "":
+			ts.follow(c, q.AppName, res.TableID, follower, r)
 		case !o.SuccessIfExist:
 			refuse(res.Err, "there is a table of that name")
 		case ts.sameOptions(res.TableID, o):

@@ -85,7 +85,7 @@ func (ps *partitions) planView(st *state.State) *cure.View {
 	ps.viewCopies(v)
 	if ps.seeds != nil {
 		v.Seed = func(g base.Gpid) (s cure.Seed) {
-			if st.Restoring(g.AppID) {
+			if t, cfg, ok := st.Config(g); ok && st.NeedsSeed(t, &cfg) {
 				s = ps.seeds.Seed(g)
 			}
 			return s

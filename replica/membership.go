@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/base/appenv"
 	"pegasus/base/pause"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -82,10 +81,10 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 		return
 	}
 	info := infoFrom(g, &p.Info)
-	backup, restores := appenv.RestoreOf(info.Envs)
+	seed, restores := s.seedOf(g, &info)
 	r := s.replica(g)
 	if r != nil && restores && r.view.Load().info.Seed == 0 {
-		s.dropNew(r, "it is empty, and the partition is to be restored")
+		s.dropNew(r, "it is empty, and the partition has rows to begin with")
 		return // the meta asks again
 	}
 	if r == nil {
@@ -104,7 +103,7 @@ func (s members) assign(p *metaadmin.ConfigurationUpdateRequest) {
 		}
 		var err error
 		if restores {
-			r, err = s.restore(g, &info, backup)
+			r, err = s.restore(g, &info, seed)
 		} else {
 			r, err = s.openReplica(g, s.disks.Pick(g.AppID), &info)
 		}

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"pegasus/base/appenv"
 	"pegasus/pacifica"
 	"pegasus/replica/disk"
+	"pegasus/replica/duplication/bootstrap"
 	"pegasus/replica/part"
 	"pegasus/replica/restore"
 	"pegasus/replica/wal"
@@ -29,17 +31,42 @@ func newRestorer(s *Server) part.Part {
 // isNew tells that a replica took part in nothing yet: in no configuration, and under no ballot.
 func isNew(v *view) bool { return v.Status == pacifica.Inactive && v.Ballot == 0 && v.info.Member == 0 }
 
-// restore makes a replica of a partition out of a backup. The id is reserved.
-func (s members) restore(g base.Gpid, info *replicaInfo, of appenv.Restore) (*replica, error) {
+// seedOf tells what the first replica of a partition is made of: a backup, or the same partition of the table in
+// another cluster that this one follows.
+func (s members) seedOf(g base.Gpid, info *replicaInfo) (j restore.Job, ok bool) {
+	j = restore.Job{Gpid: g, Partitions: info.Partitions}
+	if j.Of, ok = appenv.RestoreOf(info.Envs); ok {
+		return j, true
+	}
+	master, ok := appenv.MasterOf(info.AppName, info.Envs)
+	j.Open = func(ctx context.Context, p restore.Progress) (restore.Rows, error) {
+		of := bootstrap.Source{Caller: s.pool, Master: master, Partition: g.PartitionIndex, Partitions: info.Partitions, Dir: s.copyDir(g), Total: p.Total, Copied: p.Read}
+		rows, err := of.Open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return rows, nil
+	}
+	return j, ok
+}
+
+// copyDir is where the files of another cluster's replica are copied to.
+func (s members) copyDir(g base.Gpid) string {
+	return filepath.Join(s.disks.Pick(g.AppID).Scratch(), "copy."+g.String())
+}
+
+// restore makes a replica of a partition as a job says. The id is reserved.
+func (s members) restore(g base.Gpid, info *replicaInfo, job restore.Job) (*replica, error) {
 	d := s.disks.Pick(g.AppID)
 	dir := filepath.Join(d.Scratch(), "restore."+g.String())
 	store := filepath.Join(dir, "store.1")
-	err := s.restorer.Make(s.ctx, restore.Job{Gpid: g, Partitions: info.Partitions, Of: of, Usable: d.Usable, Begin: func() (*rrdb.Builder, error) {
+	job.Usable, job.Begin = d.Usable, func() (*rrdb.Builder, error) {
 		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 			return nil, err
 		}
 		return rrdb.Build(s.storeToBuild(g, store, info))
-	}})
+	}
+	err := s.restorer.Make(s.ctx, job)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

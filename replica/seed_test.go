@@ -219,7 +219,7 @@ func TestSeedInTheWay(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(block, "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := (members{s}).restore(g.gpid, &info, of); err == nil {
+	if r, err := (members{s}).restore(g.gpid, &info, restore.Job{Gpid: g.gpid, Partitions: 1, Of: of}); err == nil {
 		t.Errorf("restored over what is there: %v", r)
 	}
 	g.meta.set(func() {

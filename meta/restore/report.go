@@ -43,7 +43,7 @@ func codeOf(err error) base.ErrorCode {
 // ERR_CORRUPTION if the backup is bad and it may not, and anything else if it failed for another reason.
 func (s *Service) report(c *service.Call, q *backupidl.ConfigurationReportRestoreStatusRequest, r *backupidl.ConfigurationReportRestoreStatusResponse) {
 	g, from, reason := q.Pid, c.Req.FromAddress, q.Reason.Or("")
-	noted := false
+	noted, restoring := false, false
 	s.Read(func(st *state.State) {
 		t, cfg, ok := st.Config(g)
 		switch {
@@ -52,7 +52,7 @@ func (s *Service) report(c *service.Call, q *backupidl.ConfigurationReportRestor
 		case !st.NeedsSeed(t, &cfg):
 			r.Err = base.ErrInvalidState
 		default:
-			r.Err = base.ErrOK
+			r.Err, restoring = base.ErrOK, st.Restoring(g.AppID)
 			of, _ := st.RestoreOf(g.AppID)
 			noted = slices.ContainsFunc(of.Skipped, func(k state.Skipped) bool { return k.Partition == g.PartitionIndex })
 		}
@@ -81,7 +81,8 @@ func (s *Service) report(c *service.Call, q *backupidl.ConfigurationReportRestor
 		p.by, p.progress, p.status, p.reason = 0, 0, q.RestoreStatus, reason
 		p.tries++
 		p.wait = now.Add(min(firstWait<<min(p.tries-1, 10), mostWait))
-		failed = q.RestoreStatus == base.ErrCorruption || p.tries >= maxTries
+		// A table that follows another one waits for that as long as it takes.
+		failed = restoring && (q.RestoreStatus == base.ErrCorruption || p.tries >= maxTries)
 	}
 	tries := p.tries
 	s.mu.Unlock()
@@ -99,7 +100,7 @@ func (s *Service) report(c *service.Call, q *backupidl.ConfigurationReportRestor
 			s.Log().Warnf("partition %v is left empty, as the restore asked for: %s", g, reason)
 		}
 	case q.RestoreStatus != base.ErrOK && q.RestoreStatus != base.ErrIgnoreBadData:
-		s.Log().Warnf("partition %v wasn't restored by %v, attempt %d of %d: %v: %s", g, from, tries, maxTries, q.RestoreStatus, reason)
+		s.Log().Warnf("partition %v wasn't made by %v, attempt %d: %v: %s", g, from, tries, q.RestoreStatus, reason)
 		s.Kick()
 	}
 }

@@ -3,18 +3,21 @@ package restore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/time/rate"
 
+	"pegasus/backup"
 	"pegasus/base"
 	"pegasus/base/appenv"
 	"pegasus/blob"
 	backupidl "pegasus/gen/backup"
 	"pegasus/metrics"
 	"pegasus/replica/part"
+	"pegasus/rocks/pegasus"
 	"pegasus/rrdb"
 )
 
@@ -87,10 +90,28 @@ type Job struct {
 	Gpid       base.Gpid
 	Partitions int32
 	Of         appenv.Restore
+	// Open opens other rows than those of the backup Of; nil: those.
+	Open func(context.Context, Progress) (Rows, error)
 	// Begin begins the store, in a place where nothing is left of one that was begun before.
 	Begin func() (*rrdb.Builder, error)
 	// Usable says why the disk takes no more; nil if it does.
 	Usable func() error
+}
+
+// Rows are where a store is made of: those of a partition, in the order of their keys.
+type Rows interface {
+	Next() bool
+	Row() pegasus.Row
+	Err() error
+	Close() error
+	String() string // where they are, for people
+}
+
+// Progress is told how far Job.Open is.
+type Progress struct {
+	Total func(bytes int64)
+	// Read waits for the pace.
+	Read func(ctx context.Context, bytes int64) error
 }
 
 // ErrUnwanted is returned when the meta doesn't want the store any more.
@@ -131,3 +152,30 @@ func (r *Restorer) Failed(ctx context.Context, g base.Gpid, err error) {
 	r.o.Log.Errorf("replica %v: restore: %v", g, err)
 	r.report(ctx, g, codeOf(err), 0, err.Error())
 }
+
+func (r *Restorer) report(ctx context.Context, g base.Gpid, status base.ErrorCode, progress int32, reason string) (base.ErrorCode, error) {
+	q := &backupidl.ConfigurationReportRestoreStatusRequest{Pid: g, RestoreStatus: status, Progress: progress}
+	if reason != "" {
+		q.Reason = base.Some(reason)
+	}
+	return r.o.Report(ctx, q)
+}
+
+// codeOf is what is reported of a failure; ERR_CORRUPTION is for a backup that is bad.
+func codeOf(err error) base.ErrorCode {
+	switch {
+	case backup.Damaged(err):
+		return base.ErrCorruption
+	case errors.Is(err, errNotHere):
+		return base.ErrObjectNotFound
+	case base.Shortage(err):
+		return base.ErrDiskInsufficient
+	}
+	if code := base.CodeOf(err); code != base.ErrUnknown && code != base.ErrCorruption && code != base.ErrOK && code != base.ErrIgnoreBadData {
+		return code
+	}
+	return base.ErrFsInternal
+}
+
+// errNotHere says that this server doesn't see the backup at all, which another may.
+var errNotHere = fmt.Errorf("this server doesn't see the backup: %w", base.ErrObjectNotFound)

@@ -140,36 +140,72 @@ func (t *task) empty(ctx context.Context) error {
 	return nil
 }
 
-// store makes the store of what the backup has.
-func (t *task) store(ctx context.Context) error {
+// openBackup opens the rows of the backup.
+func (t *task) openBackup(ctx context.Context) (Rows, error) {
 	place, err := t.o.Blobs.Get(ctx, t.Of.Provider)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	of := backup.Location{Path: t.Of.Path.V, Cluster: t.Of.Cluster, Policy: t.Of.Policy, ID: t.Of.BackupID}.Table(t.Of.App, t.Of.AppID)
-	t.where = fmt.Sprintf("%s of %s", of.Partition(t.Gpid.PartitionIndex), place)
+	where := fmt.Sprintf("%s of %s", of.Partition(t.Gpid.PartitionIndex), place)
 	// Without it nothing is said of the partition's files: a directory that isn't mounted here has none either.
 	info, err := backup.ReadTable(ctx, place, of)
 	switch {
 	case errors.Is(err, backup.ErrNone):
-		return fmt.Errorf("%w: %v", errNotHere, err)
+		return nil, fmt.Errorf("%w: %v", errNotHere, err)
 	case err != nil:
-		return err
+		return nil, err
 	case info.PartitionCount != t.Partitions:
-		return fmt.Errorf("%s says that the table has %d partitions, the table here has %d: %w", of.MetadataFile(), info.PartitionCount, t.Partitions, backup.ErrDamaged)
+		return nil, fmt.Errorf("%s says that the table has %d partitions, the table here has %d: %w", of.MetadataFile(), info.PartitionCount, t.Partitions, backup.ErrDamaged)
 	}
 	p, err := backup.OpenPartition(ctx, place, of.Partition(t.Gpid.PartitionIndex), backup.OpenOptions{Read: func(n int64) {
 		t.read.Add(n)
 		t.Restorer.bytes.Add(n)
 	}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t.total.Store(p.Metadata.Bytes)
 	rows, err := p.Rows(ctx)
 	if err != nil {
+		return nil, err
+	}
+	return backupRows{rows, where}, nil
+}
+
+type backupRows struct {
+	*backup.Reader
+	where string
+}
+
+func (r backupRows) String() string { return r.where }
+
+// open opens the rows.
+func (t *task) open(ctx context.Context) (Rows, error) {
+	if t.Open == nil {
+		return t.openBackup(ctx)
+	}
+	return t.Open(ctx, Progress{Total: t.total.Store, Read: func(ctx context.Context, n int64) error {
+		t.read.Add(n)
+		t.Restorer.bytes.Add(n)
+		for n > 0 {
+			k := min(n, burst)
+			if err := t.pace.WaitN(ctx, int(k)); err != nil {
+				return err
+			}
+			n -= k
+		}
+		return nil
+	}})
+}
+
+// store makes the store of what the rows are.
+func (t *task) store(ctx context.Context) error {
+	rows, err := t.open(ctx)
+	if err != nil {
 		return err
 	}
+	t.where = rows.String()
 	b, err := t.Begin()
 	if err != nil {
 		return errors.Join(err, rows.Close())
@@ -184,14 +220,15 @@ func (t *task) store(ctx context.Context) error {
 }
 
 // copy adds the rows of a backup to a store. When it returns nil all of the backup was as it was written.
-func (t *task) copy(ctx context.Context, rows *backup.Reader, b *rrdb.Builder) error {
+func (t *task) copy(ctx context.Context, rows Rows, b *rrdb.Builder) error {
 	cutoff := uint32(0) // nothing has expired
 	if now, err := t.o.DeleteTime(); err == nil {
 		cutoff = rrdb.ExpiryTime(now)
 	}
 	owed := 0
 	for rows.Next() {
-		key, v := rows.Key(), rows.Value()
+		row := rows.Row()
+		key, v := row.Key, row.Value
 		if len(key) == 0 {
 			continue
 		}

@@ -2,6 +2,7 @@
 
 package sim
 
-func coreBugs() []Bug { return nil }
+// Bugs lists the bugs that can be planted in this build.
+func Bugs() []Bug { return nil }
 
 func plant(string) {}

@@ -4,7 +4,8 @@ package sim
 
 import "pegasus/duplication/ship"
 
-func coreBugs() []Bug {
+// Bugs lists the bugs that can be planted in this build.
+func Bugs() []Bug {
 	var bs []Bug
 	for _, b := range ship.PlantedBugs {
 		bs = append(bs, Bug(b))
@@ -12,13 +13,9 @@ func coreBugs() []Bug {
 	return bs
 }
 
-// plant puts a bug into all cores of the process if it is one of theirs, "" none.
+// plant puts a bug into all cores of the process, "" none.
 func plant(name string) {
-	for _, b := range ship.PlantedBugs {
-		if b.Name == name || name == "" {
-			if err := ship.PlantBug(name); err != nil {
-				panic(err)
-			}
-		}
+	if err := ship.PlantBug(name); err != nil {
+		panic(err)
 	}
 }

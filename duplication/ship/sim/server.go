@@ -66,11 +66,6 @@ func (s *server) tick() {
 			}
 		})
 	}
-	s.tally()
-}
-
-// tally keeps what was skipped, also when the core is gone.
-func (s *server) tally() {
 	st := s.core.Status()
 	s.skippedOps += st.SkippedOps - s.wasSkippedOps
 	s.skippedDecrees += st.SkippedDecrees - s.wasSkippedDs
@@ -80,16 +75,15 @@ func (s *server) tally() {
 // read reads the log as it is now.
 func (s *server) read(r ship.Read) {
 	w := s.w
-	defer s.tally()
 	if w.chance(30) && !w.calm {
 		s.core.Unread(r.ID)
 		return
 	}
 	if r.From < s.first {
-		was := s.core.Status().SkippedDecrees
-		if s.core.Cut(r.ID, s.first); s.core.Status().SkippedDecrees > was {
+		if w.meta.skip && s.core.Status().Reason != ship.NotLeading {
 			w.check.exempt(r.From, s.first)
 		}
+		s.core.Cut(r.ID, s.first)
 		return
 	}
 	var es []ship.Entry
@@ -111,17 +105,17 @@ func (s *server) read(r ship.Read) {
 		}
 		es = append(es, e)
 	}
-	was := s.core.Status().SkippedDecrees
-	if s.core.Loaded(r.ID, es); s.core.Status().SkippedDecrees > was {
+	if len(es) > 0 && w.meta.skip {
 		at := r.From
 		for _, e := range es {
-			if e.Decree > at {
+			if e.Decree > at && e.Decree <= w.committed {
 				w.check.exempt(at, e.Decree)
 				break
 			}
 			at = e.Decree + 1
 		}
 	}
+	s.core.Loaded(r.ID, es)
 }
 
 // send sends a batch.
@@ -218,8 +212,7 @@ func (s *server) ask() {
 		if w.meta.gen != gen {
 			return
 		}
-		// What was sent under an earlier ballot may be of a process that began elsewhere.
-		if ok && w.primary == s.n && (w.ballot == ballot || w.opt.Bug == "old-ballot") {
+		if ok && w.primary == s.n {
 			w.meta.confirm(w, confirm)
 		}
 		p, m := w.meta.persisted, w.meta.mode()
@@ -238,7 +231,7 @@ func (s *server) ask() {
 	case w.calm:
 		w.after(1, deliver)
 	case w.chance(6):
-	case w.chance(10) || w.meta.persisted == ship.Unknown && ok && w.chance(2):
+	case w.chance(10):
 		w.after(w.delay(), deliver)
 		w.after(w.delay()*10, deliver)
 	default:
