@@ -677,3 +677,45 @@ func TestRestoreAway(t *testing.T) {
 	w.done(id, time.Minute)
 	w.sameDigests("dropped", of)
 }
+
+// Again and again a table is restored while a server chosen at random, meta or replica, is killed at a random moment and comes back a
+// while later. Each restore ends by itself, with all rows. PEGASUS_RESTORE_RUNS says how often.
+func TestRestoreRandomKills(t *testing.T) {
+	runs := 2
+	if s := os.Getenv("PEGASUS_RESTORE_RUNS"); s != "" {
+		var err error
+		if runs, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := newRestoreWorld(t, 3, "[replica]\nrestore_bytes_per_second = 3000000\n")
+	of := w.makeBackup(4, 16000, 1000)
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("seed %d", seed)
+	for run := range runs {
+		name := fmt.Sprintf("run%d", run)
+		id := w.start(of, name)
+		servers := w.c.Servers()
+		victim := servers[rng.IntN(len(servers))]
+		before, after := time.Duration(rng.IntN(3000))*time.Millisecond, time.Duration(rng.IntN(4000))*time.Millisecond
+		time.Sleep(before) // the moment is what is varied
+		if err := w.c.Kill(victim); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(after)
+		if err := w.c.Restart(victim); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		w.done(id, 3*time.Minute)
+		t.Logf("run %d: %s was killed after %v, back %v later; done %v after that", run, victim, before, after, time.Since(began).Round(time.Millisecond))
+		w.sameDigests(name, of)
+		if t.Failed() {
+			t.Fatalf("run %d\n%s", run, w.c.Logs())
+		}
+		if err := w.cl.Admin().DropTable(runContext(t, time.Minute), name, time.Second, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -57,6 +57,8 @@ struct duplication_modify_response {
 struct duplication_partition_state {
   1: i64 confirmed_decree;
   2: i64 last_committed_decree;
+  60: optional string why; // ours: why it stands where it does
+  61: optional i64 skipped; // ours: mutations and operations that were left out
 }
 
 struct duplication_entry {
@@ -81,6 +83,7 @@ struct duplication_app_state {
 
 struct duplication_query_request {
   1: string app_name;
+  60: optional bool why; // ours: the answer shall say it
 }
 
 struct duplication_query_response {
@@ -94,6 +97,9 @@ struct duplication_confirm_entry {
   2: i64 confirmed_decree;
   3: optional bool checkpoint_prepared = false;
   4: optional i64 last_committed_decree;
+  60: optional string why; // ours
+  61: optional i64 skipped; // ours
+  62: optional i64 ballot; // ours: of the primary that confirms
 }
 
 struct duplication_sync_request {

@@ -11,7 +11,6 @@ import (
 	"pegasus/base/judge"
 	"pegasus/base/tbin"
 	"pegasus/gen/bulkload"
-	"pegasus/gen/duplication"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
@@ -290,16 +289,5 @@ func TestUnimplementedAnswers(t *testing.T) {
 	ask(base.RPCStartBulkLoad, &bulkload.StartBulkLoadRequest{AppName: "temp", FileProviderType: "local_service"}, &s)
 	if s.Err != base.ErrServiceNotActive || strings.Contains(s.HintMsg, "provider") || s.HintMsg == "" {
 		t.Errorf("start: %v %q", s.Err, s.HintMsg)
-	}
-	for table, want := range map[string]base.ErrorCode{"none": base.ErrAppNotExist, "temp": base.ErrServiceNotActive} {
-		var q duplication.DuplicationQueryResponse
-		ask(base.RPCQueryDuplication, &duplication.DuplicationQueryRequest{AppName: table}, &q)
-		var a duplication.DuplicationAddResponse
-		ask(base.RPCAddDuplication, &duplication.DuplicationAddRequest{AppName: table}, &a)
-		var m duplication.DuplicationModifyResponse
-		ask(base.RPCModifyDuplication, &duplication.DuplicationModifyRequest{AppName: table}, &m)
-		if q.Err != want || a.Err != want || m.Err != want {
-			t.Errorf("duplications of table %s: %v %v %v", table, q.Err, a.Err, m.Err)
-		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	backupidl "pegasus/gen/backup"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
+	"pegasus/gen/placement"
 	"pegasus/gen/restore"
 	"pegasus/rpc"
 )
@@ -181,6 +182,11 @@ func TestRestore(t *testing.T) {
 	}
 	if code := r.report(2, g0, base.ErrOK, 100, ""); code != base.ErrBusy {
 		t.Errorf("a second one at it: %v", code)
+	}
+	var why placement.ExplainResponse
+	r.ask(base.RPCExplain, &placement.ExplainRequest{AppName: "back", Partition: 0}, &why)
+	if text := fmt.Sprintf("%+v", why); !strings.Contains(text, r.reps[1].addr.String()+" restores it from a backup: 25.0 %") {
+		t.Errorf("explained: %s", text)
 	}
 	before := r.asked(g0)
 	until(t, "it is asked again and again", func() bool {

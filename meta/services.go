@@ -5,6 +5,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/meta/backup"
+	"pegasus/meta/duplication"
 	"pegasus/meta/service"
 	"pegasus/rpc"
 )
@@ -20,6 +21,7 @@ var services = []func(*leader) service.Service{
 	newQuorumAdmin,
 	newBackups,
 	newRestores,
+	newDuplication,
 	newUnimplemented,
 }
 
@@ -40,6 +42,14 @@ func (l *leader) frozen() string {
 		return recoverFirst
 	}
 	return ""
+}
+
+func newDuplication(l *leader) service.Service {
+	cfg := &l.s.cfg
+	return duplication.New(l, duplication.Options{Cluster: cfg.Cluster.Name, ID: cfg.Cluster.ID, Remote: func(name string) (metas []string, id int, ok bool) {
+		r, ok := cfg.Clusters[name]
+		return r.MetaServers, r.ID, ok
+	}})
 }
 
 // serve makes the services.

@@ -6,7 +6,6 @@ import (
 
 	"pegasus/base"
 	"pegasus/gen/bulkload"
-	"pegasus/gen/duplication"
 	"pegasus/gen/split"
 	"pegasus/httpapi"
 	"pegasus/meta/service"
@@ -27,31 +26,10 @@ func newUnimplemented(l *leader) service.Service { return &unimplemented{term: l
 // Register adds the requests and pages of all these features.
 func (u *unimplemented) Register(r *service.Routes) {
 
-	// Duplication: as with duplication_enabled = false.
-	service.Handle(r, base.RPCAddDuplication, service.Fast, func(u *unimplemented, _ *service.Call, q *duplication.DuplicationAddRequest, r *duplication.DuplicationAddResponse) {
-		r.Err = u.unlessMissing(q.AppName, base.ErrServiceNotActive)
-	})
-	service.Handle(r, base.RPCModifyDuplication, service.Fast, func(u *unimplemented, _ *service.Call, q *duplication.DuplicationModifyRequest, r *duplication.DuplicationModifyResponse) {
-		r.Err = u.unlessMissing(q.AppName, base.ErrServiceNotActive)
-	})
-	service.Handle(r, base.RPCQueryDuplication, service.Fast, func(u *unimplemented, _ *service.Call, q *duplication.DuplicationQueryRequest, r *duplication.DuplicationQueryResponse) {
-		r.Err = u.unlessMissing(q.AppName, base.ErrServiceNotActive)
-	})
-	service.Refuse[unimplemented, duplication.DuplicationListRequest, duplication.DuplicationListResponse](r, base.RPCListDuplication, base.ErrServiceNotActive)
-	service.Refuse[unimplemented, duplication.DuplicationSyncRequest, duplication.DuplicationSyncResponse](r, base.RPCDuplicationSync, base.ErrServiceNotActive)
 	u.registerSplit(r)
 	u.registerBulkLoad(r)
-	service.Page(r, "meta/app/duplication", "name=<table>: show the duplications of a table.", (*unimplemented).duplicationPage)
 	service.Page(r, "meta/app/query_bulk_load", "name=<table>: show the bulk load of a table.", (*unimplemented).bulkLoadPage)
 	service.Page(r, "meta/app/start_bulk_load", "Load files into a table (POST).", (*unimplemented).noPage)
-}
-
-// unlessMissing is code, or that there is no table of that name.
-func (u *unimplemented) unlessMissing(table string, code base.ErrorCode) base.ErrorCode {
-	if u.tableID(table) == 0 {
-		return base.ErrAppNotExist
-	}
-	return code
 }
 
 // registerSplit: no table is ever splitting.
@@ -136,20 +114,6 @@ func (*unimplemented) registerBulkLoad(r *service.Routes) {
 // noPage answers for a feature as upstream answers where it is switched off.
 func (*unimplemented) noPage(*service.Call, *httpapi.Request) httpapi.Response {
 	return httpapi.Text(http.StatusNotFound, "this server doesn't have this feature")
-}
-
-func (u *unimplemented) duplicationPage(_ *service.Call, q *httpapi.Request) httpapi.Response {
-	if !q.Only("name") {
-		return badRequest
-	}
-	name, bad := nameOf(q)
-	switch {
-	case bad != nil:
-		return *bad
-	case u.tableID(name) == 0:
-		return httpapi.Text(http.StatusNotFound, string(base.ErrAppNotExist))
-	}
-	return httpapi.Text(http.StatusNotFound, "duplication is not enabled [duplication_enabled=false]")
 }
 
 func (u *unimplemented) bulkLoadPage(_ *service.Call, q *httpapi.Request) httpapi.Response {

@@ -55,7 +55,7 @@ func (f *facts) silence(n *detector.Node) time.Duration {
 func (f *facts) partition(t *state.Table, i int) judge.Verdict {
 	g, cfg := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}, &t.Parts[i]
 	c := f.known(g, cfg)
-	p := judge.Partition{Wanted: int(t.MaxReplicas), Needed: f.ps.s.minMembers(t.MaxReplicas), GaveUp: c.GaveUp, Below: c.Below, Full: c.AllFull, Copies: c.Copies}
+	p := judge.Partition{Wanted: int(t.MaxReplicas), Needed: f.ps.s.minMembers(t.MaxReplicas), GaveUp: c.GaveUp, Below: c.Below, Full: c.AllFull, Making: c.Making, Copies: c.Copies}
 	for _, a := range cfg.AppendMembers(nil) {
 		n, has := f.nodes[a], f.ps.nodes.of(a)
 		m := judge.Member{Addr: a, Primary: a == cfg.Primary, Dead: !n.Alive, Unheard: n.StartTime == 0, Silent: f.silence(&n).Seconds(), Ending: n.Stopping,

@@ -329,6 +329,7 @@ func TestColdBackupRefused(t *testing.T) {
 		{"a path that leads elsewhere", func(q *idl.BackupRequest) { q.BackupPath = base.Some("../x") }, base.ErrInvalidParameters, ".."},
 		{"a root that leads elsewhere", func(q *idl.BackupRequest) { q.BackupRoot = base.Some("../x") }, base.ErrInvalidParameters, ".."},
 		{"a name that leads elsewhere", func(q *idl.BackupRequest) { q.AppName = "../x" }, base.ErrInvalidParameters, ".."},
+		{"a name of a directory below", func(q *idl.BackupRequest) { q.AppName = "a/b" }, base.ErrInvalidParameters, "a/b"},
 		{"no name", func(q *idl.BackupRequest) { q.AppName = "" }, base.ErrInvalidParameters, "table"},
 		{"no id", func(q *idl.BackupRequest) { q.BackupId = 0 }, base.ErrInvalidParameters, "id"},
 		{"no table", func(q *idl.BackupRequest) { q.Pid = base.Gpid{} }, base.ErrInvalidParameters, "partition"},

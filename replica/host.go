@@ -103,6 +103,10 @@ func (h handle) Propose(ctx context.Context, fill func(payload []byte) ([]byte, 
 	r := h.r
 	done := make(chan error, 1)
 	r.post(func(r *driver) {
+		if ctx.Err() != nil { // nobody waits any more
+			done <- context.Cause(ctx)
+			return
+		}
 		v := r.view.Load()
 		if r.failed != nil || !r.core.Serving() || r.core.Room() <= 0 || v.members < v.minMembers ||
 			r.flights.empty() && r.applied < r.core.Committed() { // see propose

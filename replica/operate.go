@@ -33,7 +33,6 @@ func newOperator(s *Server) part.Part { return operator{srv: s} }
 // Register implements part.Part.
 func (o operator) Register(rt *part.Routes) {
 	rt.Page("replica/data_version", "app_id=<app_id>: the version of the rows of each partition here.", o.dataVersionPage)
-	rt.Page("replica/duplication", "appid=<app_id>: the duplications of a table.", o.duplicationPage)
 	const ids = "[id1,id2,...]"
 	each := func(name, help string, f func(*replica) string) remotecmd.Command {
 		shows := remotecmd.Never
@@ -230,12 +229,4 @@ func (o operator) dataVersionPage(q *httpapi.Request) httpapi.Response {
 		m[itoa(r.gpid.PartitionIndex)] = map[string]string{"data_version": dataVersion}
 	}
 	return compact(m)
-}
-
-func (o operator) duplicationPage(q *httpapi.Request) httpapi.Response {
-	app, bad := appID(q, "appid")
-	if bad != nil {
-		return *bad
-	}
-	return httpapi.Text(http.StatusNotFound, fmt.Sprintf("no duplication assigned for app [appid=%d]", app))
 }

@@ -14,6 +14,7 @@ import (
 	"pegasus/remotecmd"
 	"pegasus/replica/backup"
 	"pegasus/replica/duplication/receive"
+	"pegasus/replica/duplication/send"
 	"pegasus/replica/observe"
 	"pegasus/replica/observe/hotkey"
 	"pegasus/replica/part"
@@ -30,6 +31,7 @@ var parts = []func(*Server) part.Part{
 	func(s *Server) part.Part { return s.meta },
 	func(s *Server) part.Part { return s.copies },
 	func(s *Server) part.Part { return backup.New(host{s}, *s.backupOptions()) },
+	newSender,
 	newAdmin,
 	newOperator,
 	newDigests,
@@ -41,6 +43,19 @@ var parts = []func(*Server) part.Part{
 	func(s *Server) part.Part { return s.gate.received },
 	newLogs, // the last: see retain
 }
+
+// newSender returns what sends tables to other clusters.
+func newSender(s *Server) part.Part {
+	cfg := s.cfg
+	return send.New(host{s}, send.Options{ID: uint8(cfg.Cluster.ID), Ask: s.meta.Duplications, Every: duplicationEvery, Fresh: cfg.FD.Grace.D(), Log: s.log,
+		Remote: func(name string) (metas []string, id int, ok bool) {
+			r, ok := cfg.Clusters[name]
+			return r.MetaServers, r.ID, ok
+		}})
+}
+
+// duplicationEvery is how often the meta is told what other clusters have.
+const duplicationEvery = 2 * time.Second
 
 // newObserver returns what counts the requests of clients; it is there before the replicas are.
 func newObserver(s *Server) (*observe.Observer, error) {

@@ -113,6 +113,16 @@ func TestReplicaOfPart(t *testing.T) {
 		t.Errorf("the log is kept from decree %d on, and nobody holds it", d)
 	}
 	cancel()
+	last := r.View().Prepared
+	if err := r.Propose(ctx, func(p []byte) ([]byte, error) { return rrdb.AppendOp(p, op), nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	done := make(chan struct{})
+	real.post(func(*driver) { close(done) })
+	<-done
+	if now := r.View().Prepared; now != last {
+		t.Errorf("decree %d was proposed after its caller had gone", now)
+	}
 	if _, err := r.Checkpoint(ctx, filepath.Join(t.TempDir(), "late")); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}

@@ -54,6 +54,8 @@ func Build(o Options) (*Builder, error) {
 	po := pebbleOptions(&s.opts, s.instance)
 	po.EnsureDefaults()
 	b := &Builder{s: s, fs: s.fs, dir: s.dir + buildSuffix, o: po.MakeWriterOptions(len(po.Levels)-1, s.db.FormatMajorVersion().MaxTableFormat())}
+	// As in a store: see pebbleOptions. Such blocks would also stay in memory until the table file is complete.
+	b.o.DisableValueBlocks = true
 	if err := errors.Join(b.fs.RemoveAll(b.dir), makeDir(b.fs, b.dir)); err != nil {
 		return nil, errors.Join(fmt.Errorf("building the store in %s: %w", s.dir, err), b.Abort())
 	}

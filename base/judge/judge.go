@@ -104,6 +104,9 @@ type Partition struct {
 	Below []base.RPCAddress
 	// Full: every living server holds as many replicas as it can. Only of a partition without members.
 	Full bool
+	// Making says how its first replica is being made, if that takes its time; "": it isn't. Only of a partition without
+	// members.
+	Making string
 	// Gone are dead servers that were members before.
 	Gone []base.RPCAddress
 	// Copies are servers that live, are no members, and have a replica that can be gone on with.
@@ -318,6 +321,8 @@ func (j *judging) never(c *Context, p *Partition) {
 		j.say("start the replica servers", "it never had a member, and no replica server lives")
 	case p.Full:
 		j.say("raise the limit of open files of the replica servers, or add servers", "it never had a member, and every replica server that lives has as many replicas as it has descriptors for")
+	case p.Making != "":
+		j.say("", "it never had a member, and %s", p.Making)
 	default:
 		j.say("", "it never had a member; a first primary is being chosen")
 	}

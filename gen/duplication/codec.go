@@ -209,6 +209,14 @@ func (s *DuplicationPartitionState) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 2)
 		b = tbin.AppendI64(b, s.LastCommittedDecree)
 	}
+	if s.Why.Set {
+		b = tbin.AppendField(b, tbin.String, 60)
+		b = tbin.AppendString(b, s.Why.V)
+	}
+	if s.Skipped.Set {
+		b = tbin.AppendField(b, tbin.I64, 61)
+		b = tbin.AppendI64(b, s.Skipped.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -224,6 +232,12 @@ func (s *DuplicationPartitionState) ReadThrift(r *tbin.Reader) {
 		case id == 2 && t == tbin.I64:
 			s.absent &^= 1 << 1
 			s.LastCommittedDecree = r.I64()
+		case id == 60 && t == tbin.String:
+			s.Why.Set = true
+			s.Why.V = r.String()
+		case id == 61 && t == tbin.I64:
+			s.Skipped.Set = true
+			s.Skipped.V = r.I64()
 		default:
 			r.Skip(t)
 		}
@@ -401,6 +415,10 @@ func (s *DuplicationQueryRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.String, 1)
 		b = tbin.AppendString(b, s.AppName)
 	}
+	if s.Why.Set {
+		b = tbin.AppendField(b, tbin.Bool, 60)
+		b = tbin.AppendBool(b, s.Why.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -413,6 +431,9 @@ func (s *DuplicationQueryRequest) ReadThrift(r *tbin.Reader) {
 		case id == 1 && t == tbin.String:
 			s.absent &^= 1 << 0
 			s.AppName = r.String()
+		case id == 60 && t == tbin.Bool:
+			s.Why.Set = true
+			s.Why.V = r.Bool()
 		default:
 			r.Skip(t)
 		}
@@ -485,6 +506,18 @@ func (s *DuplicationConfirmEntry) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 4)
 		b = tbin.AppendI64(b, s.LastCommittedDecree.V)
 	}
+	if s.Why.Set {
+		b = tbin.AppendField(b, tbin.String, 60)
+		b = tbin.AppendString(b, s.Why.V)
+	}
+	if s.Skipped.Set {
+		b = tbin.AppendField(b, tbin.I64, 61)
+		b = tbin.AppendI64(b, s.Skipped.V)
+	}
+	if s.Ballot.Set {
+		b = tbin.AppendField(b, tbin.I64, 62)
+		b = tbin.AppendI64(b, s.Ballot.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -506,6 +539,15 @@ func (s *DuplicationConfirmEntry) ReadThrift(r *tbin.Reader) {
 		case id == 4 && t == tbin.I64:
 			s.LastCommittedDecree.Set = true
 			s.LastCommittedDecree.V = r.I64()
+		case id == 60 && t == tbin.String:
+			s.Why.Set = true
+			s.Why.V = r.String()
+		case id == 61 && t == tbin.I64:
+			s.Skipped.Set = true
+			s.Skipped.V = r.I64()
+		case id == 62 && t == tbin.I64:
+			s.Ballot.Set = true
+			s.Ballot.V = r.I64()
 		default:
 			r.Skip(t)
 		}
@@ -552,7 +594,7 @@ func (s *DuplicationSyncRequest) ReadThrift(r *tbin.Reader) {
 			s.ConfirmList = seq.Make[base.Pair[base.Gpid, []DuplicationConfirmEntry]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.ConfirmList[i].Key.ReadThrift(r)
-				n1 := seq.List(r, tbin.Struct, 3)
+				n1 := seq.List(r, tbin.Struct, 7)
 				s.ConfirmList[i].Val = seq.Make[DuplicationConfirmEntry](n1)
 				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
 					s.ConfirmList[i].Val[i1].ReadThrift(r)
@@ -563,58 +605,6 @@ func (s *DuplicationSyncRequest) ReadThrift(r *tbin.Reader) {
 		case id == 3 && t == tbin.Struct:
 			s.absent &^= 1 << 2
 			s.HpNode.ReadThrift(r)
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *DuplicationSyncResponse) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Err != "" {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Err.AppendThrift(b)
-	}
-	if s.absent&(1<<1) == 0 || len(s.DupMap) != 0 {
-		b = tbin.AppendField(b, tbin.Map, 2)
-		b = tbin.AppendMap(b, tbin.I32, tbin.Map, len(s.DupMap))
-		for i := range s.DupMap {
-			b = tbin.AppendI32(b, s.DupMap[i].Key)
-			b = tbin.AppendMap(b, tbin.I32, tbin.Struct, len(s.DupMap[i].Val))
-			for i1 := range s.DupMap[i].Val {
-				b = tbin.AppendI32(b, s.DupMap[i].Val[i1].Key)
-				b = s.DupMap[i].Val[i1].Val.AppendThrift(b)
-			}
-		}
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *DuplicationSyncResponse) ReadThrift(r *tbin.Reader) {
-	*s = DuplicationSyncResponse{absent: 1<<2 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Err.ReadThrift(r)
-		case id == 2 && t == tbin.Map:
-			s.absent &^= 1 << 1
-			n := seq.Map(r, tbin.I32, tbin.Map, 10)
-			s.DupMap = seq.Make[base.Pair[int32, []base.Pair[int32, DuplicationEntry]]](n)
-			for i := 0; i < n.N && r.Err() == nil; i++ {
-				s.DupMap[i].Key = r.I32()
-				n1 := seq.Map(r, tbin.I32, tbin.Struct, 10)
-				s.DupMap[i].Val = seq.Make[base.Pair[int32, DuplicationEntry]](n1)
-				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
-					s.DupMap[i].Val[i1].Key = r.I32()
-					s.DupMap[i].Val[i1].Val.ReadThrift(r)
-				}
-				n1.End(r)
-			}
-			n.End(r)
 		default:
 			r.Skip(t)
 		}

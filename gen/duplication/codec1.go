@@ -10,6 +10,58 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *DuplicationSyncResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || len(s.DupMap) != 0 {
+		b = tbin.AppendField(b, tbin.Map, 2)
+		b = tbin.AppendMap(b, tbin.I32, tbin.Map, len(s.DupMap))
+		for i := range s.DupMap {
+			b = tbin.AppendI32(b, s.DupMap[i].Key)
+			b = tbin.AppendMap(b, tbin.I32, tbin.Struct, len(s.DupMap[i].Val))
+			for i1 := range s.DupMap[i].Val {
+				b = tbin.AppendI32(b, s.DupMap[i].Val[i1].Key)
+				b = s.DupMap[i].Val[i1].Val.AppendThrift(b)
+			}
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *DuplicationSyncResponse) ReadThrift(r *tbin.Reader) {
+	*s = DuplicationSyncResponse{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.Map:
+			s.absent &^= 1 << 1
+			n := seq.Map(r, tbin.I32, tbin.Map, 10)
+			s.DupMap = seq.Make[base.Pair[int32, []base.Pair[int32, DuplicationEntry]]](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.DupMap[i].Key = r.I32()
+				n1 := seq.Map(r, tbin.I32, tbin.Struct, 10)
+				s.DupMap[i].Val = seq.Make[base.Pair[int32, DuplicationEntry]](n1)
+				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
+					s.DupMap[i].Val[i1].Key = r.I32()
+					s.DupMap[i].Val[i1].Val.ReadThrift(r)
+				}
+				n1.End(r)
+			}
+			n.End(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *DuplicationListRequest) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.AppNamePattern != "" {
 		b = tbin.AppendField(b, tbin.String, 1)

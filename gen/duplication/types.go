@@ -133,8 +133,10 @@ func (s *DuplicationModifyResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // DuplicationPartitionState is the struct duplication_partition_state.
 type DuplicationPartitionState struct {
-	ConfirmedDecree     int64 // 1
-	LastCommittedDecree int64 // 2
+	ConfirmedDecree     int64            // 1
+	LastCommittedDecree int64            // 2
+	Why                 base.Opt[string] // 60, optional
+	Skipped             base.Opt[int64]  // 61, optional
 
 	absent uint8
 }
@@ -167,7 +169,8 @@ type DuplicationAppState struct {
 
 // DuplicationQueryRequest is the struct duplication_query_request.
 type DuplicationQueryRequest struct {
-	AppName string // 1
+	AppName string         // 1
+	Why     base.Opt[bool] // 60, optional
 
 	absent uint8
 }
@@ -186,10 +189,13 @@ func (s *DuplicationQueryResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
 // DuplicationConfirmEntry is the struct duplication_confirm_entry.
 type DuplicationConfirmEntry struct {
-	Dupid               int32           // 1
-	ConfirmedDecree     int64           // 2
-	CheckpointPrepared  base.Opt[bool]  // 3, optional, default false
-	LastCommittedDecree base.Opt[int64] // 4, optional
+	Dupid               int32            // 1
+	ConfirmedDecree     int64            // 2
+	CheckpointPrepared  base.Opt[bool]   // 3, optional, default false
+	LastCommittedDecree base.Opt[int64]  // 4, optional
+	Why                 base.Opt[string] // 60, optional
+	Skipped             base.Opt[int64]  // 61, optional
+	Ballot              base.Opt[int64]  // 62, optional
 
 	absent uint8
 }

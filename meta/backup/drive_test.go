@@ -385,24 +385,30 @@ func TestPolicyLosesTable(t *testing.T) {
 func TestServersShare(t *testing.T) {
 	w := newWorld(t, 2)
 	big := w.table("big", 64)
+	m := w.lead(func(_ *meta, o *Options) { o.Stall = maxWait }) // a slow machine isn't a server that stalls
 	var mu sync.Mutex
-	at, most := map[base.RPCAddress]map[base.Gpid]bool{}, 0
-	for a, s := range w.servers {
-		at[a] = map[base.Gpid]bool{}
-		s.behave = func(q *wire.BackupRequest) (wire.BackupResponse, error, bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			if !at[a][q.Pid] {
-				at[a][q.Pid] = true
-				most = max(most, len(at[a]))
+	made, most := map[base.RPCAddress]map[base.Gpid]bool{}, 0
+	for i := 1; i <= 4; i++ {
+		w.server(addr(i), func(s *replicaServer) {
+			made[s.addr] = map[base.Gpid]bool{}
+			s.behave = func(q *wire.BackupRequest) (wire.BackupResponse, error, bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				made[s.addr][q.Pid] = true
+				m.s.mu.Lock()
+				defer m.s.mu.Unlock()
+				most = max(most, m.s.server(s.addr).asked)
 				return wire.BackupResponse{}, nil, false
 			}
-			return wire.BackupResponse{}, nil, false
-		}
+		})
 	}
-	m := w.lead(nil)
 	w.verify(m.await(m.mustBegin(big)), map[string]int{"big": 64})
-	for a, l := range at {
+	mu.Lock()
+	defer mu.Unlock()
+	if most != perServer {
+		t.Errorf("a server had %d at a time", most)
+	}
+	for a, l := range made {
 		if len(l) < 8 || len(l) > 24 {
 			t.Errorf("server %v made %d of 64", a, len(l))
 		}

@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"pegasus/base"
 	"pegasus/meta/state"
@@ -13,19 +14,30 @@ func (s *Service) round(ctx context.Context) {
 	if s.o.Disabled || s.o.Frozen() != "" {
 		return
 	}
+	now := s.o.Clock()
 	var policies []state.BackupPolicy
-	s.leader.Read(func(st *state.State) { policies = st.BackupPolicies() })
+	var list []state.Backup
+	s.leader.Read(func(st *state.State) { policies, list = st.BackupPolicies(), st.Backups() })
+	complete := map[string][]int64{} // by policy, the oldest first
+	for i := range list {
+		if b := &list[i]; b.Policy != "" && b.Status == state.BackupCompleted && !b.Deleting {
+			complete[b.Policy] = append(complete[b.Policy], b.ID)
+		}
+	}
 	waits := map[string]string{}
 	for i := range policies {
-		if why := s.beginPolicy(&policies[i]); why != "" {
-			waits[policies[i].Name] = why
+		p := &policies[i]
+		if why := s.beginPolicy(p, now); why != "" {
+			waits[p.Name] = why
 		}
-		s.trim(&policies[i])
+		have := complete[p.Name]
+		for _, id := range have[:max(0, len(have)-max(1, int(p.Keep)))] {
+			s.trim(p, id)
+		}
 	}
 	s.mu.Lock()
 	s.waits = waits
 	s.mu.Unlock()
-	var list []state.Backup
 	s.leader.Read(func(st *state.State) { list = st.Backups() })
 	for i := range list {
 		switch b := &list[i]; {
@@ -69,8 +81,7 @@ func (s *Service) start(ctx context.Context, id int64, driven bool) {
 }
 
 // beginPolicy begins a backup of a policy if one is due. why: it is, and can't begin.
-func (s *Service) beginPolicy(p *state.BackupPolicy) (why string) {
-	now := s.o.Clock()
+func (s *Service) beginPolicy(p *state.BackupPolicy, now time.Time) (why string) {
 	if p.Disabled || len(p.Tables) == 0 || !due(p, now) {
 		return ""
 	}
@@ -99,28 +110,15 @@ func (s *Service) beginPolicy(p *state.BackupPolicy) (why string) {
 	}
 }
 
-// trim has the oldest backups of a policy deleted that are more than it keeps. One that a restore reads
-// stays, for now.
-func (s *Service) trim(p *state.BackupPolicy) {
-	var ids []int64
+// trim has a backup of a policy deleted that is one more than it keeps. One that a restore reads stays, for now.
+func (s *Service) trim(p *state.BackupPolicy, id int64) {
+	read := false
 	s.leader.Read(func(st *state.State) {
-		list, have := st.Backups(), 0
-		for i := len(list) - 1; i >= 0; i-- {
-			b := &list[i]
-			if b.Policy != p.Name || b.Status != state.BackupCompleted || b.Deleting {
-				continue
-			}
-			if have++; have <= max(1, int(p.Keep)) {
-				continue
-			}
-			if _, read := st.BackupReader(b); !read {
-				ids = append(ids, b.ID)
-			}
+		if b, ok := st.Backup(id); ok {
+			_, read = st.BackupReader(&b)
 		}
 	})
-	for _, id := range ids {
-		if s.leader.Apply(&state.DeleteBackup{ID: id}).Err == base.ErrOK {
-			s.leader.Log().WithField("backup", id).Infof("policy %s keeps %d backups: this one is deleted", p.Name, p.Keep)
-		}
+	if !read && s.leader.Apply(&state.DeleteBackup{ID: id}).Err == base.ErrOK {
+		s.leader.Log().WithField("backup", id).Infof("policy %s keeps %d backups: this one is deleted", p.Name, p.Keep)
 	}
 }

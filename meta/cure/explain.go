@@ -30,6 +30,8 @@ type Condition struct {
 	// AllFull: every living server has as many replicas as it can hold. It is looked for only if
 	// there is no member.
 	AllFull bool
+	// Making says how the first replica is being made, "" if it isn't, or that takes no time.
+	Making string
 }
 
 // Conditions returns a function that tells the Condition of a partition with that configuration.
@@ -42,6 +44,9 @@ func (p *Planner) Conditions(v *View) func(g base.Gpid, cfg *state.Config) Condi
 		}
 		if cfg.Members() == 0 {
 			c.AllFull = len(v.Nodes) > 0 && !slices.ContainsFunc(v.Nodes, func(n Node) bool { return n.Alive && !r.atCapacity(n.Addr) })
+			if v.Seed != nil {
+				c.Making = v.Seed(g).What
+			}
 			return c
 		}
 		c.GaveUp = r.gaveUp(g, cfg)
@@ -77,6 +82,11 @@ func (r *round) explain(g base.Gpid) (lines []string) {
 		say("a change of its configuration is being committed")
 	}
 	if cfg.Members() == 0 {
+		if v.Seed != nil {
+			if what := v.Seed(g).What; what != "" {
+				say("%s", what)
+			}
+		}
 		if m.assign != nil {
 			say("%v is asked to become its first primary, for %v", m.assign.node, since(m.assign.first))
 		}

@@ -128,6 +128,8 @@ type Seed struct {
 	By Addr
 	// Wait: nobody is to be asked for the time being.
 	Wait bool
+	// What says in words what is going on.
+	What string
 }
 
 // seed tells who makes the first replica of a partition of something. Who is dead is at nothing.

@@ -286,13 +286,13 @@ func (s *Service) Seed(g base.Gpid) cure.Seed {
 	p := s.parts[g]
 	switch {
 	case p != nil && p.by != 0 && now.Sub(p.at) < stale:
-		return cure.Seed{By: p.by}
+		return cure.Seed{By: p.by, What: fmt.Sprintf("%v restores it from a backup: %.1f %%", p.by, float64(p.progress)/10)}
 	case p != nil && now.Before(p.wait):
-		return cure.Seed{Wait: true}
+		return cure.Seed{Wait: true, What: fmt.Sprintf("it is to be restored from a backup; attempt %d of %d failed, the next is in %v: %s", p.tries, maxTries, p.wait.Sub(now).Round(time.Second), p.reason)}
 	case p == nil && !s.fresh[g.AppID] && now.Sub(s.began) < warmUp:
-		return cure.Seed{Wait: true}
+		return cure.Seed{Wait: true, What: "it is to be restored from a backup; the leading meta server has just taken over, and waits to hear who does that"}
 	}
-	return cure.Seed{}
+	return cure.Seed{What: "it is to be restored from a backup"}
 }
 
 // Lead ends restores that are done.
@@ -331,30 +331,4 @@ func (s *Service) look() {
 	for i := range ends {
 		s.end(&ends[i])
 	}
-}
-
-// end ends a restore.
-func (s *Service) end(e *state.EndRestore) {
-	now := s.o.Now()
-	e.Now, e.Expire = now.UnixMilli(), now.Unix()+keepFailed
-	res := s.Apply(e)
-	if res.Err != base.ErrOK {
-		if res.Err != base.ErrObjectNotFound { // it ended a moment ago
-			s.Log().Warnf("end the restore of table %d: %v", e.ID, res.Err)
-		}
-		return
-	}
-	s.mu.Lock()
-	for g := range s.parts {
-		if g.AppID == e.ID {
-			delete(s.parts, g)
-		}
-	}
-	delete(s.fresh, e.ID)
-	s.mu.Unlock()
-	if e.Failed {
-		s.Log().Errorf("table %d: the restore failed, and there is no such table: %s", e.ID, e.Reason)
-		return
-	}
-	s.Log().Infof("table %d is restored", e.ID)
 }

@@ -146,3 +146,19 @@ func readVersion(r *tbin.Reader) version.Version {
 	}
 	return version.Version(v)
 }
+
+// appendIDName and readIDName are the form of a number with a text: a table and its name, for example.
+func appendIDName(b []byte, id int32, name string) []byte {
+	return appendString(appendI64(b, 1, int64(id)), 2, name)
+}
+
+func readIDName(r *tbin.Reader, t tbin.Type, fid int16, table *int32, name *string) {
+	switch (field{fid, t}) {
+	case field{1, tbin.I64}:
+		*table = int32(r.I64())
+	case field{2, tbin.String}:
+		*name = r.String()
+	default:
+		unknownField(r, fid)
+	}
+}

@@ -207,21 +207,23 @@ func (c *ModifyDuplication) apply(s *State) Result {
 	return Result{Err: base.ErrOK}
 }
 
-// Confirmation is a decree up to which the other cluster has a partition.
+// Confirmation is a decree up to which the other cluster has a partition, says who is its primary at that ballot.
 type Confirmation struct {
 	Table, ID, Partition int32
-	Decree               int64
+	Decree, Ballot       int64
 }
 
 // ConfirmDuplications notes confirmed decrees, which never fall. What is confirmed of something that isn't
-// there is passed over. Once each partition of a copied table has begun, the duplication is DupLog.
+// there, or under another ballot than the present one, is passed over: the first decree that is confirmed is the
+// one that a duplication begins with, and a former primary may have begun with another. Once each partition of a copied table has begun, the duplication is DupLog.
 type ConfirmDuplications struct{ List []Confirmation }
 
 func (c *ConfirmDuplications) apply(s *State) Result {
 	ds := duplicationFeature.of(s)
 	for _, n := range c.List {
+		_, now, there := s.Config(base.Gpid{AppID: n.Table, PartitionIndex: n.Partition})
 		i, ok := ds.find(n.Table, n.ID)
-		if !ok || n.Partition < 0 || int(n.Partition) >= len(ds.list[i].Confirmed) || n.Decree <= ds.list[i].Confirmed[n.Partition] {
+		if !ok || !there || now.Ballot != n.Ballot || n.Partition < 0 || int(n.Partition) >= len(ds.list[i].Confirmed) || n.Decree <= ds.list[i].Confirmed[n.Partition] {
 			continue
 		}
 		ds.change(i, func(d *Duplication) {

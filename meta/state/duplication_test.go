@@ -12,7 +12,7 @@ import (
 func parseDuplication(t *testing.T, d *datadriven.TestData) Command {
 	t.Helper()
 	var id, table, status, mode, partition int
-	var decree int64
+	var decree, ballot int64
 	var remote, to string
 	var on, setMode bool
 	d.MaybeScanArgs(t, "id", &id)
@@ -21,6 +21,7 @@ func parseDuplication(t *testing.T, d *datadriven.TestData) Command {
 	setMode = d.MaybeScanArgs(t, "mode", &mode)
 	d.MaybeScanArgs(t, "partition", &partition)
 	d.MaybeScanArgs(t, "decree", &decree)
+	d.MaybeScanArgs(t, "ballot", &ballot)
 	d.MaybeScanArgs(t, "remote", &remote)
 	d.MaybeScanArgs(t, "to", &to)
 	d.MaybeScanArgs(t, "checkpoint", &on)
@@ -30,7 +31,7 @@ func parseDuplication(t *testing.T, d *datadriven.TestData) Command {
 	case "modify-dup":
 		return &ModifyDuplication{Table: int32(table), ID: int32(id), Status: DuplicationStatus(status), SetMode: setMode, Mode: DuplicationMode(mode)}
 	case "confirm-dup":
-		return &ConfirmDuplications{[]Confirmation{{int32(table), int32(id), int32(partition), decree}}}
+		return &ConfirmDuplications{[]Confirmation{{int32(table), int32(id), int32(partition), decree, ballot}}}
 	}
 	return nil
 }
@@ -52,7 +53,7 @@ func duplicationCommands() []Command {
 	return []Command{
 		&AddDuplication{Table: 1, ID: 7, Remote: "b", RemoteTable: "a", RemoteReplicas: 3, Checkpoint: true, Now: 5},
 		&ModifyDuplication{Table: 1, ID: 7, Status: DupApp, SetMode: true, Mode: DupSkip},
-		&ConfirmDuplications{[]Confirmation{{1, 7, 0, 0}, {1, 7, 1, 5}}},
+		&ConfirmDuplications{[]Confirmation{{1, 7, 0, 0, 0}, {1, 7, 1, 5, 0}}},
 	}
 }
 

@@ -161,7 +161,8 @@ func (n *Confirmation) appendFields(b []byte) []byte {
 	b = appendI64(b, 1, int64(n.Table))
 	b = appendI64(b, 2, int64(n.ID))
 	b = appendI64(b, 3, int64(n.Partition))
-	return appendI64(b, 4, n.Decree)
+	b = appendI64(b, 4, n.Decree)
+	return appendI64(b, 5, n.Ballot)
 }
 
 func (n *Confirmation) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -174,6 +175,8 @@ func (n *Confirmation) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		n.Partition = int32(r.I64())
 	case field{4, tbin.I64}:
 		n.Decree = r.I64()
+	case field{5, tbin.I64}:
+		n.Ballot = r.I64()
 	default:
 		unknownField(r, id)
 	}

@@ -214,22 +214,6 @@ func (c *RenameTable) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	readIDName(r, t, id, &c.ID, &c.Name)
 }
 
-// appendIDName and readIDName are the form of the two commands that name a table anew.
-func appendIDName(b []byte, id int32, name string) []byte {
-	return appendString(appendI64(b, 1, int64(id)), 2, name)
-}
-
-func readIDName(r *tbin.Reader, t tbin.Type, fid int16, table *int32, name *string) {
-	switch (field{fid, t}) {
-	case field{1, tbin.I64}:
-		*table = int32(r.I64())
-	case field{2, tbin.String}:
-		*name = r.String()
-	default:
-		unknownField(r, fid)
-	}
-}
-
 // SetEnvs removes settings, then adds or replaces others.
 type SetEnvs struct {
 	ID  int32

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -132,7 +133,7 @@ func (b *Backups) plan(q *idl.BackupRequest) (*job, error) {
 	if err := l.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, base.ErrInvalidParameters)
 	}
-	if err := blob.CheckName(q.AppName); err != nil || q.Pid.AppID <= 0 || q.Pid.PartitionIndex < 0 {
+	if err := blob.CheckName(q.AppName); err != nil || strings.ContainsAny(q.AppName, `/\`) || q.Pid.AppID <= 0 || q.Pid.PartitionIndex < 0 {
 		return nil, fmt.Errorf("table %q, partition %v: %w", q.AppName, q.Pid, errors.Join(base.ErrInvalidParameters, err))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), openTime)

@@ -570,6 +570,8 @@ func FuzzRequest(f *testing.F) {
 	f.Add(q.AppendThrift(nil))
 	q.BackupPath, q.BackupRoot = base.Some("a/b"), base.Some("../c")
 	f.Add(q.AppendThrift(nil))
+	q.BackupRoot, q.AppName = base.Opt[string]{}, "a/b"
+	f.Add(q.AppendThrift(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var q idl.BackupRequest
 		r := tbin.NewReader(b)

@@ -2,7 +2,6 @@
 
 package sim
 
-// Bugs lists the bugs that can be planted in this build.
-func Bugs() []Bug { return nil }
+func coreBugs() []Bug { return nil }
 
 func plant(string) {}

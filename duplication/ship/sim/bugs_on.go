@@ -4,8 +4,7 @@ package sim
 
 import "pegasus/duplication/ship"
 
-// Bugs lists the bugs that can be planted in this build.
-func Bugs() []Bug {
+func coreBugs() []Bug {
 	var bs []Bug
 	for _, b := range ship.PlantedBugs {
 		bs = append(bs, Bug(b))
@@ -13,9 +12,13 @@ func Bugs() []Bug {
 	return bs
 }
 
-// plant puts a bug into all cores of the process, "" none.
+// plant puts a bug into all cores of the process if it is one of theirs, "" none.
 func plant(name string) {
-	if err := ship.PlantBug(name); err != nil {
-		panic(err)
+	for _, b := range ship.PlantedBugs {
+		if b.Name == name || name == "" {
+			if err := ship.PlantBug(name); err != nil {
+				panic(err)
+			}
+		}
 	}
 }

@@ -7,13 +7,19 @@ type Bug struct {
 	Breaks string
 }
 
+// Bugs lists the bugs that can be planted in this build: those in what the model does for the core, and under the
+// build tag plantedbugs those in the core.
+func Bugs() []Bug {
+	return append([]Bug{{"old-ballot", "the meta takes what is confirmed under the present ballot only"}}, coreBugs()...)
+}
+
 // Find runs seeds with a planted bug until one finds it, and returns that seed and what it
 // found; nil if none did.
 func Find(bug string, first, seeds uint64) (seed uint64, v *Violation) {
 	plant(bug)
 	defer plant("")
 	for seed = first; seed < first+seeds; seed++ {
-		if _, v = Run(Options{Seed: seed}); v != nil {
+		if _, v = Run(Options{Seed: seed, Bug: bug}); v != nil {
 			return seed, v
 		}
 	}

@@ -17,24 +17,20 @@ func (w *world) nemesis() {
 			w.lead(n)
 		}
 	}
+	// The beginning is short, and its own kind of trouble.
+	soon := w.meta.persisted == ship.Unknown && w.opt.Seed%4 == 1
+	if soon && w.primary >= 0 && w.chance(12) {
+		w.crash(w.servers[w.primary])
+	}
 	for _, s := range w.servers {
-		if !s.up && w.chance(40) {
+		if !s.up && (w.chance(40) || soon && w.chance(4)) {
 			s.up, s.askAt = true, w.now
 			s.begin()
 		}
 	}
 	switch w.rnd.IntN(500) {
 	case 0, 1, 2, 3: // a crash
-		s := w.servers[w.rnd.IntN(servers)]
-		if s.up {
-			w.stats.Crashes++
-			w.tracef("server %d crashes", s.n)
-			s.up = false
-			s.life++
-			if w.primary == s.n {
-				w.primary = -1
-			}
-		}
+		w.crash(w.servers[w.rnd.IntN(servers)])
 	case 4, 5, 6: // another primary
 		if n := w.rnd.IntN(servers); w.servers[n].up && n != w.primary {
 			w.lead(n)
@@ -76,6 +72,19 @@ func (w *world) nemesis() {
 		}
 	case 18, 19, 20:
 		w.meta.paused = false
+	}
+}
+
+func (w *world) crash(s *server) {
+	if !s.up {
+		return
+	}
+	w.stats.Crashes++
+	w.tracef("server %d crashes", s.n)
+	s.up = false
+	s.life++
+	if w.primary == s.n {
+		w.primary = -1
 	}
 }
 

@@ -66,6 +66,11 @@ func (s *server) tick() {
 			}
 		})
 	}
+	s.tally()
+}
+
+// tally keeps what was skipped, also when the core is gone.
+func (s *server) tally() {
 	st := s.core.Status()
 	s.skippedOps += st.SkippedOps - s.wasSkippedOps
 	s.skippedDecrees += st.SkippedDecrees - s.wasSkippedDs
@@ -75,15 +80,16 @@ func (s *server) tick() {
 // read reads the log as it is now.
 func (s *server) read(r ship.Read) {
 	w := s.w
+	defer s.tally()
 	if w.chance(30) && !w.calm {
 		s.core.Unread(r.ID)
 		return
 	}
 	if r.From < s.first {
-		if w.meta.skip && s.core.Status().Reason != ship.NotLeading {
+		was := s.core.Status().SkippedDecrees
+		if s.core.Cut(r.ID, s.first); s.core.Status().SkippedDecrees > was {
 			w.check.exempt(r.From, s.first)
 		}
-		s.core.Cut(r.ID, s.first)
 		return
 	}
 	var es []ship.Entry
@@ -105,17 +111,17 @@ func (s *server) read(r ship.Read) {
 		}
 		es = append(es, e)
 	}
-	if len(es) > 0 && w.meta.skip {
+	was := s.core.Status().SkippedDecrees
+	if s.core.Loaded(r.ID, es); s.core.Status().SkippedDecrees > was {
 		at := r.From
 		for _, e := range es {
-			if e.Decree > at && e.Decree <= w.committed {
+			if e.Decree > at {
 				w.check.exempt(at, e.Decree)
 				break
 			}
 			at = e.Decree + 1
 		}
 	}
-	s.core.Loaded(r.ID, es)
 }
 
 // send sends a batch.
@@ -212,7 +218,8 @@ func (s *server) ask() {
 		if w.meta.gen != gen {
 			return
 		}
-		if ok && w.primary == s.n {
+		// What was sent under an earlier ballot may be of a process that began elsewhere.
+		if ok && w.primary == s.n && (w.ballot == ballot || w.opt.Bug == "old-ballot") {
 			w.meta.confirm(w, confirm)
 		}
 		p, m := w.meta.persisted, w.meta.mode()
@@ -231,7 +238,7 @@ func (s *server) ask() {
 	case w.calm:
 		w.after(1, deliver)
 	case w.chance(6):
-	case w.chance(10):
+	case w.chance(10) || w.meta.persisted == ship.Unknown && ok && w.chance(2):
 		w.after(w.delay(), deliver)
 		w.after(w.delay()*10, deliver)
 	default:

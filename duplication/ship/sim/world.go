@@ -12,6 +12,7 @@ import (
 // Options of Run.
 type Options struct {
 	Seed  uint64
+	Bug   string    // one of the model's, "" none
 	Trace io.Writer // nil: none
 }
 

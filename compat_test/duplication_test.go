@@ -1,0 +1,124 @@
+package compat
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pegasus/client"
+	"pegasus/compat_test/cluster"
+)
+
+// TestDuplication sends a table to a second cluster, which has other partitions, and back: what was there before,
+// and what is written while servers of both are killed. Every acknowledged row is there, and sums and removes are
+// the same.
+func TestDuplication(t *testing.T) {
+	const sets = 10000
+	port := cluster.FreePort(t, 1, 3)
+	east := cluster.Start(t, cluster.Options{Tables: "temp:8", Config: fmt.Sprintf("[cluster]\nname = \"east\"\nid = 2\n[clusters.west]\nid = 1\nmeta_servers = [\"127.0.0.1:%d\"]\n", port)})
+	west := cluster.Start(t, cluster.Options{Port: port, Tables: "temp:4", Config: fmt.Sprintf("[cluster]\nname = \"west\"\nid = 1\n[clusters.east]\nid = 2\nmeta_servers = [%q]\n", east.Metas()[0])})
+	cli := func(c *cluster.Cluster, args ...string) string {
+		t.Helper()
+		out, err := c.CLI(runContext(t, 2*time.Minute), append(args, "--meta", strings.Join(c.Metas(), ","))...)
+		if err != nil {
+			t.Fatalf("%v: %v: %s", args, err, out)
+		}
+		return out
+	}
+	for i := range 5 {
+		cli(west, "set", "temp", fmt.Sprintf("early%d", i), "s", "v")
+	}
+	cli(west, "dup", "add", "temp", "east")
+	cli(east, "dup", "add", "temp", "west")
+	acked := filepath.Join(t.TempDir(), "acked")
+	done := make(chan error, 1)
+	go func() {
+		r, err := runBench(t, west, "--op", "set", "--count", fmt.Sprint(sets), "--rate", "500", "--value-size", "100", "--record-acked", acked)
+		if err == nil && r.Ops != sets {
+			err = fmt.Errorf("%d of %d sets", r.Ops, sets)
+		}
+		done <- err
+	}()
+	for _, x := range []struct {
+		c    *cluster.Cluster
+		name string
+	}{{west, "replica1"}, {east, "replica2"}} {
+		if err := x.c.Kill(x.name); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second) // under load
+		if err := x.c.Restart(x.name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		cli(west, "incr", "temp", "sum", "s", "7")
+	}
+	cli(west, "del", "temp", "early1", "s")
+	cli(east, "set", "temp", "theirs", "s", "east")
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	type dup struct {
+		Behind     int64
+		Status     string
+		Partitions []struct {
+			Why     string
+			Skipped int64
+		}
+	}
+	for _, c := range []*cluster.Cluster{west, east} {
+		if err := cluster.Poll(3*time.Minute, func() error {
+			var ds []dup
+			if err := json.Unmarshal([]byte(cli(c, "dup", "show", "temp", "-o", "json")), &ds); err != nil || len(ds) != 1 {
+				return fmt.Errorf("%+v, %w", ds, err)
+			}
+			for _, p := range ds[0].Partitions {
+				if p.Why != "up to date" || p.Skipped != 0 {
+					return fmt.Errorf("%+v", ds[0])
+				}
+			}
+			if ds[0].Status != "sending" || ds[0].Behind != 0 {
+				return fmt.Errorf("%+v", ds[0])
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, err := runBench(t, east, "--op", "verify", "--record-acked", acked); err != nil {
+		t.Fatalf("in the other cluster: %+v, %v", r, err)
+	}
+	rows := func(c *cluster.Cluster) map[string]string {
+		t.Helper()
+		cl := client.New(c.Metas(), client.Options{})
+		defer cl.Close()
+		ctx := runContext(t, 2*time.Minute)
+		tb, err := cl.Table(ctx, "temp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := map[string]string{}
+		s := tb.ScanAll(client.ScanOptions{})
+		for s.Next(ctx) {
+			r := s.Row()
+			m[string(r.HashKey)+"/"+string(r.SortKey)] = string(r.Value)
+		}
+		if err := s.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	w, e := rows(west), rows(east)
+	if len(w) != len(e) || w["sum/s"] != "21" || w["theirs/s"] != "east" || w["early0/s"] != "v" || w["early1/s"] != "" {
+		t.Errorf("%d rows, and %d in the other cluster; sum %q, theirs %q, early %q %q", len(w), len(e), w["sum/s"], w["theirs/s"], w["early0/s"], w["early1/s"])
+	}
+	for k, v := range w {
+		if e[k] != v {
+			t.Errorf("row %q is %q, and %q in the other cluster", k, v, e[k])
+		}
+	}
+}

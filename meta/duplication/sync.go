@@ -1,0 +1,88 @@
+package duplication
+
+import (
+	"pegasus/base"
+	"pegasus/gen/duplication"
+	"pegasus/meta/service"
+	"pegasus/meta/state"
+	"pegasus/meta/wire"
+)
+
+// maxWhy bounds the reason that a replica server gives.
+const maxWhy = 1024
+
+// sync takes what the primaries of a replica server confirm, and answers with the duplications of all
+// partitions that the server has. Upstream answers with those of tables that it has a primary of.
+func (s *Service) sync(_ *service.Call, q *duplication.DuplicationSyncRequest, r *duplication.DuplicationSyncResponse) {
+	node := wire.Resolve(q.Node, base.NonZero(q.HpNode))
+	known := false
+	for _, n := range s.Nodes() {
+		known = known || n.Addr == node
+	}
+	if !known {
+		r.Err = base.ErrObjectNotFound
+		return
+	}
+	var news []state.Confirmation
+	s.Read(func(st *state.State) { news = s.hear(st, node, q) })
+	if len(news) > 0 {
+		if r.Err = s.Apply(&state.ConfirmDuplications{List: news}).Err; r.Err != base.ErrOK {
+			return
+		}
+	}
+	r.Err = base.ErrOK
+	s.Read(func(st *state.State) { answer(st, node, r) })
+}
+
+// hear notes what a server tells, and returns what is new of it.
+func (s *Service) hear(st *state.State, node base.RPCAddress, q *duplication.DuplicationSyncRequest) (news []state.Confirmation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range q.ConfirmList {
+		g := p.Key
+		if _, c, ok := st.Config(g); !ok || c.Primary != node {
+			continue // another one leads now: what it confirms is no business of this one
+		}
+		ds := st.DuplicationsOf(g.AppID)
+		for _, e := range p.Val {
+			for i := range ds {
+				d := &ds[i]
+				if d.ID != e.Dupid {
+					continue
+				}
+				why := e.Why.V
+				s.told[told{key{d.Table, d.ID}, g.PartitionIndex}] = tale{e.LastCommittedDecree.V, e.Skipped.V, why[:min(len(why), maxWhy)]}
+				if e.ConfirmedDecree > d.Confirms(g.PartitionIndex) && d.Status != state.DupPrepare {
+					news = append(news, state.Confirmation{Table: d.Table, ID: d.ID, Partition: g.PartitionIndex, Decree: e.ConfirmedDecree, Ballot: e.Ballot.V})
+				}
+			}
+		}
+	}
+	return news
+}
+
+// answer has the duplications of all that a server holds, with what is confirmed of it.
+func answer(st *state.State, node base.RPCAddress, r *duplication.DuplicationSyncResponse) {
+	parts := st.PartitionsOf(node) // in ascending order
+	for i := 0; i < len(parts); {
+		id, from := parts[i].AppID, i
+		for i < len(parts) && parts[i].AppID == id {
+			i++
+		}
+		ds := st.DuplicationsOf(id)
+		if len(ds) == 0 {
+			continue
+		}
+		var of []base.Pair[int32, duplication.DuplicationEntry]
+		for k := range ds {
+			e := entry(&ds[k])
+			progress := make([]base.Pair[int32, int64], 0, i-from)
+			for _, g := range parts[from:i] {
+				progress = append(progress, base.Pair[int32, int64]{Key: g.PartitionIndex, Val: ds[k].Confirms(g.PartitionIndex)})
+			}
+			e.Progress = base.Some(progress)
+			of = append(of, base.Pair[int32, duplication.DuplicationEntry]{Key: e.Dupid, Val: e})
+		}
+		r.DupMap = append(r.DupMap, base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{Key: id, Val: of})
+	}
+}

@@ -1,0 +1,311 @@
+package send
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/client"
+	"pegasus/duplication/ship"
+	"pegasus/gen/duplication"
+	"pegasus/metrics"
+	"pegasus/pacifica"
+	"pegasus/replica/part"
+	"pegasus/rpc"
+)
+
+// firstHold is the name by which a replica's log is held until the meta has said what is to be held.
+const firstHold = "duplication"
+
+// Sender sends what is written here to other clusters.
+type Sender struct {
+	part.Quiet
+	host part.Host
+	opt  Options
+	log  *logrus.Entry
+
+	begin sync.Once
+	soon  chan struct{}
+	asked atomic.Int64 // when the last exchange began that the meta answered, nanoseconds since base; 0: none did
+	base  time.Time
+
+	mu      sync.Mutex
+	streams map[key]*stream
+	seen    map[base.Gpid]bool // held as a whole until the meta has said something
+	remotes map[string]*client.Client
+}
+
+// New returns a part that does nothing before its first Tick.
+func New(host part.Host, opt Options) *Sender {
+	opt.EnsureDefaults()
+	return &Sender{host: host, opt: opt, log: opt.Log.WithField("part", "duplication"), soon: make(chan struct{}, 1), base: time.Now(),
+		streams: map[key]*stream{}, seen: map[base.Gpid]bool{}, remotes: map[string]*client.Client{}}
+}
+
+// Tick implements part.Part.
+func (s *Sender) Tick(time.Time) {
+	s.begin.Do(func() {
+		s.host.Go(s.syncLoop)
+		s.host.Go(s.pollLoop)
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	here := map[base.Gpid]bool{}
+	for _, r := range s.host.Replicas() {
+		g := r.Gpid()
+		here[g] = true
+		if _, ok := s.seen[g]; !ok {
+			r.Hold(firstHold, 1)
+			s.seen[g] = true
+		}
+	}
+	for g := range s.seen {
+		if !here[g] {
+			delete(s.seen, g)
+		}
+	}
+	for k, st := range s.streams {
+		if !here[k.gpid] {
+			st.stop()
+			delete(s.streams, k)
+		}
+	}
+}
+
+// Close implements part.Part.
+func (s *Sender) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		st.stop()
+	}
+	for _, c := range s.remotes {
+		c.Close()
+	}
+	return nil
+}
+
+// pollLoop has streams make a step when there is something to do.
+func (s *Sender) pollLoop(ctx context.Context) {
+	t := time.NewTicker(poll)
+	defer t.Stop()
+	var list []*stream
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			list = s.all(list[:0])
+			for _, st := range list {
+				if v := st.r.View(); st.due(&v, now) {
+					st.wake()
+				}
+			}
+		}
+	}
+}
+
+func (s *Sender) background(f func()) { s.host.Go(func(context.Context) { f() }) }
+
+func (s *Sender) now() time.Time { return s.host.Now() }
+
+func (s *Sender) all(list []*stream) []*stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.streams {
+		list = append(list, st)
+	}
+	return list
+}
+
+// fresh tells whether the meta was heard of lately.
+func (s *Sender) fresh() bool {
+	at := s.asked.Load()
+	return at != 0 && time.Since(s.base)-time.Duration(at) < s.opt.Fresh
+}
+
+// syncSoon has the meta asked soon.
+func (s *Sender) syncSoon() {
+	select {
+	case s.soon <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Sender) syncLoop(ctx context.Context) {
+	every := time.NewTicker(s.opt.Every)
+	defer every.Stop()
+	for {
+		began := time.Since(s.base)
+		if err := s.exchange(ctx, began); err != nil && ctx.Err() == nil {
+			s.log.Debugf("%v", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(soonest):
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		case <-s.soon:
+		}
+	}
+}
+
+// exchange tells the meta what is confirmed, and takes what is to be sent.
+func (s *Sender) exchange(ctx context.Context, began time.Duration) error {
+	q := &duplication.DuplicationSyncRequest{}
+	epochs := map[key]int64{}
+	at := map[base.Gpid]int{}
+	for _, st := range s.all(nil) {
+		e, epoch, leads := st.confirmation()
+		epochs[st.key] = epoch
+		if !leads {
+			continue
+		}
+		i, ok := at[st.gpid]
+		if !ok {
+			i = len(q.ConfirmList)
+			at[st.gpid] = i
+			q.ConfirmList = append(q.ConfirmList, base.Pair[base.Gpid, []duplication.DuplicationConfirmEntry]{Key: st.gpid})
+		}
+		q.ConfirmList[i].Val = append(q.ConfirmList[i].Val, e)
+	}
+	a, err := s.opt.Ask(ctx, q)
+	if err != nil {
+		return err
+	}
+	s.asked.Store(int64(max(began, 1)))
+	s.reconcile(ctx, a, epochs)
+	return nil
+}
+
+// reconcile makes the streams that the meta wants, and ends the others.
+func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncResponse, epochs map[key]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := map[key]bool{}
+	for _, t := range a.DupMap {
+		for _, d := range t.Val {
+			for _, p := range d.Val.Progress.V {
+				k := key{base.Gpid{AppID: t.Key, PartitionIndex: p.Key}, d.Key}
+				r, ok := s.host.Replica(k.gpid)
+				if !ok {
+					continue
+				}
+				wanted[k] = true
+				st := s.streams[k]
+				if st == nil {
+					st = newStream(ctx, s, s.opt, s.log, k, r, p.Val)
+					st.bring = func(ctx context.Context, epoch int64) { bringAll(ctx, st, epoch) }
+					s.streams[k] = st
+					s.host.Go(func(context.Context) { st.run() })
+					s.log.Infof("duplication %d of %v to table %q of cluster %s: decree %d is confirmed", k.dup, k.gpid, d.Val.RemoteAppName.V, d.Val.Remote, p.Val)
+				}
+				asked, ok := epochs[k]
+				if !ok {
+					asked = -1
+				}
+				e := d.Val
+				if _, id, ok := s.opt.Remote(e.Remote); (!ok || id == 0 || s.opt.ID == 0) && e.Status != duplication.DS_PREPARE {
+					e.Status = duplication.DS_PAUSE
+					st.cannot(fmt.Sprintf("this server's configuration lacks the number of this cluster (cluster.id) or the section clusters.%s", e.Remote))
+				}
+				st.configure(&e, p.Val, asked)
+			}
+		}
+	}
+	for k, st := range s.streams {
+		if !wanted[k] {
+			st.stop()
+			st.r.Release(k.holder())
+			delete(s.streams, k)
+		}
+	}
+	for g, held := range s.seen {
+		if r, ok := s.host.Replica(g); held && ok {
+			// A learner is no member yet, of which the meta would say something.
+			if role := r.View().Role; role == pacifica.Primary || role == pacifica.Secondary {
+				r.Release(firstHold)
+				s.seen[g] = false
+			}
+		}
+	}
+}
+
+// table finds a table of another cluster.
+func (s *Sender) table(ctx context.Context, remote, name string) (*client.Table, error) {
+	metas, _, ok := s.opt.Remote(remote)
+	if !ok || len(metas) == 0 {
+		return nil, fmt.Errorf("the meta servers of cluster %s are not known: write clusters.%s.meta_servers in the configuration of this server", remote, remote)
+	}
+	s.mu.Lock()
+	c := s.remotes[remote]
+	if c == nil {
+		c = client.New(metas, client.Options{Framing: rpc.RDSN, Log: s.log})
+		s.remotes[remote] = c
+	}
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, findTime)
+	defer cancel()
+	t, err := c.Table(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("table %q of cluster %s: %w", name, remote, err)
+	}
+	return t, nil
+}
+
+// The metrics, with upstream's names.
+var (
+	readBytesMetric     = metrics.Define(metrics.Replica, "dup_log_read_bytes", metrics.Counter, "bytes", "Bytes read from the log to be sent to other clusters.")
+	readMutationsMetric = metrics.Define(metrics.Replica, "dup_log_read_mutations", metrics.Counter, "mutations", "Mutations read from the log to be sent to other clusters.")
+	confirmedMetric     = metrics.Define(metrics.Replica, "dup_confirmed_mutations", metrics.Counter, "mutations", "Mutations that other clusters said that they have.")
+	pendingMetric       = metrics.Define(metrics.Replica, "dup_pending_mutations", metrics.Gauge, "mutations", "Mutations that are committed, and that other clusters aren't known to have. 0 on secondaries.")
+	lostMetric          = metrics.Define(metrics.Replica, "dup_recent_lost_mutations", metrics.Gauge, "mutations", "Mutations and operations that were left out, in mode skip only, since the server started.")
+	sentBytesMetric     = metrics.Define(metrics.Replica, "dup_shipped_bytes", metrics.Counter, "bytes", "Bytes that other clusters took.")
+	sentOKMetric        = metrics.Define(metrics.Replica, "dup_shipped_successful_requests", metrics.Counter, "requests", "Requests to other clusters that succeeded.")
+	sentFailedMetric    = metrics.Define(metrics.Replica, "dup_shipped_failed_requests", metrics.Counter, "requests", "Requests to other clusters that failed.")
+)
+
+// Collect implements part.Part.
+func (s *Sender) Collect(sn *metrics.Snapshot) {
+	type sums struct{ v [8]int64 }
+	by := map[base.Gpid]*sums{}
+	for _, st := range s.all(nil) {
+		x := by[st.gpid]
+		if x == nil {
+			x = &sums{}
+			by[st.gpid] = x
+		}
+		st.mu.Lock()
+		status := st.core.Status()
+		leads := st.leads
+		st.mu.Unlock()
+		c := &st.counts
+		for i, n := range []int64{c.readBytes.Load(), c.readMutations.Load(), c.confirmed.Load(), 0, status.SkippedDecrees + status.SkippedOps, c.sentBytes.Load(), c.sentOK.Load(), c.sentFailed.Load()} {
+			x.v[i] += n
+		}
+		if leads && status.Acked != ship.Unknown {
+			x.v[3] += status.Committed - status.Acked
+		}
+	}
+	for _, r := range s.host.Replicas() {
+		g := r.Gpid()
+		x := by[g]
+		if x == nil {
+			x = &sums{}
+		}
+		e := sn.Entity(metrics.Replica, g.String(), "table_id", strconv.Itoa(int(g.AppID)), "partition_id", strconv.Itoa(int(g.PartitionIndex)))
+		for i, m := range []*metrics.Metric{readBytesMetric, readMutationsMetric, confirmedMetric, pendingMetric, lostMetric, sentBytesMetric, sentOKMetric, sentFailedMetric} {
+			e.Set(m, x.v[i])
+		}
+	}
+}

@@ -1,0 +1,380 @@
+package send
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/client"
+	"pegasus/duplication/ship"
+	"pegasus/gen/dupinternal"
+	"pegasus/gen/duplication"
+	"pegasus/pacifica"
+	"pegasus/replica/part"
+	"pegasus/replica/wal"
+	"pegasus/rpc"
+)
+
+// key is a duplication of a partition.
+type key struct {
+	gpid base.Gpid
+	dup  int32
+}
+
+// holder is the name by which the log is held.
+func (k key) holder() string { return fmt.Sprintf("duplication-%d", k.dup) }
+
+// counters are of a stream, since the server started.
+type counters struct {
+	readBytes, readMutations, confirmed, sentBytes, sentOK, sentFailed atomic.Int64
+}
+
+// stream drives the core of a duplication of a partition. One goroutine makes its steps; answers come on others.
+type stream struct {
+	key
+	s      owner
+	opt    Options
+	log    *logrus.Entry
+	r      part.Replica
+	ctx    context.Context
+	bring  func(ctx context.Context, epoch int64) // begins a bootstrap
+	kick   chan struct{}
+	stop   context.CancelFunc
+	counts counters
+
+	mu      sync.Mutex
+	core    *ship.Core
+	told    duplication.DuplicationEntry // by the meta
+	leads   bool
+	epoch   int64 // counts the times that it began to lead
+	ballot  int64
+	ticked  time.Time // up to when the core was told of time
+	table   *client.Table
+	nextTry time.Time // of finding the table
+	tableID int32     // of the other cluster's table, 0 if it isn't known yet
+	lanes   int
+	held    int64  // from where on the log is held, Unknown if it isn't
+	trouble string // the last that failed, "" if nothing did since something went well
+	stuck   string // why it stands still until somebody does something
+}
+
+// owner is what a stream asks of the Sender.
+type owner interface {
+	// fresh tells whether the meta was heard of lately.
+	fresh() bool
+	// syncSoon has the meta asked soon.
+	syncSoon()
+	// table finds a table of another cluster.
+	table(ctx context.Context, remote, name string) (*client.Table, error)
+	// background runs f on a goroutine that the server waits for.
+	background(f func())
+	// now is the wall clock.
+	now() time.Time
+}
+
+func newStream(ctx context.Context, s owner, opt Options, log *logrus.Entry, k key, r part.Replica, confirmed int64) *stream {
+	st := &stream{key: k, s: s, opt: opt, log: log, r: r, kick: make(chan struct{}, 1), core: ship.New(opt.core(), confirmed), ticked: time.Now(), held: ship.Unknown}
+	st.ctx, st.stop = context.WithCancel(ctx)
+	return st
+}
+
+// wake has a step made soon.
+func (st *stream) wake() {
+	select {
+	case st.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (st *stream) run() {
+	ctx := st.ctx
+	for {
+		select {
+		case <-ctx.Done():
+			st.mu.Lock()
+			st.core.Resign()
+			st.mu.Unlock()
+			return
+		case <-st.kick:
+			st.step(ctx)
+		}
+	}
+}
+
+// due tells whether a step is to be made now. It takes no lock of the replica.
+func (st *stream) due(v *part.View, now time.Time) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return now.Sub(st.ticked) >= tick || st.leads && v.Committed > st.core.Status().Committed
+}
+
+// step brings the core up to date, and does what it wants.
+func (st *stream) step(ctx context.Context) {
+	v := st.r.View()
+	st.mu.Lock()
+	now := time.Now()
+	for n := 0; now.Sub(st.ticked) >= tick; n++ {
+		st.ticked = st.ticked.Add(tick)
+		if st.core.Tick(); n > 1000 {
+			st.ticked = now // the process stood still
+		}
+	}
+	st.role(&v)
+	st.hold()
+	need := st.leads && st.table == nil && st.active()
+	st.mu.Unlock()
+	if need && !st.find(ctx) {
+		return
+	}
+	st.mu.Lock()
+	st.shape()
+	var r ship.Ready
+	if st.table != nil && st.stuck == "" {
+		r = st.core.Ready()
+	}
+	lanes, epoch := st.lanes, st.epoch
+	if st.core.Status().Reason == ship.Starting {
+		st.s.syncSoon()
+	}
+	st.mu.Unlock()
+	for _, b := range r.Send {
+		st.send(b)
+	}
+	if r.Bootstrap {
+		st.bring(ctx, epoch)
+	}
+	if r.Read != nil {
+		st.read(r.Read, lanes)
+		st.wake()
+	}
+}
+
+// active tells whether anything is to be sent. mu is held.
+func (st *stream) active() bool {
+	return st.told.Status == duplication.DS_APP || st.told.Status == duplication.DS_LOG
+}
+
+// role tells the core whether it leads. mu is held.
+func (st *stream) role(v *part.View) {
+	leads := v.Role == pacifica.Primary && v.Usable && st.s.fresh()
+	switch {
+	case leads && (!st.leads || v.Ballot > st.ballot+1):
+		// A ballot that was passed over may have been another primary's.
+		st.core.Lead(v.Committed)
+		st.epoch++
+		st.s.syncSoon()
+	case !leads && st.leads:
+		st.core.Resign()
+		st.epoch++
+	}
+	st.leads, st.ballot = leads, v.Ballot
+	if leads {
+		st.core.Commit(v.Committed)
+	}
+}
+
+// hold has the log kept as far as the core needs it. mu is held.
+func (st *stream) hold() {
+	h := st.core.Hold()
+	if h == ship.Unknown {
+		// Nobody has said yet where it begins: not before now.
+		if st.held != ship.Unknown {
+			return
+		}
+		h = st.r.View().Applied + 1
+	}
+	if h != st.held {
+		st.r.Hold(st.holder(), h)
+		st.held = h
+	}
+}
+
+// shape notices that the other cluster's table has another shape, or is another one. mu is held.
+func (st *stream) shape() {
+	if st.table == nil {
+		return
+	}
+	if id := st.table.AppID(); st.tableID == 0 {
+		st.tableID = id
+	} else if id != st.tableID {
+		st.stuck = fmt.Sprintf("table %q of cluster %s was made anew: its id was %d and is %d, and what was sent before is gone with it; remove this duplication, and add it again with a copy",
+			st.told.RemoteAppName.V, st.told.Remote, st.tableID, id)
+	}
+	if n := st.table.Partitions(); n != st.lanes {
+		if st.lanes != 0 {
+			st.core.Reshape()
+		}
+		st.lanes = n
+	}
+}
+
+// find looks for the table in the other cluster.
+func (st *stream) find(ctx context.Context) bool {
+	st.mu.Lock()
+	now, remote, name := time.Now(), st.told.Remote, st.told.RemoteAppName.V
+	early := now.Before(st.nextTry)
+	st.mu.Unlock()
+	if early {
+		return false
+	}
+	t, err := st.s.table(ctx, remote, name)
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if err != nil {
+		st.nextTry = time.Now().Add(findEvery)
+		st.trouble = err.Error()
+		return false
+	}
+	st.table, st.trouble = t, ""
+	return true
+}
+
+// read reads the log for the core.
+func (st *stream) read(q *ship.Read, lanes int) {
+	es, err := st.r.ReadLog(q.From, q.Bytes)
+	var list []ship.Entry
+	for i := range es {
+		if es[i].Decree > q.To {
+			break // may never be committed
+		}
+		var e ship.Entry
+		if e, err = entryOf(&es[i], st.opt.ID, lanes); err != nil {
+			break
+		}
+		st.counts.readMutations.Add(1)
+		st.counts.readBytes.Add(int64(len(es[i].Payload)))
+		list = append(list, e)
+	}
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	switch {
+	case len(list) > 0:
+		st.core.Loaded(q.ID, list)
+	case errors.Is(err, wal.ErrGone):
+		// Hold tells where the log begins.
+		st.core.Cut(q.ID, st.r.Hold(st.holder(), q.From))
+		st.held = q.From
+	default:
+		if err != nil {
+			st.trouble = err.Error()
+		}
+		st.core.Unread(q.ID)
+	}
+}
+
+// send sends a batch.
+func (st *stream) send(b ship.Batch) {
+	rows, err := rowsOf(b.Ops)
+	if err != nil {
+		st.answer(b, ship.Refused, err)
+		return
+	}
+	st.mu.Lock()
+	t := st.table
+	st.mu.Unlock()
+	st.request(t, rows, func(o ship.Outcome, err error) { st.answer(b, o, err) })
+}
+
+// request sends rows that go to one partition. done is called once, and must not wait.
+func (st *stream) request(t *client.Table, rows []row, done func(ship.Outcome, error)) {
+	t.Go(client.Op{Code: base.RPCDuplicate, Hash: base.HashOfKey(rows[0].key), Arg: requestOf(rows, st.opt.ID), Write: true, Once: true, Attempt: st.opt.SendTime}, st.opt.SendTime,
+		func(body []byte, err error) {
+			var a dupinternal.DuplicateResponse
+			var failed *client.Error
+			switch {
+			case errors.As(err, &failed) && failed.Unknown:
+				done(ship.Lost, err)
+			case err != nil:
+				done(ship.Failed, err)
+			default:
+				if err := rpc.DecodeBody(bytes.Clone(body), &a); err != nil {
+					done(ship.Lost, fmt.Errorf("answer to %s: %w", base.RPCDuplicate, err))
+					return
+				}
+				switch a.Error.V {
+				case 0:
+					done(ship.Done, nil)
+				case base.StoreInvalidArgument:
+					done(ship.Refused, fmt.Errorf("the other cluster refuses: %s", a.ErrorHint.V))
+				default:
+					done(ship.Failed, &client.StoreError{Op: base.RPCDuplicate, Code: a.Error.V})
+				}
+			}
+		})
+}
+
+// answer tells the core what became of a batch.
+func (st *stream) answer(b ship.Batch, o ship.Outcome, err error) {
+	st.mu.Lock()
+	before := st.core.Status().Acked
+	st.core.Answer(b.ID, o)
+	if o == ship.Done {
+		st.trouble = ""
+		st.counts.sentOK.Add(1)
+		st.counts.sentBytes.Add(b.Size)
+		if now := st.core.Status().Acked; before >= 0 && now > before {
+			st.counts.confirmed.Add(now - before)
+		}
+	} else {
+		st.counts.sentFailed.Add(1)
+		st.trouble = err.Error()
+	}
+	remote := st.told.Remote
+	st.mu.Unlock()
+	if o != ship.Done && b.Try == 1 {
+		st.log.Infof("duplication %d of %v to cluster %s: %v", st.dup, st.gpid, remote, err)
+	}
+	st.wake()
+}
+
+// confirmation is what the meta is told; ok is false if it isn't of its business.
+func (st *stream) confirmation() (e duplication.DuplicationConfirmEntry, epoch int64, ok bool) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	s := st.core.Status()
+	e = duplication.DuplicationConfirmEntry{Dupid: st.dup, ConfirmedDecree: s.Persisted, LastCommittedDecree: base.Some(s.Committed),
+		Why: base.Some(st.why(s)), Skipped: base.Some(s.SkippedDecrees + s.SkippedOps), Ballot: base.Some(st.ballot)}
+	if d, news := st.core.Confirm(); news {
+		e.ConfirmedDecree = d
+	}
+	return e, st.epoch, st.leads
+}
+
+// why says why it stands where it does. mu is held.
+func (st *stream) why(s ship.Status) string {
+	switch {
+	case st.stuck != "":
+		return st.stuck
+	case st.trouble != "" && s.Reason != ship.UpToDate:
+		return s.Reason.String() + ": " + st.trouble
+	}
+	return s.Reason.String()
+}
+
+// configure takes what the meta said. asked is the epoch in which it was asked.
+func (st *stream) configure(e *duplication.DuplicationEntry, confirmed, asked int64) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.told = *e
+	st.core.Configure(ship.Mode{Paused: e.Status == duplication.DS_PAUSE || e.Status == duplication.DS_PREPARE, Skip: e.FailMode.V == duplication.FAIL_SKIP,
+		Bootstrap: e.Status == duplication.DS_PREPARE || e.Status == duplication.DS_APP})
+	if confirmed != ship.Unknown || st.leads && st.epoch == asked {
+		st.core.Persisted(confirmed)
+	}
+	st.hold()
+	st.wake()
+}
+
+// cannot says why a stream can't do anything with this configuration.
+func (st *stream) cannot(why string) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.stuck = why
+}

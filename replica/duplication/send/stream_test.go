@@ -1,0 +1,422 @@
+package send
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"pegasus/base"
+	"pegasus/client/clienttest"
+	"pegasus/gen/dupinternal"
+	"pegasus/gen/duplication"
+	"pegasus/pacifica"
+	"pegasus/replica/part"
+	"pegasus/replica/wal"
+	"pegasus/rpc"
+	"pegasus/rrdb"
+)
+
+const maxWait = 40 * time.Second
+
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(maxWait); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", maxWait, what)
+		}
+	}
+}
+
+// fakeReplica is a replica with a log in memory.
+type fakeReplica struct {
+	part.Replica // the rest isn't asked for
+	gpid         base.Gpid
+
+	mu    sync.Mutex
+	log   []wal.Entry // by decree - 1
+	first int64
+	role  pacifica.Status
+	bal   int64
+	holds map[string]int64
+}
+
+func (r *fakeReplica) Gpid() base.Gpid { return r.gpid }
+
+func (r *fakeReplica) View() part.View {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := int64(len(r.log))
+	return part.View{Role: r.role, Ballot: r.bal, Committed: n, Applied: n, Prepared: n, Usable: true}
+}
+
+func (r *fakeReplica) ReadLog(from, maxBytes int64) (es []wal.Entry, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if from < r.first {
+		return nil, fmt.Errorf("decree %d: %w", from, wal.ErrGone)
+	}
+	size := int64(0)
+	for _, e := range r.log[from-1:] {
+		if size > 0 && size+int64(len(e.Payload)) > maxBytes {
+			break
+		}
+		es = append(es, e)
+		size += int64(len(e.Payload))
+	}
+	return es, nil
+}
+
+func (r *fakeReplica) Hold(name string, decree int64) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.holds[name] = decree
+	return max(decree, r.first)
+}
+
+func (r *fakeReplica) Release(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.holds, name)
+}
+
+func (r *fakeReplica) held(name string) (int64, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d, ok := r.holds[name]
+	return d, ok
+}
+
+// write appends a mutation.
+func (r *fakeReplica) write(ops ...rrdb.Op) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var payload []byte
+	for _, o := range ops {
+		payload = rrdb.AppendOp(payload, o)
+	}
+	d := int64(len(r.log)) + 1
+	r.log = append(r.log, wal.Entry{Gpid: r.gpid, Ballot: r.bal, Decree: d, Timestamp: 1000 + d, Payload: payload})
+}
+
+func (r *fakeReplica) become(s pacifica.Status, ballot int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.role, r.bal = s, ballot
+}
+
+// fakeHost hosts one replica.
+type fakeHost struct {
+	r      *fakeReplica
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+func (h *fakeHost) Replica(g base.Gpid) (part.Replica, bool) { return h.r, g == h.r.gpid }
+func (h *fakeHost) Replicas() []part.Replica                 { return []part.Replica{h.r} }
+func (h *fakeHost) Name() string                             { return "here" }
+func (h *fakeHost) Now() time.Time                           { return time.Now() }
+func (h *fakeHost) Go(f func(context.Context))               { h.wg.Go(func() { f(h.ctx) }) }
+func (h *fakeHost) Log() *logrus.Entry                       { return silence() }
+
+func silence() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}
+
+// world is a sender with a fake replica, meta and other cluster.
+type world struct {
+	t      *testing.T
+	r      *fakeReplica
+	h      *fakeHost
+	s      *Sender
+	remote *clienttest.Cluster
+
+	mu        sync.Mutex
+	entry     duplication.DuplicationEntry
+	none      bool // there is no duplication
+	confirmed int64
+	last      duplication.DuplicationConfirmEntry
+	deaf      bool // the meta answers nothing
+
+	rows   map[string]row // of the other cluster
+	answer func() (code int32, silent bool)
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{t: t, remote: clienttest.Start(t, 2), rows: map[string]row{}, confirmed: -1,
+		r: &fakeReplica{gpid: base.Gpid{AppID: 3, PartitionIndex: 1}, first: 1, role: pacifica.Secondary, bal: 5, holds: map[string]int64{}}}
+	w.entry = duplication.DuplicationEntry{Dupid: 7, Status: duplication.DS_LOG, Remote: "east", RemoteAppName: base.Some("copy")}
+	w.remote.SetHook(w.receive)
+	w.start()
+	return w
+}
+
+// start starts the server.
+func (w *world) start() {
+	h := &fakeHost{r: w.r}
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	s := New(h, Options{ID: own, Ask: w.ask, Every: 20 * time.Millisecond, Fresh: 2 * time.Second, SendTime: 500 * time.Millisecond, Linger: 200 * time.Millisecond, Log: silence(),
+		Remote: func(name string) ([]string, int, bool) { return []string{w.remote.Meta}, 2, name == "east" }})
+	w.h, w.s = h, s
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for h.ctx.Err() == nil {
+			s.Tick(time.Now())
+			select {
+			case <-h.ctx.Done():
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	w.t.Cleanup(func() {
+		h.cancel()
+		<-done
+		h.wg.Wait()
+		if err := s.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+}
+
+func (w *world) ask(_ context.Context, q *duplication.DuplicationSyncRequest) (*duplication.DuplicationSyncResponse, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.deaf {
+		return nil, base.ErrTimeout
+	}
+	for _, p := range q.ConfirmList {
+		for _, e := range p.Val {
+			w.last = e
+			if p.Key == w.r.gpid && e.Dupid == 7 {
+				w.confirmed = max(w.confirmed, e.ConfirmedDecree)
+			}
+		}
+	}
+	a := &duplication.DuplicationSyncResponse{Err: base.ErrOK}
+	if !w.none {
+		e := w.entry
+		e.Progress = base.Some([]base.Pair[int32, int64]{{Key: w.r.gpid.PartitionIndex, Val: w.confirmed}})
+		a.DupMap = []base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{{Key: w.r.gpid.AppID, Val: []base.Pair[int32, duplication.DuplicationEntry]{{Key: 7, Val: e}}}}
+	}
+	return a, nil
+}
+
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// receive is the other cluster's answer to DUPLICATE.
+func (w *world) receive(_ int, r *rpc.Request) bool {
+	if r.Code != base.RPCDuplicate {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var q dupinternal.DuplicateRequest
+	if err := r.DecodeArg(&q); err != nil {
+		w.t.Errorf("a request that can't be read: %v", err)
+		return true
+	}
+	if w.answer != nil {
+		code, silent := w.answer()
+		if silent {
+			return true
+		}
+		if code != 0 {
+			r.Reply(&dupinternal.DuplicateResponse{Error: base.Some(code), ErrorHint: base.Some("no")})
+			return true
+		}
+	}
+	for i := range q.Entries {
+		for _, x := range decodeEntry(w.t, &q.Entries[i]) {
+			if int(base.HashOfKey(x.key)%4) != int(r.Gpid.PartitionIndex) {
+				w.t.Errorf("%v goes to partition %v", x, r.Gpid)
+			}
+			if x.tag >= w.rows[string(x.key)].tag {
+				x.key, x.value = append([]byte(nil), x.key...), append([]byte(nil), x.value...)
+				w.rows[string(x.key)] = x
+			}
+		}
+	}
+	r.Reply(&dupinternal.DuplicateResponse{Error: base.Some(int32(0))})
+	return true
+}
+
+// equal tells whether the other cluster has what was written after decree from.
+func (w *world) equal(from int64) bool {
+	w.r.mu.Lock()
+	log := w.r.log
+	w.r.mu.Unlock()
+	want := map[string]row{}
+	for i := range log {
+		if log[i].Decree <= from {
+			continue
+		}
+		e, err := entryOf(&log[i], own, 4)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		rows, _ := rowsOf(e.Ops)
+		for _, x := range rows {
+			want[string(x.key)] = x
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(want) != len(w.rows) {
+		return false
+	}
+	for k, x := range want {
+		if w.rows[k].String() != x.String() {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *world) writeSome(n int) {
+	for i := range n {
+		k := rowKey(fmt.Sprintf("h%d", i%23), fmt.Sprint(i%7))
+		if i%5 == 4 {
+			w.r.write(rrdb.Op{Key: k, Delete: true}, rrdb.Op{Key: rowKey("other", fmt.Sprint(i)), Value: []byte("x")})
+		} else {
+			w.r.write(rrdb.Op{Key: k, Value: fmt.Append(nil, i), ExpireTS: uint32(i)})
+		}
+	}
+}
+
+func (w *world) why() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last.Why.V
+}
+
+// What is written after the duplication begins is sent, by whoever leads, also after a restart; the log is held from
+// what is confirmed.
+func TestStream(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.writeSome(10)
+	until(t, "the log is held for the duplication", func() bool { d, ok := w.r.held("duplication-7"); return ok && d == 11 })
+	until(t, "and not as a whole any more", func() bool { _, ok := w.r.held(firstHold); return !ok })
+	w.r.become(pacifica.Primary, 6)
+	until(t, "the beginning is persisted", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 10 })
+	w.writeSome(300)
+	until(t, "all is sent", func() bool { return w.equal(10) })
+	until(t, "and confirmed", func() bool { d, _ := w.r.held("duplication-7"); return d == 311 })
+	until(t, "it says so", func() bool { return w.why() == "up to date" })
+
+	w.r.become(pacifica.Secondary, 7)
+	w.writeSome(50)
+	w.h.cancel()
+	w.h.wg.Wait()
+	w.start()
+	w.r.become(pacifica.Primary, 9)
+	w.writeSome(50)
+	until(t, "all is sent after a restart", func() bool { return w.equal(10) })
+
+	// A pause stops it, and loses nothing.
+	w.set(func() { w.entry.Status = duplication.DS_PAUSE })
+	until(t, "it pauses", func() bool { return w.why() == "paused" })
+	w.writeSome(20)
+	w.set(func() { w.entry.Status = duplication.DS_LOG })
+	until(t, "it goes on", func() bool { return w.equal(10) })
+
+	w.set(func() { w.none = true })
+	until(t, "the log is let go", func() bool { _, ok := w.r.held("duplication-7"); return !ok })
+}
+
+// Errors, silence and refusals of the other cluster, and one without the table.
+func TestStreamOfTrouble(t *testing.T) {
+	w := newWorld(t)
+	w.set(func() { w.confirmed = 0 })
+	w.r.become(pacifica.Primary, 6)
+	w.writeSome(30)
+	until(t, "it says that there is no table", func() bool { return len(w.why()) > 20 && w.why() != "up to date" })
+	if w.why() == "" {
+		t.Error("no reason")
+	}
+	n := 0
+	w.set(func() {
+		w.answer = func() (int32, bool) {
+			n++
+			return int32(n % 2 * base.StoreTryAgain), false
+		}
+	})
+	w.remote.CreateTable("copy", 4, 1)
+	until(t, "all is sent in spite of errors", func() bool { return w.equal(0) })
+	w.set(func() { w.answer = func() (int32, bool) { return base.StoreInvalidArgument, false } })
+	w.writeSome(3)
+	until(t, "it says that it is refused", func() bool { return w.why() != "" && w.why()[:10] == "the remote" })
+	w.set(func() { w.answer = nil })
+	until(t, "all is sent", func() bool { return w.equal(0) })
+	w.set(func() {
+		if got := w.last.Skipped.V; got != 0 {
+			t.Errorf("%d are skipped", got)
+		}
+	})
+	// In mode skip what is refused is left out and counted.
+	w.set(func() {
+		w.entry.FailMode = base.Some(duplication.FAIL_SKIP)
+		w.answer = func() (int32, bool) { return base.StoreInvalidArgument, false }
+	})
+	before := w.r.View().Committed
+	w.writeSome(3)
+	until(t, "it is left out", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.last.Skipped.V == 3 && w.confirmed == before+3
+	})
+}
+
+// A primary that hears nothing of the meta sends nothing.
+func TestDeafPrimarySendsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.set(func() { w.confirmed = 0 })
+	w.r.become(pacifica.Primary, 6)
+	w.writeSome(5)
+	until(t, "all is sent", func() bool { return w.equal(0) })
+	w.set(func() { w.deaf = true })
+	until(t, "it leads no more", func() bool { return !w.s.fresh() })
+	seen := w.remote.Seen(base.RPCDuplicate)
+	w.writeSome(5)
+	time.Sleep(20 * poll)
+	if now := w.remote.Seen(base.RPCDuplicate); now != seen {
+		t.Errorf("%d requests", now-seen)
+	}
+	w.set(func() { w.deaf = false })
+	until(t, "it goes on", func() bool { return w.equal(0) })
+}
+
+// Where the log lacks what comes next it stands still and says what to do, or leaves it out if it may.
+func TestLogThatLacksSomething(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.writeSome(20)
+	w.r.mu.Lock()
+	w.r.first = 11
+	w.r.mu.Unlock()
+	w.set(func() { w.confirmed = 5 })
+	w.r.become(pacifica.Primary, 6)
+	until(t, "it says what is missing", func() bool { return len(w.why()) > 60 && w.why()[:40] == "the log no longer has what follows decre" })
+	if w.remote.Seen(base.RPCDuplicate) != 0 {
+		t.Error("something was sent")
+	}
+	w.h.cancel()
+	w.h.wg.Wait()
+	w.set(func() { w.entry.FailMode = base.Some(duplication.FAIL_SKIP) })
+	w.start()
+	until(t, "the rest is sent", func() bool { return w.equal(10) })
+	until(t, "what is missing is counted", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.last.Skipped.V == 5 })
+}
