@@ -127,6 +127,9 @@ func look(ctx context.Context, s *blob.Store, dir string) (Found, error) {
 		return f, err
 	default:
 		f.Complete = true
+		// What isn't named is what was left of a table that was dropped while the others were backed up.
+		named := f.Info.Tables()
+		f.Tables = slices.DeleteFunc(f.Tables, func(t Table) bool { return named[t.AppID] != t.Name })
 	}
 	return f, nil
 }

@@ -67,5 +67,18 @@ func Delete(ctx context.Context, s *blob.Store, l Location) error {
 	if err != nil && !errors.Is(err, blob.ErrNotFound) {
 		return err
 	}
+	// Who reads a table meanwhile shall see that it goes, and not take it for one that lacks partitions.
+	entries, err := s.List(ctx, l.Dir())
+	if err != nil && !errors.Is(err, blob.ErrNotFound) {
+		return err
+	}
+	for _, e := range entries {
+		_, last := cutLast(e.Name)
+		if t, ok := parseTable(l, last); ok && e.Dir {
+			if err := s.Delete(ctx, t.MetadataFile()); err != nil && !errors.Is(err, blob.ErrNotFound) {
+				return err
+			}
+		}
+	}
 	return s.DeleteTree(ctx, l.Dir())
 }

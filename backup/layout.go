@@ -32,6 +32,9 @@ func (l Location) Dir() string {
 	return blob.Join(l.Path, l.Cluster, l.Policy, strconv.FormatInt(l.ID, 10))
 }
 
+// Parent returns the directory above that of the backup.
+func (l Location) Parent() string { return blob.Join(l.Path, l.Cluster, l.Policy) }
+
 // Check tells whether the parts can be names in a store.
 func (l Location) Check() error {
 	if l.ID <= 0 {
@@ -97,6 +100,17 @@ func (t Table) Dir() string {
 }
 
 func (t Table) String() string { return t.Dir() }
+
+// Check tells whether a table can be in a backup: whether its name can be that of a directory, and leads nowhere else.
+func (t Table) Check() error {
+	if err := t.Location.Check(); err != nil {
+		return err
+	}
+	if err := checkTable(t.AppID, t.Name); err != nil {
+		return blob.Fail(blob.ErrInvalid, err)
+	}
+	return blob.CheckName(t.Dir())
+}
 
 // MetadataFile returns the file that describes the table.
 func (t Table) MetadataFile() string { return blob.Join(t.Dir(), metaDir, tableFile) }

@@ -60,9 +60,13 @@ func ReadTable(ctx context.Context, s *blob.Store, t Table) (layer2.AppInfo, err
 
 // WriteTable writes app_metadata, with which the backup of a table begins.
 func WriteTable(ctx context.Context, s *blob.Store, l Location, info *layer2.AppInfo) error {
+	t := l.Table(info.AppName, info.AppId)
+	if err := t.Check(); err != nil {
+		return err
+	}
 	b, err := EncodeTable(info)
 	if err == nil {
-		_, err = s.PutBytes(ctx, l.Table(info.AppName, info.AppId).MetadataFile(), b)
+		_, err = s.PutBytes(ctx, t.MetadataFile(), b)
 	}
 	return err
 }

@@ -382,6 +382,9 @@ func TestDelete(t *testing.T) {
 	if list, err = List(ctx, d.s, ""); err != nil || len(list) != 1 || list[0].Complete || list[0].Bad != nil {
 		t.Fatalf("%+v, %v", list, err)
 	}
+	if _, err := ReadTable(ctx, d.s, ourTable); !errors.Is(err, ErrNone) {
+		t.Errorf("a table that is being deleted seems to lack files: %v", err)
+	}
 	for range 2 {
 		if err := Delete(ctx, d.s, ourTable.Location); err != nil {
 			t.Fatal(err)
@@ -392,6 +395,29 @@ func TestDelete(t *testing.T) {
 	}
 	if err := Delete(ctx, d.s, Location{Cluster: "some"}); err == nil {
 		t.Error("what is no backup is deleted")
+	}
+}
+
+// TestLeftover: what is left of a table that a complete backup doesn't name is none of its tables.
+func TestLeftover(t *testing.T) {
+	d := tree{t: t, root: t.TempDir()}
+	d.s = openStore(t, d.root)
+	writeTable(t, d.s, 1, 100)
+	o := options(0)
+	o.Table = ourTable.Location.Table("dropped", 8)
+	if _, err := WritePartition(t.Context(), d.s, &made{n: 10}, o); err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.verify()
+	if err != nil || len(r.Problems) != 0 || len(r.Tables) != 1 || r.Tables[0].Name != ourTable.Name {
+		t.Errorf("%+v, %v", r, err)
+	}
+	f, _, err := Find(t.Context(), d.s, "some")
+	if err != nil || len(f.Tables) != 1 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	if _, err := f.Table(d.s, "dropped"); !errors.Is(err, ErrNone) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -61,7 +61,7 @@ func WritePartition(ctx context.Context, s *blob.Store, rows Rows, o WriteOption
 }
 
 func writePartition(ctx context.Context, s *blob.Store, rows Rows, o WriteOptions) (Manifest, error) {
-	if err := errors.Join(o.Table.Check(), checkTable(o.Table.AppID, o.Table.Name), checkPlain(o.Checkpoint)); err != nil {
+	if err := errors.Join(o.Table.Check(), checkPlain(o.Checkpoint)); err != nil {
 		return Manifest{}, err
 	}
 	if o.TableSize <= 0 {
@@ -95,6 +95,13 @@ func writePartition(ctx context.Context, s *blob.Store, rows Rows, o WriteOption
 		if err := write(ctx, s, blob.Join(dir, f.name), f.v); err != nil {
 			return Manifest{}, err
 		}
+	}
+	// Another server may have been asked meanwhile, since nobody reached this one. What is complete stays as it is: manifests of the table name it.
+	switch c, err := Current(ctx, s, partition); {
+	case err != nil:
+		return Manifest{}, err
+	case c != "":
+		return Manifest{}, errors.Join(fmt.Errorf("%w: %s names %s", ErrComplete, currentFile, c), s.DeleteTree(ctx, dir))
 	}
 	_, err = s.PutBytes(ctx, blob.Join(partition, currentFile), []byte(o.Checkpoint)) // without a newline: upstream takes all of it for the name
 	return m, err

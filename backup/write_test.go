@@ -282,3 +282,57 @@ func TestRecordedWrittenAgain(t *testing.T) {
 	}
 	sameRows(t, "the copy", live(t, to, r.table, r.partitions, r.clock()), r.expected(t, g))
 }
+
+// TestLateWriter: what a server writes that nobody reaches any more doesn't take the place of what another one has completed.
+func TestLateWriter(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t, t.TempDir())
+	late, other := options(0), options(0)
+	other.Checkpoint = CheckpointName("other.example", 34801)
+	begun := false
+	late.Pace = func(context.Context, int) error {
+		if begun {
+			return nil
+		}
+		begun = true
+		_, err := WritePartition(ctx, s, &made{n: 100}, other)
+		return err
+	}
+	if _, err := WritePartition(ctx, s, &made{n: 50}, late); !errors.Is(err, ErrComplete) {
+		t.Fatalf("written although it is complete: %v", err)
+	}
+	p, err := OpenPartition(ctx, s, ourTable.Partition(0), OpenOptions{})
+	if err != nil || p.Checkpoint != other.Checkpoint {
+		t.Fatalf("%+v, %v", p, err)
+	}
+	list, err := s.List(ctx, ourTable.Partition(0))
+	if err != nil || len(list) != 2 {
+		t.Errorf("there are %+v, %v", list, err)
+	}
+}
+
+// TestTableNames: a table whose name leads out of the backup, or can't be a directory's, isn't written.
+func TestTableNames(t *testing.T) {
+	ctx := context.Background()
+	root := t.TempDir()
+	s := openStore(t, root)
+	for _, name := range []string{"", "..", "../1796000000001/a_table", "a/b", `a\b`, ".hidden", "a\x00b", "a\nb", "\xff\xfe", strings.Repeat("n", 199)} {
+		table := ourTable.Location.Table(name, 7)
+		if err := table.Check(); !errors.Is(err, blob.ErrInvalid) {
+			t.Errorf("%q: %v", name, err)
+		}
+		info := layer2.NewAppInfo()
+		info.AppName, info.AppId, info.PartitionCount = name, 7, 1
+		if err := WriteTable(ctx, s, ourTable.Location, &info); !errors.Is(err, blob.ErrInvalid) {
+			t.Errorf("%q is written: %v", name, err)
+		}
+	}
+	if list, err := s.List(ctx, ""); err != nil || len(list) != 0 {
+		t.Errorf("there are %+v, %v", list, err)
+	}
+	for _, name := range []string{"a_table", infoFile, "Größe", "a..b", "a b", "7_7", strings.Repeat("n", 190)} {
+		if err := ourTable.Location.Table(name, 7).Check(); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

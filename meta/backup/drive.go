@@ -116,11 +116,14 @@ func (s *Service) attempt(ctx context.Context, j *job, moved func(total int64) b
 		if b.Policy == "" {
 			return fmt.Errorf("%s while it was backed up: %w", why, errFailed)
 		}
+		// It is noted last: whoever goes on after a crash removes what is left of the table.
+		if t := location(&b).Table(b.Tables[i].Name, b.Tables[i].ID); t.Check() == nil {
+			if err := store.DeleteTree(impatient, t.Dir()); err != nil && !errors.Is(err, blob.ErrNotFound) {
+				return orCause(impatient, err)
+			}
+		}
 		if err := s.note(&state.NoteBackupTable{ID: b.ID, Table: b.Tables[i].ID, Skipped: why}); err != nil {
 			return err
-		}
-		if err := store.DeleteTree(impatient, location(&b).Table(b.Tables[i].Name, b.Tables[i].ID).Dir()); err != nil && !errors.Is(err, blob.ErrNotFound) {
-			return orCause(impatient, err)
 		}
 	}
 	return orCause(impatient, s.complete(impatient, store, b.ID))
@@ -165,6 +168,9 @@ func (s *Service) beginTable(ctx context.Context, store *blob.Store, b *state.Ba
 	})
 	if why != "" {
 		return why, nil
+	}
+	if err := location(b).Table(b.Tables[i].Name, b.Tables[i].ID).Check(); err != nil {
+		return fmt.Sprintf("table %.200q (%d) can't be in a backup: %v", b.Tables[i].Name, b.Tables[i].ID, err), nil
 	}
 	info.AppName, info.Envs = b.Tables[i].Name, nil
 	return "", files.WriteTable(ctx, store, location(b), &info)

@@ -53,6 +53,10 @@ func (s *Service) startBackup(c *service.Call, q *wire.StartBackupAppRequest, r 
 		refuse(base.ErrInvalidParameters, "%v.", err)
 		return
 	}
+	if err := location(&probe).Table(table.Name, q.AppId).Check(); err != nil {
+		refuse(base.ErrInvalidParameters, "table %.200q can't be in a backup, rename it: %v.", table.Name, err)
+		return
+	}
 	switch res := s.leader.Apply(&b); res.Err {
 	case base.ErrOK:
 	case base.ErrInvalidState:

@@ -477,6 +477,37 @@ func TestBadBegin(t *testing.T) {
 	}
 }
 
+// A table whose name leads out of a backup's directory, or can't be that of a directory, isn't backed up: alone it is refused, and a policy goes
+// on without it. Nothing is written or removed elsewhere.
+func TestBadTableName(t *testing.T) {
+	for _, name := range []string{"../1/shop", "a/b", ".hidden", strings.Repeat("n", 500)} {
+		w := newWorld(t, 2)
+		bad, good := w.table(name, 1), w.table("good", 1)
+		elsewhere := "onebox/1/shop_1/meta/app_metadata"
+		w.place.files[elsewhere] = []byte("{}")
+		w.apply(&state.SetBackupPolicy{New: true, Policy: state.BackupPolicy{Name: "daily", Provider: "local_service", Tables: []int32{bad, good}, Interval: 86400, Keep: 3, Start: state.AnyTime}})
+		m := w.lead(nil)
+		list := m.completed("daily", 1)
+		w.verify(list[0], map[string]int{"good": 1})
+		if !strings.Contains(list[0].Tables[0].Skipped, "can't be in a backup") {
+			t.Errorf("%+v", list[0])
+		}
+		var r wire.StartBackupAppResponse
+		m.s.startBackup(asker, &wire.StartBackupAppRequest{BackupProviderType: "local_service", AppId: bad}, &r)
+		if r.Err != base.ErrInvalidParameters || !strings.Contains(r.HintMessage, "rename it") || r.BackupId.Set {
+			t.Errorf("%+v", r)
+		}
+		for _, f := range w.place.names("") {
+			if f != elsewhere && !strings.HasPrefix(f, list[0].Directory+"/") {
+				t.Errorf("%q: there is %s", name, f)
+			}
+		}
+		if string(w.place.files[elsewhere]) != "{}" {
+			t.Errorf("%q: another backup was changed", name)
+		}
+	}
+}
+
 // Where backups are switched off, not understood by all, or the state may be old, nothing begins, and it is said why.
 func TestNoBackups(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -128,13 +128,21 @@ func (s *Service) start(c *service.Call, q *backupidl.ConfigurationRestoreReques
 		return
 	}
 	var used int32
+	running := false
 	s.Read(func(st *state.State) {
+		if b, ok := st.BackupAt(q.BackupProviderName, of.Location.Parent(), q.TimeStamp); ok && b.Running() {
+			running = slices.ContainsFunc(b.Tables, func(t state.BackupTable) bool { return t.ID == q.AppId && !t.Done })
+		}
 		if t := st.TableNamed(name); t != nil {
 			used = t.ID
 		}
 	})
 	if used != 0 {
 		refuse(base.ErrInvalidParameters, "there is a table %q already (id %d): restore under another name, or drop it first", name, used)
+		return
+	}
+	if running {
+		refuse(base.ErrBusy, "backup %d of table %q still runs: restore it when it has finished (`pegasus backup ls` tells)", q.TimeStamp, q.AppName)
 		return
 	}
 	if err := checkPartitions(ctx, store, of, info.PartitionCount, q.SkipBadPartition); err != nil {

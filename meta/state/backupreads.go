@@ -17,6 +17,12 @@ func (s *State) BackupReader(b *Backup) (Restoration, bool) {
 	return Restoration{}, false
 }
 
+// BackupAt returns the backup of this cluster that lies in a directory of a provider, if there is one.
+func (s *State) BackupAt(provider, dir string, id int64) (Backup, bool) {
+	b, ok := s.Backup(id)
+	return b, ok && b.lies(provider, dir, id)
+}
+
 // DeleteBackup has a backup's files removed, and then its record. base.ErrObjectNotFound if there is
 // none, base.ErrBusy while it runs, base.ErrInvalidState while a table is restored from it (TableID).
 type DeleteBackup struct{ ID int64 }

@@ -321,6 +321,26 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
+// A backup that goes away while it is read, because its directory is no longer mounted or because it is removed, isn't taken for a bad
+// one: nothing is left empty.
+func TestGoesAway(t *testing.T) {
+	w := newWorld(t)
+	of := w.make(1, 2000, 100)
+	j, _ := w.job(of, 0, 1)
+	j.Of.SkipBad = true
+	begin := j.Begin
+	j.Begin = func() (*rrdb.Builder, error) {
+		if err := os.RemoveAll(filepath.Join(w.dir, of.Location.Dir())); err != nil {
+			t.Error(err)
+		}
+		return begin()
+	}
+	err := w.r.Make(t.Context(), j)
+	if got := w.reported(); err == nil || backup.Damaged(err) || !slices.Equal(got, []base.ErrorCode{base.ErrObjectNotFound}) {
+		t.Errorf("%v, reported %v", err, got)
+	}
+}
+
 // A backup that isn't seen here, a place that isn't there, and a disk that is full say nothing of the backup.
 func TestNotTheBackup(t *testing.T) {
 	w := newWorld(t)

@@ -80,6 +80,9 @@ func (t *task) make(ctx context.Context) error {
 	t.Restorer.running.Add(1)
 	defer t.Restorer.running.Add(-1)
 	err := t.store(ctx)
+	if err != nil && ctx.Err() == nil && backup.Damaged(err) {
+		err = t.stillThere(ctx, err)
+	}
 	if err != nil && ctx.Err() == nil && backup.Damaged(err) && t.Of.SkipBad {
 		t.log.Warnf("its backup is bad, and it is left empty, as the restore asked for: %v", err)
 		if err = t.note(ctx, err); err == nil {
@@ -140,13 +143,37 @@ func (t *task) empty(ctx context.Context) error {
 	return nil
 }
 
+// source is the table in the backup.
+func (t *task) source() backup.Table {
+	return backup.Location{Path: t.Of.Path.V, Cluster: t.Of.Cluster, Policy: t.Of.Policy, ID: t.Of.BackupID}.Table(t.Of.App, t.Of.AppID)
+}
+
+// stillThere returns why a backup is bad, or another error if this server doesn't see it any more: files are missing where a
+// directory is no longer mounted, and where a backup is being removed (app_metadata goes first).
+func (t *task) stillThere(ctx context.Context, why error) error {
+	if t.Open != nil {
+		return why // what it is made of isn't a backup
+	}
+	place, err := t.o.Blobs.Get(ctx, t.Of.Provider)
+	if err == nil {
+		_, err = backup.ReadTable(ctx, place, t.source())
+	}
+	switch {
+	case errors.Is(err, backup.ErrNone):
+		return fmt.Errorf("%w any more: %v; before: %v", errNotHere, err, why)
+	case err != nil && !backup.Damaged(err):
+		return fmt.Errorf("look at the backup again: %w; before: %v", err, why)
+	}
+	return why
+}
+
 // openBackup opens the rows of the backup.
 func (t *task) openBackup(ctx context.Context) (Rows, error) {
 	place, err := t.o.Blobs.Get(ctx, t.Of.Provider)
 	if err != nil {
 		return nil, err
 	}
-	of := backup.Location{Path: t.Of.Path.V, Cluster: t.Of.Cluster, Policy: t.Of.Policy, ID: t.Of.BackupID}.Table(t.Of.App, t.Of.AppID)
+	of := t.source()
 	where := fmt.Sprintf("%s of %s", of.Partition(t.Gpid.PartitionIndex), place)
 	// Without it nothing is said of the partition's files: a directory that isn't mounted here has none either.
 	info, err := backup.ReadTable(ctx, place, of)
