@@ -321,6 +321,27 @@ func TestRestoreRefused(t *testing.T) {
 	}
 }
 
+// A table isn't restored from a backup of it that still runs: partitions that aren't there yet would be taken for bad ones, and the files go if it
+// is cancelled.
+func TestRestoreOfRunningBackup(t *testing.T) {
+	r := newRestoreCluster(t, 0, 1)
+	app := r.mustCreate("shop", 1, 3)
+	var b backupidl.StartBackupAppResponse
+	r.ask(base.RPCStartBackupApp, &backupidl.StartBackupAppRequest{BackupProviderType: "local_service", AppId: app, BackupPath: base.Some("/p/")}, &b)
+	if b.Err != base.ErrOK {
+		t.Fatalf("%+v", b)
+	}
+	roots, err := filepath.Glob(filepath.Join(r.dir, "p", "*", fmt.Sprint(b.BackupId.V)))
+	if err != nil || len(roots) != 1 {
+		t.Fatal(roots, err)
+	}
+	q := &backupidl.ConfigurationRestoreRequest{ClusterName: filepath.Base(filepath.Dir(roots[0])), TimeStamp: b.BackupId.V, AppName: "shop", AppId: app, NewAppName: "again",
+		BackupProviderName: "local_service", RestorePath: base.Some("p"), SkipBadPartition: true}
+	if a := r.start(q); a.Err != base.ErrBusy || !strings.Contains(a.HintMessage.V, "still runs") {
+		t.Errorf("%+v", a)
+	}
+}
+
 // In a cluster of the first version some servers would make empty partitions: it restores nothing.
 func TestRestoreInOldCluster(t *testing.T) {
 	r := newRestoreCluster(t, version.First, 1)
