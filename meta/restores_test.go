@@ -34,22 +34,9 @@ type restoreCluster struct {
 
 func newRestoreCluster(t *testing.T, begin version.Version, metas int) *restoreCluster {
 	t.Helper()
-	r := &restoreCluster{dir: t.TempDir(), of: backup.Location{Path: "a/path", Cluster: "there", ID: 77}.Table("was", 5)}
-	b := config.DefaultBlob()
-	b.Path, b.RetryTime = r.dir, config.Duration(time.Second)
-	blobs := map[string]config.Blob{"local_service": b}
-	set := stores.New(blobs, nil)
-	defer set.Close()
-	store, err := set.Get(context.Background(), "local_service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	info := layer2.NewAppInfo()
-	info.Status, info.AppType, info.AppName, info.AppId, info.PartitionCount, info.MaxReplicaCount = layer2.AS_AVAILABLE, "pegasus", r.of.Name, r.of.AppID, 2, 3
-	info.AtomicIdempotent = base.Some(true)
-	if err := backup.WriteTable(context.Background(), store, r.of.Location, &info); err != nil {
-		t.Fatal(err)
-	}
+	r := &restoreCluster{cluster: &cluster{t: t}, dir: t.TempDir(), of: backup.Location{Path: "a/path", Cluster: "there", ID: 77}.Table("was", 5)}
+	blobs := r.blobs()
+	r.describe(2)
 	for p := range int32(2) {
 		if err := os.Mkdir(filepath.Join(r.dir, r.of.Partition(p)), 0o755); err != nil {
 			t.Fatal(err)
@@ -60,6 +47,29 @@ func newRestoreCluster(t *testing.T, begin version.Version, metas int) *restoreC
 		f.set(false, true)
 	}
 	return r
+}
+
+func (r *restoreCluster) blobs() map[string]config.Blob {
+	b := config.DefaultBlob()
+	b.Path, b.RetryTime = r.dir, config.Duration(time.Second)
+	return map[string]config.Blob{"local_service": b}
+}
+
+// describe writes what the table is that was backed up.
+func (r *restoreCluster) describe(partitions int32) {
+	r.t.Helper()
+	set := stores.New(r.blobs(), nil)
+	defer set.Close()
+	store, err := set.Get(context.Background(), "local_service")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	info := layer2.NewAppInfo()
+	info.Status, info.AppType, info.AppName, info.AppId, info.PartitionCount, info.MaxReplicaCount = layer2.AS_AVAILABLE, "pegasus", r.of.Name, r.of.AppID, partitions, 3
+	info.AtomicIdempotent = base.Some(true)
+	if err := backup.WriteTable(context.Background(), store, r.of.Location, &info); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func (r *restoreCluster) request(name string) *backupidl.ConfigurationRestoreRequest {
@@ -306,6 +316,14 @@ func TestRestoreRefused(t *testing.T) {
 		c.change(q)
 		if a := r.start(q); a.Err != c.code || !strings.Contains(a.HintMessage.V, c.hint) || a.Appid != -1 {
 			t.Errorf("%s: %+v", name, a)
+		}
+	}
+	r.describe(1<<31 - 1)
+	for _, skip := range []bool{false, true} {
+		q := r.request("new")
+		q.SkipBadPartition = skip
+		if a := r.start(q); a.Err == base.ErrOK || a.Appid != -1 {
+			t.Errorf("more partitions than there can be: %+v", a)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(r.dir, r.of.MetadataFile()), []byte("{"), 0o644); err != nil {

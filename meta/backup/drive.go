@@ -180,7 +180,10 @@ func (s *Service) beginTable(ctx context.Context, store *blob.Store, b *state.Ba
 func (s *Service) finishTable(ctx context.Context, store *blob.Store, b *state.Backup, i int) error {
 	t := &b.Tables[i]
 	m, err := files.FinishTable(ctx, store, location(b).Table(t.Name, t.ID), t.Partitions)
-	if err != nil {
+	switch {
+	case errors.Is(err, files.ErrIncomplete):
+		return fmt.Errorf("replica servers say that they have written table %s, and this meta server doesn't see it: blob store %s (%s) has to be the same place on all servers, such as one mounted directory: %w", t.Name, b.Provider, store.Where(), err)
+	case err != nil:
 		return err
 	}
 	return s.note(&state.NoteBackupTable{ID: b.ID, Table: t.ID, Bytes: m.Bytes})

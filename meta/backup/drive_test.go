@@ -139,6 +139,13 @@ func TestBackupFails(t *testing.T) {
 				return nil
 			})
 		}, "access denied"},
+		"servers write elsewhere": {func(w *world) {
+			for _, s := range w.servers {
+				s.behave = func(q *wire.BackupRequest) (wire.BackupResponse, error, bool) {
+					return wire.BackupResponse{Err: base.ErrOK, Progress: 1000, Pid: q.Pid, BackupId: q.BackupId}, nil, true
+				}
+			}
+		}, "has to be the same place on all servers"},
 		"nobody lives": {func(w *world) {
 			for _, s := range w.servers {
 				s.dead = true
@@ -167,7 +174,7 @@ func TestBackupFails(t *testing.T) {
 			w.place.fail(nil)
 			w.mu.Lock()
 			for _, s := range w.servers {
-				s.dead = false
+				s.dead, s.behave = false, nil
 			}
 			w.mu.Unlock()
 			w.verify(m.await(m.mustBegin(shop)), map[string]int{"shop": 2})
