@@ -213,6 +213,9 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// maxPartitions is more than any table has: what looks at each of them ends.
+const maxPartitions = 1 << 20
+
 const statusPrefix = "app_status::"
 
 // ParseTable reads app_metadata.
@@ -224,8 +227,11 @@ func ParseTable(b []byte) (layer2.AppInfo, error) {
 	if err := checkTable(j.AppID, j.AppName); err != nil {
 		return layer2.AppInfo{}, err
 	}
-	if j.PartitionCount <= 0 {
+	if j.PartitionCount <= 0 || j.PartitionCount > maxPartitions {
 		return layer2.AppInfo{}, fmt.Errorf("partition_count is %d", j.PartitionCount)
+	}
+	if len(j.AppType) > base.MaxTableName {
+		return layer2.AppInfo{}, fmt.Errorf("app_type has %d bytes", len(j.AppType))
 	}
 	info := layer2.NewAppInfo()
 	known := false

@@ -227,6 +227,12 @@ func TestDamage(t *testing.T) {
 		{"app_metadata has another number of partitions", func(d tree) {
 			d.replace(d.path("a_table_7/meta", tableFile), `"partition_count":2`, `"partition_count":3`)
 		}, ErrDamaged, []string{"a_table_7/meta/pegasus_manifest.json 2 partitions, app_metadata says 3", "2/current_checkpoint it isn't there"}},
+		{"app_metadata has more partitions than can be", func(d tree) {
+			d.replace(d.path("a_table_7/meta", tableFile), `"partition_count":2`, `"partition_count":2147483647`)
+		}, ErrDamaged, []string{"a_table_7/meta/app_metadata partition_count is 2147483647"}},
+		{"app_metadata has a type that can't be", func(d tree) {
+			d.replace(d.path("a_table_7/meta", tableFile), `"pegasus"`, `"`+strings.Repeat("p", 5000)+`"`)
+		}, ErrDamaged, []string{"a_table_7/meta/app_metadata app_type has 5000 bytes"}},
 		{"app_backup_status is of another table", func(d tree) { d.store(d.path("a_table_7/meta", statusFile), []byte(`{"total_checkpoint_size":1}`)) }, ErrDamaged,
 			[]string{"meta/app_backup_status says that the table has 1 bytes"}},
 		{"backup_info has gone", func(d tree) { d.remove(d.path(infoFile)) }, ErrIncomplete, []string{"backup_info not found"}},
