@@ -168,7 +168,7 @@ func (w *restoreWorld) backedUp(of backup.Table, partition int32, now uint32) ba
 func (w *restoreWorld) sameDigests(table string, of backup.Table, empty ...int) {
 	w.Helper()
 	now := backup.Clock(time.Now())
-	if err := w.c.WaitHealthy(table, time.Minute); err != nil {
+	if err := w.c.WaitHealthy(table, 5*time.Minute); err != nil { // others learn it at the pace of copies
 		w.Fatal(err)
 	}
 	cfg, err := w.c.Config(table)
