@@ -72,16 +72,6 @@ func ParseInfo(b []byte) (Info, error) {
 	return i, nil
 }
 
-func checkTable(id int32, name string) error {
-	if id <= 0 {
-		return fmt.Errorf("table %q has id %d", name, id)
-	}
-	if err := checkPlain(name); err != nil {
-		return fmt.Errorf("table %d: %w", id, err)
-	}
-	return nil
-}
-
 // parse reads a JSON object, and nothing behind it.
 func parse(b []byte, v any) error {
 	if err := json.Unmarshal(bytes.TrimRight(b, "\x00\n "), v); err != nil {

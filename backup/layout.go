@@ -141,6 +141,16 @@ func parseTable(l Location, element string) (Table, bool) {
 // place of the host's name; readers take any.
 func CheckpointName(host string, port int) string { return fmt.Sprintf("chkpt_%s_%d", host, port) }
 
+func checkTable(id int32, name string) error {
+	if id <= 0 {
+		return fmt.Errorf("table %q has id %d", name, id)
+	}
+	if err := checkPlain(name); err != nil {
+		return fmt.Errorf("table %d: %w", id, err)
+	}
+	return nil
+}
+
 // checkPlain refuses the name of a file or directory that leads elsewhere.
 func checkPlain(name string) error {
 	if strings.ContainsAny(name, "/\\") {
