@@ -156,7 +156,10 @@ func (b *backupTest) setLive(i int, key, v string) {
 }
 
 // fill writes about so many bytes of rows that can't be compressed.
-func (b *backupTest) fill(size int) {
+func (b *backupTest) fill(size int) { b.fillWith("fill", size) }
+
+// fillWith is fill with the beginning of the hash keys.
+func (b *backupTest) fillWith(prefix string, size int) {
 	b.t.Helper()
 	rng := rand.New(rand.NewPCG(1, 1))
 	v := make([]byte, 8<<10)
@@ -164,7 +167,7 @@ func (b *backupTest) fill(size int) {
 		for j := range v {
 			v[j] = byte(rng.Uint32())
 		}
-		b.mustPut(0, fmt.Sprintf("fill%06d", i), string(v))
+		b.mustPut(0, fmt.Sprintf("%s%06d", prefix, i), string(v))
 	}
 }
 
@@ -535,7 +538,13 @@ func TestColdBackupStoreFull(t *testing.T) {
 // A checkpoint that can't be read fails the backup, and nothing of it counts.
 func TestColdBackupDamagedCheckpoint(t *testing.T) {
 	b := newBackupTest(t, 2, 256<<10)
-	b.fill(8 << 20)
+	// Several files: the first ones are open, and thus not damaged, when the rows are being read.
+	for i := range 4 {
+		b.fillWith(fmt.Sprintf("fill%d", i), 2<<20)
+		if _, err := b.nodes[0].srv.replica(b.gpid).store.Load().Checkpoint(filepath.Join(t.TempDir(), "flushed")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	q := b.request(1000)
 	b.copying(0, q)
 	dirs, err := filepath.Glob(filepath.Join(b.nodes[0].cfg.Replica.DataDirs[0], "tmp", "*.backup.1000.*"))
