@@ -16,6 +16,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/base/version"
 	"pegasus/gen/backup"
+	"pegasus/gen/duplication"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
@@ -93,6 +94,9 @@ func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 	mux.HandleFunc(base.RPCUpdatePartitionConfiguration, m.update)
 	mux.HandleFunc(base.RPCNodeStop, m.giveOver)
 	mux.HandleFunc(base.RPCReportRestoreStatus, m.restored)
+	mux.HandleFunc(base.RPCDuplicationSync, func(req *rpc.Request) { // there are none
+		req.Reply(&duplication.DuplicationSyncResponse{Err: base.ErrOK})
+	})
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ var parts = []func(*Server) part.Part{
 // newSender returns what sends tables to other clusters.
 func newSender(s *Server) part.Part {
 	cfg := s.cfg
-	return send.New(host{s}, send.Options{ID: uint8(cfg.Cluster.ID), Ask: s.meta.Duplications, Every: duplicationEvery, Fresh: cfg.FD.Grace.D(), Log: s.log,
+	return send.New(host{s}, send.Options{ID: uint8(cfg.Cluster.ID), Ask: s.meta.Duplications, Every: duplicationEvery, Fresh: cfg.FD.Grace.D(), Version: s.clusterVersion, Log: s.log,
 		Remote: func(name string) (metas []string, id int, ok bool) {
 			r, ok := cfg.Clusters[name]
 			return r.MetaServers, r.ID, ok
@@ -82,11 +82,13 @@ func (s *Server) backupOptions() *backup.Options {
 
 // newReceiver returns what counts the writes of other clusters; it is there before the replicas are.
 func newReceiver(s *Server) (*receive.Receiver, error) {
-	return receive.New(receive.Options{ID: s.cfg.Cluster.ID, Name: s.cfg.ClusterOf, Write: s.gate.onWrite, Log: s.log,
-		Version: func() version.Version {
-			_, v := s.disks.Cluster()
-			return v
-		}})
+	return receive.New(receive.Options{ID: s.cfg.Cluster.ID, Name: s.cfg.ClusterOf, Write: s.gate.onWrite, Log: s.log, Version: s.clusterVersion})
+}
+
+// clusterVersion is what the metas said last, which the disks remember; below version.First: nothing yet.
+func (s *Server) clusterVersion() version.Version {
+	_, v := s.disks.Cluster()
+	return v
 }
 
 // register makes the parts, and returns what answers requests and pages.

@@ -25,14 +25,17 @@ type Feature int
 const (
 	// ClusterID: the cluster has an identity, and members that don't tell it are refused.
 	ClusterID Feature = iota
+	// Duplications: tables are sent to other clusters.
+	Duplications
 	// Origins: mutations name the cluster that their rows and removes come from, see package rrdb.
 	Origins
 )
 
 // since is the version from which on each feature is written.
 var since = map[Feature]Version{
-	ClusterID: 2,
-	Origins:   3,
+	ClusterID:    2,
+	Duplications: 2,
+	Origins:      3,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"pegasus/base/version"
 	"pegasus/duplication/ship"
 	"pegasus/gen/duplication"
 )
@@ -36,6 +37,8 @@ type Options struct {
 	// Every is the time between two exchanges with the meta. Fresh is how long after one that began then primaries send:
 	// less than the metas wait before they make another one.
 	Every, Fresh time.Duration
+	// Version is that of the cluster. Below that of duplications there is none, and the metas aren't asked: an older one doesn't know the request.
+	Version func() version.Version
 	// SendTime bounds a request to another cluster; 0: 5 s. Linger is how much longer it may be applied of which nobody
 	// heard; 0: 1 s.
 	SendTime, Linger time.Duration

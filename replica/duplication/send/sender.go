@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
+	"pegasus/base/version"
 	"pegasus/client"
 	"pegasus/duplication/ship"
 	"pegasus/gen/duplication"
@@ -22,6 +23,10 @@ import (
 
 // firstHold is the name by which a replica's log is held until the meta has said what is to be held.
 const firstHold = "duplication"
+
+// outsiderTime is how long the log of a replica that is no member is held: the meta says nothing of it,
+// and it may become one again soon after the start of its server.
+const outsiderTime = 10 * time.Minute
 
 // Sender sends what is written here to other clusters.
 type Sender struct {
@@ -37,7 +42,7 @@ type Sender struct {
 
 	mu      sync.Mutex
 	streams map[key]*stream
-	seen    map[base.Gpid]bool // held as a whole until the meta has said something
+	seen    map[base.Gpid]time.Time // held as a whole since then, until the meta has said something; zero: not any more
 	remotes map[string]*client.Client
 }
 
@@ -45,7 +50,7 @@ type Sender struct {
 func New(host part.Host, opt Options) *Sender {
 	opt.EnsureDefaults()
 	return &Sender{host: host, opt: opt, log: opt.Log.WithField("part", "duplication"), soon: make(chan struct{}, 1), base: time.Now(),
-		streams: map[key]*stream{}, seen: map[base.Gpid]bool{}, remotes: map[string]*client.Client{}}
+		streams: map[key]*stream{}, seen: map[base.Gpid]time.Time{}, remotes: map[string]*client.Client{}}
 }
 
 // Tick implements part.Part.
@@ -54,6 +59,9 @@ func (s *Sender) Tick(time.Time) {
 		s.host.Go(s.syncLoop)
 		s.host.Go(s.pollLoop)
 	})
+	if !s.possible() {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	here := map[base.Gpid]bool{}
@@ -62,7 +70,7 @@ func (s *Sender) Tick(time.Time) {
 		here[g] = true
 		if _, ok := s.seen[g]; !ok {
 			r.Hold(firstHold, 1)
-			s.seen[g] = true
+			s.seen[g] = time.Now()
 		}
 	}
 	for g := range s.seen {
@@ -77,6 +85,9 @@ func (s *Sender) Tick(time.Time) {
 		}
 	}
 }
+
+// possible tells whether there can be duplications in this cluster.
+func (s *Sender) possible() bool { return s.opt.Version().Allows(version.Duplications) }
 
 // Close implements part.Part.
 func (s *Sender) Close() error {
@@ -143,7 +154,9 @@ func (s *Sender) syncLoop(ctx context.Context) {
 	defer every.Stop()
 	for {
 		began := time.Since(s.base)
-		if err := s.exchange(ctx, began); err != nil && ctx.Err() == nil {
+		if !s.possible() {
+			// The next look is soon enough.
+		} else if err := s.exchange(ctx, began); err != nil && ctx.Err() == nil {
 			s.log.Debugf("%v", err)
 		}
 		select {
@@ -230,12 +243,12 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 			delete(s.streams, k)
 		}
 	}
-	for g, held := range s.seen {
-		if r, ok := s.host.Replica(g); held && ok {
+	for g, since := range s.seen {
+		if r, ok := s.host.Replica(g); !since.IsZero() && ok {
 			// A learner is no member yet, of which the meta would say something.
-			if role := r.View().Role; role == pacifica.Primary || role == pacifica.Secondary {
+			if role := r.View().Role; role == pacifica.Primary || role == pacifica.Secondary || time.Since(since) > outsiderTime {
 				r.Release(firstHold)
-				s.seen[g] = false
+				s.seen[g] = time.Time{}
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
+	"pegasus/base/version"
 	"pegasus/client/clienttest"
 	"pegasus/gen/dupinternal"
 	"pegasus/gen/duplication"
@@ -163,7 +164,8 @@ func (w *world) start() {
 	h := &fakeHost{r: w.r}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	s := New(h, Options{ID: own, Ask: w.ask, Every: 20 * time.Millisecond, Fresh: 2 * time.Second, SendTime: 500 * time.Millisecond, Linger: 200 * time.Millisecond, Log: silence(),
-		Remote: func(name string) ([]string, int, bool) { return []string{w.remote.Meta}, 2, name == "east" }})
+		Version: func() version.Version { return version.Newest },
+		Remote:  func(name string) ([]string, int, bool) { return []string{w.remote.Meta}, 2, name == "east" }})
 	w.h, w.s = h, s
 	done := make(chan struct{})
 	go func() {
@@ -419,4 +421,39 @@ func TestLogThatLacksSomething(t *testing.T) {
 	w.start()
 	until(t, "the rest is sent", func() bool { return w.equal(10) })
 	until(t, "what is missing is counted", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.last.Skipped.V == 5 })
+}
+
+// TestNothingToHold: in a cluster whose version knows no duplications no log is held, since its metas never say that there is
+// none; nor is it held for ever for a replica that is no member.
+func TestNothingToHold(t *testing.T) {
+	r := &fakeReplica{gpid: base.Gpid{AppID: 3}, first: 1, role: pacifica.Inactive, bal: 5, holds: map[string]int64{}}
+	h := &fakeHost{r: r}
+	h.ctx, h.cancel = context.WithCancel(t.Context())
+	v := version.First
+	s := New(h, Options{ID: own, Every: time.Hour, Version: func() version.Version { return v }, Log: silence(),
+		Ask: func(context.Context, *duplication.DuplicationSyncRequest) (*duplication.DuplicationSyncResponse, error) {
+			return nil, io.EOF
+		}})
+	s.begin.Do(func() {})
+	s.Tick(time.Now())
+	if d, ok := r.held(firstHold); ok {
+		t.Errorf("held from %d on", d)
+	}
+	v = version.Newest
+	s.Tick(time.Now())
+	if d, ok := r.held(firstHold); !ok || d != 1 {
+		t.Errorf("held from %d on, %v", d, ok)
+	}
+	nothing := &duplication.DuplicationSyncResponse{Err: base.ErrOK}
+	s.reconcile(t.Context(), nothing, nil)
+	if _, ok := r.held(firstHold); !ok {
+		t.Error("a replica that may become a member again isn't held")
+	}
+	s.seen[r.gpid] = time.Now().Add(-2 * outsiderTime)
+	s.reconcile(t.Context(), nothing, nil)
+	if _, ok := r.held(firstHold); ok {
+		t.Error("what is no member is held for ever")
+	}
+	h.cancel()
+	h.wg.Wait()
 }
