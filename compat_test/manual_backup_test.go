@@ -96,4 +96,6 @@ func (m *manual) backups() {
 	m.must("disabled", "pegasus backup policy disable POLICY --force", policy...)
 	m.must("enabled", "pegasus backup policy enable POLICY", policy...)
 	m.must("removed", "pegasus backup policy remove POLICY", policy...)
+	m.must("ID", "pegasus backup ls --policy POLICY", policy...)
+	m.must("is complete", "pegasus backup create", "create", "create TABLE --provider backups")
 }
