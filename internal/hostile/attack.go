@@ -33,7 +33,7 @@ type Target struct {
 
 const (
 	attackers = 4
-	wait      = 10 * time.Second // for an answer
+	wait      = time.Minute // for an answer; a page of a busy machine may take seconds
 )
 
 // Attack sends the server requests of every code that there is, asks for its pages and runs its
