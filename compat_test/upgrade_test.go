@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"pegasus/base/version"
 	"pegasus/client"
 	"pegasus/compat_test/cluster"
 )
@@ -170,7 +171,7 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 	if err := cluster.Poll(time.Minute, func() error {
 		out, err := cli("meta", "status")
-		if err == nil && !strings.Contains(out, "cluster version 2") {
+		if err == nil && !strings.Contains(out, fmt.Sprintf("cluster version %d", version.Newest)) {
 			t.Fatal(out)
 		}
 		return err
@@ -183,7 +184,7 @@ func TestRollingUpgrade(t *testing.T) {
 	}
 
 	// The old program isn't let near what it doesn't understand.
-	for name, words := range map[string]string{"meta3": "this version doesn't know", "replica3": "has format 2, this version reads 1"} {
+	for name, words := range map[string]string{"meta3": "this version doesn't know", "replica3": fmt.Sprintf("has format %d, this version reads 1", version.Newest)} {
 		if err := c.Terminate(name); err != nil {
 			t.Fatal(err)
 		}
