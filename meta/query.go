@@ -2,13 +2,11 @@ package meta
 
 import (
 	"fmt"
-	"strings"
 
 	"pegasus/base"
 	"pegasus/base/tbin"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
-	"pegasus/gen/utils"
 	"pegasus/meta/service"
 	"pegasus/meta/state"
 	"pegasus/meta/wire"
@@ -122,7 +120,7 @@ func (ts *tables) listApps(_ *service.Call, q *metaadmin.ConfigurationListAppsRe
 				return
 			}
 			if q.AppNamePattern.Set && q.MatchType.Set {
-				matches, known := matchName(t.Name, q.AppNamePattern.V, q.MatchType.V)
+				matches, known := wire.MatchName(t.Name, q.AppNamePattern.V, q.MatchType.V)
 				if !known {
 					r.Err, r.Infos = base.ErrNotImplemented, nil
 					r.HintMessage = base.Some(fmt.Sprintf("match_type is not supported: val=%d, str=%v", q.MatchType.V, q.MatchType.V))
@@ -136,20 +134,4 @@ func (ts *tables) listApps(_ *service.Call, q *metaadmin.ConfigurationListAppsRe
 			}
 		})
 	})
-}
-
-func matchName(name, pattern string, typ utils.PatternMatchType) (matches, known bool) {
-	switch typ {
-	case utils.PMT_MATCH_ALL:
-		return true, true
-	case utils.PMT_MATCH_EXACT:
-		return name == pattern, true
-	case utils.PMT_MATCH_ANYWHERE:
-		return strings.Contains(name, pattern), true
-	case utils.PMT_MATCH_PREFIX:
-		return strings.HasPrefix(name, pattern), true
-	case utils.PMT_MATCH_POSTFIX:
-		return strings.HasSuffix(name, pattern), true
-	}
-	return false, false
 }

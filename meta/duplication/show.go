@@ -4,15 +4,14 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"pegasus/base"
 	"pegasus/gen/duplication"
-	"pegasus/gen/utils"
 	"pegasus/httpapi"
 	"pegasus/meta/service"
 	"pegasus/meta/state"
+	"pegasus/meta/wire"
 )
 
 // entry is a duplication in its wire form, without progress.
@@ -72,23 +71,6 @@ func (s *Service) query(_ *service.Call, q *duplication.DuplicationQueryRequest,
 	}
 }
 
-// matches tells whether a name is meant by a pattern; known is false for a type that nobody knows.
-func matches(name, pattern string, t utils.PatternMatchType) (ok, known bool) {
-	switch t {
-	case utils.PMT_MATCH_ALL:
-		return true, true
-	case utils.PMT_MATCH_EXACT:
-		return name == pattern, true
-	case utils.PMT_MATCH_ANYWHERE:
-		return strings.Contains(name, pattern), true
-	case utils.PMT_MATCH_PREFIX:
-		return strings.HasPrefix(name, pattern), true
-	case utils.PMT_MATCH_POSTFIX:
-		return strings.HasSuffix(name, pattern), true
-	}
-	return false, false
-}
-
 // list lists the tables whose name matches, with their duplications.
 func (s *Service) list(_ *service.Call, q *duplication.DuplicationListRequest, r *duplication.DuplicationListResponse) {
 	type table struct {
@@ -102,7 +84,7 @@ func (s *Service) list(_ *service.Call, q *duplication.DuplicationListRequest, r
 			if t.Status != state.Available {
 				return
 			}
-			ok, known := matches(t.Name, q.AppNamePattern, q.MatchType)
+			ok, known := wire.MatchName(t.Name, q.AppNamePattern, q.MatchType)
 			if !known {
 				r.Err, r.HintMessage = base.ErrNotImplemented, fmt.Sprintf("match type %d is not supported", int32(q.MatchType))
 			}

@@ -36,6 +36,7 @@ type Sender struct {
 	log  *logrus.Entry
 
 	begin sync.Once
+	polls sync.Once // from the first stream on: a server that sends nothing isn't woken for it
 	soon  chan struct{}
 	asked atomic.Int64 // when the last exchange began that the meta answered, nanoseconds since base; 0: none did
 	base  time.Time
@@ -57,7 +58,6 @@ func New(host part.Host, opt Options) *Sender {
 func (s *Sender) Tick(time.Time) {
 	s.begin.Do(func() {
 		s.host.Go(s.syncLoop)
-		s.host.Go(s.pollLoop)
 	})
 	if !s.possible() {
 		return
@@ -220,6 +220,7 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 					st = newStream(ctx, s, s.opt, s.log, k, r, p.Val)
 					st.bring = func(ctx context.Context, epoch int64) { bringAll(ctx, st, epoch) }
 					s.streams[k] = st
+					s.polls.Do(func() { s.host.Go(s.pollLoop) })
 					s.host.Go(func(context.Context) { st.run() })
 					s.log.Infof("duplication %d of %v to table %q of cluster %s: decree %d is confirmed", k.dup, k.gpid, d.Val.RemoteAppName.V, d.Val.Remote, p.Val)
 				}
