@@ -438,6 +438,8 @@ func backupBehind(rec, got value.Value, restored bool) bool {
 				return true
 			}
 		}
+	case *metaadmin.ConfigurationCreateAppResponse: // of a restore from a backup that ran no more
+		return r.Err == base.ErrOK && got.(*metaadmin.ConfigurationCreateAppResponse).Err == base.ErrBusy
 	case *backup.ConfigurationModifyBackupPolicyResponse:
 		return r.Err == base.ErrOK && got.(*backup.ConfigurationModifyBackupPolicyResponse).Err == base.ErrBusy
 	}
