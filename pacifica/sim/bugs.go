@@ -25,5 +25,13 @@ func Bugs() []Bug {
 		{"meta-without-cas", "a change is made only to the configuration it was meant for"},
 		{"meta-promotes-anyone", "only a member can become the primary"},
 		{"meta-drops-unaware", "a deposed primary stays a member until it knows"},
+		{"split-unfenced", "no row of the child's half is proposed after the cut"},
+		{"split-forgets-mark", "the mark of the cut comes with a checkpoint"},
+		{"split-shows-all", "rows of the child's half aren't read after the cut"},
+		{"split-copies-uncommitted", "the child is made of a store with the mark"},
+		{"split-asks-nobody", "the child is registered when each member holds it"},
+		{"split-registers-twice", "the child is registered once"},
+		{"split-looks-first", "a copy is used if the child isn't registered after it was made"},
+		{"split-looks-nowhere", "a replica that made promises isn't made again"},
 	}, coreBugs()...)
 }

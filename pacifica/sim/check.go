@@ -12,11 +12,11 @@ type history struct {
 	// canon[d-1] is the mutation of decree d, from when a primary first committed it.
 	canon []mutation
 	// versions lists the decrees that wrote a key.
-	versions [keys][]int64
+	versions [keys + 1][]int64
 	// acked is the highest decree whose write was acknowledged; floor the version of a key
 	// that any later read must see at least.
 	acked int64
-	floor [keys]int64
+	floor *[keys]int64
 	// refused are writes whose client was told that they did not happen.
 	refused map[uint64]bool
 	// configs are those the meta persisted, by ballot; primaries who acted as one.
@@ -30,6 +30,7 @@ type mutation struct {
 }
 
 func (h *history) init() {
+	h.floor = new([keys]int64)
 	h.configs = make([]pacifica.Config, 1)
 	h.primaries = make([]int, 1)
 	h.refused = make(map[uint64]bool)
@@ -81,8 +82,12 @@ func (h *history) apply(w *world, s *server, e *pacifica.Entry, primary bool) {
 		w.fail("acknowledgement", "mutation %d, refused, is committed as decree %d", m.id, e.Decree)
 	}
 	h.canon = append(h.canon, m)
-	key := e.Payload[16]
+	key := int(e.Payload[16])
+	w.checkHalf(s, e, key)
 	h.versions[key] = append(h.versions[key], e.Decree)
+	if key == splitKey {
+		w.noteCut(e)
+	}
 }
 
 // version returns the decree that wrote key in a store that applied up to decree.

@@ -18,6 +18,9 @@ func (w *world) client() {
 		s = w.servers[w.meta.before] // as an outdated client does
 	}
 	key := int(w.rand(keys))
+	if w.split.parent != nil {
+		key = childKeys + key%childKeys
+	}
 	if w.chance(600) {
 		n := 1 + w.rand(w.prof.burst)
 		s.arrive(-1, func() {
@@ -39,7 +42,7 @@ func (w *world) client() {
 // if it was refused.
 func (s *server) write(key int) uint64 {
 	w := s.w
-	if !s.up || s.disk.broken || !s.serving() || !s.leased() || s.core.Room() <= 0 {
+	if !s.up || s.disk.broken || !s.serving() || !s.leased() || s.core.Room() <= 0 || !s.owns(key) {
 		return 0
 	}
 	members := 1 + len(s.core.State().Config.Secondaries)
@@ -48,14 +51,7 @@ func (s *server) write(key int) uint64 {
 	}
 	w.nextID++
 	id := w.nextID
-	before := uint64(0)
-	if last := s.core.Last(); last > 0 {
-		if last <= s.applied {
-			before = w.hist.canon[last-1].id
-		} else if e := s.disk.now.at(last); e != nil {
-			before = idOf(e.Payload)
-		}
-	}
+	before := s.before()
 	pad := w.rand(w.prof.padding)
 	if !s.upgraded && w.chance(int(w.prof.large)) {
 		pad = w.prof.frame + 1 + w.rand(w.prof.frame)
@@ -74,12 +70,24 @@ func (s *server) write(key int) uint64 {
 	return id
 }
 
+// before returns the id of the mutation that precedes the next one.
+func (s *server) before() uint64 {
+	last := s.core.Last()
+	if last > 0 && last <= s.applied {
+		return s.w.hist.canon[last-1].id
+	}
+	if e := s.disk.now.at(last); last > 0 && e != nil {
+		return idOf(e.Payload)
+	}
+	return 0
+}
+
 // read answers from the store, and only then looks whether this server may answer.
 func (s *server) read(key int) {
 	w := s.w
 	floor := w.hist.floor[key]
 	s.arrive(-1, func() {
-		if !s.serving() {
+		if !s.serving() || !s.mayRead(key) {
 			return
 		}
 		version, tenure := w.hist.version(key, s.applied), s.tenure

@@ -149,7 +149,7 @@ func (m *meta) onSync(id, inc int, r report) *listing {
 	}
 	cfg := m.cfg
 	a := &listing{config: cfg, listed: cfg.Has(pacifica.NodeID(id))}
-	a.discard = !a.listed && r.has && r.status == pacifica.Inactive && 1+len(cfg.Secondaries) >= m.w.prof.replicas && m.w.chance(m.w.prof.discards)
+	a.discard = cfg.Ballot > 0 && !a.listed && r.has && r.status == pacifica.Inactive && 1+len(cfg.Secondaries) >= m.w.prof.replicas && m.w.chance(m.w.prof.discards)
 	return a
 }
 
@@ -285,6 +285,9 @@ func (m *meta) tick() {
 	m.later(m.clock.real(metaTime), m.tick)
 	if m.idle {
 		return
+	}
+	if m.cfg.Ballot == 0 && m.w.split.parent != nil {
+		return // not registered yet
 	}
 	if m.cfg.Ballot == 0 {
 		var live []int

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"pegasus/pacifica"
+	"pegasus/pacifica/split"
 )
 
 // server is a process with its disk: it does what the driver of a core does.
@@ -43,6 +44,11 @@ type server struct {
 	view pacifica.State
 	// writes changes when a sync under way has become void.
 	writes int
+	// parting is what a primary remembers of the split; unmarked: the store lost the mark (a planted bug);
+	// swept: rows of the child's half are gone; making: the child is being made here.
+	parting         split.Parent
+	unmarked, swept bool
+	making          bool
 	// askedUntil is until when a request to add it may arrive at the meta.
 	askedUntil int64
 }
@@ -114,6 +120,10 @@ func (s *server) start() {
 	s.upgraded = s.w.prof.upgrades && s.incarnation > 1
 	s.leaseUntil, s.pausedUntil, s.pin, s.tenure, s.confirmed = 0, 0, 0, 1, 0
 	s.core, s.fetch, s.flights, s.applied = nil, nil, nil, 0
+	s.parting, s.making = split.Parent{}, false
+	if c := s.w.split.child; c != nil {
+		c.servers[s.id].making = false // it was this server that made the child
+	}
 	if s.incarnation > 1 {
 		s.mayCreate = false
 	}
@@ -232,6 +242,7 @@ func (s *server) drain() {
 			}
 		}
 		s.flights, s.confirmed = nil, 0
+		s.parting.Deposed()
 	}
 }
 
@@ -367,7 +378,7 @@ func (s *server) receive(m pacifica.Message) {
 		return
 	}
 	if s.core == nil {
-		if !s.mayCreate || m.Role != pacifica.Learner || m.Type == pacifica.MsgAck {
+		if !s.mayCreate || s.making || m.Role != pacifica.Learner || m.Type == pacifica.MsgAck {
 			return
 		}
 		s.create()
@@ -422,7 +433,7 @@ func (s *server) startFetch(f pacifica.Fetch) {
 			return
 		}
 		src.flush()
-		decree := src.applied
+		decree, swept := src.applied, src.swept
 		src.pin = decree + 1
 		w.tracef("fetch    %d: checkpoint of decree %d from %d", s.id, decree, src.id)
 		copying := 5 + w.rand(w.prof.fetchTime)
@@ -437,6 +448,7 @@ func (s *server) startFetch(f pacifica.Fetch) {
 				fail()
 				return
 			}
+			s.swept = s.swept || swept
 			s.install(g, decree)
 		})
 	})
@@ -454,6 +466,7 @@ func (s *server) install(g *fetching, decree int64) {
 	swap := func() {
 		s.w.stats.Installs++
 		s.disk.flushed, s.applied = decree, decree
+		s.unmarked = w.bug("split-forgets-mark")
 		w.checkMembers()
 		s.w.tracef("install  %d: decree %d", s.id, decree)
 	}

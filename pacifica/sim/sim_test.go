@@ -30,7 +30,7 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%+v", all)
 	// A model in which nothing happens finds nothing.
 	for what, n := range map[string]int{"acknowledged writes": all.Acked, "reads": all.Reads, "crashes": all.Crashes, "promotions": all.Promotions,
-		"moves": all.Moves, "joins": all.Joins, "removals": all.Removals, "installed checkpoints": all.Installs, "lost disks": all.Wipes} {
+		"moves": all.Moves, "joins": all.Joins, "removals": all.Removals, "installed checkpoints": all.Installs, "lost disks": all.Wipes, "splits": all.Splits} {
 		if n < int(seeds)/4 {
 			t.Errorf("%d %s in %d seeds", n, what, seeds)
 		}

@@ -37,6 +37,8 @@ type Options struct {
 	Bug string
 	// Trace receives a line an event; nil for none.
 	Trace io.Writer
+	// noSplit: the run is of a child, or of a script.
+	noSplit bool
 }
 
 // Violation is a broken invariant.
@@ -59,7 +61,7 @@ func (v *Violation) Brief() string {
 
 // Stats count what happened in a run, to see what runs cover.
 type Stats struct {
-	Events, Messages, Proposed, Acked, Reads, Crashes, Configs, Promotions, Moves, Joins, Removals, Fetches, Installs, Wipes int
+	Events, Messages, Proposed, Acked, Reads, Crashes, Configs, Promotions, Moves, Joins, Removals, Fetches, Installs, Wipes, Splits int
 }
 
 // Add adds what another run counted.
@@ -78,6 +80,7 @@ func (s *Stats) Add(o Stats) {
 	s.Fetches += o.Fetches
 	s.Installs += o.Installs
 	s.Wipes += o.Wipes
+	s.Splits += o.Splits
 }
 
 // world is one run.
@@ -92,6 +95,7 @@ type world struct {
 	meta    *meta
 	servers []*server // [0] is nil: 0 is the meta's place in the network
 	hist    history
+	split   splitting
 	stats   Stats
 	healed  bool
 	// calm is until when a group that became complete after the last fault is watched.
@@ -111,7 +115,13 @@ func Run(opt Options) (stats Stats, v *Violation) {
 	}
 	defer unplantCore()
 	w := newWorld(opt, randomProfile)
+	if opt.splits() {
+		w.addChild()
+	}
 	v = w.guard(w.run)
+	if w.split.child != nil {
+		w.stats.Add(w.split.child.stats)
+	}
 	return w.stats, v
 }
 
@@ -160,7 +170,11 @@ func (w *world) fail(rule, format string, args ...any) {
 // tracef writes a line of the trace.
 func (w *world) tracef(format string, args ...any) {
 	if w.opt.Trace != nil {
-		fmt.Fprintf(w.opt.Trace, "%7d  %s\n", w.now, fmt.Sprintf(format, args...))
+		of := ""
+		if w.split.parent != nil {
+			of = "child: "
+		}
+		fmt.Fprintf(w.opt.Trace, "%7d  %s%s\n", w.now, of, fmt.Sprintf(format, args...))
 	}
 }
 
@@ -174,8 +188,9 @@ func (w *world) run() {
 	w.at(w.rand(50), w.client)
 	w.at(w.rand(100), w.nemesis)
 	w.at(w.prof.duration, w.heal)
-	for !w.done {
-		if len(w.queue) == 0 || w.stats.Events >= maxEvents {
+	w.startChild()
+	for !w.done || !w.splitDone() {
+		if len(w.queue) == 0 || w.stats.Events >= w.limit() {
 			w.fail("liveness", "%d events, %d in the queue", w.stats.Events, len(w.queue))
 		}
 		w.step()
@@ -186,9 +201,15 @@ func (w *world) run() {
 func (w *world) step() {
 	e := heap.Pop(&w.queue).(*event)
 	w.now = e.at
+	if c := w.split.child; c != nil {
+		c.now = e.at
+	}
 	w.stats.Events++
 	e.do()
 	w.check()
+	if c := w.split.child; c != nil {
+		c.check()
+	}
 }
 
 // runTo performs events until time t.
@@ -201,6 +222,10 @@ func (w *world) runTo(t int64) {
 
 // at has f called after a delay.
 func (w *world) at(delay int64, f func()) {
+	if w.split.parent != nil {
+		w.split.parent.at(delay, f)
+		return
+	}
 	w.seq++
 	heap.Push(&w.queue, &event{w.now + max(0, delay), w.seq, f})
 }
@@ -220,6 +245,14 @@ func (w *world) chance(permille int) bool {
 
 // bug tells whether a bug of the model's server or meta is planted.
 func (w *world) bug(name string) bool { return w.opt.Bug == name }
+
+// limit is how many events there may be in a run.
+func (w *world) limit() int {
+	if w.split.child != nil {
+		return 3 * maxEvents
+	}
+	return maxEvents
+}
 
 type event struct {
 	at  int64
