@@ -88,6 +88,14 @@ func (c *Client) Table(ctx context.Context, name string) (*Table, error) {
 	return t, nil
 }
 
+// Forget makes the next Table ask for a table anew: one that was dropped, and made again with the same name, has
+// another id. Tables that were returned before stay as they are.
+func (c *Client) Forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.tables, name)
+}
+
 // Pool returns the connections, for calls that this package has no method for.
 func (c *Client) Pool() *rpc.Pool { return c.pool }
 

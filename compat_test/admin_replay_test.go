@@ -16,6 +16,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"pegasus/compat_test/cluster"
 	"pegasus/compat_test/wire"
 	"pegasus/gen/backup"
+	"pegasus/gen/duplication"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/registry"
@@ -33,27 +35,35 @@ import (
 type adminRecording struct {
 	dir  string
 	port int    // of the first replica server in it
-	root string // cold_backup_root of its cluster
+	root string // name of its cluster, and its cold_backup_root
+	// others are the other clusters that it names, by their numbers.
+	others map[int]string
 	// before are tables that were there, in the order of their ids; others appeared beside the
 	// session, just before the frame that is named.
 	before []made
 	beside map[string]beside
 	// loses is the frame before which the meta was started again with an empty state.
 	loses string
+	// stands and goes are frames: from before the first one until before the second one the meta of
+	// the other cluster stands still. The session didn't wait there, and waited half a minute then.
+	stands, goes string
 }
 
 // beside is a table that wasn't made by a request of the session.
 type beside struct {
 	id int32
 	made
+	to  string // the cluster that it was duplicated to
+	dup int32  // the number of that duplication
 }
 
 var adminRecordings = []adminRecording{
-	{dir: "frames-admin", port: 34801, root: "onebox", before: []made{{name: "bl", partitions: 4}}, loses: "01372.bin", beside: map[string]beside{
-		"00644.bin": {6, made{name: "dupt", partitions: 4}},
-	}},
-	{dir: "frames-admincli", port: 34805, root: "onebox2", beside: map[string]beside{
-		"00750.bin": {6, made{name: "dupt", partitions: 4, envs: []base.Pair[string, string]{
+	{dir: "frames-admin", port: 34801, root: "onebox", before: []made{{name: "bl", partitions: 4}}, loses: "01372.bin", others: map[int]string{2: "onebox2"}, stands: "00738.bin", goes: "00750.bin",
+		beside: map[string]beside{
+			"00644.bin": {6, made{name: "dupt", partitions: 4}, "onebox2", 1795393463},
+		}},
+	{dir: "frames-admincli", port: 34805, root: "onebox2", others: map[int]string{1: "onebox"}, beside: map[string]beside{
+		"00750.bin": {id: 6, made: made{name: "dupt", partitions: 4, envs: []base.Pair[string, string]{
 			{Key: "duplication.follower_app_status", Val: "created"}, {Key: "duplication.master_app_name", Val: "dupt"},
 			{Key: "duplication.master_cluster", Val: "onebox"}, {Key: "duplication.master_metas", Val: "localhost:34601"},
 		}}},
@@ -71,8 +81,19 @@ func TestAdminReplay(t *testing.T) {
 	deviations := readDeviations(t)
 	for _, r := range adminRecordings {
 		t.Run(strings.TrimPrefix(r.dir, "frames-"), func(t *testing.T) {
-			c := cluster.Start(t, cluster.Options{Tables: "-", Config: fmt.Sprintf("[cluster]\ncold_backup_root = %q\n[blob.local_service]\npath = %q\n", r.root, t.TempDir())})
-			p := &adminPlayer{deviations: deviations, rec: r, httpOpen: map[string]string{}, backups: map[int64]int64{}}
+			config := fmt.Sprintf("[blob.local_service]\npath = %q\n", t.TempDir())
+			id := 1
+			p := &adminPlayer{deviations: deviations, rec: r, httpOpen: map[string]string{}, backups: map[int64]int64{}, dups: map[int32]int32{}}
+			for n, name := range r.others {
+				id = 3 - n
+				metas := "127.0.0.1:1" // nobody is there, and nobody needs it
+				if r.goes != "" {
+					p.other = cluster.Start(t, cluster.Options{Tables: "dupt:4:1", Replicas: 1, Config: fmt.Sprintf("[cluster]\nname = %q\nid = %d\n", name, n)})
+					metas = p.other.Metas()[0]
+				}
+				config += fmt.Sprintf("[clusters.%s]\nid = %d\nmeta_servers = [%q]\n", name, n, metas)
+			}
+			c := cluster.Start(t, cluster.Options{Tables: "-", Config: config + fmt.Sprintf("[cluster]\nname = %q\nid = %d\ncold_backup_root = %q\n", r.root, id, r.root)})
 			p.player = &player{
 				t: t, c: c, framesDir: filepath.Join(dir, r.dir),
 				tables: map[int32]string{}, conns: map[connKey]*wire.Conn{}, open: map[callKey]*call{}, early: map[callKey]*wire.Frame{},
@@ -180,6 +201,8 @@ type adminPlayer struct {
 	httpOpen   map[string]string // the request that isn't answered yet, by the recorded client's port and server
 	backups    map[int64]int64   // ids of backups, by the recorded one
 	restored   []string          // tables that were restored
+	dups       map[int32]int32   // numbers of duplications, by the recorded one
+	other      *cluster.Cluster  // that tables are duplicated to
 
 	equal, deviate int
 	skipped        map[callKey]bool
@@ -199,6 +222,15 @@ func (p *adminPlayer) playAdmin() {
 		}
 		if m, ok := p.rec.beside[r.file]; ok {
 			p.make(m.id, m.made)
+			if m.to != "" {
+				p.duplicate(m.name, m.to, m.dup)
+			}
+		}
+		switch r.file {
+		case p.rec.stands:
+			p.signalOther(syscall.SIGSTOP)
+		case p.rec.goes:
+			p.signalOther(syscall.SIGCONT)
 		}
 		if r.file == p.rec.loses {
 			for k, c := range p.conns {
@@ -235,6 +267,26 @@ func (p *adminPlayer) playAdmin() {
 	if p.equal == 0 {
 		p.t.Error("nothing was equal")
 	}
+}
+
+// signalOther stops the meta of the other cluster, or lets it go on. A recording that has no other one names no frame.
+func (p *adminPlayer) signalOther(sig syscall.Signal) {
+	if p.other == nil {
+		return
+	}
+	if err := p.other.Signal("meta1", sig); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// duplicate makes a duplication that the session found there.
+func (p *adminPlayer) duplicate(table, to string, recorded int32) {
+	var res duplication.DuplicationAddResponse
+	q := &duplication.DuplicationAddRequest{AppName: table, RemoteClusterName: to, IsDuplicatingCheckpoint: base.Some(false)}
+	if err := p.c.MetaCall(base.RPCAddDuplication, q, &res, func() base.ErrorCode { return res.Err }); err != nil || res.Err != base.ErrOK {
+		p.t.Fatalf("%+v, %v", res, err)
+	}
+	p.dups[recorded] = res.Dupid
 }
 
 func (p *adminPlayer) sendAdmin(r row, f *wire.Frame, raw []byte) {
@@ -278,6 +330,12 @@ func (p *adminPlayer) toOurs(v reflect.Value) (changed bool) {
 		case *backup.QueryBackupStatusRequest:
 			if id, ok := p.backups[x.BackupId.V]; ok {
 				x.BackupId.V = id
+				return true
+			}
+			return false
+		case *duplication.DuplicationModifyRequest:
+			if id, ok := p.dups[x.Dupid]; ok {
+				x.Dupid = id
 				return true
 			}
 			return false
@@ -363,7 +421,7 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 				p.t.Fatalf("%s %s: our answer: %v", r.file, f.Code, err)
 			}
 		}
-		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got) || backupBehind(rec, got, p.isRestored(c))) && time.Now().Before(deadline) {
+		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got) || backupBehind(rec, got, p.isRestored(c)) || duplicationBehind(rec, got)) && time.Now().Before(deadline) {
 			time.Sleep(20 * time.Millisecond)
 			if err := c.conn.Send(c.sent); err != nil {
 				p.t.Fatal(err)
@@ -377,6 +435,9 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 		} else {
 			p.learn(c, rec, got)
 			p.learnBackups(rec, got)
+			if r, ok := rec.(*duplication.DuplicationAddResponse); ok && r.Err == base.ErrOK {
+				p.dups[r.Dupid] = got.(*duplication.DuplicationAddResponse).Dupid
+			}
 			if q, ok := c.arg.(*backup.ConfigurationRestoreRequest); ok {
 				p.restored = append(p.restored, q.NewAppName)
 			}
@@ -442,6 +503,43 @@ func backupBehind(rec, got value.Value, restored bool) bool {
 		return r.Err == base.ErrOK && got.(*metaadmin.ConfigurationCreateAppResponse).Err == base.ErrBusy
 	case *backup.ConfigurationModifyBackupPolicyResponse:
 		return r.Err == base.ErrOK && got.(*backup.ConfigurationModifyBackupPolicyResponse).Err == base.ErrBusy
+	}
+	return false
+}
+
+// duplicationBehind tells that a duplication isn't as far as it was in the recorded session, which waited for it: in
+// its status, or in a partition of which all was in the other cluster.
+func duplicationBehind(rec, got value.Value) bool {
+	behind := func(r, g *duplication.DuplicationEntry) bool {
+		if r.Status == duplication.DS_LOG && g.Status < r.Status {
+			return true
+		}
+		for i := range min(len(r.PartitionStates.V), len(g.PartitionStates.V)) {
+			r, g := &r.PartitionStates.V[i].Val, &g.PartitionStates.V[i].Val
+			if r.ConfirmedDecree >= 0 && (g.ConfirmedDecree < 0 || g.ConfirmedDecree != g.LastCommittedDecree) {
+				return true
+			}
+		}
+		return false
+	}
+	switch r := rec.(type) {
+	case *duplication.DuplicationQueryResponse:
+		g := got.(*duplication.DuplicationQueryResponse)
+		for i := range min(len(r.EntryList), len(g.EntryList)) {
+			if behind(&r.EntryList[i], &g.EntryList[i]) {
+				return true
+			}
+		}
+	case *duplication.DuplicationListResponse:
+		g := got.(*duplication.DuplicationListResponse)
+		for i := range min(len(r.AppStates), len(g.AppStates)) {
+			r, g := r.AppStates[i].Val.Duplications, g.AppStates[i].Val.Duplications
+			for k := range min(len(r), len(g)) {
+				if behind(&r[k].Val, &g[k].Val) {
+					return true
+				}
+			}
+		}
 	}
 	return false
 }
@@ -513,6 +611,7 @@ func (p *adminPlayer) fields(c *call, rec, got value.Value) (out []field) {
 
 var (
 	nodeNames = regexp.MustCompile(`(localhost|127\.0\.0\.1):\d+`)
+	dupIDs    = regexp.MustCompile(`\(\d{10}\)`)
 	roles     = regexp.MustCompile(`@[PS] : `)
 )
 
@@ -536,6 +635,19 @@ func (p *adminPlayer) normal(c *call, path, rec, got string) bool {
 		case "EndTimeMs": // of one that ran when the session asked, it may have ended here
 			return abs(number(got)-time.Now().UnixMilli()) < 600_000
 		}
+	case base.RPCAddDuplication, base.RPCQueryDuplication, base.RPCListDuplication:
+		switch path[strings.LastIndexByte(path, '.')+1:] {
+		case "Dupid":
+			return number(got) > 0 && int64(p.dups[int32(number(rec))]) == number(got)
+		case "Key":
+			return strings.Contains(path, ".Duplications[") && int64(p.dups[int32(number(rec))]) == number(got)
+		case "CreateTs":
+			return number(rec) > 0 && abs(number(got)-time.Now().UnixMilli()) < 600_000
+		case "ConfirmedDecree", "LastCommittedDecree": // decrees are a server's own; see duplicationBehind
+			return number(got) >= -1 && (number(rec) == -1 || number(got) >= 0)
+		case "Hint":
+			return dupIDs.ReplaceAllString(rec, "(ID)") == dupIDs.ReplaceAllString(got, "(ID)")
+		}
 	case "RPC_RRDB_RRDB_TTL":
 		return path == "TtlSeconds" && number(rec) > 0 && abs(number(got)-number(rec)) <= 60 // the replay is faster
 	case "RPC_CM_LIST_APPS", "RPC_CM_RECALL_APP":
@@ -549,8 +661,6 @@ func (p *adminPlayer) normal(c *call, path, rec, got string) bool {
 		case "ExpireSecond":
 			return number(rec) > 0 && number(got) > 0 && abs((number(got)-now)-(number(rec)-recordedAt)) < 1200
 		}
-	case "RPC_CM_CLUSTER_INFO":
-		return path == "Values[8]" && got == "onebox" // the name that the cluster was started with
 	}
 	return false
 }

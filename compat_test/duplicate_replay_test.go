@@ -18,7 +18,9 @@ import (
 	"pegasus/compat_test/cluster"
 	"pegasus/compat_test/wire"
 	"pegasus/gen/dupinternal"
+	"pegasus/gen/layer2"
 	"pegasus/gen/registry"
+	"pegasus/gen/rrdb"
 )
 
 // duplicatedRow is a row of an expected-*.jsonl.
@@ -46,85 +48,149 @@ func duplicatedRows(t *testing.T, path string) map[string]string {
 	return rows
 }
 
-// TestDuplicateReplay gives an empty table what a C++ cluster sent to another one, in order and then
-// once more: the table has exactly the rows that the recording says.
+// TestDuplicateReplay gives empty tables what a C++ cluster sent to another one, in order and then once more: each
+// table has exactly the rows that the recording says. One has the partitions of the recorded table. The others have
+// other numbers of partitions: a batch goes where its last write leads, as upstream sends it, and rows in it belong
+// elsewhere. One of them gets each write by itself, in the form of releases before 2.4, always in partition 0.
 func TestDuplicateReplay(t *testing.T) {
 	dir := filepath.Join(golden(t), "frames-duplicate")
-	c := cluster.Start(t, cluster.Options{Tables: "dupt:4", Config: "[cluster]\nid = 2\n\n[clusters.onebox-a]\nid = 1\n"})
+	c := cluster.Start(t, cluster.Options{Tables: "dupt:4,three:3,eight:8", Config: "[cluster]\nid = 2\n\n[clusters.onebox-a]\nid = 1\n"})
 	if err := wholeCluster(c); err != nil {
 		t.Fatal(err)
+	}
+	want := duplicatedRows(t, filepath.Join(dir, "expected-from-frames.jsonl"))
+	for _, x := range []struct {
+		table  string
+		single bool
+	}{{"dupt", false}, {"three", false}, {"eight", true}} {
+		p := &duplicatePlayer{t: t, c: c, conns: map[string]*wire.Conn{}, single: x.single}
+		p.play(x.table, dir)
+		if got := scanRows(t, c, x.table); !maps.Equal(got, want) {
+			t.Errorf("table %s: %d rows, want %d: %s", x.table, len(got), len(want), rowsApart(got, want))
+		}
+		t.Logf("table %s: %d requests with %d writes gave %d rows", x.table, p.id, p.writes, len(want))
+	}
+
+	// A multi_put of 20 kB that takes 30 MB, since each row has the hash key: more than a mutation may have.
+	const rows = 500
+	hashKey := []byte(strings.Repeat("l", 60000))
+	q := rrdb.MultiPutRequest{HashKey: hashKey}
+	for i := range rows {
+		q.Kvs = append(q.Kvs, rrdb.KeyValue{Key: fmt.Append(nil, i), Value: []byte("v")})
 	}
 	cfg, err := c.Config("dupt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	conns := map[string]*wire.Conn{}
-	defer func() {
-		for _, conn := range conns {
-			conn.Close()
-		}
-	}()
-	id := uint64(0)
-	send := func(f *wire.Frame) dupinternal.DuplicateResponse {
-		t.Helper()
-		id++
-		f.ID, f.Gpid.AppID = id, cfg.AppId
-		addr := cfg.Partitions[f.Gpid.PartitionIndex].Primary.String()
-		if conns[addr] == nil {
-			if conns[addr], err = wire.Dial(addr); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := conns[addr].Send(f.Encode()); err != nil {
-			t.Fatal(err)
-		}
-		a, err := conns[addr].Receive(time.Minute)
-		if err != nil || a.Err != "ERR_OK" || a.ID != id {
-			t.Fatalf("%+v, %v", a, err)
-		}
-		var res dupinternal.DuplicateResponse
-		if _, err := registry.ReadBody(a.Body, &res); err != nil {
-			t.Fatal(err)
-		}
-		return res
+	p := &duplicatePlayer{t: t, c: c, conns: map[string]*wire.Conn{}}
+	defer p.close()
+	hash := base.HashOf(hashKey, nil)
+	w := dupinternal.DuplicateEntry{Timestamp: base.Some(time.Now().UnixMicro()), TaskCode: base.Some[base.TaskCode](base.RPCMultiPut), RawMessage: base.Some(registry.AppendBody(nil, 1, &q)), ClusterId: base.Some[int8](1)}
+	body := registry.AppendBody(nil, 1, &dupinternal.DuplicateRequest{Entries: []dupinternal.DuplicateEntry{w}})
+	p.send(cfg, "the large one", wire.New(wire.RDSN, base.RPCDuplicate, 0, base.Gpid{}, body), int32(hash%4))
+	cl := client.New(c.Metas(), client.Options{})
+	defer cl.Close()
+	tab, err := cl.Table(runContext(t, time.Minute), "dupt")
+	if err != nil {
+		t.Fatal(err)
 	}
-	frames, writes := 0, 0
+	if n, err := tab.SortKeyCount(runContext(t, time.Minute), hashKey); err != nil || n != rows {
+		t.Errorf("%d rows of the large one, %v", n, err)
+	}
+}
+
+func (p *duplicatePlayer) close() {
+	for _, conn := range p.conns {
+		conn.Close()
+	}
+}
+
+// duplicatePlayer sends recorded requests to a table.
+type duplicatePlayer struct {
+	t      *testing.T
+	c      *cluster.Cluster
+	conns  map[string]*wire.Conn
+	single bool
+	id     uint64
+	writes int
+}
+
+func (p *duplicatePlayer) play(table, dir string) {
+	p.t.Helper()
+	if err := p.c.WaitHealthy(table, time.Minute); err != nil {
+		p.t.Fatal(err)
+	}
+	cfg, err := p.c.Config(table)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer p.close()
 	for range 2 {
-		for _, r := range readIndex(t, dir) {
+		for _, r := range readIndex(p.t, dir) {
 			b, err := os.ReadFile(filepath.Join(dir, r.file))
 			if err != nil {
-				t.Fatal(err)
+				p.t.Fatal(err)
 			}
 			f, err := wire.Parse(b)
 			if err != nil {
-				t.Fatal(err)
+				p.t.Fatal(err)
 			}
 			if !r.request {
 				var rec dupinternal.DuplicateResponse
 				if _, err := registry.ReadBody(f.Body, &rec); err != nil || rec.Error.V != 0 {
-					t.Fatalf("%s: the recording itself says %+v, %v", r.file, rec, err)
+					p.t.Fatalf("%s: the recording itself says %+v, %v", r.file, rec, err)
 				}
 				continue
 			}
 			var q dupinternal.DuplicateRequest
-			if _, err := registry.ReadBody(f.Body, &q); err != nil {
-				t.Fatal(err)
+			id, err := registry.ReadBody(f.Body, &q)
+			if err != nil || len(q.Entries) == 0 {
+				p.t.Fatalf("%s: %+v, %v", r.file, q, err)
 			}
-			if res := send(f); res.Error != base.Some(int32(0)) || res.ErrorHint.Set {
-				t.Fatalf("%s: %+v", r.file, res)
+			p.writes += len(q.Entries)
+			switch {
+			case p.single:
+				for i := range q.Entries {
+					g := *f
+					g.Body = registry.AppendBody(nil, id, &q.Entries[i])
+					p.send(cfg, r.file, &g, 0)
+				}
+			case int(cfg.PartitionCount) == 4:
+				p.send(cfg, r.file, f, f.Gpid.PartitionIndex)
+			default:
+				p.send(cfg, r.file, f, int32(f.Hash%uint64(cfg.PartitionCount)))
 			}
-			frames++
-			writes += len(q.Entries)
 		}
 	}
-	if frames < 30 {
-		t.Fatalf("only %d frames", frames)
+	if p.id < 30 {
+		p.t.Fatalf("only %d requests", p.id)
 	}
-	want := duplicatedRows(t, filepath.Join(dir, "expected-from-frames.jsonl"))
-	if got := scanRows(t, c, "dupt"); !maps.Equal(got, want) {
-		t.Fatalf("%d rows, want %d: %s", len(got), len(want), rowsApart(got, want))
+}
+
+func (p *duplicatePlayer) send(cfg *layer2.QueryCfgResponse, file string, f *wire.Frame, partition int32) {
+	p.t.Helper()
+	p.id++
+	f.ID, f.Gpid = p.id, base.Gpid{AppID: cfg.AppId, PartitionIndex: partition}
+	addr := cfg.Partitions[partition].Primary.String()
+	conn := p.conns[addr]
+	if conn == nil {
+		var err error
+		if conn, err = wire.Dial(addr); err != nil {
+			p.t.Fatal(err)
+		}
+		p.conns[addr] = conn
 	}
-	t.Logf("%d frames with %d writes gave %d rows", frames, writes, len(want))
+	if err := conn.Send(f.Encode()); err != nil {
+		p.t.Fatal(err)
+	}
+	a, err := conn.Receive(time.Minute)
+	if err != nil || a.Err != "ERR_OK" || a.ID != p.id {
+		p.t.Fatalf("%s: %+v, %v", file, a, err)
+	}
+	var res dupinternal.DuplicateResponse
+	if _, err := registry.ReadBody(a.Body, &res); err != nil || res.Error != base.Some(int32(0)) || res.ErrorHint.Set {
+		p.t.Fatalf("%s: %+v, %v", file, res, err)
+	}
 }
 
 // rowsApart names some rows in which two tables differ.

@@ -6,6 +6,9 @@ namespace go dupinternal
 
 struct duplicate_request {
   1: list<duplicate_entry> entries;
+
+  // This server's own: the request is a part of one that couldn't be written as it was, and isn't taken apart again.
+  60: optional bool divided;
 }
 
 struct duplicate_entry {

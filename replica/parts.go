@@ -82,7 +82,7 @@ func (s *Server) backupOptions() *backup.Options {
 
 // newReceiver returns what counts the writes of other clusters; it is there before the replicas are.
 func newReceiver(s *Server) (*receive.Receiver, error) {
-	return receive.New(receive.Options{ID: s.cfg.Cluster.ID, Name: s.cfg.ClusterOf, Write: s.gate.onWrite, Log: s.log, Version: s.clusterVersion})
+	return receive.New(receive.Options{ID: s.cfg.Cluster.ID, Name: s.cfg.ClusterOf, Write: s.gate.onWrite, Metas: s.cfg.Cluster.MetaServers, Log: s.log, Version: s.clusterVersion})
 }
 
 // clusterVersion is what the metas said last, which the disks remember; below version.First: nothing yet.

@@ -59,6 +59,11 @@ func (r *driver) propose() {
 				req.ReplyError(base.ErrCapacityExceeded)
 				continue
 			}
+			if errors.Is(err, rrdb.ErrDivide) {
+				info := &r.view.Load().info
+				r.srv.gate.received.Divide(req, &r.received, info.AppName, r.gpid, info.Partitions)
+				continue
+			}
 			if err != nil {
 				refuse(req, err)
 				continue

@@ -30,10 +30,9 @@ type Duplicated struct {
 	Own int
 	// Future is how many were made more than MaxAhead after now.
 	Future int
-	// Lost is how many can't be applied, and Misrouted how many of them are for other partitions. Reason
-	// says why, of the first.
-	Lost, Misrouted int
-	Reason          string
+	// Lost is how many can't be applied. Reason says why, of the first.
+	Lost   int
+	Reason string
 	// Clusters are the numbers of the clusters that made the writes, one bit for each.
 	Clusters [2]uint64
 }
@@ -61,17 +60,38 @@ func (d *Duplicated) hint() string {
 	return strings.Join(parts, "; ")
 }
 
-// sentRow is a row of a write that another cluster sends.
+// sentRow is a row of a write that another cluster sends. Its key is rest behind hashKey, or rest alone:
+// with the hash key of a request once for each row, a small request would take much memory.
 type sentRow struct {
-	key, value []byte
-	expireTS   uint32
-	timetag    uint64
-	remove     bool
-	verify     bool
+	hashKey, rest, value []byte
+	expireTS             uint32
+	timetag              uint64
+	joined               bool
+	remove               bool
+	verify               bool
 }
 
+func (r *sentRow) key() []byte {
+	if r.joined {
+		return base.AppendKey(nil, r.hashKey, r.rest)
+	}
+	return r.rest
+}
+
+// hash leads to the partition of the row.
+func (r *sentRow) hash() uint64 {
+	if r.joined {
+		return base.HashOf(r.hashKey, r.rest)
+	}
+	return base.HashOfKey(r.rest)
+}
+
+// size is what the op of the row takes at most.
+func (r *sentRow) size() int { return opSize(2+len(r.hashKey)+len(r.rest), len(r.value)) }
+
 // duplicate evaluates the writes that another cluster sends, those that can be applied. All of them
-// become one mutation.
+// become one mutation; a request that can't, because rows of it belong elsewhere or take too much, is
+// an error: ErrDivide, or base.ErrInconsistentState if it is a part of one already.
 //
 // A row is left as it is if a later write of it is there, by the timetags: always if the two are of the
 // same cluster, whose writes can't be in another order than that; otherwise if the sender asks for it
@@ -79,23 +99,37 @@ type sentRow struct {
 // don't differ in time: a mutation may have several writes of a row, and its sender keeps their order.
 func (e *evaluation) duplicate() error {
 	e.reply.kind = replyDuplicate
-	entries := readDuplicates(&e.arg)
+	q := readDuplicates(&e.arg)
 	if err := e.argErr(); err != nil {
 		return err
 	}
-	d := &Duplicated{Writes: len(entries), TimestampsUS: make([]int64, 0, len(entries))}
-	e.touched.Dup = d
+	d := &Duplicated{Writes: len(q.Entries), TimestampsUS: make([]int64, 0, len(q.Entries))}
 	var rows []sentRow
-	for i := range entries {
-		rows = e.sentRows(&entries[i], d, rows)
+	for i := range q.Entries {
+		rows = e.sentRows(&q.Entries[i], d, rows)
 	}
-	size := 0
+	partitions, size, foreign, elsewhere := e.s.partitions.Load(), 0, 0, false
 	for i := range rows {
-		size += opSize(len(rows[i].key), len(rows[i].value))
+		size += rows[i].size()
+		// The rows of a request with a hash key are all in its partition.
+		same := i > 0 && rows[i].joined && len(rows[i].hashKey) > 0 && rows[i-1].joined && &rows[i].hashKey[0] == &rows[i-1].hashKey[0]
+		if !same {
+			elsewhere = partitions > 0 && !base.InPartition(rows[i].hash(), e.s.id.partition, partitions)
+		}
+		if elsewhere {
+			foreign++
+		}
+	}
+	switch whole := !q.Divided.V; {
+	case whole && (foreign > 0 || e.maxBytes > 0 && size > e.maxBytes):
+		return ErrDivide
+	case foreign > 0:
+		return fmt.Errorf("%d rows of a part of %s belong to other partitions than this one of %d: %w", foreign, e.code, partitions, base.ErrInconsistentState)
 	}
 	if err := e.reserve(size); err != nil {
 		return err
 	}
+	e.touched.Dup = d
 	for i := range rows {
 		if code := e.apply(&rows[i], d); code != codeOK {
 			e.touched = Touched{} // it is sent again
@@ -111,18 +145,18 @@ func (e *evaluation) duplicate() error {
 
 // readDuplicates reads the argument: a list of writes, or before upstream's 2.4 a single one, whose
 // fields stand in place of the list.
-func readDuplicates(r *tbin.Reader) []dupinternal.DuplicateEntry {
+func readDuplicates(r *tbin.Reader) (q dupinternal.DuplicateRequest) {
 	peek := *r
 	peek.Begin()
 	switch t, id := peek.Field(); {
 	case t == tbin.Stop, t == tbin.List && id == 1:
-		var q dupinternal.DuplicateRequest
 		q.ReadThrift(r)
-		return q.Entries
+		return q
 	}
 	var one dupinternal.DuplicateEntry
 	one.ReadThrift(r)
-	return []dupinternal.DuplicateEntry{one}
+	q.Entries = []dupinternal.DuplicateEntry{one}
+	return q
 }
 
 // sentRows appends the rows of one write, unless it is left out.
@@ -146,24 +180,15 @@ func (e *evaluation) sentRows(w *dupinternal.DuplicateEntry, d *Duplicated, rows
 		d.Future++
 	}
 	before := len(rows)
-	rows, problem := e.decodeSent(w, rows)
-	size := 0
+	rows, problem := decodeSent(w, rows)
 	for i := before; i < len(rows) && problem == ""; i++ {
 		r := &rows[i]
 		r.timetag, r.verify = MakeTimetag(ts, uint8(cluster), r.remove), w.VerifyTimetag.V
-		if !validKey(r.key) {
-			problem = "its key is invalid"
+		if e.maxBytes > 0 && r.size() > e.maxBytes {
+			problem = fmt.Sprintf("a row of it takes more than %d bytes", e.maxBytes)
 		}
-		size += opSize(len(r.key), len(r.value))
 	}
-	switch n := e.s.partitions.Load(); {
-	case problem != "":
-	case e.maxBytes > 0 && size > e.maxBytes:
-		problem = fmt.Sprintf("its rows, each with its hash key, take more than %d bytes", e.maxBytes)
-	case len(rows) > before && n > 0 && !inPartition(rows[before].key, e.s.id.partition, n):
-		problem = "its key belongs to another partition"
-		d.Misrouted++
-	default:
+	if problem == "" {
 		return rows
 	}
 	d.lose("%s: %s", base.ShortRPC(string(w.TaskCode.V)), problem)
@@ -171,7 +196,7 @@ func (e *evaluation) sentRows(w *dupinternal.DuplicateEntry, d *Duplicated, rows
 }
 
 // decodeSent appends the rows of a write as its client sent them.
-func (e *evaluation) decodeSent(w *dupinternal.DuplicateEntry, rows []sentRow) (_ []sentRow, problem string) {
+func decodeSent(w *dupinternal.DuplicateEntry, rows []sentRow) (_ []sentRow, problem string) {
 	var r tbin.Reader
 	r.Reset(w.RawMessage.V)
 	// Clients number the argument 1, upstream's own 0.
@@ -188,9 +213,9 @@ func (e *evaluation) decodeSent(w *dupinternal.DuplicateEntry, rows []sentRow) (
 		if remove {
 			q.Value = nil
 		}
-		rows = append(rows, sentRow{key: q.Key, value: q.Value, expireTS: uint32(q.ExpireTsSeconds), remove: remove})
+		rows = append(rows, sentRow{rest: q.Key, value: q.Value, expireTS: uint32(q.ExpireTsSeconds), remove: remove})
 	case base.RPCRemove:
-		rows = append(rows, sentRow{key: r.Bytes(), remove: true})
+		rows = append(rows, sentRow{rest: r.Bytes(), remove: true})
 	case base.RPCMultiPut:
 		var q idl.MultiPutRequest
 		q.ReadThrift(&r)
@@ -198,7 +223,7 @@ func (e *evaluation) decodeSent(w *dupinternal.DuplicateEntry, rows []sentRow) (
 			return rows, "its hash key is too long"
 		}
 		for i := range q.Kvs {
-			rows = append(rows, sentRow{key: base.AppendKey(nil, q.HashKey, q.Kvs[i].Key), value: q.Kvs[i].Value, expireTS: uint32(q.ExpireTsSeconds)})
+			rows = append(rows, sentRow{hashKey: q.HashKey, rest: q.Kvs[i].Key, joined: true, value: q.Kvs[i].Value, expireTS: uint32(q.ExpireTsSeconds)})
 		}
 	case base.RPCMultiRemove:
 		var q idl.MultiRemoveRequest
@@ -207,13 +232,18 @@ func (e *evaluation) decodeSent(w *dupinternal.DuplicateEntry, rows []sentRow) (
 			return rows, "its hash key is too long"
 		}
 		for _, k := range q.SortKeys {
-			rows = append(rows, sentRow{key: base.AppendKey(nil, q.HashKey, k), remove: true})
+			rows = append(rows, sentRow{hashKey: q.HashKey, rest: k, joined: true, remove: true})
 		}
 	default:
 		return rows, "such requests can't be repeated, and aren't sent to other clusters"
 	}
 	if t, _ := r.Field(); t != tbin.Stop || r.Err() != nil || r.Len() != 0 {
 		return rows[:before], "its message is damaged"
+	}
+	for i := before; i < len(rows); i++ {
+		if !rows[i].joined && !validKey(rows[i].rest) {
+			return rows[:before], "its key is invalid"
+		}
 	}
 	return rows, ""
 }
@@ -222,7 +252,8 @@ func (e *evaluation) decodeSent(w *dupinternal.DuplicateEntry, rows []sentRow) (
 // Pebble.
 func (e *evaluation) apply(r *sentRow, d *Duplicated) (code int32) {
 	at, cluster, _ := SplitTimetag(r.timetag)
-	is, here, code := e.writtenBy(r.key)
+	key := r.key()
+	is, here, code := e.writtenBy(key)
 	if code != codeOK {
 		return code
 	}
@@ -242,8 +273,8 @@ func (e *evaluation) apply(r *sentRow, d *Duplicated) (code int32) {
 	if !e.ahead(at) {
 		e.after(at)
 	}
-	e.wroteKey(r.key, len(r.key)+len(r.value))
-	op := Op{Key: r.key, Value: r.value, Timetag: r.timetag, Delete: r.remove}
+	e.wroteKey(key, len(key)+len(r.value))
+	op := Op{Key: key, Value: r.value, Timetag: r.timetag, Delete: r.remove}
 	if !r.remove {
 		op.ExpireTS = e.s.expiry(r.expireTS, e.now)
 	}

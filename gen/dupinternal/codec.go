@@ -16,6 +16,10 @@ func (s *DuplicateRequest) AppendThrift(b []byte) []byte {
 			b = s.Entries[i].AppendThrift(b)
 		}
 	}
+	if s.Divided.Set {
+		b = tbin.AppendField(b, tbin.Bool, 60)
+		b = tbin.AppendBool(b, s.Divided.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -33,6 +37,9 @@ func (s *DuplicateRequest) ReadThrift(r *tbin.Reader) {
 				s.Entries[i].ReadThrift(r)
 			}
 			n.End(r)
+		case id == 60 && t == tbin.Bool:
+			s.Divided.Set = true
+			s.Divided.V = r.Bool()
 		default:
 			r.Skip(t)
 		}

@@ -9,6 +9,7 @@ import (
 // DuplicateRequest is the struct duplicate_request.
 type DuplicateRequest struct {
 	Entries []DuplicateEntry // 1
+	Divided base.Opt[bool]   // 60, optional
 
 	absent uint8
 }

@@ -3,7 +3,9 @@ package duplication
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"pegasus/base"
@@ -93,6 +95,8 @@ func (s *Service) list(_ *service.Call, q *duplication.DuplicationListRequest, r
 			}
 		})
 	})
+	// Tools show them as they come, upstream's map has them by name.
+	slices.SortFunc(ts, func(a, b table) int { return strings.Compare(a.AppName, b.AppName) })
 	for i := range ts {
 		a := ts[i].DuplicationAppState
 		for k := range ts[i].ds {

@@ -18,16 +18,18 @@ var (
 	lagging = metrics.Define(metrics.Replica, "dup_lagging_writes", metrics.Counter, "requests", "Writes of other clusters that arrived more than 10 s after they were made.")
 	stale   = metrics.Define(metrics.Replica, "dup_stale_rows", metrics.Counter, "rows", "Rows that a write of another cluster didn't change, because a later write of the row was there.")
 	lost    = metrics.Define(metrics.Replica, "dup_lost_writes", metrics.Counter, "requests",
-		"Writes of other clusters that can't be applied: damaged, of a kind that isn't sent to other clusters, or for another partition. The clusters differ from then on; the log says why.")
-	misrouted = metrics.Define(metrics.Replica, "dup_misrouted_writes", metrics.Counter, "requests", "Of dup_lost_writes, those for other partitions.")
+		"Writes of other clusters that can't be applied: damaged, or of a kind that isn't sent to other clusters. The clusters differ from then on; the log says why.")
+	misrouted = metrics.Define(metrics.Replica, "dup_misrouted_writes", metrics.Counter, "requests", "Writes of other clusters that came to a partition that they don't belong to, and went on to theirs: the table there has another number of partitions.")
+	divided   = metrics.Define(metrics.Replica, "dup_divided_requests", metrics.Counter, "requests", "Requests with writes of other clusters that were taken apart: for other partitions, or too large for one mutation.")
+	failed    = metrics.Define(metrics.Replica, "dup_divided_failed_requests", metrics.Counter, "requests", "Of dup_divided_requests, those of which a part wasn't applied in time; their senders try again.")
 	own       = metrics.Define(metrics.Replica, "dup_own_writes", metrics.Counter, "requests", "Writes that arrived with this cluster's own number (cluster.id), and were left out.")
 	future    = metrics.Define(metrics.Replica, "dup_future_writes", metrics.Counter, "requests", "Writes of other clusters that were made more than an hour in the future, by this cluster's clock.")
 )
 
 // Counts are what a replica has received since it was opened. The zero value is ready.
 type Counts struct {
-	writes, lagging, stale, lost, misrouted, own, future atomic.Int64
-	lag                                                  atomic.Pointer[metrics.Samples]
+	writes, lagging, stale, lost, misrouted, own, future, divided, failed atomic.Int64
+	lag                                                                   atomic.Pointer[metrics.Samples]
 }
 
 func (c *Counts) add(d *rrdb.Duplicated, now time.Time) {
@@ -42,7 +44,6 @@ func (c *Counts) add(d *rrdb.Duplicated, now time.Time) {
 	}
 	c.stale.Add(int64(d.Stale))
 	c.lost.Add(int64(d.Lost))
-	c.misrouted.Add(int64(d.Misrouted))
 	c.own.Add(int64(d.Own))
 	c.future.Add(int64(d.Future))
 	if len(d.TimestampsUS) == 0 {
@@ -65,6 +66,8 @@ func (c *Counts) Collect(e *metrics.Entity) {
 	e.Set(stale, c.stale.Load())
 	e.Set(lost, c.lost.Load())
 	e.Set(misrouted, c.misrouted.Load())
+	e.Set(divided, c.divided.Load())
+	e.Set(failed, c.failed.Load())
 	e.Set(own, c.own.Load())
 	e.Set(future, c.future.Load())
 	var q []int64

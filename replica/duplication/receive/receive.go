@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/version"
+	"pegasus/client"
 	"pegasus/replica/part"
 	"pegasus/rpc"
 	"pegasus/rrdb"
@@ -27,6 +29,8 @@ type Options struct {
 	Version func() version.Version
 	// Write takes a request to its replica, as a client's write.
 	Write func(*rpc.Request)
+	// Metas are the meta servers of this cluster, which know where partitions are.
+	Metas []string
 	Log   *logrus.Entry
 }
 
@@ -35,7 +39,7 @@ func (o *Options) Validate() error {
 	if o.ID < 0 || o.ID > 127 {
 		return fmt.Errorf("a cluster can't have the number %d", o.ID)
 	}
-	if o.Name == nil || o.Version == nil || o.Write == nil || o.Log == nil {
+	if len(o.Metas) == 0 || o.Name == nil || o.Version == nil || o.Write == nil || o.Log == nil {
 		return errors.New("options of a receiver are missing")
 	}
 	return nil
@@ -50,6 +54,12 @@ type Receiver struct {
 	// Lines of the log about what is left out, and about clusters that nobody has told of.
 	lines *rate.Limiter
 	told  sync.Map // number of a cluster -> struct{}
+
+	dividing chan struct{}
+	ctx      context.Context // ends with Close
+	stop     context.CancelFunc
+	client   func() *client.Client // of this cluster, made when it is needed
+	made     atomic.Pointer[client.Client]
 }
 
 // New returns a Receiver.
@@ -57,9 +67,24 @@ func New(o Options) (*Receiver, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Receiver{o: o, lines: rate.NewLimiter(rate.Every(10*time.Second), 3)}
+	r := &Receiver{o: o, lines: rate.NewLimiter(rate.Every(10*time.Second), 3), dividing: make(chan struct{}, dividing)}
+	r.ctx, r.stop = context.WithCancel(context.Background())
+	r.client = sync.OnceValue(func() *client.Client {
+		c := client.New(o.Metas, client.Options{Framing: rpc.RDSN, Log: o.Log})
+		r.made.Store(c)
+		return c
+	})
 	r.look()
 	return r, nil
+}
+
+// Close implements part.Part.
+func (r *Receiver) Close() error {
+	r.stop()
+	if c := r.made.Load(); c != nil {
+		c.Close()
+	}
+	return nil
 }
 
 // Register implements part.Part.
