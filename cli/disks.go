@@ -73,6 +73,9 @@ func printDisks(e *Env, list []diskJSON, dead []string) error {
 		if d.Error != "" {
 			fmt.Fprintf(e.Out, "%s %s: %s\n", d.Server, Escape([]byte(d.Tag)), Escape([]byte(d.Error)))
 		}
+		if d.Added {
+			fmt.Fprintf(e.Out, "%s %s: was added while the server ran: add \"%s:%s\" to replica.data_dirs, too\n", d.Server, Escape([]byte(d.Tag)), Escape([]byte(d.Tag)), Escape([]byte(d.Path)))
+		}
 		for i, h := range d.Holds {
 			if i == shownHolds {
 				fmt.Fprintf(e.Out, "%s %s: and %d others keep something in the log: --json lists them\n", d.Server, Escape([]byte(d.Tag)), len(d.Holds)-i)
@@ -107,6 +110,11 @@ func (e *Env) DiskRetry(ctx context.Context, node, tag string) error {
 // DiskAbandon has a replica server give up a data directory that failed.
 func (e *Env) DiskAbandon(ctx context.Context, node, tag string) error {
 	return e.disk(ctx, node, "replica.disk-abandon", tag)
+}
+
+// DiskAdd has a replica server use one more data directory.
+func (e *Env) DiskAdd(ctx context.Context, node, tag, path string) error {
+	return e.disk(ctx, node, "replica.disk-add", tag+":"+path)
 }
 
 func (e *Env) disk(ctx context.Context, node, command, tag string) error {

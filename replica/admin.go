@@ -33,8 +33,12 @@ func (a administrator) Register(rt *part.Routes) {
 			r.Err, r.Hint = base.ErrServiceNotActive, base.Some("this server can't move a replica between its disks")
 		}
 	})
-	part.Handle(rt, base.RPCAddNewDisk, part.Fast, func(_ *rpc.Request, _ *replicaadmin.AddNewDiskRequest, r *replicaadmin.AddNewDiskResponse) {
-		r.Err, r.ErrHint = base.ErrServiceNotActive, base.Some("add the disk to replica.data_dirs and restart the server")
+	part.Handle(rt, base.RPCAddNewDisk, part.Slow, func(_ *rpc.Request, q *replicaadmin.AddNewDiskRequest, r *replicaadmin.AddNewDiskResponse) {
+		if err := a.srv.disks.AddAll(q.DiskStr); err != nil {
+			r.Err, r.ErrHint = base.CodeOf(err), base.Some(err.Error())
+			return
+		}
+		r.Err = base.ErrOK
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/faults/hook"
+	"pegasus/gen/replicaadmin"
 	"pegasus/remotecmd/answer"
 	"pegasus/replica/disk"
 	"pegasus/replica/wal"
@@ -261,5 +262,53 @@ func TestStartWithoutDisk(t *testing.T) {
 	g.same(0, 1, 2)
 	if r := n.srv.replica(g.gpid); r.dir.Dir != n.srv.disks.All()[1] || len(g.asideOn(2)) != 1 {
 		t.Errorf("it is in %s; aside: %v", r.dir.Path, g.asideOn(2))
+	}
+}
+
+// TestAddDisk adds data directories to a server that runs; new replicas are made there, also after a
+// restart that knows of them by the others alone.
+func TestAddDisk(t *testing.T) {
+	set := hurtDisks(t)
+	g := newGroup(t, 2)
+	g.mustPut(0, "a", "1")
+	n := startNode(t, g.meta)
+	g.nodes = append(g.nodes, n)
+	path := filepath.Join(t.TempDir(), "more")
+	add := func(text string) (r replicaadmin.AddNewDiskResponse) {
+		t.Helper()
+		if err := g.call(2, base.RPCAddNewDisk, &replicaadmin.AddNewDiskRequest{DiskStr: text}, &r); err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for text, code := range map[string]base.ErrorCode{"": base.ErrInvalidParameters, path: base.ErrInvalidParameters, "d1:" + path: base.ErrNodeAlreadyExist, "x:" + n.srv.disks.All()[0].Path: base.ErrNodeAlreadyExist} {
+		if r := add(text); r.Err != code || r.ErrHint.V == "" {
+			t.Errorf("%q: %v, %q", text, r.Err, r.ErrHint.V)
+		}
+	}
+	if r := add("more:" + path); r.Err != base.ErrOK {
+		t.Fatalf("%v, %q", r.Err, r.ErrHint.V)
+	}
+	if got := g.ask(2, "replica.disk-add", "again:"+path); !strings.Contains(got, "directory more") {
+		t.Error(got)
+	}
+	breakLog(t, set, n.srv.disks.All()[0]) // so that the replica is made in the new one
+	g.add(2)
+	if r := n.srv.replica(g.gpid); r.dir.Path != path {
+		t.Errorf("the replica is in %s", r.dir.Path)
+	}
+	g.mustPut(0, "b", "2")
+	g.same(0, 1, 2)
+	if got := g.ask(2, "replica.disk-add", "again:"+filepath.Join(filepath.Dir(path), "again")); !strings.Contains(got, "remember") {
+		t.Error(got)
+	}
+	set(hook.Control{})
+	n.stop()
+	n.start()
+	g.add(2)
+	g.mustPut(0, "c", "3")
+	g.same(0, 1, 2)
+	if r, ds := n.srv.replica(g.gpid), g.disksOf(2); r.dir.Path != path || len(ds) != 2 || !ds[1].Added || ds[1].Replicas != 1 {
+		t.Errorf("the replica is in %s, the disks are %+v", r.dir.Path, ds)
 	}
 }

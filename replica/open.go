@@ -19,7 +19,7 @@ import (
 
 // openReplica opens what is on the disk, or, given fresh, makes a new replica of it.
 func (s *Server) openReplica(g base.Gpid, d *disk.Dir, fresh *replicaInfo) (_ *replica, err error) {
-	r := &replica{srv: s, gpid: g, dir: s.dirs[d], path: d.ReplicaPath(g), log: s.log.WithField("replica", g.String()),
+	r := &replica{srv: s, gpid: g, dir: s.dirOf(d), path: d.ReplicaPath(g), log: s.log.WithField("replica", g.String()),
 		wake: make(chan struct{}, 1), done: make(chan struct{})}
 	r.observed.Gpid, r.observed.Log = g, r.log
 	r.admission.Peers.Says = 4 * s.cfg.Replica.CommitInterval.D()

@@ -94,8 +94,8 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	s := &Server{cfg: cfg, maxReplicas: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
 		pool:   rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}),
 		remote: remote{blobs: stores.New(cfg.Blob, log)},
-		table:  newTable(), dirs: map[*disk.Dir]*dataDir{},
-		halt: make(chan struct{}), syncs: cfg.WAL.Sync != "os",
+		table:  newTable(),
+		halt:   make(chan struct{}), syncs: cfg.WAL.Sync != "os",
 		sizes: admission.SizesOf(cfg.RPC.MaxFrameBytes)}
 	s.name = s.hostPort.String()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -168,14 +168,14 @@ func (s *Server) openDisks(wall func() time.Time) error {
 		TrashAge: c.Replica.TrashAge.D(), TrashRatio: c.Replica.TrashRatio, MinFree: c.Replica.DiskMinSpace, Reject: c.Replica.DiskReject, WAL: wal.Options{Sync: c.WAL.Sync, SegmentBytes: c.WAL.SegmentBytes, MaxBytes: c.WAL.MaxBytes, KeepBytes: c.WAL.KeepBytes, OnPressure: s.onPressure}, Log: s.log,
 		AfterBatch: func(d *disk.Dir) func() {
 			dir := &dataDir{Dir: d, batches: make(chan struct{}, 1)}
-			s.dirs[d] = dir
+			s.dirs.Store(d, dir)
 			return dir.batch
-		}}, diskHost{s})
+		}, Added: func(d *disk.Dir) { s.spawn(func() { s.follow(s.dirOf(d)) }) }}, diskHost{s})
 	if err != nil {
 		return err
 	}
-	for _, d := range s.dirs {
-		s.spawn(func() { s.follow(d) })
+	for _, d := range s.disks.All() {
+		s.spawn(func() { s.follow(s.dirOf(d)) })
 	}
 	s.meta, err = metalink.New(link, reporter{s}, s.disks)
 	return err

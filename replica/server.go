@@ -38,7 +38,7 @@ type Server struct {
 	parts    []part.Part
 	shared   *rrdb.Shared
 	disks    *disk.Set
-	dirs     map[*disk.Dir]*dataDir
+	dirs     sync.Map // *disk.Dir -> *dataDir
 	copies   *checkpoint.Copies
 	observer *observe.Observer
 	gate     *gate
@@ -78,6 +78,13 @@ func (s *Server) spawn(f func()) {
 
 // Addr returns the address that the server is known by.
 func (s *Server) Addr() base.RPCAddress { return s.addr }
+
+// dirOf returns what the server knows of a data directory.
+func (s *Server) dirOf(d *disk.Dir) *dataDir {
+	v, _ := s.dirs.Load(d)
+	dir, _ := v.(*dataDir)
+	return dir
+}
 
 // peerName returns the address of a node as the pool wants it.
 func (s *Server) peerName(n base.RPCAddress) string {

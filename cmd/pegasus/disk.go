@@ -10,7 +10,7 @@ import (
 
 func diskCmd() *cobra.Command {
 	f := &clientFlags{}
-	c := &cobra.Command{Use: "disk", Short: "Show the data directories of replica servers; retry or abandon failed ones", RunE: wantSubcommand}
+	c := &cobra.Command{Use: "disk", Short: "Show the data directories of replica servers; add one, retry or abandon failed ones", RunE: wantSubcommand}
 	f.add(c)
 	with := func(use, short string, n int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: wantArgs(n, n),
@@ -30,6 +30,11 @@ func diskCmd() *cobra.Command {
 	abandon.Long = "Abandon a failed data directory, so that the server can hold its replicas on other disks. Otherwise they are copied only\n" +
 		"to other servers, because the disk may come back. Nothing on the disk is deleted. After a restart the server uses the\n" +
 		"directory again if it works. If a replica is on two disks by then, the older copy is moved aside."
-	c.AddCommand(ls, retry, abandon)
+	add := with("add HOST:PORT TAG PATH", "Have a replica server use one more data directory, without a restart", 3,
+		func(ctx context.Context, e *cli.Env, a []string) error { return e.DiskAdd(ctx, a[0], a[1], a[2]) })
+	add.Long = "Have a replica server use one more data directory, without a restart. The directory must be empty; the server creates it if\n" +
+		"its parent is there. The other data directories remember it, so that the server uses it after a restart, too. Add it to\n" +
+		"replica.data_dirs nonetheless: `pegasus disk ls` says what to write."
+	c.AddCommand(ls, retry, abandon, add)
 	return c
 }

@@ -8,6 +8,8 @@ type Disk struct {
 	Total     int64  `json:"total_bytes"`
 	Available int64  `json:"available_bytes"`
 	Replicas  int    `json:"replicas"`
+	// Added: it was added while the server ran, and the configuration doesn't list it.
+	Added bool `json:"added,omitempty"`
 	// Broken counts the replicas of the directory that are out of service.
 	Broken int    `json:"broken_replicas"`
 	Error  string `json:"error,omitempty"`

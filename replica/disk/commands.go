@@ -20,6 +20,7 @@ func (s *Set) Register(r *part.Routes) {
 		remotecmd.Command{Name: "replica.disks", Help: "Show the state of each data directory, as JSON", Run: s.show, Shows: remotecmd.Always},
 		remotecmd.Command{Name: "replica.disk-retry", Args: "<tag>", Help: "Try a data directory again that failed, at once; on an empty disk it is made anew", Run: s.command(s.retry)},
 		remotecmd.Command{Name: "replica.disk-abandon", Args: "<tag>", Help: "Give up a data directory that failed, so that its replicas can be elsewhere on this server", Run: s.command(s.abandon)},
+		remotecmd.Command{Name: "replica.disk-add", Args: "<tag:path>", Help: "Add a data directory, which must be empty", Run: s.addCommand},
 	)
 }
 
@@ -43,9 +44,10 @@ func (s *Set) Report() []answer.Disk {
 	}
 	now := time.Now()
 	out := []answer.Disk{}
-	for _, d := range s.dirs {
+	for _, d := range s.All() {
 		k := answer.Disk{Tag: d.Tag, Path: d.Path, State: d.State().String(), Replicas: held[d], Broken: broken[d], Holds: holds[d]}
 		k.Total, k.Available = d.Capacity()
+		k.Added = s.identity.ident().Added[d.Tag] != ""
 		v := d.failures()
 		k.Failures = len(v.times)
 		k.Trash, k.TrashBytes = d.trashCount.Load(), d.trashBytes.Load()
@@ -80,7 +82,7 @@ func (s *Set) command(do func(*Dir) error) func([]string) string {
 		if len(args) != 1 {
 			return remotecmd.Fail("ERR: %d arguments are given; name the tag of one data directory", len(args))
 		}
-		for _, d := range s.dirs {
+		for _, d := range s.All() {
 			if d.Tag != args[0] {
 				continue
 			}
@@ -91,6 +93,16 @@ func (s *Set) command(do func(*Dir) error) func([]string) string {
 		}
 		return remotecmd.Fail("ERR: no data directory has the tag %q: `pegasus disk ls` lists them", args[0])
 	}
+}
+
+func (s *Set) addCommand(args []string) string {
+	if len(args) != 1 {
+		return remotecmd.Fail("ERR: %d arguments are given; give tag:path of one directory", len(args))
+	}
+	if err := s.AddAll(args[0]); err != nil {
+		return remotecmd.Fail("ERR: %v", err)
+	}
+	return remotecmd.OK()
 }
 
 // retry has a directory that failed tried again at once, as if it had failed for the first
@@ -121,7 +133,7 @@ func (s *Set) abandon(d *Dir) error {
 		return fmt.Errorf("data directory %s works: to empty it, drain the server", d.Path)
 	}
 	works := false
-	for _, o := range s.dirs {
+	for _, o := range s.All() {
 		works = works || o != d && o.State() != Failed
 	}
 	if !works {
@@ -156,7 +168,7 @@ func (s *Set) Collect(sn *metrics.Snapshot) {
 			held[r.Dir]++
 		}
 	}
-	for _, d := range s.dirs {
+	for _, d := range s.All() {
 		e := sn.Entity(metrics.Disk, d.Tag, "tag", d.Tag, "data_dir", d.Path)
 		total, avail := d.Capacity()
 		e.Set(metrics.DiskTotal, total>>20)

@@ -32,10 +32,13 @@ type Ident struct {
 	// is missed. Of two that say it differently the one with the higher Change is right.
 	Dirs   map[string]string `json:"dirs,omitempty"`
 	Change int64             `json:"dirs_change,omitempty"`
+	// Added are the paths, by tag, of those that were added while the server ran, as long as
+	// the configuration doesn't list them.
+	Added map[string]string `json:"dirs_added,omitempty"`
 }
 
 func (id Ident) equal(o Ident) bool {
-	return id.Format == o.Format && id.Cluster == o.Cluster && id.ID == o.ID && id.Node == o.Node && id.Dir == o.Dir && id.Change == o.Change && maps.Equal(id.Dirs, o.Dirs)
+	return id.Format == o.Format && id.Cluster == o.Cluster && id.ID == o.ID && id.Node == o.Node && id.Dir == o.Dir && id.Change == o.Change && maps.Equal(id.Dirs, o.Dirs) && maps.Equal(id.Added, o.Added)
 }
 
 // IdentName is the file of a data directory that holds its Ident.
@@ -47,7 +50,7 @@ type identity struct {
 	files sync.Mutex // whoever changes files of the directories
 	mu    sync.Mutex
 	// is is what a directory says that is made now, but for its own id. Its ID is "" if there is
-	// none, or if a directory with replicas doesn't say it. The map isn't changed, but replaced.
+	// none, or if a directory with replicas doesn't say it. The maps aren't changed, but replaced.
 	is Ident
 	// said is what a directory says, and saidBy is which one; lacks is one that has replicas and says nothing.
 	said, saidBy, lacks string
@@ -99,8 +102,8 @@ func (i *identity) ours(id Ident) bool {
 
 // look reads what the places of the data directories say, before anything is made there. It returns
 // the tags of those that are not the directory that is missed there, and the tags by which those
-// were known that are at another's place.
-func (i *identity) look(places []Place) (away map[string]bool, moved map[string]string) {
+// were known that are at another's place. Those from the place number configured on were added.
+func (i *identity) look(places []Place, configured int) (away map[string]bool, moved map[string]string) {
 	var found []finding
 	var known Ident
 	for _, p := range places {
@@ -120,8 +123,11 @@ func (i *identity) look(places []Place) (away map[string]bool, moved map[string]
 	ids, away, moved := match(found, known.Dirs)
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.is.Dirs, i.is.Change = ids, known.Change
-	if !maps.Equal(ids, known.Dirs) {
+	i.is.Dirs, i.is.Change, i.is.Added = ids, known.Change, map[string]string{}
+	for _, p := range places[configured:] {
+		i.is.Added[p.Tag] = p.Path
+	}
+	if !maps.Equal(ids, known.Dirs) || !maps.Equal(i.is.Added, known.Added) {
 		i.is.Change++
 	}
 	return away, moved
@@ -298,12 +304,12 @@ func (s *Set) Keep(id string, v version.Version) error {
 	defer i.files.Unlock()
 	want := i.ident()
 	want.Format, want.ID = v, id
-	if err := settle(want, s.dirs...); err != nil {
+	if err := settle(want, s.All()...); err != nil {
 		return err
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.is.Format, i.is.ID = want.Format, id
-	i.said, i.saidBy, i.lacks = id, s.dirs[0].Path, ""
+	i.said, i.saidBy, i.lacks = id, s.All()[0].Path, ""
 	return nil
 }

@@ -438,6 +438,7 @@ func TestMatch(t *testing.T) {
 func FuzzIdentityFiles(f *testing.F) {
 	f.Add([]byte(`{"format":1,"cluster":"c","node":"n","dir_id":"x","dirs":{"a":"x","b":"y"},"dirs_change":3}`), []byte("{}"))
 	f.Add([]byte(`{"format":1,"cluster":"c","node":"n","dirs":{"a":"x","b":"x","":""},"dirs_change":-3}`), []byte(`{"format":1,"cluster":"c","node":"n","dir_id":"x"}`))
+	f.Add([]byte(`{"format":1,"cluster":"c","node":"n","dir_id":"x","dirs":{"a":"x"},"dirs_change":4,"dirs_added":{"c":"/nowhere/c","":"","d":"/nowhere/c"}}`), []byte("{}"))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
 		i := newIdentity("c", "n")
 		var places []Place
@@ -448,11 +449,15 @@ func FuzzIdentityFiles(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		i.look(places)
+		all := i.places(places)
+		if len(all) > 2 {
+			places = all
+		}
+		i.look(all, 2)
 		for _, p := range places {
 			_ = i.missing(p)
 		}
-		if ids := i.ident().Dirs; len(ids) != 2 || ids["a"] == "" || ids["b"] == "" || ids["a"] == ids["b"] {
+		if ids := i.ident().Dirs; len(ids) != len(places) || ids["a"] == "" || ids["b"] == "" || ids["a"] == ids["b"] {
 			t.Errorf("%v", ids)
 		}
 	})

@@ -90,7 +90,7 @@ func (d *Dir) Revived(now time.Time, short bool) {
 // reviveDirs takes the replicas out of service whose log failed, and opens logs again: that of
 // a disk that was full when it has room, that of a disk that had an error when it works.
 func (s *Set) reviveDirs(now time.Time) {
-	for _, d := range s.dirs {
+	for _, d := range s.All() {
 		err := d.Log().Failed()
 		if err == nil || d.reviving.Load() {
 			continue
@@ -156,7 +156,7 @@ func (s *Set) tryRevival(d *Dir, short bool) {
 			err = s.identity.settle(d)
 		}
 		if err == nil && asked {
-			if err := s.identity.settle(s.dirs...); err != nil {
+			if err := s.identity.settle(s.All()...); err != nil {
 				s.log.Warnf("data directory %s: another one doesn't remember its id yet: %v", d.Path, err)
 			}
 		}

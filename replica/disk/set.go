@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,7 +86,10 @@ type Options struct {
 	// AfterBatch returns what the log of a directory calls after the callbacks of a batch. It is
 	// called before the log is opened. May be nil.
 	AfterBatch func(*Dir) func()
-	Log        *logrus.Entry
+	// Added is called of a directory that was added, when it is open and before a replica is made
+	// there. May be nil.
+	Added func(*Dir)
+	Log   *logrus.Entry
 }
 
 // EnsureDefaults fills what isn't set.
@@ -105,11 +109,12 @@ func (o *Options) Validate() error {
 
 // Set are the data directories of a server, as a Part of it.
 type Set struct {
-	o         Options
-	host      Host
-	log       *logrus.Entry
-	identity  *identity
-	dirs      []*Dir
+	o        Options
+	host     Host
+	log      *logrus.Entry
+	identity *identity
+	adding   sync.Mutex // held by who adds a directory
+	list
 	retries   retries
 	minFree   atomic.Int64 // percent
 	reject    atomic.Bool
@@ -125,8 +130,12 @@ func Open(o Options, host Host) (*Set, error) {
 	s := &Set{o: o, host: host, log: o.Log, identity: newIdentity(o.Cluster, o.Node)}
 	s.minFree.Store(int64(o.MinFree))
 	s.reject.Store(o.Reject)
-	away, moved := s.identity.look(o.Dirs)
-	for _, p := range o.Dirs {
+	places := s.identity.places(o.Dirs)
+	for _, p := range places[len(o.Dirs):] {
+		s.log.Warnf("data directory %s (%s) was added while the server ran, and is used: add %q to replica.data_dirs", p.Path, p.Tag, p.Tag+":"+p.Path)
+	}
+	away, moved := s.identity.look(places, len(o.Dirs))
+	for _, p := range places {
 		d := newDir(p, &o)
 		if away[p.Tag] {
 			err := s.identity.missing(p)
@@ -143,25 +152,22 @@ func Open(o Options, host Host) (*Set, error) {
 		if tag := moved[p.Tag]; tag != "" {
 			s.log.Warnf("data directory %s (%s) was known as %s: it is used as it is; if disks changed places by mistake, mount them at theirs and restart the server", p.Path, p.Tag, tag)
 		}
-		s.dirs = append(s.dirs, d)
+		s.put(d)
 	}
 	s.identity.begin()
-	if err := s.identity.settle(s.dirs...); err != nil {
+	if err := s.identity.settle(s.All()...); err != nil {
 		_ = s.Close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// All returns the directories, in the order of the configuration.
-func (s *Set) All() []*Dir { return s.dirs }
-
 // Find returns the directory of each replica. One is in two directories if one of them was given
 // up once, and it was learned anew in the other: newer returns the one to use, and the other is moved aside.
 // What a log has of others is dropped: they were removed, and the log not told in time.
 func (s *Set) Find(newer func(g base.Gpid, a, b *Dir) (*Dir, error)) (map[base.Gpid]*Dir, error) {
 	found := map[base.Gpid]*Dir{}
-	for _, d := range s.dirs {
+	for _, d := range s.All() {
 		if d.away() {
 			continue
 		}
@@ -206,7 +212,7 @@ func (s *Set) resolve(g base.Gpid, a, b *Dir, newer func(g base.Gpid, a, b *Dir)
 
 // Holds tells whether a directory of replica g exists in one that wasn't given up.
 func (s *Set) Holds(g base.Gpid) bool {
-	return slices.ContainsFunc(s.dirs, func(d *Dir) bool { return !d.abandoned.Load() && d.Has(g) })
+	return slices.ContainsFunc(s.All(), func(d *Dir) bool { return !d.abandoned.Load() && d.Has(g) })
 }
 
 // Pick returns the directory with the fewest replicas of the table, then of all.
@@ -215,14 +221,14 @@ func (s *Set) Pick(table int32) *Dir {
 		d          *Dir
 		table, sum int
 	}
-	ls := make([]load, 0, len(s.dirs))
-	for _, d := range s.dirs {
+	ls := make([]load, 0, len(s.All()))
+	for _, d := range s.All() {
 		if d.State() == Normal {
 			ls = append(ls, load{d: d})
 		}
 	}
 	if len(ls) == 0 {
-		return s.dirs[0] // which says why it can't
+		return s.All()[0] // which says why it can't
 	}
 	for _, r := range s.host.Replicas() {
 		for i := range ls {
@@ -249,7 +255,7 @@ func (s *Set) Tick(now time.Time) {
 
 // Close implements part.Part: it closes the logs, which no replica uses any more.
 func (s *Set) Close() error {
-	for _, d := range s.dirs {
+	for _, d := range s.All() {
 		if err := d.Log().Close(); err != nil && !errors.Is(err, wal.ErrClosed) {
 			s.log.Warnf("closing the log of %s: %v", d.Path, err)
 		}

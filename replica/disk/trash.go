@@ -128,7 +128,7 @@ func (s *Set) emptyTrash(now time.Time) {
 		return
 	}
 	s.trashSeen = now
-	for _, d := range s.dirs {
+	for _, d := range s.All() {
 		if !d.tidying.CompareAndSwap(false, true) {
 			continue
 		}

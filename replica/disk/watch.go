@@ -16,7 +16,7 @@ import (
 // who has files open on one doesn't see by writing that it isn't. Each is looked at by itself, because
 // a disk that hangs hangs who looks; nobody else asks it.
 func (s *Set) watchDisks() {
-	for _, d := range s.dirs {
+	for _, d := range s.All() {
 		if !d.looking.CompareAndSwap(false, true) {
 			continue
 		}
