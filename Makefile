@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X pegasus/remotecmd.revision=$(REVISION)
 
-.PHONY: all build gen test testtools bench onebox soak faults fmt lint clean
+.PHONY: all build gen test testtools bench onebox soak faults dupfaults fmt lint clean
 
 all: build
 
@@ -49,6 +49,10 @@ SEED     ?= 1
 NEMESES  ?= all
 faults:
 	$(GO) run ./faults/cmd/faults -clock -duration $(DURATION) -seed $(SEED) -nemeses $(NEMESES) $(FAULTS)
+
+# The same for two clusters that duplicate a table to each other, three replica servers each.
+dupfaults:
+	$(GO) run ./faults/cmd/faults -mode pair -replicas 3 -duration $(DURATION) -seed $(SEED) -nemeses $(NEMESES) $(FAULTS)
 
 # The quick start: one meta and three replica servers, table temp of 8 partitions, until
 # Ctrl-C. The data is in onebox-data/.

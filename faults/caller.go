@@ -54,6 +54,7 @@ var errNoPrimary = errors.New("the partition has no primary")
 
 // caller sends single attempts.
 type caller struct {
+	own     string // the beginning of the hash keys of its histories, where two clusters share a table
 	table   string
 	timeout time.Duration
 	pool    *rpc.Pool
@@ -150,8 +151,8 @@ var start = time.Now()
 // now is the time of histories.
 func now() int64 { return int64(time.Since(start)) }
 
-// hashKeyOf names the hash key of a history.
-func hashKeyOf(key int32) []byte { return []byte("k" + strconv.Itoa(int(key))) }
+// hashKey names the hash key of a history.
+func (c *caller) hashKey(key int32) []byte { return []byte(c.own + "k" + strconv.Itoa(int(key))) }
 
 var sortKeys = [rows][]byte{[]byte("a"), []byte("b"), []byte("c"), []byte("n")}
 
@@ -168,7 +169,7 @@ func number(b []byte) (int64, error) {
 // do carries out op with one attempt at addr ("": the primary) and fills in its outcome. A
 // value that nobody can have written is an error that wraps base.ErrInvalidData.
 func (c *caller) do(op *Op, addr string) (outcome, error) {
-	hk := hashKeyOf(op.Key)
+	hk := c.hashKey(op.Key)
 	hash := base.CRC64(hk)
 	row := func(i uint8) []byte { return base.AppendKey(nil, hk, sortKeys[i]) }
 	var err, bad error

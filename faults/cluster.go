@@ -97,12 +97,17 @@ func newCluster(o Options, n *network, prefix string, base config.Config, say fu
 			return nil, err
 		}
 	}
+	return c, c.configure(base)
+}
+
+// configure writes the configuration of servers that don't run.
+func (c *cluster) configure(base config.Config) error {
 	for _, s := range c.servers {
 		if err := s.WriteConfig(base, c.metaAddrs()); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return c, nil
+	return nil
 }
 
 func (c *cluster) of(role string) []*server {

@@ -19,6 +19,7 @@ import (
 // are checked against it, and the end of the run: a row is there, or it isn't, or nobody
 // can know.
 type ledger struct {
+	own        string // the beginning of its hash keys, where two clusters share a table
 	partitions int
 	sizes      int // of the largest value
 
@@ -61,7 +62,7 @@ func (l *ledger) begin() (e *entry, hash uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.next++
-	hk := []byte("L" + strconv.Itoa(l.next))
+	hk := []byte(l.own + "L" + strconv.Itoa(l.next))
 	e = &entry{num: l.next, key: base.AppendKey(nil, hk, nil), setCall: now()}
 	hash = base.CRC64(hk)
 	p := int(hash % uint64(l.partitions))
@@ -172,7 +173,7 @@ func (l *ledger) scan(ctx context.Context, c *client.Client, table string, parti
 	}
 	began := now()
 	found := map[string][]byte{}
-	s := t.ScanAll(client.ScanOptions{Batch: batch, HashFilter: client.Filter{Type: rrdb.FT_MATCH_PREFIX, Pattern: []byte("L")}}, partition)
+	s := t.ScanAll(client.ScanOptions{Batch: batch, HashFilter: client.Filter{Type: rrdb.FT_MATCH_PREFIX, Pattern: []byte(l.own + "L")}}, partition)
 	defer s.Close()
 	for s.Next(ctx) {
 		row := s.Row()

@@ -51,11 +51,12 @@ var nemeses = []nemesis{
 	{name: "last-log", what: "all replica servers die one after the other; the log of the last is damaged", alone: true, run: lastLog},
 	{name: "full-all", what: "the disks of all replica servers are full at once, and one may die meanwhile", alone: true, needs: smallDisks, run: fullAll},
 	{name: "terminate", what: "SIGTERM of a replica server or the leading meta server, started again", run: terminateOne},
-	{name: "foreign", what: "a replica server of another cluster asks these meta servers for work", run: foreign},
+	{name: "foreign", what: "a replica server of another cluster asks these meta servers for work", needs: noPeer, run: foreign},
 	{name: "descriptors", what: "a server has no file descriptors left", run: descriptors},
 	{name: "amplify", what: "requests that make far more than they are: removals of many rows under a long key, many large reads at once", run: amplify},
 	{name: "slow-clients", what: "clients that send half of a request and wait, or don't read answers", run: slowClients},
 	{name: "restart-loop", what: "a replica server is killed and restarted again and again", run: restartLoop},
+	{name: "cut-clusters", what: "links between the two clusters cut", needs: peerThere, run: cutClusters},
 	{name: "balance", what: "primaries move to other members", run: balance},
 }
 
@@ -90,6 +91,20 @@ func choose(list string) ([]nemesis, error) {
 		}
 	}
 	return out, nil
+}
+
+func peerThere(w *world) error {
+	if w.peer == nil {
+		return errors.New("there is one cluster (-mode pair makes two)")
+	}
+	return links(w)
+}
+
+func noPeer(w *world) error {
+	if w.peer != nil {
+		return errors.New("a third cluster isn't made")
+	}
+	return nil
 }
 
 func links(w *world) error {
@@ -260,6 +275,34 @@ func cutLink(ctx context.Context, w *world, r *rand.Rand) error {
 	d := between(r, 3*time.Second, 20*time.Second)
 	w.tell("cut %s - %s for %v", a.Name, b.Name, d.Round(time.Millisecond))
 	return cutWhile(ctx, w, d, []link{{a.Name, b.Name}, {b.Name, a.Name}})
+}
+
+// cutClusters cuts this cluster off from the other one: as a whole, in one direction, or one of its servers.
+func cutClusters(ctx context.Context, w *world, r *rand.Rand) error {
+	d := between(r, 3*time.Second, 40*time.Second)
+	ours, there, back, what := w.c.servers, true, true, "all links to the other cluster"
+	switch r.IntN(4) {
+	case 0:
+		back, what = false, "all that goes to the other cluster"
+	case 1:
+		there, what = false, "all that comes from the other cluster"
+	case 2:
+		s := ours[r.IntN(len(ours))]
+		ours, what = []*server{s}, "all links of "+s.Name+" to the other cluster"
+	}
+	var ls []link
+	for _, a := range ours {
+		for _, b := range w.peer.c.servers {
+			if there {
+				ls = append(ls, link{a.Name, b.Name})
+			}
+			if back {
+				ls = append(ls, link{b.Name, a.Name})
+			}
+		}
+	}
+	w.tell("cut %s for %v", what, d.Round(time.Millisecond))
+	return cutWhile(ctx, w, d, ls)
 }
 
 func cutOneWay(ctx context.Context, w *world, r *rand.Rand) error {

@@ -21,6 +21,8 @@ func Run(ctx context.Context, o Options) error {
 	switch o.Mode {
 	case "run":
 		return torment(ctx, o)
+	case "pair":
+		return pair(ctx, o)
 	case "failover":
 		return failover(ctx, o)
 	case "killall":
@@ -30,7 +32,7 @@ func Run(ctx context.Context, o Options) error {
 	case "learn":
 		return learn(ctx, o)
 	}
-	return fmt.Errorf("no mode %q; there are run, failover, killall, syncs and learn", o.Mode)
+	return fmt.Errorf("no mode %q; there are run, pair, failover, killall, syncs and learn", o.Mode)
 }
 
 // smallFiles makes logs, memtables and caches so small that minutes of light load bring
@@ -55,40 +57,17 @@ func torment(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if InSandbox() {
-		for _, n := range list {
-			switch n.name {
-			case "full-disk":
-				o.SmallDisks = max(o.SmallDisks, 1)
-			case "full-all":
-				o.SmallDisks = o.Replicas
-			}
-		}
-	}
+	o.makeSmallDisks(list)
 	w, err := newWorld(ctx, o, smallFiles)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	list = slices.DeleteFunc(list, func(n nemesis) bool {
-		if n.needs == nil {
-			return false
-		}
-		err := n.needs(w)
-		if err != nil {
-			w.tell("left out %s: %v", n.name, err)
-		}
-		return err != nil
-	})
-	h, err := newHistory(filepath.Join(o.Dir, "history.jsonl"))
+	list = w.possible(list)
+	l, err := newLoad(w)
 	if err != nil {
 		return err
 	}
-	l := &load{seed: o.Seed, c: w.ca, h: h, l: newLedger(o.Partitions, 2000), rate: o.Rate, workers: o.Workers, most: 10000, say: w.tell}
-	for _, s := range w.c.of("replica") {
-		l.servers = append(l.servers, s.Addr)
-	}
-	w.load = l
 	if slices.ContainsFunc(list, func(n nemesis) bool { return n.name == "foreign" }) {
 		if w.them, err = newStrangers(ctx, w); err != nil {
 			return fmt.Errorf("another cluster: %w", err)
@@ -111,18 +90,55 @@ func torment(ctx context.Context, o Options) error {
 	cancel()
 
 	ended := now()
-	w.tell("all nemeses end; everything is healed")
-	if err := w.c.heal(); err != nil {
-		w.wrong("heal: %v", err)
-	}
-	if err := w.awaitWhole(ctx, wholePatience); err != nil {
-		w.wrong("the cluster isn't whole %v after the nemeses ended: %v", wholePatience, err)
-	}
-	healed := now()
-	w.tell("whole again after %.1fs", seconds(healed-ended))
+	w.recover(ctx)
 	pause.For(ctx, 2*time.Second)
 	loading.stop()
 	return w.verdict(ctx, l, began, ended)
+}
+
+// makeSmallDisks asks for the disks that nemeses fill.
+func (o *Options) makeSmallDisks(list []nemesis) {
+	if !InSandbox() {
+		return
+	}
+	for _, n := range list {
+		switch n.name {
+		case "full-disk":
+			o.SmallDisks = max(o.SmallDisks, 1)
+		case "full-all":
+			o.SmallDisks = o.Replicas
+		}
+	}
+}
+
+// possible returns the nemeses that can be had, and tells of the others.
+func (w *world) possible(list []nemesis) []nemesis {
+	return slices.DeleteFunc(slices.Clone(list), func(n nemesis) bool {
+		if n.needs == nil {
+			return false
+		}
+		err := n.needs(w)
+		if err != nil {
+			w.tell("left out %s: %v", n.name, err)
+		}
+		return err != nil
+	})
+}
+
+// newLoad makes the clients of a run, whose history goes to its directory.
+func newLoad(w *world) (*load, error) {
+	o := &w.opts
+	h, err := newHistory(filepath.Join(o.Dir, "history.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	l := &load{seed: o.Seed, c: w.ca, h: h, l: newLedger(o.Partitions, 2000), rate: o.Rate, workers: o.Workers, most: 10000, say: w.tell}
+	l.l.own = w.name
+	for _, s := range w.c.of("replica") {
+		l.servers = append(l.servers, s.Addr)
+	}
+	w.load = l
+	return l, nil
 }
 
 func names(list []nemesis) string {
@@ -134,6 +150,19 @@ func names(list []nemesis) string {
 		return "none"
 	}
 	return strings.Join(ns, ", ")
+}
+
+// recover heals everything, and waits until the cluster is whole.
+func (w *world) recover(ctx context.Context) {
+	ended := now()
+	w.tell("all nemeses end; everything is healed")
+	if err := w.c.heal(); err != nil {
+		w.wrong("heal: %v", err)
+	}
+	if err := w.awaitWhole(ctx, wholePatience); err != nil {
+		w.wrong("the cluster isn't whole %v after the nemeses ended: %v", wholePatience, err)
+	}
+	w.tell("whole again after %.1fs", seconds(now()-ended))
 }
 
 // checkPatience bounds the search for a linearization of one key.

@@ -21,7 +21,7 @@ import (
 
 // Options say what a run does. Flags of cmd/faults set them.
 type Options struct {
-	Mode       string        // run, failover, killall, syncs, learn
+	Mode       string        // run, pair, failover, killall, syncs, learn
 	Bin        string        // the server, built by Build
 	Clock      bool          // Bin's clock can be moved
 	Dir        string        // of the run; made by the caller
@@ -41,6 +41,8 @@ type Options struct {
 	SmallDisks int    // so many replica servers have disks that can be filled; needs a sandbox
 	How        string // failover: kill, pause, cut, kill-meta, kill-both
 	Plant      string // a bug of package pacifica that the servers have, "" none
+	Shared     int    // pair: of 100 operations, how many write rows that both clusters write
+	Removes    bool   // pair: rows that both clusters write are removed, too
 	Verbose    bool
 	Out        io.Writer
 }
@@ -49,6 +51,7 @@ const table = "faults"
 
 // world is a running cluster and what a run knows of it.
 type world struct {
+	name string // of a cluster of two, "" if it is alone
 	opts Options
 	c    *cluster
 	cl   *client.Client
@@ -56,6 +59,7 @@ type world struct {
 	bg   *tasks
 	load *load      // of mode run
 	them *strangers // another cluster, nil if none was made
+	peer *world     // the cluster that the table is duplicated to, and from; nil if there is none
 
 	lasting lasting
 
@@ -82,16 +86,22 @@ func newWorld(ctx context.Context, o Options, change func(*config.Config)) (*wor
 	if w.c, err = newCluster(o, n, "", cfg, w.tell); err != nil {
 		return nil, err
 	}
+	return w, w.start(ctx)
+}
+
+// start starts the cluster, and makes its table.
+func (w *world) start(ctx context.Context) error {
+	o := w.opts
 	for _, s := range w.c.servers {
 		if err := s.Start(); err != nil {
 			w.close()
-			return nil, err
+			return err
 		}
 	}
 	w.cl = newClient(w.c.metaAddrs())
 	sctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	err = poll(sctx, func() error {
+	err := poll(sctx, func() error {
 		if notes := w.c.deathNotes(); len(notes) > 0 {
 			cancel()
 			return errors.New(notes[0])
@@ -103,16 +113,17 @@ func newWorld(ctx context.Context, o Options, change func(*config.Config)) (*wor
 	})
 	if err != nil {
 		w.close()
-		return nil, fmt.Errorf("create the table: %w", err)
+		return fmt.Errorf("create the table: %w", err)
 	}
 	w.ca = newCaller(w.cl, table, 2*time.Second)
+	w.ca.own = w.name
 	w.bg = newTasks(context.WithoutCancel(ctx))
 	w.bg.run(w.ca.follow)
 	if err := w.awaitWhole(ctx, time.Minute); err != nil {
 		w.close()
-		return nil, fmt.Errorf("a new cluster: %w", err)
+		return fmt.Errorf("a new cluster: %w", err)
 	}
-	return w, nil
+	return nil
 }
 
 // close ends everything, servers by SIGTERM.
@@ -138,7 +149,11 @@ func (w *world) close() {
 func (w *world) tell(format string, args ...any) {
 	w.out.Lock()
 	defer w.out.Unlock()
-	fmt.Fprintf(w.opts.Out, "%8.3f  %s\n", seconds(now()), fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if w.name != "" {
+		text = w.name + ": " + text
+	}
+	fmt.Fprintf(w.opts.Out, "%8.3f  %s\n", seconds(now()), text)
 }
 
 func (w *world) debug(format string, args ...any) {

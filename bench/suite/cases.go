@@ -24,7 +24,7 @@ const (
 
 func (s *suite) run(cases []string) error {
 	known := map[string]func() error{"cpu": s.cpu, "sync": s.sync, "partitions": s.partitions, "idle": s.idle, "mixed": s.mixed,
-		"allocations": s.allocations, "cost": s.cost}
+		"allocations": s.allocations, "cost": s.cost, "dup": s.dup}
 	for _, c := range cases {
 		f := known[c]
 		if f == nil {

@@ -6,5 +6,5 @@
 // done what the one before left them to do.
 //
 // It owns the list of cases and their bounds. It drives clusters only from outside, by
-// `pegasus onebox` and `pegasus bench`, and ends only processes that it started.
+// `pegasus onebox`, `pegasus bench` and a client's requests, and ends only processes that it started.
 package main

@@ -110,7 +110,7 @@ func main() {
 		return
 	}
 	var s suite
-	only := flag.String("only", "allocations,cpu,mixed,sync,partitions,idle", "cases to run, separated by commas; there is also cost")
+	only := flag.String("only", "allocations,cpu,mixed,sync,partitions,idle", "cases to run, separated by commas; there are also cost and dup")
 	out := flag.String("json", "", "file for the figures")
 	flag.StringVar(&s.bin, "bin", "bin/pegasus", "the program to measure")
 	flag.IntVar(&s.port, "port", 35601, "first port of the clusters")

@@ -25,7 +25,7 @@ func main() {
 func run(args []string) int {
 	o := faults.Options{Out: os.Stdout}
 	fl := flag.NewFlagSet("faults", flag.ContinueOnError)
-	fl.StringVar(&o.Mode, "mode", "run", "run: nemeses and checks; failover: how long a partition stands still; killall: all processes killed again and again; syncs: fdatasyncs of a write; learn: latencies while a server copies everything")
+	fl.StringVar(&o.Mode, "mode", "run", "run: nemeses and checks; pair: the same with two clusters that duplicate a table to each other; failover: how long a partition stands still; killall: all processes killed again and again; syncs: fdatasyncs of a write; learn: latencies while a server copies everything")
 	fl.Uint64Var(&o.Seed, "seed", 1, "what everything that is chosen follows from")
 	fl.DurationVar(&o.Duration, "duration", 5*time.Minute, "how long nemeses are at work (run), writers write (syncs)")
 	fl.StringVar(&o.Nemeses, "nemeses", "all", "which, separated by commas; all,-pause-long leaves one out\n"+faults.Nemeses())
@@ -39,6 +39,8 @@ func run(args []string) int {
 	fl.Int64Var(&o.Fill, "fill", 512<<20, "learn: bytes of rows, all of which are copied")
 	fl.Int64Var(&o.LearnRate, "learn-rate", 0, "learn: bytes a second that a server sends, whatever clients feel; 0: it finds its own pace, as by default")
 	fl.StringVar(&o.How, "how", "kill", "failover: kill, pause or cut a primary's server, kill-meta, or kill-both")
+	fl.IntVar(&o.Shared, "shared", 25, "pair: of 100 operations, how many write rows that both clusters write")
+	fl.BoolVar(&o.Removes, "shared-removes", false, "pair: rows that both clusters write are removed, too")
 	fl.StringVar(&o.Plant, "plant", "", "a bug of package pacifica that the servers shall have, to see that it is found")
 	fl.StringVar(&o.Bin, "bin", "", "a server binary built with the tag faults; \"\": it is built")
 	fl.BoolVar(&o.Clock, "clock", false, "with a wall clock that can be moved (compiles the standard library anew, once)")
