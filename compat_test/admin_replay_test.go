@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
 	"pegasus/compat_test/cluster"
 	"pegasus/compat_test/wire"
 	"pegasus/gen/backup"
@@ -47,6 +49,9 @@ type adminRecording struct {
 	// stands and goes are frames: from before the first one until before the second one the meta of
 	// the other cluster stands still. The session didn't wait there, and waited half a minute then.
 	stands, goes string
+	// follows is a table that follows one of the other cluster. Only what went to the cluster that has
+	// this table is played; the other one's servers give the answers that they gave (bootstrap_replay_test.go).
+	follows string
 }
 
 // beside is a table that wasn't made by a request of the session.
@@ -68,6 +73,9 @@ var adminRecordings = []adminRecording{
 			{Key: "duplication.master_cluster", Val: "onebox"}, {Key: "duplication.master_metas", Val: "localhost:34601"},
 		}}},
 	}},
+	// The metas of a C++ cluster make a table here that follows one of theirs.
+	{dir: "frames-duplicate-bootstrap", port: 34805, root: "onebox2", others: map[int]string{1: "onebox"}, follows: "dupt",
+		before: []made{{name: "a", partitions: 1}, {name: "b", partitions: 1}, {name: "c", partitions: 1}, {name: "d", partitions: 1}, {name: "e", partitions: 1}}},
 	{dir: "frames-backup-policy", port: 34801, root: "onebox", before: []made{{name: "bl", partitions: 4}, {name: "adm", partitions: 4}, {name: "badenv", partitions: 4}}},
 }
 
@@ -87,7 +95,12 @@ func TestAdminReplay(t *testing.T) {
 			for n, name := range r.others {
 				id = 3 - n
 				metas := "127.0.0.1:1" // nobody is there, and nobody needs it
-				if r.goes != "" {
+				switch {
+				case r.follows != "":
+					p.source = newRecordedSource(t, filepath.Join(dir, r.dir))
+					metas = p.source.addr.String()
+					p.restored = append(p.restored, r.follows)
+				case r.goes != "":
 					p.other = cluster.Start(t, cluster.Options{Tables: "dupt:4:1", Replicas: 1, Config: fmt.Sprintf("[cluster]\nname = %q\nid = %d\n", name, n)})
 					metas = p.other.Metas()[0]
 				}
@@ -106,6 +119,9 @@ func TestAdminReplay(t *testing.T) {
 				p.make(int32(i+1), m)
 			}
 			p.playAdmin()
+			if r.follows != "" && !t.Failed() {
+				p.playFollower(dir)
+			}
 		})
 	}
 	if !t.Failed() {
@@ -203,6 +219,7 @@ type adminPlayer struct {
 	restored   []string          // tables that were restored
 	dups       map[int32]int32   // numbers of duplications, by the recorded one
 	other      *cluster.Cluster  // that tables are duplicated to
+	source     *recordedSource   // of a table that follows
 
 	equal, deviate int
 	skipped        map[callKey]bool
@@ -239,6 +256,9 @@ func (p *adminPlayer) playAdmin() {
 			}
 			loseMeta(p.t, p.c)
 		}
+		if p.source != nil && !strings.HasPrefix(r.server, "b-") {
+			continue
+		}
 		r.server = strings.TrimPrefix(r.server, "b-")
 		b, err := os.ReadFile(filepath.Join(p.framesDir, r.file))
 		if err != nil {
@@ -266,6 +286,20 @@ func (p *adminPlayer) playAdmin() {
 	p.t.Logf("%d answers equal, %d deviate as docs/compatibility.md says; tolerated fields:\n%s", p.equal, p.deviate, strings.Join(reasons, "\n"))
 	if p.equal == 0 {
 		p.t.Error("nothing was equal")
+	}
+}
+
+// playFollower gives the table that follows what the other cluster sent after the copy: it has the rows that the
+// C++ cluster's had in the end.
+func (p *adminPlayer) playFollower(dir string) {
+	if list := p.source.unwanted(); len(list) > 0 {
+		p.t.Errorf("of the other cluster nobody wanted: %s", strings.Join(list, ", "))
+	}
+	d := &duplicatePlayer{t: p.t, c: p.c, conns: map[string]*wire.Conn{}}
+	d.play(p.rec.follows, filepath.Join(dir, "frames-duplicate"))
+	want := duplicatedRows(p.t, filepath.Join(dir, "frames-duplicate", "expected-follower.jsonl"))
+	if got := scanRows(p.t, p.c, p.rec.follows); !maps.Equal(got, want) {
+		p.t.Errorf("%d rows, want %d: %s", len(got), len(want), rowsApart(got, want))
 	}
 }
 
@@ -333,6 +367,11 @@ func (p *adminPlayer) toOurs(v reflect.Value) (changed bool) {
 				return true
 			}
 			return false
+		case *base.Pair[string, string]:
+			if changed = x.Key == appenv.DupMasterMetas && p.source != nil; changed {
+				x.Val = p.source.addr.String()
+			}
+			return changed
 		case *duplication.DuplicationModifyRequest:
 			if id, ok := p.dups[x.Dupid]; ok {
 				x.Dupid = id
