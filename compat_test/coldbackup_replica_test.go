@@ -120,6 +120,12 @@ func TestKilledWhileBackingUp(t *testing.T) {
 		if err := c.Restart(server); err != nil {
 			t.Fatal(err)
 		}
+		// It accepts connections before its disks are open, and answers when they are.
+		res, err := (&http.Client{Timeout: time.Minute}).Get("http://" + c.Addr(server) + "/version")
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
 		if dirs := left(); len(dirs) > 0 {
 			t.Errorf("after the start there is still %q", dirs)
 		}
