@@ -6,6 +6,7 @@ import (
 
 	"pegasus/blob"
 	"pegasus/rocks/damage"
+	"pegasus/rocks/remote"
 )
 
 // What can be wrong with a backup, for errors.Is.
@@ -58,6 +59,7 @@ func bad(s *blob.Store, file string, kind error, format string, args ...any) *Er
 // kind for a file that isn't there.
 func blame(s *blob.Store, file string, absent, err error) error {
 	var known *Error
+	var other *remote.MismatchError
 	var broken *damage.Error
 	var unknown *damage.Unsupported
 	var of *blob.Error
@@ -70,6 +72,8 @@ func blame(s *blob.Store, file string, absent, err error) error {
 		return nil
 	case errors.As(err, &known):
 		return err
+	case errors.As(err, &other):
+		return &Error{s.Name(), other.File, ErrDamaged, other.Err}
 	case errors.Is(err, blob.ErrNotFound):
 		return &Error{s.Name(), file, absent, cause}
 	case errors.Is(err, blob.ErrCorrupt), errors.Is(err, blob.ErrInvalid):

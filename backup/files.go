@@ -11,6 +11,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/gen/layer2"
+	"pegasus/rocks/remote"
 )
 
 // Info is the file backup_info. Upstream's one-shot backups have AppID and AppName, those of policies AppIDs and
@@ -96,11 +97,7 @@ func ParseStatus(b []byte) (Status, error) {
 }
 
 // File is a file of a partition.
-type File struct {
-	Name string `json:"name"`
-	Size int64  `json:"size"` // bytes
-	MD5  string `json:"md5"`  // hexadecimal, lower case; "" is unknown
-}
+type File = remote.File
 
 // Metadata is the file backup_metadata.
 type Metadata struct {

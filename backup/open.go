@@ -6,6 +6,7 @@ import (
 	"pegasus/blob"
 	"pegasus/rocks"
 	"pegasus/rocks/pegasus"
+	"pegasus/rocks/remote"
 )
 
 // OpenOptions say how a partition is read.
@@ -24,7 +25,7 @@ type Partition struct {
 	store *blob.Store
 	o     OpenOptions
 	r     *pegasus.Replica
-	src   *source
+	src   *remote.Source
 }
 
 // OpenPartition opens a partition (Table.Partition), and checks that all its files are there with the right size, and
@@ -62,10 +63,10 @@ func OpenPartition(ctx context.Context, s *blob.Store, dir string, o OpenOptions
 func (p *Partition) path() string { return blob.Join(p.Dir, p.Checkpoint) }
 
 // open reads what the RocksDB directory says of itself.
-func (p *Partition) open(ctx context.Context, read func(int64)) (*source, *pegasus.Replica, error) {
-	src, err := openSource(ctx, p.store, p.path(), p.Metadata.Files, read)
+func (p *Partition) open(ctx context.Context, read func(int64)) (*remote.Source, *pegasus.Replica, error) {
+	src, err := remote.OpenSource(ctx, p.store, p.path(), metadataFile, p.Metadata.Files, read)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, blame(p.store, p.path(), ErrDamaged, err)
 	}
 	r, err := pegasus.Open(ctx, src, rocks.Options{})
 	if err != nil {
@@ -113,8 +114,8 @@ type Reader struct {
 	p      *Partition
 	ctx    context.Context
 	rows   *pegasus.Rows
-	src    *source // nil: not of all rows
-	digest *Digest // nil: no manifest to compare with
+	src    *remote.Source // nil: not of all rows
+	digest *Digest        // nil: no manifest to compare with
 	count  int64
 	err    error
 	ended  bool
@@ -141,8 +142,8 @@ func (r *Reader) Next() bool {
 
 // finish compares the whole with what was written.
 func (r *Reader) finish() error {
-	if err := r.src.finish(r.ctx); err != nil {
-		return err
+	if err := r.src.Finish(r.ctx); err != nil {
+		return blame(r.p.store, r.p.path(), ErrDamaged, err)
 	}
 	m := r.p.Manifest
 	if m == nil {

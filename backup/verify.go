@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"pegasus/blob"
+	"pegasus/rocks/remote"
 )
 
 // Problem is a file of a backup that is wrong.
@@ -246,7 +247,7 @@ func (v *verifier) eachFile(dir string) error {
 		return v.note(err)
 	}
 	for _, f := range m.Files {
-		err := checkStored(v.ctx, v.s, blob.Join(dir, checkpoint), f)
+		err := blame(v.s, blob.Join(dir, checkpoint, f.Name), ErrDamaged, remote.CheckStored(v.ctx, v.s, blob.Join(dir, checkpoint), metadataFile, f))
 		if err == nil {
 			err = checkContent(v.ctx, v.s, blob.Join(dir, checkpoint), f)
 		}

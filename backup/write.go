@@ -8,6 +8,7 @@ import (
 
 	"pegasus/blob"
 	"pegasus/rocks/pegasus"
+	"pegasus/rocks/remote"
 	"pegasus/rocks/table"
 )
 
@@ -78,10 +79,10 @@ func writePartition(ctx context.Context, s *blob.Store, rows Rows, o WriteOption
 	if err := s.DeleteTree(ctx, dir); err != nil {
 		return Manifest{}, err
 	}
-	out := newSink(s, dir, o.Sent)
+	out := remote.NewSink(s, dir, o.Sent)
 	m, err := writeRows(ctx, out, rows, &o)
 	if err != nil {
-		out.stop()
+		out.Stop()
 		return Manifest{}, err
 	}
 	meta := Metadata{Decree: o.Decree, Taken: o.Taken.UnixMilli(), Files: m.Files}
@@ -108,7 +109,7 @@ func writePartition(ctx context.Context, s *blob.Store, rows Rows, o WriteOption
 }
 
 // writeRows writes the RocksDB directory.
-func writeRows(ctx context.Context, out *sink, rows Rows, o *WriteOptions) (Manifest, error) {
+func writeRows(ctx context.Context, out *remote.Sink, rows Rows, o *WriteOptions) (Manifest, error) {
 	w, err := pegasus.Create(ctx, out, pegasus.WriterOptions{TableSize: o.TableSize, Compression: table.Snappy})
 	if err != nil {
 		return Manifest{}, err
@@ -158,10 +159,10 @@ func writeRows(ctx context.Context, out *sink, rows Rows, o *WriteOptions) (Mani
 	if _, err := w.Close(pegasus.Meta{FlushedDecree: o.Decree, CompactFinish: o.CompactFinish, UsageScenario: o.UsageScenario}); err != nil {
 		return Manifest{}, err
 	}
-	if err := out.wait(); err != nil {
+	if err := out.Wait(); err != nil {
 		return Manifest{}, err
 	}
 	sum := digest.Sum()
-	m.Rows, m.Digest, m.Files, m.Written = sum.Rows, sum.Hex(), out.list(), time.Now().UnixMilli()
+	m.Rows, m.Digest, m.Files, m.Written = sum.Rows, sum.Hex(), out.List(), time.Now().UnixMilli()
 	return m, nil
 }

@@ -1,4 +1,4 @@
-package backup
+package remote
 
 import (
 	"context"
@@ -14,10 +14,10 @@ import (
 	"pegasus/rocks"
 )
 
-// sink is a directory of a store, as rocks writes to it. A file is held in memory until it is sent, so that a failed attempt
+// Sink is a directory of a store that rocks writes to. A file is held in memory until it is sent, so that a failed attempt
 // can be repeated, and its size and MD5 are known before. A table is sent while the next one is made;
 // any other file is sent when all before it have arrived.
-type sink struct {
+type Sink struct {
 	s    *blob.Store
 	dir  string
 	sent func(name string, bytes int64) // may be nil
@@ -30,12 +30,13 @@ type sink struct {
 	spare *buffer
 }
 
-func newSink(s *blob.Store, dir string, sent func(string, int64)) *sink {
-	return &sink{s: s, dir: dir, sent: sent, turn: make(chan struct{}, 1)}
+// NewSink makes a Sink. sent hears of each file that has arrived; nil: nobody does.
+func NewSink(s *blob.Store, dir string, sent func(string, int64)) *Sink {
+	return &Sink{s: s, dir: dir, sent: sent, turn: make(chan struct{}, 1)}
 }
 
 // Create implements rocks.Sink.
-func (d *sink) Create(_ context.Context, name string) (rocks.SinkFile, error) {
+func (d *Sink) Create(_ context.Context, name string) (rocks.SinkFile, error) {
 	if err := d.failed(); err != nil {
 		return nil, err
 	}
@@ -49,20 +50,20 @@ func (d *sink) Create(_ context.Context, name string) (rocks.SinkFile, error) {
 	return &sinkFile{d: d, name: name, b: b}, nil
 }
 
-func (d *sink) failed() error {
+func (d *Sink) failed() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.err
 }
 
-// wait returns when all has arrived.
-func (d *sink) wait() error {
+// Wait returns when all has arrived.
+func (d *Sink) Wait() error {
 	d.wg.Wait()
 	return d.failed()
 }
 
 // put sends a file.
-func (d *sink) put(ctx context.Context, f *File, b *buffer) error {
+func (d *Sink) put(ctx context.Context, f *File, b *buffer) error {
 	f.Size, f.MD5 = b.n, b.sum()
 	_, err := d.s.Put(ctx, blob.Join(d.dir, f.Name), b.reader(), blob.Want{Sized: true, Size: f.Size, MD5: f.MD5})
 	if err == nil && d.sent != nil {
@@ -72,7 +73,7 @@ func (d *sink) put(ctx context.Context, f *File, b *buffer) error {
 }
 
 // later sends a table beside what its caller does next. One at a time does so.
-func (d *sink) later(ctx context.Context, f *File, b *buffer) error {
+func (d *Sink) later(ctx context.Context, f *File, b *buffer) error {
 	select {
 	case d.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -96,20 +97,20 @@ func (d *sink) later(ctx context.Context, f *File, b *buffer) error {
 }
 
 type sinkFile struct {
-	d    *sink
+	d    *Sink
 	name string
 	b    *buffer
 }
 
 func (f *sinkFile) Write(p []byte) (int, error) { return f.b.Write(p) }
 
-// Commit implements rocks.SinkFile, but that a table may arrive later: see sink.wait.
+// Commit implements rocks.SinkFile, but that a table may arrive later: see Sink.Wait.
 func (f *sinkFile) Commit(ctx context.Context) error {
 	file := &File{Name: f.name}
 	var err error
 	if strings.HasSuffix(f.name, ".sst") {
 		err = f.d.later(ctx, file, f.b)
-	} else if err = f.d.wait(); err == nil {
+	} else if err = f.d.Wait(); err == nil {
 		err = f.d.put(ctx, file, f.b)
 	}
 	if err == nil {
@@ -176,8 +177,8 @@ func (b *buffer) ReadAt(p []byte, off int64) (int, error) {
 	return all, nil
 }
 
-// list returns the files, by name, after wait.
-func (d *sink) list() []File {
+// List returns the files, by name, after Wait.
+func (d *Sink) List() []File {
 	var files []File
 	for _, f := range d.files {
 		files = append(files, *f)
@@ -186,10 +187,10 @@ func (d *sink) list() []File {
 	return files
 }
 
-var errGivenUp = errors.New("the partition was given up")
+var errGivenUp = errors.New("the files were given up")
 
-// stop ends what is being sent.
-func (d *sink) stop() {
+// Stop ends what is being sent.
+func (d *Sink) Stop() {
 	d.mu.Lock()
 	if d.err == nil {
 		d.err = errGivenUp

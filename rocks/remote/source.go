@@ -1,10 +1,9 @@
-package backup
+package remote
 
 import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
-	"fmt"
 	"hash"
 	"io"
 	"sync"
@@ -13,11 +12,12 @@ import (
 	"pegasus/rocks"
 )
 
-// source is a directory of a store, as rocks reads from it: the files of backup_metadata. It hashes what is read of a file
+// Source is a directory of a store that rocks reads from: the files of a list. It hashes what is read of a file
 // in order, so that a pass over all rows compares the MD5 of all tables, too.
-type source struct {
+type Source struct {
 	s     *blob.Store
 	dir   string
+	list  string // what the list is called
 	files map[string]*sourceFile
 	read  func(bytes int64) // may be nil; called for the bytes of each file once, in order
 }
@@ -30,11 +30,12 @@ type sourceFile struct {
 	seen int64
 }
 
-// openSource compares sizes and checksums with what the store knows.
-func openSource(ctx context.Context, s *blob.Store, dir string, files []File, read func(int64)) (*source, error) {
-	d := &source{s: s, dir: dir, files: map[string]*sourceFile{}, read: read}
+// OpenSource compares sizes and checksums of the files with what the store knows. list is what the list of them is called, for
+// errors. read hears of the bytes of each file once; nil: nobody does.
+func OpenSource(ctx context.Context, s *blob.Store, dir, list string, files []File, read func(int64)) (*Source, error) {
+	d := &Source{s: s, dir: dir, list: list, files: map[string]*sourceFile{}, read: read}
 	for _, f := range files {
-		if err := checkStored(ctx, s, dir, f); err != nil {
+		if err := CheckStored(ctx, s, dir, list, f); err != nil {
 			return nil, err
 		}
 		d.files[f.Name] = &sourceFile{File: f, h: md5.New()}
@@ -42,25 +43,25 @@ func openSource(ctx context.Context, s *blob.Store, dir string, files []File, re
 	return d, nil
 }
 
-// checkStored compares a file of backup_metadata with what the store knows of it, without reading it.
-func checkStored(ctx context.Context, s *blob.Store, dir string, f File) error {
+// CheckStored compares a file of a directory, as a list of that name has it, with what the store knows of it, without reading it.
+func CheckStored(ctx context.Context, s *blob.Store, dir, list string, f File) error {
 	name := blob.Join(dir, f.Name)
 	info, err := s.Stat(ctx, name)
 	switch {
 	case err != nil:
-		return blame(s, name, ErrDamaged, err)
+		return err
 	case info.Dir:
-		return bad(s, name, ErrDamaged, "it is a directory")
+		return mismatch(name, "it is a directory")
 	case info.Size != f.Size:
-		return bad(s, name, ErrDamaged, "it has %d bytes, %s says %d", info.Size, metadataFile, f.Size)
+		return mismatch(name, "it has %d bytes, %s says %d", info.Size, list, f.Size)
 	case info.MD5 != "" && f.MD5 != "" && info.MD5 != f.MD5:
-		return bad(s, name, ErrDamaged, "it was stored with MD5 %s, %s says %s", info.MD5, metadataFile, f.MD5)
+		return mismatch(name, "it was stored with MD5 %s, %s says %s", info.MD5, list, f.MD5)
 	}
 	return nil
 }
 
 // List implements rocks.Dir.
-func (d *source) List(context.Context) (map[string]int64, error) {
+func (d *Source) List(context.Context) (map[string]int64, error) {
 	sizes := map[string]int64{}
 	for n, f := range d.files {
 		sizes[n] = f.Size
@@ -69,16 +70,16 @@ func (d *source) List(context.Context) (map[string]int64, error) {
 }
 
 // Open implements rocks.Dir.
-func (d *source) Open(_ context.Context, name string) (rocks.File, error) {
+func (d *Source) Open(_ context.Context, name string) (rocks.File, error) {
 	f := d.files[name]
 	if f == nil {
-		return nil, bad(d.s, blob.Join(d.dir, name), ErrDamaged, "%s doesn't name it", metadataFile)
+		return nil, mismatch(blob.Join(d.dir, name), "%s doesn't name it", d.list)
 	}
 	return &openFile{d: d, f: f}, nil
 }
 
 // saw hashes what was read of a file at off, as far as it goes on behind what was hashed.
-func (d *source) saw(f *sourceFile, p []byte, off int64) {
+func (d *Source) saw(f *sourceFile, p []byte, off int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	skip := f.seen - off
@@ -93,8 +94,8 @@ func (d *source) saw(f *sourceFile, p []byte, off int64) {
 	}
 }
 
-// finish reads what was not read of each file yet, and compares the MD5 of all.
-func (d *source) finish(ctx context.Context) error {
+// Finish reads what was not read of each file yet, and compares the MD5 of all.
+func (d *Source) Finish(ctx context.Context) error {
 	for _, f := range d.files {
 		if err := d.finishFile(ctx, f); err != nil {
 			return err
@@ -103,12 +104,12 @@ func (d *source) finish(ctx context.Context) error {
 	return nil
 }
 
-func (d *source) finishFile(ctx context.Context, f *sourceFile) error {
+func (d *Source) finishFile(ctx context.Context, f *sourceFile) error {
 	name := blob.Join(d.dir, f.Name)
 	if f.seen < f.Size {
 		r, err := d.s.OpenRange(ctx, name, f.seen, f.Size-f.seen)
 		if err != nil {
-			return blame(d.s, name, ErrDamaged, err)
+			return err
 		}
 		defer r.Close()
 		buf := make([]byte, 64<<10)
@@ -119,19 +120,19 @@ func (d *source) finishFile(ctx context.Context, f *sourceFile) error {
 				break
 			}
 			if err != nil {
-				return blame(d.s, name, ErrDamaged, err)
+				return err
 			}
 		}
 	}
 	if sum := hex.EncodeToString(f.h.Sum(nil)); f.seen != f.Size || f.MD5 != "" && sum != f.MD5 {
-		return bad(d.s, name, ErrDamaged, "its %d bytes have MD5 %s, %s says %d and %s", f.seen, sum, metadataFile, f.Size, f.MD5)
+		return mismatch(name, "its %d bytes have MD5 %s, %s says %d and %s", f.seen, sum, d.list, f.Size, f.MD5)
 	}
 	return nil
 }
 
 // openFile reads a file. What follows on what was read before comes from one stream; anything else from one of its own.
 type openFile struct {
-	d *source
+	d *Source
 	f *sourceFile
 
 	mu     sync.Mutex
@@ -150,7 +151,7 @@ func (o *openFile) ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	defer o.mu.Unlock()
 	n, err := o.readAt(ctx, p, off)
 	if err != nil && err != io.EOF {
-		return n, blame(o.d.s, blob.Join(o.d.dir, o.f.Name), ErrDamaged, err)
+		return n, err
 	}
 	o.d.saw(o.f, p[:n], off)
 	return n, err
@@ -177,7 +178,7 @@ func (o *openFile) readAt(ctx context.Context, p []byte, off int64) (int, error)
 		o.remember(p[:n], off)
 		if err != nil {
 			o.drop()
-			return n, short(err)
+			return n, o.short(err)
 		}
 		return n, eof(n, len(p))
 	}
@@ -191,7 +192,7 @@ func (o *openFile) readAt(ctx context.Context, p []byte, off int64) (int, error)
 	o.last = o.last[:0]
 	o.remember(p[:n], off)
 	if err != nil {
-		return n, short(err)
+		return n, o.short(err)
 	}
 	return n, eof(n, len(p))
 }
@@ -204,9 +205,9 @@ func eof(n, want int) error {
 }
 
 // short is the error of a stream that ended before its end.
-func short(err error) error {
+func (o *openFile) short(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("it ended early: %w", blob.ErrCorrupt)
+		return mismatch(blob.Join(o.d.dir, o.f.Name), "it ended early: %w", blob.ErrCorrupt)
 	}
 	return err
 }
