@@ -61,8 +61,8 @@ func splitPlace(arg string) (store, path string) {
 	return place, path
 }
 
-// open opens the store of a place.
-func (b *Backups) open(ctx context.Context, arg string) (s *blob.Store, path string, end func(), err error) {
+// openPlace opens the store of a place.
+func openPlace(ctx context.Context, set *blob.Set, arg string) (s *blob.Store, path string, end func(), err error) {
 	name, path := splitPlace(arg)
 	if rest, ok := strings.CutPrefix(name, "file://"); ok { // else it would be waited for, as for a mount that is slow
 		dir, _, _ := strings.Cut(rest, "?")
@@ -70,13 +70,13 @@ func (b *Backups) open(ctx context.Context, arg string) (s *blob.Store, path str
 			return nil, "", nil, fmt.Errorf("there is no directory %s: check the URL %s, and whether the disk is mounted: %w", dir, arg, os.ErrNotExist)
 		}
 	}
-	s, end, err = stores.Find(ctx, b.Set, name)
+	s, end, err = stores.Find(ctx, set, name)
 	return s, path, end, err
 }
 
 // with opens a backup.
 func (b *Backups) with(ctx context.Context, place string, do func(s *blob.Store, f backup.Found, table string) error) error {
-	s, path, end, err := b.open(ctx, place)
+	s, path, end, err := openPlace(ctx, b.Set, place)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (j foundJSON) state() string {
 
 // List lists the backups below a place.
 func (b *Backups) List(ctx context.Context, place string) error {
-	s, path, end, err := b.open(ctx, place)
+	s, path, end, err := openPlace(ctx, b.Set, place)
 	if err != nil {
 		return err
 	}

@@ -69,6 +69,8 @@ func (m *manual) backups() {
 		m.t.Errorf("rows.csv: %s", csv)
 	}
 
+	m.loads(dir, conf)
+
 	// Restore.
 	tables, err := filepath.Glob(filepath.Join(m.blobDir, first.Path, "T_*"))
 	m.do(err)
@@ -98,4 +100,23 @@ func (m *manual) backups() {
 	m.must("removed", "pegasus backup policy remove POLICY", policy...)
 	m.must("ID", "pegasus backup ls --policy POLICY", policy...)
 	m.must("is complete", "pegasus backup create", "create", "create TABLE --provider backups")
+}
+
+// loads runs the commands of "Files for bulk loads", with the rows in dir and the stores of a configuration file.
+func (m *manual) loads(dir, conf string) {
+	m.t.Helper()
+	with := func(more ...string) []string {
+		return append(more, "--from rows", "--from "+dir+"/rows", "--cluster prod", "--cluster prod --config "+conf, "NAME/", "backups/")
+	}
+	for _, c := range []struct {
+		command string
+		replace []string
+	}{
+		{"pegasus bulkload build --from rows.jsonl --table T --app-id 2 --partitions 4 --cluster prod --to NAME/ROOT", with("ROOT", "loads")},
+		{"pegasus bulkload build --from rows.csv --text --skip --table T --app-id 2 --partitions 4 --cluster prod --to NAME/text --tmp /tmp", with("NAME/text", "backups/loads-text", "/tmp", m.t.TempDir())},
+		{"pegasus bulkload build --from rows.parquet --table T --app-id 2 --partitions 4 --cluster prod --to file:///mnt/loads", with("/mnt/loads", m.t.TempDir())},
+	} {
+		m.must("20 rows for table T are in ", c.command, c.replace...)
+	}
+	m.must("20 rows for table T with id 2 and 4 partitions", "pegasus bulkload verify NAME/ROOT --table T --cluster prod", with("ROOT", "loads")...)
 }

@@ -393,7 +393,7 @@ func (m *manual) cli(doc string, replace ...string) (string, error) {
 	for _, w := range strings.Fields(text)[1:] {
 		args = append(args, strings.ReplaceAll(w, "\x00", " "))
 	}
-	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob"
+	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload"
 	// Backups that are read without a cluster.
 	offline = offline || args[0] == "backup" && (slices.Contains(args, "--config") || strings.Contains(text, "file://"))
 	if !offline {
