@@ -48,7 +48,7 @@ var nemeses = []nemesis{
 	{name: "clock", what: "the wall clock of a server jumps, and back", needs: clockThere, run: clockJump},
 	{name: "clock-start", what: "a replica server is started with a wrong clock, which is put right later", needs: clockThere, run: clockStart},
 	{name: "eio-start", what: "reads fail while a replica server starts; then two others die for a while", alone: true, run: errorAtStart},
-	{name: "last-log", what: "all replica servers die one after the other; the log of the last is damaged", alone: true, run: lastLog},
+	{name: "last-log", what: "all replica servers die one after the other; the log of the last is damaged", alone: true, needs: noPeer, run: lastLog},
 	{name: "full-all", what: "the disks of all replica servers are full at once, and one may die meanwhile", alone: true, needs: smallDisks, run: fullAll},
 	{name: "terminate", what: "SIGTERM of a replica server or the leading meta server, started again", run: terminateOne},
 	{name: "foreign", what: "a replica server of another cluster asks these meta servers for work", needs: noPeer, run: foreign},
@@ -100,9 +100,10 @@ func peerThere(w *world) error {
 	return links(w)
 }
 
+// noPeer is for what needs a cluster that nobody but its own load writes to, or another one that knows nothing of it.
 func noPeer(w *world) error {
 	if w.peer != nil {
-		return errors.New("a third cluster isn't made")
+		return errors.New("the other cluster writes to this one")
 	}
 	return nil
 }
