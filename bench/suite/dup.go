@@ -59,8 +59,10 @@ type dupPair struct {
 }
 
 func (p *dupPair) run(ctx context.Context) error {
-	if _, err := p.here.Admin().CreateTable(ctx, plain, 8, 3, client.CreateOptions{}); err != nil {
-		return err
+	for _, c := range []*client.Client{p.here, p.there} {
+		if _, err := c.Admin().CreateTable(ctx, plain, 8, 3, client.CreateOptions{}); err != nil {
+			return err
+		}
 	}
 	for _, t := range []string{table, plain} {
 		if _, err := p.west.load("set", 4, 64, "--count", fmt.Sprint(rows), "--table", t); err != nil {
@@ -107,11 +109,21 @@ func (p *dupPair) settled(ctx context.Context, limit time.Duration) error {
 	}
 }
 
-// round measures puts to a table that isn't sent, and to the one that is.
+// round measures puts to a table that isn't sent: alone, and while the other cluster, which shares this machine's processors, has as
+// many puts of its own. Then it measures puts to the table that is sent.
 func (p *dupPair) round(ctx context.Context, round int) error {
 	args := []string{"--rate", fmt.Sprint(dupRate), "--time", p.s.span()}
-	without, err := p.west.load("set", 4, 1000, append(args, "--table", plain)...)
+	unsent := append(slices.Clone(args), "--table", plain)
+	alone, err := p.west.load("set", 4, 1000, unsent...)
 	if err != nil {
+		return err
+	}
+	var other error
+	var loaded sync.WaitGroup
+	loaded.Go(func() { _, other = p.east.load("set", 4, 1000, unsent...) })
+	without, err := p.west.load("set", 4, 1000, unsent...)
+	loaded.Wait()
+	if err := errors.Join(err, other); err != nil {
 		return err
 	}
 	far := p.east.cpu()
@@ -130,15 +142,17 @@ func (p *dupPair) round(ctx context.Context, round int) error {
 	// settle of load stops once the source is calm: what it ends with is not under load any more.
 	slices.Sort(lags)
 	at := func(q float64) float64 { return float64(lags[int(q*float64(len(lags)-1))].Microseconds()) / 1000 }
-	p.s.note("round %d: %d probes; visible after p50 %.1f ms, p99 %.1f, longest %.1f; put p99 %d us, without %d; CPU %.1f us, without %.1f, of the other cluster %.1f",
-		round+1, len(lags), at(0.5), at(0.99), at(1), with.Latency.P99, without.Latency.P99, with.ServerCPU, without.ServerCPU, float64(far.Microseconds())/float64(with.Ops))
+	p.s.note("round %d: %d probes; visible after p50 %.1f ms, p99 %.1f, longest %.1f; put p99 %d us, without %d, alone %d; CPU %.1f us, without %.1f, of the other cluster %.1f",
+		round+1, len(lags), at(0.5), at(0.99), at(1), with.Latency.P99, without.Latency.P99, alone.Latency.P99, with.ServerCPU, without.ServerCPU, float64(far.Microseconds())/float64(with.Ops))
 	p.s.res.add("put seen in the other cluster, p50", "ms", at(0.5))
 	p.s.res.most("put seen in the other cluster, p99", "ms", at(0.99), 200)
 	p.s.res.add("put seen in the other cluster, longest", "ms", at(1))
+	p.s.res.add("put p99, not sent, the other cluster idle", "us", float64(alone.Latency.P99))
 	p.s.res.add("put p99, not sent", "us", float64(without.Latency.P99))
 	p.s.res.add("put p99, sent", "us", float64(with.Latency.P99))
 	p.s.res.most("put p99, sent by not sent", "x", float64(with.Latency.P99)/float64(max(without.Latency.P99, 1)), 1.2)
 	p.s.res.add("put p50, sent by not sent", "x", float64(with.Latency.P50)/float64(max(without.Latency.P50, 1)))
+	p.s.res.add("put p99, sent by not sent, the other cluster idle", "x", float64(with.Latency.P99)/float64(max(alone.Latency.P99, 1)))
 	p.s.res.add("CPU of the source, not sent", "us/op", without.ServerCPU)
 	p.s.res.add("CPU of the source, sent", "us/op", with.ServerCPU)
 	p.s.res.add("CPU of the other cluster", "us/op", float64(far.Microseconds())/float64(with.Ops))
