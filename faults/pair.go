@@ -198,10 +198,14 @@ func (w *world) awaitSent(ctx context.Context, limit time.Duration) error {
 // couldn't be applied.
 var lossMetrics = []string{"dup_recent_lost_mutations", "dup_lost_writes"}
 
-// losses adds up the counters of losses. Who doesn't answer has none.
+// losses adds up the counters of losses; each server must answer.
 func (w *world) losses(ctx context.Context) (n int64) {
 	for _, s := range w.c.of("replica") {
-		for name, v := range lossesOf(ctx, s) {
+		of, err := lossesOf(ctx, s)
+		if err != nil {
+			w.wrong("%v", err)
+		}
+		for name, v := range of {
 			if n += v; v != 0 {
 				w.wrong("%s of %s is %d", name, s.Name, v)
 			}
@@ -210,30 +214,47 @@ func (w *world) losses(ctx context.Context) (n int64) {
 	return n
 }
 
-func lossesOf(ctx context.Context, s *server) map[string]int64 {
+func lossesOf(ctx context.Context, s *server) (map[string]int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addr+"/metrics?format=prometheus&metrics="+strings.Join(lossMetrics, ","), nil)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	a, err := http.DefaultClient.Do(q)
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("metrics of %s: %w", s.Name, err)
 	}
 	defer a.Body.Close()
+	sums, err := readLosses(io.LimitReader(a.Body, 16<<20))
+	if err != nil {
+		return nil, fmt.Errorf("metrics of %s: %w", s.Name, err)
+	}
+	return sums, nil
+}
+
+// readLosses adds up the lossMetrics of all replicas in a text for Prometheus. Each must be there.
+func readLosses(r io.Reader) (map[string]int64, error) {
 	sums := map[string]int64{}
-	for lines := bufio.NewScanner(io.LimitReader(a.Body, 16<<20)); lines.Scan(); {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
 		name, rest, _ := strings.Cut(lines.Text(), "{")
-		for _, m := range lossMetrics {
-			if strings.HasPrefix(strings.TrimPrefix(name, "pegasus_"), m) {
-				if v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64); err == nil {
-					sums[m] += int64(v)
-				}
-			}
+		name = strings.TrimSuffix(strings.TrimPrefix(name, "pegasus_"), "_total")
+		if !slices.Contains(lossMetrics, name) {
+			continue
+		}
+		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+		if err != nil {
+			return nil, fmt.Errorf("line %q: %w", lines.Text(), err)
+		}
+		sums[name] += int64(v)
+	}
+	for _, m := range lossMetrics {
+		if _, ok := sums[m]; !ok && lines.Err() == nil {
+			return nil, fmt.Errorf("%s isn't there", m)
 		}
 	}
-	return sums
+	return sums, lines.Err()
 }
 
 // watchLosses looks at the counters while servers die, with which they begin anew.
@@ -241,7 +262,8 @@ func (w *world) watchLosses(ctx context.Context) {
 	told := map[string]bool{}
 	for pause.For(ctx, 2*time.Second) {
 		for _, s := range w.c.of("replica") {
-			for name, v := range lossesOf(ctx, s) {
+			of, _ := lossesOf(ctx, s) // it may be dead
+			for name, v := range of {
 				if v != 0 && !told[s.Name+name] {
 					told[s.Name+name] = true
 					w.wrong("%s of %s is %d", name, s.Name, v)
@@ -435,22 +457,30 @@ func compareTables(ctx context.Context, ws []*world, sh *sharedRows) (rows, diff
 			return 0, 1
 		}
 	}
-	all := maps.Clone(of[0])
-	maps.Copy(all, of[1])
-	for _, row := range slices.Sorted(maps.Keys(all)) {
-		a, here := of[0][row]
-		b, there := of[1][row]
-		if a == b && here == there {
-			continue
-		}
-		if differ++; differ <= maxTrouble {
-			ws[0].wrong("row %q: here it is there %v %.40q, in %s %v %.40q", row, here, a, ws[1].name, there, b)
+	differences := differing(of[0], of[1])
+	for i, text := range differences {
+		if i < maxTrouble {
+			ws[0].wrong("%s", text)
 		}
 	}
 	for _, text := range sh.check(of[0]) {
 		ws[0].wrong("%s", text)
 	}
-	return len(of[0]), differ
+	return len(of[0]), len(differences)
+}
+
+// differing says which rows two tables don't have in common.
+func differing(west, east map[string]string) (out []string) {
+	all := maps.Clone(west)
+	maps.Copy(all, east)
+	for _, row := range slices.Sorted(maps.Keys(all)) {
+		a, here := west[row]
+		b, there := east[row]
+		if a != b || here != there {
+			out = append(out, fmt.Sprintf("row %q: in west it is there %v %.40q, in east %v %.40q", row, here, a, there, b))
+		}
+	}
+	return out
 }
 
 // compareDigests compares the digests of each partition, with expiries and timetags.
