@@ -65,6 +65,20 @@ func TestSpaceOfExpiredRows(t *testing.T) {
 	if err := r.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		t.Logf("%d bytes: %+v", onDisk(r), g.nodes[0].srv.shared.Metrics())
+		_ = filepath.WalkDir(r.dir.ReplicaPath(r.gpid), func(path string, d fs.DirEntry, err error) error {
+			if err == nil {
+				if info, err := d.Info(); err == nil {
+					t.Logf("%10d %s", info.Size(), path)
+				}
+			}
+			return nil
+		})
+	})
 	until(t, fmt.Sprintf("%d bytes on disk become %d", onDisk(r), empty), func() bool {
 		g.wantGet(0, "keep", "v")
 		return onDisk(r)*10 <= empty*12 && g.nodes[0].srv.shared.Metrics().SweptRows > 9000

@@ -73,8 +73,8 @@ func (s *sweeper) reclaim(ctx context.Context, sparse []span, ranges bool, pace 
 
 // mergeRemains merges what is left of a store with few rows into one table. That also makes Pebble
 // begin a new manifest if the current one is longer than necessary: Pebble does so only when it has a
-// change to write.
-func (s *sweeper) mergeRemains(ctx context.Context) error {
+// change to write. done tells that there was nothing to merge.
+func (s *sweeper) mergeRemains(ctx context.Context) (done bool, err error) {
 	m := s.db.Metrics()
 	tables, size := int64(0), int64(m.BlobFiles.Local.LiveSize)
 	for i := range m.Levels {
@@ -82,16 +82,16 @@ func (s *sweeper) mergeRemains(ctx context.Context) error {
 		size += m.Levels[i].TablesSize
 	}
 	if size > remainsBytes || tables <= 1 && s.manifests.size() < manifestBytes {
-		return nil
+		return true, nil
 	}
 	// The new record makes a second table: Pebble wouldn't merge a single one.
 	if err := s.putRecord(); err != nil {
-		return err
+		return false, err
 	}
 	if err := s.flushOnce(ctx); err != nil {
-		return err
+		return false, err
 	}
-	return s.compact(ctx, firstKey, metaEnd)
+	return false, s.compact(ctx, firstKey, metaEnd)
 }
 
 // compact merges the tables that hold keys of a range. Pebble first flushes the memtable if it holds

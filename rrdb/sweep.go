@@ -59,7 +59,7 @@ type sweeper struct {
 	certainTime func() (time.Time, error)
 
 	sweepMu  sync.Mutex // held by a sweep; taken before applyMu
-	unmerged bool       // under sweepMu: rows were swept since mergeRemains
+	unmerged bool       // under sweepMu: since rows were swept no later sweep has found nothing to merge
 }
 
 // Sweep deletes the rows that expired at least delay ago, where enough of them lie together, and frees
@@ -120,9 +120,10 @@ func (s *sweeper) Sweep(ctx context.Context, delay time.Duration, unknown int64,
 		err = s.reclaim(ctx, sparse, all.Ranges > 0, pace)
 	}
 	if err == nil && s.unmerged {
-		if err = s.mergeRemains(ctx); err == nil {
-			s.unmerged = false
-		}
+		var done bool
+		done, err = s.mergeRemains(ctx)
+		// The next sweep looks again: what Pebble does in the background may be under way yet.
+		s.unmerged = !done || all.Rows > 0
 	}
 	if err != nil {
 		return all, fmt.Errorf("freeing the space of expired rows of %s: %w", s.gpid, err)

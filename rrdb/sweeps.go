@@ -106,7 +106,8 @@ func (s *sweeps) run(ctx context.Context) {
 		if uncertain != "" {
 			continue
 		}
-		if step := clock.check(time.Now(), time.Since(began)); step > 0 {
+		now := time.Now() // once: the goroutine may have to wait between two looks at the clock
+		if step := clock.check(now, now.Sub(began)); step > 0 {
 			s.log.Warnf("the clock was set forward by %v: expired rows are kept for %v; correct the clock in that time if it is wrong", step, clockPause)
 		}
 		if clock.paused() {

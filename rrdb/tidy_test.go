@@ -64,6 +64,36 @@ func TestEmptiedStoreIsAsSmallAsANewOne(t *testing.T) {
 	}
 }
 
+// TestRemainsOfALaterFlush: what Pebble writes when a sweep has merged what remains is merged by the next one,
+// and a store that is small then is left alone.
+func TestRemainsOfALaterFlush(t *testing.T) {
+	h := newHarness(t, nil)
+	empty := h.blocks()
+	h.fill(200, func(int) uint32 { return 1100 })
+	h.clock.set(1400)
+	if st := h.sweep(); st.Rows != 200 {
+		t.Fatalf("%d rows swept", st.Rows)
+	}
+	live := func() {
+		h.payload = appendRowOp(h.payload, []byte("h"), []byte("s"), Op{Value: []byte("v")})
+		h.propose()
+		h.apply()
+		h.flush()
+	}
+	live()
+	waitFor(t, fmt.Sprintf("%d blocks again", empty), func() bool {
+		h.sweep()
+		return h.blocks() <= empty
+	})
+	h.sweep() // finds nothing to merge
+	live()
+	before := h.store.db.Metrics().Flush.Count
+	h.sweep()
+	if n := h.store.db.Metrics().Flush.Count - before; n > 0 {
+		t.Errorf("a store from which nothing was swept has %d flushes by a sweep", n)
+	}
+}
+
 // TestSweepOfAStoreInUse: what is swept, merged and copied meanwhile can't be told from
 // reads, from copies, or from what a crash leaves.
 func TestSweepOfAStoreInUse(t *testing.T) {
