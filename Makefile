@@ -28,8 +28,8 @@ gen:
 # the others from running.
 test:
 	status=0; \
-	$(GO) test -timeout 20m $$($(GO) list ./... | grep -v -e /compat_test -e '/meta$$') || status=1; \
-	$(GO) test -timeout 20m -tags invariants ./meta || status=1; \
+	$(GO) test -timeout 30m $$($(GO) list ./... | grep -v -e /compat_test -e '/meta$$') || status=1; \
+	$(GO) test -timeout 30m -tags invariants ./meta || status=1; \
 	./compat_test/run || status=1; \
 	exit $$status
 
