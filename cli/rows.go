@@ -179,20 +179,26 @@ func printRow(e *Env, r client.Row, noValue bool) error {
 			v := Escape(r.Value)
 			j.Value = &v
 		}
-		if r.ExpireTS > 0 {
-			j.Expires = moment(int64(r.ExpireTS) + base.EpochBegin)
-		}
+		j.Expires = expiryOf(&r)
 		return e.json(j)
 	}
 	s := Quote(r.HashKey) + " : " + Quote(r.SortKey)
 	if !noValue {
 		s += " => " + Quote(r.Value)
 	}
-	if r.ExpireTS > 0 {
-		s += " (until " + moment(int64(r.ExpireTS)+base.EpochBegin) + ")"
+	if x := expiryOf(&r); x != "" {
+		s += " (until " + x + ")"
 	}
 	_, err := io.WriteString(e.Out, s+"\n")
 	return err
+}
+
+// expiryOf is until when a row lives, "" for ever.
+func expiryOf(r *client.Row) string {
+	if r.ExpireTS == 0 {
+		return ""
+	}
+	return moment(int64(r.ExpireTS) + base.EpochBegin)
 }
 
 // Scan are the arguments of `scan` and `count`.
