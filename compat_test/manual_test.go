@@ -393,7 +393,7 @@ func (m *manual) cli(doc string, replace ...string) (string, error) {
 	for _, w := range strings.Fields(text)[1:] {
 		args = append(args, strings.ReplaceAll(w, "\x00", " "))
 	}
-	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload"
+	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload" || slices.Contains(args, "--to")
 	// Backups that are read without a cluster.
 	offline = offline || args[0] == "backup" && (slices.Contains(args, "--config") || strings.Contains(text, "file://"))
 	if !offline {
@@ -690,6 +690,13 @@ func TestManual(t *testing.T) {
 	m.must("what is in it", "pegasus blob cat NAME PATH", archive...)
 
 	m.backups()
+
+	// TestMigrate moves a table to another cluster.
+	ends := []string{"NAME", "TABLE", "METAS", strings.Join(c.Metas(), ",")}
+	m.must("0 are missing there, 0 are only there, 0 have another value", "pegasus compare table NAME --from METAS --to METAS", ends...)
+	m.refused("both ends are the same cluster", "pegasus migrate table NAME --from METAS --to METAS", ends...)
+	m.refused("both ends are the same cluster", "pegasus migrate table NAME --from METAS --to METAS --dry-run", ends...)
+	m.refused("isn't being moved", "pegasus migrate table NAME --from METAS --to METAS --finish", ends...)
 
 	// The quorum.
 	file := filepath.Join(t.TempDir(), "backup")

@@ -8,6 +8,7 @@ import (
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/replicaadmin"
 	"pegasus/pacifica"
+	"pegasus/remotecmd"
 	"pegasus/replica/disk"
 	"pegasus/replica/part"
 	"pegasus/rpc"
@@ -27,6 +28,10 @@ func (a administrator) Register(rt *part.Routes) {
 	part.Handle(rt, base.RPCQueryReplicaInfo, part.Fast, a.queryReplicas)
 	part.Handle(rt, base.RPCQueryAppInfo, part.Fast, a.queryApps)
 	part.Handle(rt, base.RPCQueryPNDecree, part.Fast, a.queryDecree)
+	rt.Command(remotecmd.Command{Name: "replica.sync-config", Shows: remotecmd.Always, Help: "Compare the replicas here, and their tables' settings, with the meta's now", Run: func([]string) string {
+		a.srv.meta.SyncSoon()
+		return "OK"
+	}})
 	// What this server doesn't do is refused in words; tools show them.
 	part.Handle(rt, base.RPCReplicaDiskMigrate, part.Fast, func(_ *rpc.Request, q *replicaadmin.ReplicaDiskMigrateRequest, r *replicaadmin.ReplicaDiskMigrateResponse) {
 		if r.Err = base.ErrObjectNotFound; a.srv.replica(q.Pid) != nil {

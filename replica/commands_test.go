@@ -41,6 +41,10 @@ func TestDigestCommand(t *testing.T) {
 	if d := digest(1); d.Hash != first.Hash || d.Rows != 3 || d.Status != "secondary" {
 		t.Errorf("digest of the secondary %+v, of the primary %+v", d, first)
 	}
+	var bare Digest
+	if g.command(0, &bare, "replica.digest", g.gpid.String(), "1000", "rows"); bare.Error != "" || bare.Rows != 3 || len(bare.Hash) != 16 || bare.Hash == first.Hash {
+		t.Errorf("digest without timetags: %+v", bare)
+	}
 	g.mustPut(0, "a", "another")
 	if d := digest(0); d.Hash == first.Hash || d.Rows != 3 {
 		t.Errorf("digest after a change: %+v", d)

@@ -26,11 +26,11 @@ func newDigests(s *Server) part.Part { return digests{srv: s} }
 
 // Register implements part.Part.
 func (ds digests) Register(rt *part.Routes) {
-	rt.Command(remotecmd.Command{Name: "replica.digest", Shows: remotecmd.Always, Args: "<app>.<partition> [now]", Help: "Show a hash over the live records of a replica, as JSON; now is in seconds since 2016", Run: ds.command})
+	rt.Command(remotecmd.Command{Name: "replica.digest", Shows: remotecmd.Always, Args: "<app>.<partition> [now [rows]]", Help: "Show a hash over the live records of a replica, as JSON; now is in seconds since 2016; rows leaves out their timetags, in which clusters differ", Run: ds.command})
 }
 
 // Digest is what the remote command replica.digest answers. Replicas of a partition that
-// applied the same decree have the same hash for the same now.
+// applied the same decree have the same hash for the same now; with "rows" it is equal for equal rows, in whatever cluster.
 type Digest struct {
 	Replica string `json:"replica"`
 	Status  string `json:"status"`
@@ -50,8 +50,8 @@ func (ds digests) command(args []string) string {
 }
 
 func (ds digests) digest(args []string) (d Digest, err error) {
-	if len(args) < 1 || len(args) > 2 {
-		return d, fmt.Errorf("%d arguments are given; use: replica.digest <app>.<partition> [now]", len(args))
+	if len(args) < 1 || len(args) > 3 || len(args) == 3 && args[2] != "rows" {
+		return d, fmt.Errorf("%d arguments are given; use: replica.digest <app>.<partition> [now [rows]]", len(args))
 	}
 	d.Replica = args[0]
 	g, err := base.ParseGpid(args[0])
@@ -59,7 +59,7 @@ func (ds digests) digest(args []string) (d Digest, err error) {
 		return d, err
 	}
 	now := rrdb.ExpiryTime(ds.srv.meta.Clock.Now())
-	if len(args) == 2 {
+	if len(args) > 1 {
 		n, err := strconv.ParseUint(args[1], 10, 32)
 		if err != nil {
 			return d, fmt.Errorf("now %q is not a number of seconds: %w", args[1], base.ErrInvalidParameters)
@@ -80,7 +80,11 @@ func (ds digests) digest(args []string) (d Digest, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ds.srv.ctx, digestTime)
 	defer cancel()
-	sum, err := r.store.Load().Digest(ctx, now)
+	digest := r.store.Load().Digest
+	if len(args) == 3 {
+		digest = r.store.Load().DigestRows
+	}
+	sum, err := digest(ctx, now)
 	if err != nil {
 		return d, err
 	}

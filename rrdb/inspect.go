@@ -23,6 +23,16 @@ type Sum struct {
 // now, all replicas of a partition have the same sum, whatever they flushed or compacted. It reads all
 // rows; writes continue meanwhile.
 func (s *Store) Digest(ctx context.Context, now uint32) (Sum, error) {
+	return s.digest(ctx, now, true)
+}
+
+// DigestRows is Digest without the timetags, which stores of two clusters have each their own of: it is equal if clients
+// see the same.
+func (s *Store) DigestRows(ctx context.Context, now uint32) (Sum, error) {
+	return s.digest(ctx, now, false)
+}
+
+func (s *Store) digest(ctx context.Context, now uint32, timetags bool) (Sum, error) {
 	if err := s.begin(); err != nil {
 		return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, err)
 	}
@@ -41,7 +51,7 @@ func (s *Store) Digest(ctx context.Context, now uint32) (Sum, error) {
 			_ = it.Close()
 			return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, ctx.Err())
 		}
-		expireTS, _, err := rowValue(it)
+		expireTS, data, err := rowValue(it)
 		if err != nil {
 			_ = it.Close()
 			return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, classify(err))
@@ -49,11 +59,18 @@ func (s *Store) Digest(ctx context.Context, now uint32) (Sum, error) {
 		if expired(expireTS, now) {
 			continue
 		}
-		v, _ := it.ValueAndErr()
+		v := data
+		if timetags {
+			v, _ = it.ValueAndErr()
+		}
 		binary.BigEndian.PutUint32(length[:], uint32(len(it.Key())))
 		binary.BigEndian.PutUint32(length[4:], uint32(len(v)))
 		_, _ = h.Write(length[:])
 		_, _ = h.Write(it.Key())
+		if !timetags {
+			binary.BigEndian.PutUint32(length[:], expireTS)
+			_, _ = h.Write(length[:4])
+		}
 		_, _ = h.Write(v)
 		sum.Rows++
 	}

@@ -503,6 +503,26 @@ func TestDigest(t *testing.T) {
 	if x, y := sum(a, 1000), sum(b, 1000); x.Hash == y.Hash || x.Rows != y.Rows {
 		t.Errorf("different rows: %+v and %+v", x, y)
 	}
+	rows := func(h *harness) Sum {
+		t.Helper()
+		s, err := h.store.DigestRows(t.Context(), 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if x, y := rows(a), rows(b); x.Hash == y.Hash || x.Rows != y.Rows || x.Hash == sum(a, 1000).Hash {
+		t.Errorf("different rows, without timetags: %+v and %+v", x, y)
+	}
+	// Other timetags, the same rows.
+	a.put("x", "y", "z", 0)
+	if x, y := rows(a), rows(b); x.Hash != y.Hash || sum(a, 1000).Hash == sum(b, 1000).Hash {
+		t.Errorf("equal rows written at other times: %+v and %+v, with timetags %+v and %+v", x, y, sum(a, 1000), sum(b, 1000))
+	}
+	b.put("x", "y", "z", 7000)
+	if x, y := rows(a), rows(b); x.Hash == y.Hash {
+		t.Errorf("another expiry: %+v and %+v", x, y)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := a.store.Digest(ctx, 1000); !errors.Is(err, context.Canceled) {

@@ -13,6 +13,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/cli"
 	"pegasus/client"
+	"pegasus/migrate"
 	"pegasus/rpc"
 )
 
@@ -80,6 +81,48 @@ func compareCmd() *cobra.Command {
 	numberVar(fl, &x.Options.Limit, "limit", "", 20, base.Range{Min: 0, Max: 10000}, "rows that are printed; all are counted")
 	fl.BoolVar(&x.Values, "values", false, "print values and expiries, too")
 	numberVar(fl, &x.Options.Parallel, "parallel", "", 4, base.Range{Min: 1, Max: 64}, "partitions that are read at the same time")
+	c.AddCommand(table)
+	return c
+}
+
+func migrateCmd() *cobra.Command {
+	c := &cobra.Command{Use: "migrate", Short: "Move tables to other clusters", RunE: wantSubcommand}
+	f, x := &betweenFlags{}, cli.Move{}
+	verify := string(migrate.Auto)
+	table := &cobra.Command{Use: "table NAME --from METAS --to METAS", Short: "Move a table to another cluster while it is used", Args: wantArgs(1, 1),
+		Long: "Move a table to another cluster while it is used. Either may be one of ours or of C++. The source sends the table to the other\n" +
+			"cluster, whose section [clusters.NAME] it has in its configuration. When little is behind, the source refuses writes, the rest\n" +
+			"is sent, and the copy is verified. Then the clients are switched, which is up to you.\n\n" +
+			"What is done is kept by the clusters: the command can be ended and run again at any time. If it fails while writes are\n" +
+			"refused, it allows them again. --abort leaves the source as it was, --finish ends the migration when the clients are switched.",
+		RunE: func(c *cobra.Command, a []string) error {
+			x.Options.Verify = migrate.Verify(verify)
+			switch x.Options.Verify {
+			case migrate.Auto, migrate.ByDigest, migrate.ByCompare, migrate.None:
+			default:
+				return fmt.Errorf("--verify %q: give auto, digest, compare or none", verify)
+			}
+			if x.Options.DropCopy && !x.Abort {
+				return errors.New("--drop-copy goes with --abort")
+			}
+			return f.with(c, func(ctx context.Context, e *cli.Env, there *client.Client) error {
+				x.Env, x.There, x.MetasTo, x.Options.TableThere = e, there, f.to, f.there
+				return x.Run(ctx, a[0])
+			})
+		}}
+	f.add(table)
+	fl := table.Flags()
+	fl.StringVar(&x.Options.ClusterThere, "cluster", "", "name of the other cluster in the source's configuration (default: the name that it has itself)")
+	numberVar(fl, &x.Options.Replicas, "replicas", "r", 0, replicaNumbers, "replicas of the table in the other cluster; 0 is as many as here")
+	fl.StringVar(&verify, "verify", verify, "digest compares hashes while writes are refused; compare compares all rows before that; none; auto is digest where that is possible and quick enough")
+	numberVar(fl, &x.Options.MaxBehind, "max-behind", "", 1000, base.Range{Min: 1, Max: 1 << 40}, "mutations that may be behind when writes are refused")
+	durationVar(fl, &x.Options.MaxRefused, "max-refused", time.Minute, time.Second, "how long writes may be refused until the copy is verified; then they are allowed again")
+	fl.BoolVar(&x.Options.KeepRefused, "keep-refused", false, "don't allow writes again when something fails")
+	fl.BoolVar(&x.DryRun, "dry-run", false, "check both clusters and show what would be done")
+	fl.BoolVar(&x.Abort, "abort", false, "leave the source as it was: it takes writes, and sends nothing")
+	fl.BoolVar(&x.Options.DropCopy, "drop-copy", false, "with --abort: drop the table in the other cluster")
+	fl.BoolVar(&x.Finish, "finish", false, "end the duplication, after the clients were switched")
+	table.MarkFlagsMutuallyExclusive("dry-run", "abort", "finish")
 	c.AddCommand(table)
 	return c
 }

@@ -10,12 +10,17 @@ import (
 	"pegasus/base"
 	"pegasus/httpapi"
 	"pegasus/pacifica"
+	"pegasus/remotecmd"
 	"pegasus/replica/part"
 )
 
 // Register implements part.Part.
 func (s *Sender) Register(rt *part.Routes) {
 	rt.Page("replica/duplication", "appid=<app_id>: the duplications of the primaries of a table that are here.", s.page)
+	rt.Command(remotecmd.Command{Name: "replica.sync-duplications", Shows: remotecmd.Always, Help: "Tell the meta now what other clusters have confirmed", Run: func([]string) string {
+		s.syncSoon()
+		return "OK"
+	}})
 }
 
 // page shows how far each stream of a table is, as upstream does, and why it stands there.
