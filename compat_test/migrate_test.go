@@ -34,8 +34,8 @@ func migratedRows(t *testing.T) int {
 	return n
 }
 
-// writers is how many movers there are; together they write 1,000 times a second.
-const writers = 10
+// writers is how many movers there are, each of which writes at most 100 times a second: together more than 1,000 times.
+const writers = 12
 
 // mover writes to a table all the time: rows, and every fifth time an increment of a counter.
 type mover struct {
@@ -76,7 +76,7 @@ func (w *mover) write(n int) (refused bool, err error) {
 
 // run writes until ctx ends. When the first table refuses a write it waits for the second one, which there has.
 func (w *mover) run(ctx context.Context, there *atomic.Pointer[client.Table]) error {
-	tick := time.NewTicker(time.Second * writers / 1000)
+	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	var since time.Time
 	for n := 0; ctx.Err() == nil; n++ {

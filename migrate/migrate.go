@@ -20,11 +20,13 @@ type Options struct {
 	ClusterThere string
 	Replicas     int // there; 0: as many as here
 
-	MaxBehind   int64         // mutations that may be behind when writes are refused; 0: 1000
-	MaxRefused  time.Duration // from then on to the end, else writes are allowed again; 0: 1 min
-	KeepRefused bool          // don't allow them again when something fails
-	Verify      Verify        // "": Auto
-	DropCopy    bool          // Abort drops the table there
+	MaxBehind int64 // mutations that may be behind when writes are refused; 0: 1000
+	// MaxRefused is from then on to the end, else writes are allowed again; 0: 1 min, and 5 min for a C++ source, which
+	// learns the setting and confirms in its own time.
+	MaxRefused  time.Duration
+	KeepRefused bool   // don't allow them again when something fails
+	Verify      Verify // "": Auto
+	DropCopy    bool   // Abort drops the table there
 
 	// Compare compares the tables row by row: all of them, or as many as it can in some time. Its text says what it found.
 	// Nil: it isn't possible.
@@ -121,23 +123,24 @@ type Migration struct {
 	from, to Cluster
 	opt      Options
 
-	step     Step
-	begun    bool          // this run knows of the duplication
-	lag      time.Duration // that is small, for the source
-	refused  time.Time     // when this run had writes refused
-	result   Result
-	undoTime time.Duration
+	step                 Step
+	begun                bool          // this run knows of the duplication
+	lag                  time.Duration // that is small, for the source
+	ours                 bool          // the source is
+	refused              time.Time     // when this run had writes refused
+	result               Result
+	undoTime, finishTime time.Duration
 }
 
 // New makes a migration.
 func New(from, to Cluster, o Options) *Migration {
 	o.TableThere = cmp.Or(o.TableThere, o.Table)
-	o.MaxBehind, o.MaxRefused, o.CreateWait = cmp.Or(o.MaxBehind, 1000), cmp.Or(o.MaxRefused, time.Minute), cmp.Or(o.CreateWait, 30*time.Second)
+	o.MaxBehind, o.CreateWait = cmp.Or(o.MaxBehind, 1000), cmp.Or(o.CreateWait, 30*time.Second)
 	o.Verify = cmp.Or(o.Verify, Auto)
 	if o.Tell == nil {
 		o.Tell = func(Event) {}
 	}
-	return &Migration{from: from, to: to, opt: o, step: Check, result: Result{Rows: -1}, undoTime: undoTime}
+	return &Migration{from: from, to: to, opt: o, step: Check, result: Result{Rows: -1}, undoTime: undoTime, finishTime: time.Minute}
 }
 
 // place is where the clusters say that the migration is.
@@ -326,11 +329,16 @@ func (m *Migration) Finish(ctx context.Context) error {
 	case !p.denied:
 		return m.fail("run the command without --finish first, and then switch the clients", "the source still takes writes")
 	}
-	m.step = Drain
-	if ok, text, err := m.drained(ctx); err != nil {
+	info, err := m.from.Info(ctx)
+	if err != nil {
 		return m.wrap(err, "run it again")
-	} else if !ok {
-		return m.fail("run the command without --finish to wait for it", "the other cluster lacks mutations: %s", text)
+	}
+	m.step = Drain
+	m.source(info)
+	within, cancel := context.WithTimeoutCause(ctx, m.finishTime, errors.New("the other cluster lacks mutations"))
+	defer cancel()
+	if err := m.drain(within); err != nil {
+		return m.wrap(err, "run the command without --finish to wait for it")
 	}
 	if err := m.from.EndDuplication(ctx, m.opt.Table, p.dup.ID); err != nil {
 		return m.wrap(err, "run it again")

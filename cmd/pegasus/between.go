@@ -116,7 +116,7 @@ func migrateCmd() *cobra.Command {
 	numberVar(fl, &x.Options.Replicas, "replicas", "r", 0, replicaNumbers, "replicas of the table in the other cluster; 0 is as many as here")
 	fl.StringVar(&verify, "verify", verify, "digest compares hashes while writes are refused; compare compares all rows before that; none; auto is digest where that is possible and quick enough")
 	numberVar(fl, &x.Options.MaxBehind, "max-behind", "", 1000, base.Range{Min: 1, Max: 1 << 40}, "mutations that may be behind when writes are refused")
-	durationVar(fl, &x.Options.MaxRefused, "max-refused", time.Minute, time.Second, "how long writes may be refused until the copy is verified; then they are allowed again")
+	durationVar(fl, &x.Options.MaxRefused, "max-refused", 0, 0, "how long writes may be refused until the copy is verified; then they are allowed again (0: 1m, and 5m if the source is of C++)")
 	fl.BoolVar(&x.Options.KeepRefused, "keep-refused", false, "don't allow writes again when something fails")
 	fl.BoolVar(&x.DryRun, "dry-run", false, "check both clusters and show what would be done")
 	fl.BoolVar(&x.Abort, "abort", false, "leave the source as it was: it takes writes, and sends nothing")

@@ -35,6 +35,7 @@ func New(c *client.Client) *Cluster { return &Cluster{c, c.Admin()} }
 // Info implements migrate.Cluster.
 func (c *Cluster) Info(ctx context.Context) (i migrate.Info, err error) {
 	i.Free = -1
+	cpp := false
 	kvs, err := c.a.ClusterInfo(ctx)
 	if err != nil {
 		return i, err
@@ -47,16 +48,19 @@ func (c *Cluster) Info(ctx context.Context) (i migrate.Info, err error) {
 			i.Leader = kv.Val
 		case "meta_function_level":
 			i.Level = kv.Val
+		case "zookeeper_hosts":
+			cpp = kv.Val != ""
 		}
 	}
 	i.Program, i.Duplicates = "a C++ cluster", true
-	switch s, err := c.a.MetaStatus(ctx, i.Leader); {
-	case err == nil:
+	if !cpp {
+		s, err := c.a.MetaStatus(ctx, i.Leader)
+		if err != nil {
+			return i, err
+		}
 		v := version.Version(s.ClusterVersion.V).OrFirst()
 		i.Ours, i.ID, i.Duplicates = true, s.ClusterId.V, v.Allows(version.Origins)
 		i.Program = fmt.Sprintf("cluster %s of version %d", i.Name, v)
-	case base.CodeOf(err) != base.ErrHandlerNotFound:
-		return i, err
 	}
 	nodes, err := c.a.ListNodes(ctx)
 	if err != nil {
