@@ -25,11 +25,13 @@ gen:
 
 # Bounded: unit tests (the meta's with a check of the order of its locks), simulator, crash
 # tests, then clusters of processes with the published clients. One that fails keeps none of
-# the others from running.
+# the others from running. The meta's, which mostly wait, run beside the first and are shown after them.
 test:
-	status=0; \
+	status=0; meta=$$(mktemp); \
+	$(GO) test -timeout 30m -tags invariants ./meta >$$meta 2>&1 & pid=$$!; \
+	trap "kill $$pid 2>/dev/null; rm -f $$meta" EXIT; trap 'exit 1' INT TERM; \
 	$(GO) test -timeout 30m $$($(GO) list ./... | grep -v -e /compat_test -e '/meta$$') || status=1; \
-	$(GO) test -timeout 30m -tags invariants ./meta || status=1; \
+	wait $$pid || status=1; cat $$meta; \
 	./compat_test/run || status=1; \
 	exit $$status
 

@@ -308,6 +308,7 @@ func TestBackupCancel(t *testing.T) {
 // Servers are killed at random while a backup is made, metas that lead among them: it ends by itself, and what says that it
 // is complete is whole and has every row. PEGASUS_BACKUP_RUNS says how often.
 func TestBackupKilled(t *testing.T) {
+	t.Parallel()
 	w := newRestoreWorld(t, 3, slowBackup)
 	const rows = 4000
 	w.fill("shop", 6, rows, 1000)

@@ -24,6 +24,7 @@ import (
 // TestKilledWhileBackingUp: a replica server is killed again and again while it makes backups. What it leaves goes
 // when it starts, nothing that isn't whole counts, and the backups that are asked for again are complete.
 func TestKilledWhileBackingUp(t *testing.T) {
+	t.Parallel()
 	const rows, partitions, kills = 4000, 4, 2
 	dir := t.TempDir()
 	c := cluster.Start(t, cluster.Options{Tables: fmt.Sprint("temp:", partitions),

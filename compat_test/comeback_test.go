@@ -37,6 +37,7 @@ func membersOf(c *cluster.Cluster) (map[int32][]base.RPCAddress, error) {
 // members of the partitions again that they have the data of, although copies were begun
 // elsewhere meanwhile.
 func TestTwoOfFiveComeBack(t *testing.T) {
+	t.Parallel()
 	const sets = 20000
 	c := cluster.Start(t, cluster.Options{Replicas: 5, Tables: "temp:10", Config: slowCopies})
 	acked := filepath.Join(t.TempDir(), "acked")
@@ -99,6 +100,7 @@ func TestTwoOfFiveComeBack(t *testing.T) {
 // TestRecoverTakesWhoHasTheData: after the meta lost its state, the members are those that have
 // the data, not any.
 func TestRecoverTakesWhoHasTheData(t *testing.T) {
+	t.Parallel()
 	const sets = 10000
 	c := cluster.Start(t, cluster.Options{Replicas: 5, Tables: "temp:16", Config: slowCopies})
 	acked := filepath.Join(t.TempDir(), "acked")
@@ -135,6 +137,7 @@ func TestRecoverTakesWhoHasTheData(t *testing.T) {
 // one is damaged. The two others have all rows, of which one provably has; it takes over by
 // itself, and the damaged one learns from it.
 func TestDamagedLogOfTheLastMember(t *testing.T) {
+	t.Parallel()
 	const sets = 20000
 	c := cluster.Start(t, cluster.Options{Tables: "temp:2"})
 	acked := filepath.Join(t.TempDir(), "acked")

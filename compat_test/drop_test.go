@@ -13,6 +13,7 @@ import (
 
 // TestNoWriteAfterDrop: once the answer to a drop is there no write to the table is acknowledged.
 func TestNoWriteAfterDrop(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{Tables: "-"})
 	admin := client.New(c.Metas(), client.Options{})
 	defer admin.Close()

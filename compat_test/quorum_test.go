@@ -35,6 +35,7 @@ func emptyDir(t *testing.T, dir string) {
 // The backup is restored and merged with what the replica servers have: every acknowledged row
 // is there, and what only the meta knew.
 func TestMetaBackup(t *testing.T) {
+	t.Parallel()
 	const sets = 3000
 	c := cluster.Start(t, cluster.Options{Tables: "temp:4,other:2"})
 	cli := func(args ...string) (string, error) {
@@ -386,6 +387,7 @@ func TestMetaKills(t *testing.T) {
 // TestMetaQuorum: with the commands, as an operator would: a member with a lost disk is
 // replaced; then the majority is lost for good, and the cluster comes back from the one left.
 func TestMetaQuorum(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{Metas: 3, Tables: "temp:4"})
 	metas := c.Metas()
 	cli := func(args ...string) (string, error) {

@@ -115,6 +115,7 @@ func settingsReached(c *cluster.Cluster) error {
 // TestRecover: the meta loses its state, and the tables are rebuilt from the replica servers
 // with every acknowledged row, their ids and their settings.
 func TestRecover(t *testing.T) {
+	t.Parallel()
 	const sets = 5000
 	c := cluster.Start(t, cluster.Options{Tables: "temp:4,other:2"})
 	cli := func(args ...string) (string, error) {

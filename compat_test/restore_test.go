@@ -681,6 +681,7 @@ func TestRestoreAway(t *testing.T) {
 // Again and again a table is restored while a server chosen at random, meta or replica, is killed at a random moment and comes back a
 // while later. Each restore ends by itself, with all rows. PEGASUS_RESTORE_RUNS says how often.
 func TestRestoreRandomKills(t *testing.T) {
+	t.Parallel()
 	runs := 2
 	if s := os.Getenv("PEGASUS_RESTORE_RUNS"); s != "" {
 		var err error

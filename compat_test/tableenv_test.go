@@ -153,6 +153,7 @@ var envEffects = map[string]func(*envTester){
 // without a test fails it; one that is only stored is demanded to be shown again, and refused values
 // to change nothing.
 func TestTableEnvs(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{Replicas: 1, Tables: "env:2:1,periodic:1:1", Config: "[replica]\nconfig_sync_interval = \"200ms\"\nslow_query_threshold = \"1h\"\ndisk_min_available_space_ratio = 0\n" +
 		"[storage]\nmemtable_bytes = 262144\n"})
 	cl := client.New(c.Metas(), client.Options{Timeout: 30 * time.Second})
