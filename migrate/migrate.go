@@ -65,6 +65,7 @@ const (
 	Drain   Step = "drain"
 	Compare Step = "verify"
 	Done    Step = "done"
+	Aborted Step = "abort" // in place of them all
 )
 
 // Event is told of what happens.
@@ -256,7 +257,7 @@ func (m *Migration) undo(ctx context.Context, err error) error {
 	err = m.wrap(err, "")
 	var s *StepError
 	errors.As(err, &s)
-	if cause := context.Cause(ctx); ctx.Err() != nil && cause != nil {
+	if cause := context.Cause(ctx); ctx.Err() != nil && !errors.Is(s.Err, cause) {
 		s.Err = fmt.Errorf("%w (%w)", s.Err, cause)
 	}
 	const goOn = "run the same command again to go on, or with --abort to leave the source as it was"
@@ -271,7 +272,8 @@ func (m *Migration) undo(ctx context.Context, err error) error {
 		}
 		if here, e := m.from.Table(free, m.opt.Table); e == nil && here != nil && here.Envs[appenv.DenyClient] != "" {
 			s.Denied = true
-			s.Next = join(s.Next, "they have been since before this run, and may have to be: if no client uses the other cluster's table yet, --abort allows them again; else --finish ends the migration")
+			// What a failed step advises isn't meant for a table that clients may use.
+			s.Next = "they have been since before this run, and may have to be: if no client uses the other cluster's table yet, --abort allows them again; else --finish ends the migration, and what clients have written there is a difference that is meant"
 		} else {
 			s.Next = join(s.Next, "the duplication goes on by itself: "+goOn)
 		}
@@ -350,6 +352,7 @@ func (m *Migration) Finish(ctx context.Context) error {
 
 // Abort leaves the source as it was: it takes writes, and sends nothing.
 func (m *Migration) Abort(ctx context.Context) error {
+	m.step = Aborted
 	if err := m.named(ctx); err != nil {
 		return err
 	}

@@ -502,6 +502,18 @@ func TestCopyDiffers(t *testing.T) {
 	}
 }
 
+// A copy that differs in a later run, as clients write to it already: nothing is taken back, and nobody is advised to drop it.
+func TestSwitchedAlready(t *testing.T) {
+	w := newWorld(t)
+	w.mustRun(nil)
+	w.rows++
+	_, err := w.migration(nil).Run(t.Context())
+	var s *StepError
+	if !errors.As(err, &s) || !s.Denied || !w.denied() || strings.Contains(err.Error(), "drop-copy") || !strings.Contains(err.Error(), "--finish") {
+		t.Errorf("%v", err)
+	}
+}
+
 // What a migration refuses to begin, or to go on with. Nothing is changed then.
 func TestRefusals(t *testing.T) {
 	begun := func(w *world) {
