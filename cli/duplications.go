@@ -33,6 +33,8 @@ type duplicationPartitionJSON struct {
 	Committed int64  `json:"committed"` // -1: not known
 	Behind    int64  `json:"behind"`
 	Skipped   int64  `json:"skipped"`
+	Gaps      int64  `json:"gaps"`     // how often the log lacked what the other cluster did
+	LogRoom   int32  `json:"log_room"` // percent of the room for the log that it takes, 0 if it isn't kept for this
 	Why       string `json:"why,omitempty"`
 }
 
@@ -47,7 +49,7 @@ func duplicationOf(table string, d *duplication.DuplicationEntry) duplicationJSO
 	j := duplicationJSON{Table: table, ID: d.Dupid, Cluster: d.Remote, RemoteTable: d.RemoteAppName.Or(table), Status: duplicationStatus[d.Status], FailMode: failModes[d.FailMode.V],
 		Created: time.UnixMilli(d.CreateTs).UTC().Format(time.RFC3339)}
 	for _, p := range d.PartitionStates.V {
-		x := duplicationPartitionJSON{Partition: p.Key, Confirmed: p.Val.ConfirmedDecree, Committed: p.Val.LastCommittedDecree, Skipped: p.Val.Skipped.V, Why: p.Val.Why.V}
+		x := duplicationPartitionJSON{Partition: p.Key, Confirmed: p.Val.ConfirmedDecree, Committed: p.Val.LastCommittedDecree, Skipped: p.Val.Skipped.V, Gaps: p.Val.Gaps.V, LogRoom: p.Val.Room.V, Why: p.Val.Why.V}
 		x.Behind = max(0, x.Committed-max(x.Confirmed, 0))
 		j.Behind += x.Behind
 		j.Partitions = append(j.Partitions, x)
@@ -114,9 +116,9 @@ func (e Dups) Show(ctx context.Context, table string) error {
 	}
 	for _, d := range list {
 		fmt.Fprintf(e.Out, "duplication %d to table %s of cluster %s: %s, mode %s, created %s\n", d.ID, Escape([]byte(d.RemoteTable)), d.Cluster, d.Status, d.FailMode, d.Created)
-		g := newGrid("#partition", "#confirmed", "#committed", "#behind", "#skipped", "why")
+		g := newGrid("#partition", "#confirmed", "#committed", "#behind", "#skipped", "#gaps", "#log room %", "why")
 		for _, p := range d.Partitions {
-			g.add(p.Partition, p.Confirmed, p.Committed, p.Behind, p.Skipped, p.Why)
+			g.add(p.Partition, p.Confirmed, p.Committed, p.Behind, p.Skipped, p.Gaps, p.LogRoom, p.Why)
 		}
 		if err := g.print(e.Out); err != nil {
 			return err

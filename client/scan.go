@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"pegasus/base"
@@ -23,12 +24,15 @@ type ScanOptions struct {
 	FromExclusive, ToInclusive bool
 
 	ExpireTS bool // fill Row.ExpireTS
+	// Timetag has each row's timetag instead of its value. Servers that can't tell it answer 0, which no row has.
+	Timetag bool
 }
 
 // Row is one row of a scan.
 type Row struct {
 	HashKey, SortKey, Value []byte
 	ExpireTS                uint32 // seconds since base.EpochBegin; 0: never, or not asked for
+	Timetag                 uint64 // microseconds of the write << 8 | cluster << 1 | deleted; 0: not asked for, or not known
 }
 
 // Scanner walks over rows. It is for one goroutine. Rows that are written or removed while
@@ -110,7 +114,12 @@ func (s *Scanner) Next(ctx context.Context) bool {
 		s.err = fmt.Errorf("scan: row key of %d bytes is truncated: %w", len(kv.Key), base.ErrInvalidData)
 		return false
 	}
-	s.row = Row{h, k, kv.Value, uint32(kv.ExpireTsSeconds.Or(0))}
+	s.row = Row{HashKey: h, SortKey: k, Value: kv.Value, ExpireTS: uint32(kv.ExpireTsSeconds.Or(0))}
+	if s.opts.Timetag {
+		if s.row.Value = nil; len(kv.Value) == 8 {
+			s.row.Timetag = binary.BigEndian.Uint64(kv.Value)
+		}
+	}
 	return true
 }
 
@@ -218,6 +227,10 @@ func (s *Scanner) request() *rrdb.GetScannerRequest {
 		HashKeyFilterType: o.HashFilter.Type, HashKeyFilterPattern: o.HashFilter.Pattern,
 		SortKeyFilterType: o.SortFilter.Type, SortKeyFilterPattern: o.SortFilter.Pattern,
 		ValidatePartitionHash: base.Some(s.full), FullScan: base.Some(s.full)}
+	if o.Timetag {
+		// Who doesn't know the field leaves the values out.
+		r.NoValue, r.ReturnTimetag = true, base.Some(true)
+	}
 	if o.ExpireTS {
 		r.ReturnExpireTs = base.Some(true)
 	}

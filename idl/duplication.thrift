@@ -59,6 +59,8 @@ struct duplication_partition_state {
   2: i64 last_committed_decree;
   60: optional string why; // ours: why it stands where it does
   61: optional i64 skipped; // ours: mutations and operations that were left out
+  62: optional i64 gaps; // ours: how often the log lacked what the other cluster did
+  63: optional i32 room; // ours: percent of the room for the log that is used for this, 0 if it isn't
 }
 
 struct duplication_entry {
@@ -100,6 +102,8 @@ struct duplication_confirm_entry {
   60: optional string why; // ours
   61: optional i64 skipped; // ours
   62: optional i64 ballot; // ours: of the primary that confirms
+  63: optional i64 gaps; // ours
+  64: optional i32 room; // ours
 }
 
 struct duplication_sync_request {

@@ -241,6 +241,7 @@ struct get_scanner_request {
   12: optional bool return_expire_ts;
   13: optional bool full_scan;
   14: optional bool only_return_count = false;
+  60: optional bool return_timetag; // ours: a value is the row's timetag, 8 bytes big-endian, in place of its data
 }
 
 struct scan_request {

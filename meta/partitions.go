@@ -4,6 +4,7 @@ import (
 	"maps"
 
 	"pegasus/base"
+	"pegasus/base/judge"
 	"pegasus/gen/metadata"
 	"pegasus/meta/cure"
 	"pegasus/meta/state"
@@ -24,6 +25,9 @@ type partitions struct {
 	configs int64                     // configurations changed
 	changes changeQueue
 	seeds   seeds // nil: no partition is made of something
+	// strained returns for which duplications, of those given, a partition's log has little room left. It is called with mu and
+	// the State held. nil: there are none.
+	strained func(ds []state.Duplication, partition int32) []judge.Sending
 }
 
 // seeds knows who makes first replicas of something. Its methods are called with mu and the State held.

@@ -46,10 +46,14 @@ func (l *leader) frozen() string {
 
 func newDuplication(l *leader) service.Service {
 	cfg := &l.s.cfg
-	return duplication.New(l, duplication.Options{Cluster: cfg.Cluster.Name, ID: cfg.Cluster.ID, Remote: func(name string) (metas []string, id int, ok bool) {
+	d := duplication.New(l, duplication.Options{Cluster: cfg.Cluster.Name, ID: cfg.Cluster.ID, Remote: func(name string) (metas []string, id int, ok bool) {
 		r, ok := cfg.Clusters[name]
 		return r.MetaServers, r.ID, ok
 	}})
+	if l.parts != nil {
+		l.parts.strained = d.Strained
+	}
+	return d
 }
 
 // serve makes the services.

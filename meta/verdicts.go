@@ -18,6 +18,7 @@ import (
 // facts gathers what package judge wants to know, from what the leader knows at one moment.
 type facts struct {
 	ps      *partitions
+	st      *state.State
 	context judge.Context
 	nodes   map[base.RPCAddress]detector.Node
 	known   func(base.Gpid, *state.Config) cure.Condition
@@ -28,7 +29,7 @@ type facts struct {
 // facts begins to gather. The caller holds mu, and the State, as long as the facts are used.
 func (ps *partitions) facts(st *state.State) *facts {
 	all := ps.nodes.det.Nodes()
-	f := &facts{ps: ps, nodes: make(map[base.RPCAddress]detector.Node, len(all)), known: ps.plan.Conditions(ps.planView(st)), deny: map[int32]appenv.Deny{}, now: ps.now()}
+	f := &facts{ps: ps, st: st, nodes: make(map[base.RPCAddress]detector.Node, len(all)), known: ps.plan.Conditions(ps.planView(st)), deny: map[int32]appenv.Deny{}, now: ps.now()}
 	f.context = judge.Context{Restored: st.Restored(), Idle: !st.Restored() && st.Level() < state.LevelSteady}
 	for _, n := range all {
 		f.nodes[n.Addr] = n
@@ -74,6 +75,9 @@ func (f *facts) partition(t *state.Table, i int) judge.Verdict {
 		if n, known := f.nodes[a]; known && !n.Alive && !cfg.Has(a) {
 			p.Gone = append(p.Gone, a)
 		}
+	}
+	if ds := f.st.DuplicationsOf(t.ID); len(ds) > 0 && f.ps.strained != nil {
+		p.Sending = f.ps.strained(ds, g.PartitionIndex)
 	}
 	deny, ok := f.deny[t.ID]
 	if !ok {

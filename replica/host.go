@@ -92,6 +92,17 @@ func (h handle) HoldWhileRoom(name string, decree int64, lost func()) (first int
 	return h.r.kept.HoldWhileRoom(name, decree, lost)
 }
 
+// HoldLong implements part.Replica.
+func (h handle) HoldLong(name string, decree int64, lost func()) (first int64) {
+	return h.r.kept.HoldLong(name, decree, lost)
+}
+
+// LogRoom implements part.Replica.
+func (h handle) LogRoom() part.LogRoom {
+	total, most := h.r.logRoom()
+	return part.LogRoom{Bytes: total, Most: most, Oldest: h.r.dir.Log().Oldest(h.r.gpid) > 0}
+}
+
 // Release implements part.Replica.
 func (h handle) Release(name string) { h.r.kept.Release(name) }
 

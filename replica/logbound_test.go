@@ -23,6 +23,7 @@ func TestLogIsBounded(t *testing.T) {
 		c.Replica.MinReplicas = 1
 		c.WAL.Sync = "os" // it's the same with both, and faster
 		c.WAL.SegmentBytes, c.WAL.MaxBytes, c.WAL.KeepBytes = 128<<10, 1<<20, 256<<10
+		c.WAL.HeldBytes = 5 << 20
 		c.Storage.MemtableBytes = 256 << 10
 	}
 	g.nodes = append(g.nodes, startNodeWith(t, meta, change))
@@ -47,8 +48,8 @@ func TestLogIsBounded(t *testing.T) {
 	bound := g.nodes[0].cfg.WAL.MaxBytes + 3*g.nodes[0].cfg.WAL.SegmentBytes
 	// How far the log outgrows its bound is up to how much is written while replicas flush, so
 	// who writes waits there. The log must shrink by itself: nothing is written meanwhile.
-	write := func(bytes int, bound int64) {
-		for n := 0; n < bytes; n += 8 << 10 {
+	write := func(bytes, bound int64) {
+		for n := int64(0); n < bytes; n += 8 << 10 {
 			g.mustPut(0, fmt.Sprint("k", n%(1<<20)), string(noise(8<<10, uint64(n))))
 			if d.Log().Stats().TotalBytes > bound {
 				until(t, "the log shrinks to its bound", func() bool { return d.Log().Stats().TotalBytes <= bound })
@@ -82,11 +83,30 @@ func TestLogIsBounded(t *testing.T) {
 		t.Error("the log keeps what follows the checkpoint, far beyond its bound")
 	}
 
+	// A duplication has more room, which is told; then it has none.
+	dup, lost := (handle{r}), make(chan struct{})
+	from := dup.HoldLong("duplication", r.dir.Log().State(g.gpid).Last, func() { close(lost) })
+	held := g.nodes[0].cfg.WAL.HeldBytes
+	write(held*3/4, held)
+	if room := dup.LogRoom(); room.Most != held || room.Bytes < held/2 || !room.Oldest || !kept.Held("duplication") || r.dir.Log().State(g.gpid).First > from {
+		t.Errorf("%+v; held %v, the log begins at %d, held from %d", room, kept.Held("duplication"), r.dir.Log().State(g.gpid).First, from)
+	}
+	write(held/2, held+bound)
+	until(t, "the holder is told that there is no room", func() bool {
+		select {
+		case <-lost:
+			return true
+		default:
+			return false
+		}
+	})
+	until(t, "the log is let go", func() bool { return d.Log().Stats().TotalBytes <= bound && !dup.LogRoom().Oldest })
+
 	// An administrator has all of it kept, which doesn't yield.
 	if text := g.run(0, "replica.disable-plog-gc", g.gpid.String()); !strings.Contains(text, "disabled") {
 		t.Errorf("replica.disable-plog-gc: %s", text)
 	}
-	from := r.dir.Log().State(g.gpid).First
+	from = r.dir.Log().State(g.gpid).First
 	for n := range 5 << 20 / (8 << 10) {
 		g.mustPut(0, fmt.Sprint("k", n), string(noise(8<<10, uint64(n))))
 	}

@@ -101,14 +101,33 @@ func (r *replica) flushSoon() {
 
 // yield drops what others hold in the log if the log is far too large.
 func (r *replica) yield() {
-	total := r.dir.Log().Stats().TotalBytes
+	total, most := r.logRoom()
 	if total <= yieldAt*r.srv.cfg.WAL.MaxBytes {
 		return
 	}
-	for _, h := range r.kept.Yield() {
+	for _, h := range r.kept.Yield(r.dir.Log().Oldest(r.gpid), total > most) {
+		if h.Yields {
+			continue
+		}
 		r.log.Warnf("the log of data directory %s has %d MiB, more than %d times wal.max_bytes, and must keep what follows decree %d for %s: see replica.disks", r.dir.Path, total>>20, yieldAt, h.Decree, h.Name)
 	}
 }
+
+// logRoom returns the size of the log that the replica's disk has, and the one from which on room is scarce: because of
+// wal.held_bytes, or of the disk.
+func (r *replica) logRoom() (total, most int64) {
+	cfg := r.srv.cfg
+	total = r.dir.Log().Size()
+	most = max(cfg.WAL.HeldBytes, yieldAt*cfg.WAL.MaxBytes)
+	if size, avail := r.dir.Capacity(); size > 0 {
+		most = min(most, max(total+avail-size/100*int64(spareTimes*cfg.Replica.DiskMinSpace), 0))
+	}
+	return total, most
+}
+
+// spareTimes: a disk on which less than that many times replica.disk_min_available_space_ratio is free has no room for what is
+// held in the log. With less than once that, writes are refused.
+const spareTimes = 2
 
 // flushTime bounds a flush that was asked for, see flushSoon.
 const flushTime = 10 * time.Minute

@@ -48,7 +48,7 @@ var parts = []func(*Server) part.Part{
 func newSender(s *Server) part.Part {
 	cfg := s.cfg
 	return send.New(host{s}, send.Options{ID: uint8(cfg.Cluster.ID), Ask: s.meta.Duplications, Every: duplicationEvery, Fresh: cfg.FD.Grace.D(), Version: s.clusterVersion, Log: s.log,
-		Remote: func(name string) (metas []string, id int, ok bool) {
+		Memory: cfg.Replica.DuplicationBytes, Remote: func(name string) (metas []string, id int, ok bool) {
 			r, ok := cfg.Clusters[name]
 			return r.MetaServers, r.ID, ok
 		}})

@@ -149,6 +149,31 @@ func (c *Copy) Bytes() (int64, error) {
 	return n, nil
 }
 
+// Timestamp is that of the last mutation whose effects are in the copy, in microseconds since 1970.
+func (c *Copy) Timestamp() int64 { return c.meta.timestampUS }
+
+// Has tells whether a row is live at now.
+func (c *Copy) Has(key []byte, now uint32) (_ bool, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("reading a row in %s: %w", c.dir, classify(openPanic(r)))
+		}
+	}()
+	v, closer, err := c.db.Get(key)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("reading a row in %s: %w", c.dir, classify(err))
+	}
+	defer closer.Close()
+	expireTS, _, _, ok := splitValue(v)
+	if !ok {
+		return false, fmt.Errorf("reading a row in %s: %w", c.dir, classify(badValue(key, v)))
+	}
+	return !expired(expireTS, now), nil
+}
+
 // Rows goes through the rows that are live at now (see ExpiryTime), in bytewise order of their stored
 // keys, which is RocksDB's order. The iterator belongs to one goroutine, and must be closed.
 func (c *Copy) Rows(ctx context.Context, now uint32) (*Rows, error) {

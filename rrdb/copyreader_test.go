@@ -86,6 +86,25 @@ func randomKey(rng *rand.Rand) []byte {
 	return base.AppendKey(nil, hash, part(6))
 }
 
+// A copy tells whether it has a row that is live, and when it was made.
+func TestCopyHas(t *testing.T) {
+	h := newHarness(t, nil)
+	h.put("h", "a", "1", 0)
+	h.put("h", "b", "1", 5000)
+	c := h.copyOf("copy")
+	h.put("h", "later", "1", 0)
+	for key, want := range map[string][2]bool{"a": {true, true}, "b": {true, false}, "later": {false, false}, "none": {false, false}} {
+		for i, now := range []uint32{4999, 5000} {
+			if has, err := c.Has(rowKey("h", key), now); has != want[i] || err != nil {
+				t.Errorf("%s at %d: %v, %v", key, now, has, err)
+			}
+		}
+	}
+	if c.Timestamp() != h.timestamp(2) || c.Decree() != 2 {
+		t.Errorf("of %d, decree %d", c.Timestamp(), c.Decree())
+	}
+}
+
 // A copy has the rows of its decree in RocksDB's order, whatever became of the store since; those
 // that expired by the clock that is asked for aren't shown.
 func TestCopyRows(t *testing.T) {

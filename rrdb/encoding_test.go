@@ -2,6 +2,7 @@ package rrdb
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 
 	"pegasus/base"
@@ -35,6 +36,9 @@ func TestAnswersAreWhole(t *testing.T) {
 			Data: []idl.FullData{{HashKey: bytesOf("h"), SortKey: bytesOf("b")}}, AppId: 1, PartitionIndex: 2, Server: node}},
 		{base.RPCGetScanner, &idl.GetScannerRequest{StartKey: rowKey("h", ""), StopKey: rowKey("h", "b"), ReturnExpireTs: base.Some(true)}, &idl.ScanResponse{
 			Kvs:       []idl.KeyValue{{Key: rowKey("h", "a"), Value: bytesOf("10"), ExpireTsSeconds: base.Some[int32](5000)}},
+			ContextId: -1, AppId: 1, PartitionIndex: 2, Server: node}},
+		{base.RPCGetScanner, &idl.GetScannerRequest{StartKey: rowKey("h", ""), StopKey: rowKey("h", "b"), NoValue: true, ReturnTimetag: base.Some(true)}, &idl.ScanResponse{
+			Kvs:       []idl.KeyValue{{Key: rowKey("h", "a"), Value: binary.BigEndian.AppendUint64(nil, MakeTimetag(h.timestamp(1), 0, false))}},
 			ContextId: -1, AppId: 1, PartitionIndex: 2, Server: node}},
 		{base.RPCGetScanner, &idl.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, OnlyReturnCount: base.Some(true)}, &idl.ScanResponse{
 			ContextId: -1, AppId: 1, PartitionIndex: 2, Server: node, KvCount: base.Some[int32](2)}},

@@ -51,15 +51,21 @@ func (s *reader) lookup(key []byte, now uint32) (row row, code int32) {
 // rowValue returns the value that an iterator is at; data is Pebble's memory, valid
 // until the iterator moves.
 func rowValue(it *pebble.Iterator) (expireTS uint32, data []byte, err error) {
+	expireTS, _, data, err = taggedValue(it)
+	return expireTS, data, err
+}
+
+// taggedValue is rowValue with the timetag.
+func taggedValue(it *pebble.Iterator) (expireTS uint32, timetag uint64, data []byte, err error) {
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return 0, nil, err
+		return 0, 0, nil, err
 	}
-	expireTS, _, data, ok := splitValue(v)
+	expireTS, timetag, data, ok := splitValue(v)
 	if !ok {
-		return 0, nil, badValue(it.Key(), v)
+		return 0, 0, nil, badValue(it.Key(), v)
 	}
-	return expireTS, data, nil
+	return expireTS, timetag, data, nil
 }
 
 func (s *reader) get(key []byte, now uint32, res *Result) {

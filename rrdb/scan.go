@@ -2,6 +2,7 @@ package rrdb
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -26,6 +27,7 @@ type scanOptions struct {
 	batch      int  // rows a page
 	noValue    bool
 	validate   bool // hide rows of other partitions, if the table is set so
+	timetag    bool // answer the rows' timetags in place of their data
 	expiry     bool // answer the rows' expiry
 	onlyCount  bool
 	hashFilter filter
@@ -43,6 +45,7 @@ func (s *reader) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result)
 		batch:      s.limits.ScanRows,
 		noValue:    arg.NoValue,
 		validate:   arg.ValidatePartitionHash.Or(true),
+		timetag:    arg.ReturnTimetag.Or(false),
 		expiry:     arg.ReturnExpireTs.Or(false),
 		onlyCount:  arg.OnlyReturnCount.Or(false),
 		hashFilter: filter{arg.HashKeyFilterType, arg.HashKeyFilterPattern},
@@ -117,13 +120,14 @@ func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep fu
 	}
 	env := s.env.Load()
 	b := s.newBudget(rows)
+	var tag [8]byte
 	for ; valid; valid = it.Next() {
 		if c.pageFull(&b, res, s.maxAnswerBytes()) {
 			break
 		}
 		b.seen++
 		key := it.Key()
-		expireTS, data, err := rowValue(it)
+		expireTS, timetag, data, err := taggedValue(it)
 		if err != nil {
 			_ = it.Close()
 			res.fail(s.readFailed(err))
@@ -140,7 +144,10 @@ func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep fu
 			res.hidden.Filtered++
 			continue
 		}
-		if c.noValue {
+		switch {
+		case c.timetag:
+			data = binary.BigEndian.AppendUint64(tag[:0], timetag)
+		case c.noValue:
 			data = nil
 		}
 		if !c.onlyCount && !c.add(res, key, data, expireTS) {

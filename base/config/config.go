@@ -116,7 +116,8 @@ type Replica struct {
 	ReadUnit     int64 `toml:"read_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"Bytes of a read that cost one capacity unit. Each read costs at least one unit. Must be a power of two."`
 	WriteUnit    int64 `toml:"write_capacity_unit_size" min:"1" def:"4096" unit:"bytes" doc:"Bytes of a write that cost one capacity unit. Each write costs at least one unit. Must be a power of two."`
 	HotKeys
-	MaxScanSessions int `toml:"max_scan_sessions" min:"1" max:"10000000" def:"10000" doc:"Maximum number of open scan sessions. At the limit the oldest one is closed."`
+	DuplicationBytes int64 `toml:"duplication_bytes" min:"1048576" def:"134217728" doc:"Memory for writes on their way to other clusters, which the partitions that lead here share evenly; each has at least one write. A partition takes up to 2 MiB."`
+	MaxScanSessions  int   `toml:"max_scan_sessions" min:"1" max:"10000000" def:"10000" doc:"Maximum number of open scan sessions. At the limit the oldest one is closed."`
 }
 
 // Backups configures how a server makes cold backups; its keys are in the section replica.
@@ -151,6 +152,7 @@ type WAL struct {
 	Sync         string `toml:"sync" oneof:"always os" def:"\"always\"" doc:"When a write is acknowledged. \"always\": once every member of the group has it on disk. \"os\": once every member has handed it to its operating system; such a write survives the death of a process, but not of all machines."`
 	SegmentBytes int64  `toml:"segment_bytes" min:"65536" def:"67108864" doc:"Size of a segment file."`
 	MaxBytes     int64  `toml:"max_bytes" def:"1073741824" doc:"Maximum size of the log. Above it, the server flushes replicas whose old entries keep segments from being deleted."`
+	HeldBytes    int64  `toml:"held_bytes" def:"10737418240" doc:"Size that the log may reach because another cluster lacks what is in it (duplication). Above it, or when less than twice replica.disk_min_available_space_ratio of the disk is free, a duplication gives up what it holds of the log and copies the partition's rows anew. At least twice wal.max_bytes."`
 	KeepBytes    int64  `toml:"keep_bytes" def:"134217728" doc:"Size of the entries that are kept although no replica needs them, so that a replica that was away briefly catches up from the log."`
 }
 

@@ -113,9 +113,20 @@ type Partition struct {
 	Copies []base.RPCAddress
 	// Broken are disks that don't work, of members that live: it is known of none whether its replica was there.
 	Broken []string
+	// Sending are duplications for which the log is kept that has little room left.
+	Sending []Sending
 	// What the table's settings deny.
 	DenyReads, DenyWrites bool
 }
+
+// Sending is that the log of a partition is kept for a duplication.
+type Sending struct {
+	Cluster string // the other one
+	Room    int    // how many percent of the room for such logs are used
+}
+
+// LogRoomStrained is from how many percent of the room for logs that duplications keep on a person should do something.
+const LogRoomStrained = 50
 
 // Member is what is known of a member of a partition.
 type Member struct {
@@ -176,6 +187,7 @@ func Of(c *Context, p *Partition) Verdict {
 	j.serving(c, p)
 	j.writing(c, p)
 	j.settings(p)
+	j.sending(p)
 	switch {
 	case len(p.Members) > 0 && v.Copies == 0 && v.Read != Yes:
 		v.Health = Dead
@@ -187,7 +199,7 @@ func Of(c *Context, p *Partition) Verdict {
 		v.Health = InDoubt
 	case v.Copies < v.Wanted:
 		v.Health = Ill
-		if len(v.Why) == 0 {
+		if len(v.Why) == len(p.Sending) {
 			j.missing(p)
 		}
 	}
@@ -393,6 +405,14 @@ func (j *judging) settings(p *Partition) {
 	if p.DenyWrites {
 		j.Write = No
 		j.say(do, "the table's setting replica.deny_client_request denies writes")
+	}
+}
+
+// sending looks whether the log that duplications keep has room.
+func (j *judging) sending(p *Partition) {
+	for _, s := range p.Sending {
+		j.say("pegasus dup show TABLE says why it stands there; wal.held_bytes gives the log more room, if the disk has it",
+			"the log that cluster %s lacks takes %d %% of the room for it: without room it is let go, and all rows are copied there anew", s.Cluster, s.Room)
 	}
 }
 

@@ -37,6 +37,10 @@ func TestPartition(t *testing.T) {
 		do     string // in what to do; "": nothing
 	}{
 		"in order": {up, three(), Healthy, Yes, Yes, 3, "", ""},
+		"the log that another cluster lacks has little room": {up, three(func(p *Partition) { p.Sending = []Sending{{"east", 70}} }),
+			Healthy, Yes, Yes, 3, "the log that cluster east lacks takes 70 % of the room", "wal.held_bytes"},
+		"a replica is missing, and the log has little room": {up, three(func(p *Partition) { p.Sending = []Sending{{"east", 70}}; p.Members = p.Members[:2] }),
+			Ill, Yes, Yes, 2, "it has 2 of 3 replicas", ""},
 		"the primary's disk is full": {up, three(func(p *Partition) {
 			p.Members[0].FullDisk, p.Members[0].Free, p.Members[0].Size = "ssd1", 1<<20, 10<<30
 		}),

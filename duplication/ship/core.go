@@ -28,7 +28,7 @@ type Core struct {
 
 	boot boot
 
-	skippedDecrees, skippedOps int64
+	skippedDecrees, skippedOps, gaps int64
 }
 
 // pending is a decree that was read; left are its operations that aren't answered.
@@ -40,8 +40,9 @@ type pending struct {
 // boot is a bootstrap.
 type boot struct {
 	stage bootStage
-	at    int64 // the decree whose state it brings, while it runs
-	after int64 // the tick before which it isn't begun
+	id    uint64 // while it is asked for or runs
+	at    int64  // the decree whose state it brings at least, while it runs
+	after int64  // the tick before which it isn't begun
 	fails int
 	begun int64
 }
@@ -60,8 +61,11 @@ func New(opt Options, persisted int64) *Core {
 	return &Core{opt: opt, persisted: persisted, acked: persisted}
 }
 
-// Configure says what the operator wants.
+// Configure says what the operator wants. A pause ends a bootstrap: what it keeps on the disk might be kept for long.
 func (c *Core) Configure(m Mode) {
+	if m.Paused {
+		c.bootFailed()
+	}
 	if planted("pause-drops") && m.Paused && !c.mode.Paused {
 		c.forget()
 	}
@@ -111,12 +115,17 @@ func (c *Core) again() {
 	c.next = c.acked + 1
 }
 
-// Reshape tells that operations have other lanes from now on: what was read must be read again.
+// Reshape tells that operations have other lanes from now on: what was read must be read again, and a bootstrap
+// begun anew.
 func (c *Core) Reshape() {
 	if c.leading {
 		c.again()
+		c.bootFailed()
 	}
 }
+
+// Resize changes Options.Window; a read asks for no more than that.
+func (c *Core) Resize(window int64) { c.opt.Window = window }
 
 // Commit tells how far the log is committed.
 func (c *Core) Commit(decree int64) { c.committed = max(c.committed, decree) }
@@ -191,14 +200,24 @@ func (c *Core) failedRead() {
 	c.readAfter = c.now + c.backoff(c.readFails)
 }
 
-// Cut answers a Read whose first entry is gone; first is where the log begins now. With id 0 it tells that the
-// log below first is about to go.
+// Cut answers a Read whose first entry is gone; first is where the log begins now.
 func (c *Core) Cut(id uint64, first int64) {
-	if !c.leading || id != 0 && id != c.reading {
-		return
+	if c.leading && id == c.reading {
+		c.reading = 0
+		c.cut(first)
 	}
-	c.reading = 0
-	c.cut(first)
+}
+
+// Yielded tells that the log below first isn't held any more, as it took too much room.
+func (c *Core) Yielded(first int64) {
+	switch {
+	case !c.leading:
+	case c.boot.stage != bootNone || !c.started():
+		// A bootstrap goes on, although another one follows if the log behind it is gone.
+	case first > c.next:
+		c.reading = 0
+		c.cut(first)
+	}
 }
 
 func (c *Core) cut(first int64) {
@@ -206,11 +225,13 @@ func (c *Core) cut(first int64) {
 	case first <= c.next:
 		c.failedRead() // it is there
 	case c.mode.Skip:
+		c.gaps++
 		c.skippedDecrees += first - c.next
 		c.order = append(c.order, pending{decree: first - 1})
 		c.next = first
 		c.advance()
 	default:
+		c.gaps++
 		c.again()
 		c.wantBoot()
 	}
@@ -222,20 +243,30 @@ func (c *Core) wantBoot() {
 	}
 }
 
-// BootBegun tells that a bootstrap brings the remote to the state of a decree: the log stays from there on.
-func (c *Core) BootBegun(decree int64) {
+// BootBegun tells that a bootstrap brings the remote to the state of a decree, or a later one: the log stays from there
+// on. It may be called again with a later one.
+func (c *Core) BootBegun(id uint64, decree int64) {
+	if !c.BootLives(id) {
+		return
+	}
 	if c.boot.stage == bootAsked {
-		c.boot.stage, c.boot.at = bootRunning, decree
 		c.boot.begun++
-		if planted("boot-counts-early") {
-			c.acked = max(c.acked, decree)
-		}
+	}
+	c.boot.stage, c.boot.at = bootRunning, max(c.boot.at, decree)
+	if planted("boot-counts-early") {
+		c.acked = max(c.acked, decree)
 	}
 }
 
-// BootDone tells that the remote has the state of that decree, or a later one.
-func (c *Core) BootDone() {
-	if c.boot.stage == bootRunning {
+// BootLives tells whether a bootstrap still counts. One that doesn't must send nothing more.
+func (c *Core) BootLives(id uint64) bool {
+	return (c.boot.stage == bootAsked || c.boot.stage == bootRunning) && (id == c.boot.id || planted("any-boot"))
+}
+
+// BootDone tells that the remote has the state of the decree that BootBegun told: what was sent is answered, what the
+// source lacks is gone there.
+func (c *Core) BootDone(id uint64) {
+	if c.BootLives(id) && c.boot.stage == bootRunning {
 		c.acked = max(c.acked, c.boot.at)
 		if planted("boot-reads-on") {
 			c.next = max(c.next, c.committed+1)
@@ -247,11 +278,22 @@ func (c *Core) BootDone() {
 }
 
 // BootFailed tells that the bootstrap ended before that. Another one is begun later.
-func (c *Core) BootFailed() {
-	if c.boot.stage == bootAsked || c.boot.stage == bootRunning {
-		c.boot.fails++
-		c.boot.stage, c.boot.at, c.boot.after = bootWanted, 0, c.now+c.backoff(c.boot.fails)
+func (c *Core) BootFailed(id uint64) {
+	if c.BootLives(id) {
+		c.bootFailed()
 	}
+}
+
+func (c *Core) bootFailed() {
+	if c.boot.stage != bootAsked && c.boot.stage != bootRunning {
+		return
+	}
+	if c.boot.stage == bootRunning && !planted("boot-no-fence") {
+		// What it sent may be under way.
+		c.sendAfter = max(c.sendAfter, c.now+c.opt.Timeout+c.opt.Linger)
+	}
+	c.boot.fails++
+	c.boot = boot{stage: bootWanted, after: c.now + c.backoff(c.boot.fails), fails: c.boot.fails, begun: c.boot.begun}
 }
 
 // Tick passes time.
@@ -272,7 +314,8 @@ func (c *Core) Ready() (r Ready) {
 	switch c.boot.stage {
 	case bootWanted:
 		if c.now >= c.boot.after && c.now >= c.sendAfter {
-			c.boot.stage, r.Bootstrap = bootAsked, true
+			c.serial++
+			c.boot.stage, c.boot.id, r.Bootstrap = bootAsked, c.serial, c.serial
 		}
 		return r
 	case bootAsked, bootRunning:
@@ -289,7 +332,7 @@ func (c *Core) Ready() (r Ready) {
 			}
 		}
 	}
-	room := c.bytes == 0 || c.bytes+c.opt.Read <= c.opt.Window || planted("no-window")
+	room := c.bytes == 0 || c.bytes+c.readSize() <= c.opt.Window || planted("no-window")
 	to := c.committed
 	if planted("ships-uncommitted") {
 		to += 5
@@ -297,10 +340,12 @@ func (c *Core) Ready() (r Ready) {
 	if c.reading == 0 && c.next <= to && room && c.now >= c.readAfter {
 		c.serial++
 		c.reading = c.serial
-		r.Read = &Read{ID: c.serial, From: c.next, To: to, Bytes: c.opt.Read}
+		r.Read = &Read{ID: c.serial, From: c.next, To: to, Bytes: c.readSize()}
 	}
 	return r
 }
+
+func (c *Core) readSize() int64 { return min(c.opt.Read, c.opt.Window) }
 
 // Confirm returns the decree that the meta shall persist; false: it has it, or there is none.
 func (c *Core) Confirm() (int64, bool) {
@@ -310,8 +355,10 @@ func (c *Core) Confirm() (int64, bool) {
 // Hold returns the first decree of the log that must stay: Unknown if it isn't known yet.
 func (c *Core) Hold() int64 {
 	switch {
-	case c.boot.stage == bootRunning:
+	case c.boot.stage == bootRunning && !planted("boot-holds-late"):
 		return c.boot.at + 1
+	case c.boot.stage != bootNone:
+		return c.committed + 1 // what is there is of no use
 	case c.persisted != Unknown && planted("releases-unpersisted"):
 		return c.acked + 1
 	case c.persisted != Unknown:
@@ -325,7 +372,7 @@ func (c *Core) Hold() int64 {
 // Status tells how far it is.
 func (c *Core) Status() Status {
 	s := Status{Reason: c.reason(), Acked: c.acked, Persisted: c.persisted, Committed: c.committed, Bytes: c.bytes,
-		Booting: c.boot.stage == bootRunning, SkippedDecrees: c.skippedDecrees, SkippedOps: c.skippedOps, Bootstraps: c.boot.begun}
+		Booting: c.boot.stage != bootNone, SkippedDecrees: c.skippedDecrees, SkippedOps: c.skippedOps, Gaps: c.gaps, Bootstraps: c.boot.begun}
 	for _, l := range c.lanes {
 		if l.flying > 0 {
 			s.Flying++

@@ -148,3 +148,83 @@ func TestBeginning(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// The log is let go while the remote lacks what is in it: a bootstrap closes the gap, and nothing of the log is held until it
+// begins. What is in memory needs no log.
+func TestLogYields(t *testing.T) {
+	c := led(t, Mode{}, 10)
+	load(t, c, entry(1, 0), entry(2, 0), entry(3, 0))
+	if c.Yielded(4); c.Status().Gaps != 0 || c.Status().Reason != Shipping {
+		t.Errorf("what is in memory: %+v", c.Status())
+	}
+	c.Yielded(11)
+	r := c.Ready()
+	if s := c.Status(); r.Bootstrap == 0 || r.Read != nil || len(r.Send) != 0 || s.Gaps != 1 || s.Bytes != 0 || c.Hold() != 11 {
+		t.Fatalf("%+v, hold %d, %+v", r, c.Hold(), s)
+	}
+	c.BootBegun(r.Bootstrap, 8)
+	c.BootBegun(r.Bootstrap, 9)
+	if c.Hold() != 10 {
+		t.Errorf("hold %d", c.Hold())
+	}
+	// Another one: what the first says counts no more, and what it sent is waited out.
+	c.Reshape()
+	for c.BootDone(r.Bootstrap); c.Ready().Bootstrap == 0; c.Tick() {
+		if c.BootLives(r.Bootstrap) || c.Status().Acked != 0 {
+			t.Fatalf("%+v", c.Status())
+		}
+	}
+	if c.now < 15+testOptions.Timeout+testOptions.Linger {
+		t.Errorf("begun at %d", c.now)
+	}
+	id := c.boot.id
+	c.BootBegun(id, 10)
+	c.Yielded(20) // it goes on
+	c.BootDone(id)
+	if s := c.Status(); s.Acked != 10 || s.Bootstraps != 2 || s.Reason != UpToDate {
+		t.Errorf("%+v", s)
+	}
+	// In mode skip it is left out.
+	c.Configure(Mode{Skip: true})
+	c.Commit(30)
+	c.Yielded(31)
+	if s := c.Status(); s.SkippedDecrees != 20 || s.Gaps != 2 || s.Acked != 30 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestPauseEndsBootstrap(t *testing.T) {
+	c := led(t, Mode{}, 10)
+	c.Yielded(11)
+	id := c.Ready().Bootstrap
+	c.BootBegun(id, 10)
+	c.Configure(Mode{Paused: true})
+	if c.BootDone(id); c.BootLives(id) || c.Status().Acked != 0 || c.Status().Reason != Paused {
+		t.Errorf("%+v", c.Status())
+	}
+}
+
+// A smaller window is read less of, but one entry always is.
+func TestResize(t *testing.T) {
+	c := led(t, Mode{}, 10)
+	c.Resize(100)
+	r := c.Ready()
+	if r.Read == nil || r.Read.Bytes != 100 {
+		t.Fatalf("%+v", r.Read)
+	}
+	c.Loaded(r.Read.ID, []Entry{entry(1, 0)})
+	if r := c.Ready(); r.Read != nil {
+		t.Errorf("%+v", r.Read)
+	}
+}
+
+func TestLeftover(t *testing.T) {
+	for _, c := range []struct {
+		o    Origin
+		want bool
+	}{{Origin{9, 1}, true}, {Origin{10, 1}, true}, {Origin{11, 1}, false}, {Origin{9, 2}, false}, {Origin{9, 0}, false}} {
+		if got := Leftover(c.o, 1, 10); got != c.want {
+			t.Errorf("%+v: %v", c.o, got)
+		}
+	}
+}

@@ -64,7 +64,7 @@ type Batch struct {
 type Ready struct {
 	Read      *Read // nil: nothing
 	Send      []Batch
-	Bootstrap bool
+	Bootstrap uint64 // the ID of one to begin; 0: none
 }
 
 // Outcome is what became of a batch.
@@ -116,8 +116,9 @@ type Status struct {
 	Acked, Persisted, Committed int64
 	Bytes                       int64 // in memory
 	Flying                      int   // batches under way
-	Booting                     bool  // a bootstrap is under way, whatever the reason
+	Booting                     bool  // a bootstrap is wanted or under way, whatever the reason
 	// Skipped are the decrees that the log lacked, and the operations that the remote refused, in mode Skip.
 	SkippedDecrees, SkippedOps int64
-	Bootstraps                 int64 // that were begun
+	// Gaps is how often the log lacked what comes next.
+	Gaps, Bootstraps int64 // Bootstraps: that were begun
 }

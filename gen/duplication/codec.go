@@ -217,6 +217,14 @@ func (s *DuplicationPartitionState) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 61)
 		b = tbin.AppendI64(b, s.Skipped.V)
 	}
+	if s.Gaps.Set {
+		b = tbin.AppendField(b, tbin.I64, 62)
+		b = tbin.AppendI64(b, s.Gaps.V)
+	}
+	if s.Room.Set {
+		b = tbin.AppendField(b, tbin.I32, 63)
+		b = tbin.AppendI32(b, s.Room.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -238,6 +246,12 @@ func (s *DuplicationPartitionState) ReadThrift(r *tbin.Reader) {
 		case id == 61 && t == tbin.I64:
 			s.Skipped.Set = true
 			s.Skipped.V = r.I64()
+		case id == 62 && t == tbin.I64:
+			s.Gaps.Set = true
+			s.Gaps.V = r.I64()
+		case id == 63 && t == tbin.I32:
+			s.Room.Set = true
+			s.Room.V = r.I32()
 		default:
 			r.Skip(t)
 		}
@@ -339,7 +353,7 @@ func (s *DuplicationEntry) ReadThrift(r *tbin.Reader) {
 			s.Mode.V = DuplicationMode(r.I32())
 		case id == 11 && t == tbin.Map:
 			s.PartitionStates.Set = true
-			n := seq.Map(r, tbin.I32, tbin.Struct, 5)
+			n := seq.Map(r, tbin.I32, tbin.Struct, 6)
 			s.PartitionStates.V = seq.Make[base.Pair[int32, DuplicationPartitionState]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.PartitionStates.V[i].Key = r.I32()
@@ -518,6 +532,14 @@ func (s *DuplicationConfirmEntry) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 62)
 		b = tbin.AppendI64(b, s.Ballot.V)
 	}
+	if s.Gaps.Set {
+		b = tbin.AppendField(b, tbin.I64, 63)
+		b = tbin.AppendI64(b, s.Gaps.V)
+	}
+	if s.Room.Set {
+		b = tbin.AppendField(b, tbin.I32, 64)
+		b = tbin.AppendI32(b, s.Room.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -548,6 +570,12 @@ func (s *DuplicationConfirmEntry) ReadThrift(r *tbin.Reader) {
 		case id == 62 && t == tbin.I64:
 			s.Ballot.Set = true
 			s.Ballot.V = r.I64()
+		case id == 63 && t == tbin.I64:
+			s.Gaps.Set = true
+			s.Gaps.V = r.I64()
+		case id == 64 && t == tbin.I32:
+			s.Room.Set = true
+			s.Room.V = r.I32()
 		default:
 			r.Skip(t)
 		}
@@ -594,7 +622,7 @@ func (s *DuplicationSyncRequest) ReadThrift(r *tbin.Reader) {
 			s.ConfirmList = seq.Make[base.Pair[base.Gpid, []DuplicationConfirmEntry]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.ConfirmList[i].Key.ReadThrift(r)
-				n1 := seq.List(r, tbin.Struct, 7)
+				n1 := seq.List(r, tbin.Struct, 8)
 				s.ConfirmList[i].Val = seq.Make[DuplicationConfirmEntry](n1)
 				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
 					s.ConfirmList[i].Val[i1].ReadThrift(r)

@@ -137,6 +137,8 @@ type DuplicationPartitionState struct {
 	LastCommittedDecree int64            // 2
 	Why                 base.Opt[string] // 60, optional
 	Skipped             base.Opt[int64]  // 61, optional
+	Gaps                base.Opt[int64]  // 62, optional
+	Room                base.Opt[int32]  // 63, optional
 
 	absent uint8
 }
@@ -196,6 +198,8 @@ type DuplicationConfirmEntry struct {
 	Why                 base.Opt[string] // 60, optional
 	Skipped             base.Opt[int64]  // 61, optional
 	Ballot              base.Opt[int64]  // 62, optional
+	Gaps                base.Opt[int64]  // 63, optional
+	Room                base.Opt[int32]  // 64, optional
 
 	absent uint8
 }

@@ -65,6 +65,10 @@ func (s *GetScannerRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Bool, 14)
 		b = tbin.AppendBool(b, s.OnlyReturnCount.V)
 	}
+	if s.ReturnTimetag.Set {
+		b = tbin.AppendField(b, tbin.Bool, 60)
+		b = tbin.AppendBool(b, s.ReturnTimetag.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -116,6 +120,9 @@ func (s *GetScannerRequest) ReadThrift(r *tbin.Reader) {
 		case id == 14 && t == tbin.Bool:
 			s.OnlyReturnCount.Set = true
 			s.OnlyReturnCount.V = r.Bool()
+		case id == 60 && t == tbin.Bool:
+			s.ReturnTimetag.Set = true
+			s.ReturnTimetag.V = r.Bool()
 		default:
 			r.Skip(t)
 		}

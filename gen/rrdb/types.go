@@ -413,6 +413,7 @@ type GetScannerRequest struct {
 	ReturnExpireTs        base.Opt[bool] // 12, optional
 	FullScan              base.Opt[bool] // 13, optional
 	OnlyReturnCount       base.Opt[bool] // 14, optional, default false
+	ReturnTimetag         base.Opt[bool] // 60, optional
 
 	absent uint16
 }

@@ -45,8 +45,9 @@ type told struct {
 
 // tale is what a primary said last.
 type tale struct {
-	committed, skipped int64
-	why                string
+	committed, skipped, gaps int64
+	room                     int32 // percent
+	why                      string
 }
 
 // New returns a service.

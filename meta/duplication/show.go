@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/judge"
 	"pegasus/gen/duplication"
 	"pegasus/httpapi"
 	"pegasus/meta/service"
@@ -48,11 +49,24 @@ func (s *Service) listed(d *state.Duplication, why bool) duplication.Duplication
 				reason = "no primary has told yet"
 			}
 			v.Why, v.Skipped = base.Some(reason), base.Some(t.skipped)
+			v.Gaps, v.Room = base.Some(t.gaps), base.Some(t.room)
 		}
 		parts[i] = base.Pair[int32, duplication.DuplicationPartitionState]{Key: p, Val: v}
 	}
 	e.PartitionStates = base.Some(parts)
 	return e
+}
+
+// Strained returns the duplications of a table for which a partition's primary keeps much of the log, as it said last.
+func (s *Service) Strained(ds []state.Duplication, partition int32) (list []judge.Sending) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range ds {
+		if t, ok := s.told[told{key{ds[i].Table, ds[i].ID}, partition}]; ok && t.room >= judge.LogRoomStrained {
+			list = append(list, judge.Sending{Cluster: ds[i].Remote, Room: int(t.room)})
+		}
+	}
+	return list
 }
 
 // query lists the duplications of a table.

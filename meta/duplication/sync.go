@@ -51,7 +51,7 @@ func (s *Service) hear(st *state.State, node base.RPCAddress, q *duplication.Dup
 					continue
 				}
 				why := e.Why.V
-				s.told[told{key{d.Table, d.ID}, g.PartitionIndex}] = tale{e.LastCommittedDecree.V, e.Skipped.V, why[:min(len(why), maxWhy)]}
+				s.told[told{key{d.Table, d.ID}, g.PartitionIndex}] = tale{e.LastCommittedDecree.V, e.Skipped.V, e.Gaps.V, min(max(e.Room.V, 0), 100), why[:min(len(why), maxWhy)]}
 				if e.ConfirmedDecree > d.Confirms(g.PartitionIndex) && d.Status != state.DupPrepare {
 					news = append(news, state.Confirmation{Table: d.Table, ID: d.ID, Partition: g.PartitionIndex, Decree: e.ConfirmedDecree, Ballot: e.Ballot.V})
 				}

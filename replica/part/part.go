@@ -89,8 +89,20 @@ type Replica interface {
 	// HoldWhileRoom is Hold until the log is over its bound. Then the hold ends, and lost is
 	// called, once.
 	HoldWhileRoom(name string, decree int64, lost func()) (first int64)
+	// HoldLong is HoldWhileRoom until room for the log is scarce: see LogRoom.
+	HoldLong(name string, decree int64, lost func()) (first int64)
+	// LogRoom tells how much room there is for what is held with HoldLong.
+	LogRoom() LogRoom
 	// Release ends what the holder of that name held.
 	Release(name string)
+}
+
+// LogRoom is the room that a log has on its disk.
+type LogRoom struct {
+	// Bytes is the size of the log, which the replicas of a disk share, Most the one at which holds with HoldLong yield.
+	Bytes, Most int64
+	// Oldest: this replica is among those that keep the oldest part of it.
+	Oldest bool
 }
 
 // View is a replica at a moment. Nobody changes what it refers to.

@@ -8,10 +8,11 @@
 //	holder                          when the log is over its bound
 //	members and learners            dropped: who lacks what is gone fetches a checkpoint
 //	a checkpoint that is copied     dropped, its giver is told: the learner fetches another
+//	a duplication                   dropped once room is scarce, and told: it copies all rows
 //	an administrator, a feature     stays: nothing is lost unless the holder releases it
 //
-// A hold that yields (HoldWhileRoom) is dropped and its holder told, once. One that doesn't (Hold)
-// lets the log grow; Yield returns it, so that the server can name who fills the disk.
+// A hold that yields (HoldWhileRoom, HoldLong) is dropped and its holder told, once, if that lets something go. One that
+// doesn't (Hold) lets the log grow; Yield returns it, so that the server can name who fills the disk.
 //
 // # Invariants
 //
@@ -20,5 +21,5 @@
 //     entries above it are void.
 //   - No holder waits for another, nor for a disk.
 //
-// It must not know who the holders are, nor when a log is over its bound.
+// It must not know who the holders are, nor when a log is over its bound or room is scarce.
 package retention

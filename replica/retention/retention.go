@@ -28,6 +28,7 @@ type Hold struct {
 
 type hold struct {
 	Hold
+	long bool // it yields only where room is scarce
 	lost func()
 }
 
@@ -79,7 +80,12 @@ func (o *Owner) Hold(name string, decree int64) (first int64) {
 
 // HoldWhileRoom is a Hold that ends when the log is over its bound. Then lost is called, once.
 func (o *Owner) HoldWhileRoom(name string, decree int64, lost func()) (first int64) {
-	return o.hold(hold{Hold{name, decree, true}, lost})
+	return o.hold(hold{Hold: Hold{name, decree, true}, lost: lost})
+}
+
+// HoldLong is HoldWhileRoom that lasts longer: until room is scarce.
+func (o *Owner) HoldLong(name string, decree int64, lost func()) (first int64) {
+	return o.hold(hold{Hold: Hold{name, decree, true}, long: true, lost: lost})
 }
 
 func (o *Owner) hold(h hold) int64 {
@@ -111,12 +117,21 @@ func (o *Owner) Held(name string) bool {
 // Yield is called when the log is over its bound. It drops the holds that yield, and tells the
 // holders; what followers hold doesn't count in the next Advance. It returns the holds that
 // keep the log large in spite of that.
-func (o *Owner) Yield() []Hold {
+//
+// The entries up to decree oldest stand in the oldest part of the log, which is to go. scarce: there is hardly any room
+// left; then long holds of them yield, too. A hold of nothing below what others go on holding stays.
+func (o *Owner) Yield(oldest int64, scarce bool) []Hold {
 	o.mu.Lock()
 	o.yielding = true
+	stays := int64(math.MaxInt64)
+	for _, h := range o.holds {
+		if !h.yields(oldest, scarce) {
+			stays = min(stays, h.Decree)
+		}
+	}
 	var lost []func()
 	for name, h := range o.holds {
-		if h.Yields {
+		if h.Decree < stays && h.yields(oldest, scarce) {
 			delete(o.holds, name)
 			lost = append(lost, h.lost)
 		}
@@ -127,6 +142,10 @@ func (o *Owner) Yield() []Hold {
 		f()
 	}
 	return stay
+}
+
+func (h *hold) yields(oldest int64, scarce bool) bool {
+	return h.Yields && (!h.long || scarce && h.Decree <= oldest)
 }
 
 // Holds returns who keeps something in the log that the store doesn't need, the lowest decree first.

@@ -2,6 +2,7 @@ package retention
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -109,7 +110,7 @@ func TestOverTheBound(t *testing.T) {
 	o.Advance(20, 5)
 	l.want(t, "all hold something", 3)
 
-	stay := names(o.Yield())
+	stay := names(o.Yield(math.MaxInt64, false))
 	if !slices.Equal(stay, []string{"dup 7"}) || told["copy a"] != 1 || told["copy b"] != 1 {
 		t.Errorf("stay %v, told %v", stay, told)
 	}
@@ -123,17 +124,39 @@ func TestOverTheBound(t *testing.T) {
 	l.want(t, "a follower got further", 12)
 
 	// Nobody is told twice, unless it holds something again.
-	if stay := o.Yield(); len(stay) != 0 || len(told) != 2 || told["copy a"] != 1 {
+	if stay := o.Yield(math.MaxInt64, false); len(stay) != 0 || len(told) != 2 || told["copy a"] != 1 {
 		t.Errorf("stay %v, told %v", stay, told)
 	}
 	o.HoldWhileRoom("copy a", 20, tell("copy a")) // also between Yield and Advance
 	o.Advance(30, 12)
 	l.want(t, "who came after", 20)
-	o.Yield()
-	o.Yield()
+	o.Yield(math.MaxInt64, false)
+	o.Yield(math.MaxInt64, false)
 	if told["copy a"] != 2 || told["copy b"] != 1 || o.Held("copy a") {
 		t.Errorf("told %v", told)
 	}
+}
+
+// A long hold yields where room is scarce, if it keeps the oldest part of the log; what is held above another hold stays.
+func TestLongHolds(t *testing.T) {
+	l := &fakeLog{first: 1}
+	o := New(l)
+	told := 0
+	o.HoldLong("dup", 7, func() { told++ })
+	o.HoldWhileRoom("copy", 9, func() { told++ })
+	o.HoldWhileRoom("early copy", 4, func() { told++ })
+	o.Advance(20, 21)
+	if stay := names(o.Yield(10, false)); !slices.Equal(stay, []string{"dup 7", "copy 9"}) || told != 1 {
+		t.Errorf("stay %v, told %d", stay, told)
+	}
+	if stay := names(o.Yield(6, true)); !slices.Equal(stay, []string{"dup 7", "copy 9"}) || told != 1 {
+		t.Errorf("it holds nothing of the oldest part: stay %v, told %d", stay, told)
+	}
+	if stay := o.Yield(10, true); len(stay) != 0 || told != 3 {
+		t.Errorf("stay %v, told %d", stay, told)
+	}
+	o.Advance(20, 21)
+	l.want(t, "nothing is held", 20)
 }
 
 // A holder that is told may ask for another hold at once.
@@ -141,7 +164,7 @@ func TestToldHolderHoldsAgain(t *testing.T) {
 	l := &fakeLog{first: 1}
 	o := New(l)
 	o.HoldWhileRoom("copy", 3, func() { o.HoldWhileRoom("copy", 9, nil) })
-	o.Yield()
+	o.Yield(math.MaxInt64, false)
 	o.Advance(20, 21)
 	l.want(t, "it holds less", 9)
 }
@@ -163,7 +186,7 @@ func TestHeldStays(t *testing.T) {
 			}
 			o.Advance(d, d-d%7)
 			if d%5 == 0 {
-				o.Yield()
+				o.Yield(math.MaxInt64, false)
 			}
 			l.trim()
 		}

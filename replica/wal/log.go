@@ -284,6 +284,33 @@ func (l *Log) State(g base.Gpid) State {
 	return s
 }
 
+// Size returns the size of all segments in bytes.
+func (l *Log) Size() (n int64) {
+	l.ix.RLock()
+	defer l.ix.RUnlock()
+	for _, s := range l.segs {
+		n += s.end
+	}
+	return n
+}
+
+// Oldest returns the highest decree of a replica that the oldest segment has and that is needed; 0 if there is none. The
+// segment that is written to is never the oldest.
+func (l *Log) Oldest(g base.Gpid) (decree int64) {
+	l.ix.RLock()
+	defer l.ix.RUnlock()
+	r := l.replicas[g]
+	if r == nil || len(l.segs) < 2 {
+		return 0
+	}
+	for i := range r.runs {
+		if t := &r.runs[i]; t.seg == l.segs[0] && r.needsRun(t) > 0 {
+			decree = max(decree, t.last())
+		}
+	}
+	return decree
+}
+
 // Replicas returns the replicas that the log knows, in order.
 func (l *Log) Replicas() []base.Gpid {
 	l.ix.RLock()

@@ -10,13 +10,14 @@ import (
 type check struct {
 	from   int64 // the decree after which everything must arrive
 	acked  int64 // up to it, that was checked
+	booted int64 // up to it, that a bootstrap brought, which was checked
 	lanes  map[int32]int64
 	spared map[int64]bool // decrees that may be missing, since they were skipped
 	keys   map[int]bool   // whose last state may be missing for that
 }
 
 func (c *check) reset(from int64) {
-	c.from, c.acked = from, from
+	c.from, c.acked, c.booted = from, from, 0
 	c.lanes = map[int32]int64{}
 	c.spared = map[int64]bool{}
 	if c.keys == nil {
@@ -26,14 +27,14 @@ func (c *check) reset(from int64) {
 
 // exempt spares decrees that the log lacked.
 func (c *check) exempt(from, to int64) {
-	for d := from; d < to; d++ {
+	for d := max(from, 1); d < to; d++ {
 		c.spared[d] = true
 	}
 }
 
 // missing returns an operation of a decree that the remote neither has nor had.
 func (w *world) missing(decree int64, lane int32) (op, bool) {
-	if !w.remote.byTag || w.check.spared[decree] || decree > int64(len(w.log)) {
+	if !w.remote.byTag || decree <= w.check.booted || w.check.spared[decree] || decree > int64(len(w.log)) {
 		return op{}, false
 	}
 	for _, o := range w.log[decree-1] {
@@ -45,6 +46,16 @@ func (w *world) missing(decree int64, lane int32) (op, bool) {
 		}
 	}
 	return op{}, false
+}
+
+// checkBooted: the remote has the state of a decree, or a later one.
+func (w *world) checkBooted(decree int64) {
+	for k, r := range w.image(decree) {
+		if is := w.remote.rows[k]; is.tag < r.tag && !(r.deleted && is.absent()) {
+			w.violate("a bootstrap to the state of %d is done, and key %d is %+v there, not %+v", decree, k, is, r)
+		}
+	}
+	w.check.booted = max(w.check.booted, decree)
 }
 
 // checkAcked: what is acknowledged is at the remote.
@@ -106,6 +117,9 @@ func (w *world) checkServer(s *server) {
 	if most := options.Window + 3*(900+10+64); st.Bytes > most || st.Bytes < 0 {
 		w.violate("server %d: %d bytes are in memory, and %d allowed", s.n, st.Bytes, most)
 	}
+	if h := s.core.Hold(); s.bootID != 0 && s.core.BootLives(s.bootID) && h > s.bootAt+1 {
+		w.violate("server %d: holds the log from %d, and a bootstrap brings decree %d", s.n, h, s.bootAt)
+	}
 	if h := s.core.Hold(); h != ship.Unknown && w.meta.persisted != ship.Unknown && h > w.meta.persisted+1 && !st.Booting {
 		w.violate("server %d: holds the log from %d, and the meta has persisted %d", s.n, h, w.meta.persisted)
 	}
@@ -146,9 +160,14 @@ func (w *world) atRest() {
 	if n > 0 && !w.meta.skip {
 		w.violate("%d were skipped without being asked", n)
 	}
+	for k, tag := range w.remote.theirs {
+		if is := w.remote.rows[k]; is.tag != tag || is.deleted {
+			w.violate("key %d: the remote's clients wrote %d, and %+v is there", k, tag, is)
+		}
+	}
 	for k, r := range w.image(w.committed) {
 		is := w.remote.rows[k]
-		if w.check.keys[k] || r.decree <= w.check.from || is.tag == r.tag || is.deleted && r.deleted {
+		if w.check.keys[k] || r.decree <= w.check.from || is.tag == r.tag || is.absent() && r.deleted {
 			continue
 		}
 		w.violate("key %d: the source has %+v, the remote %+v", k, r, is)

@@ -12,6 +12,9 @@ func (w *world) nemesis() {
 			w.committed++
 		}
 	}
+	if w.remote.byTag && w.chance(50) {
+		w.remote.local(w)
+	}
 	if w.primary < 0 && w.chance(10) {
 		if n := w.rnd.IntN(servers); w.servers[n].up {
 			w.lead(n)

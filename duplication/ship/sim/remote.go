@@ -35,7 +35,8 @@ type remote struct {
 	lanes  int
 	rows   map[int]row
 	down   bool
-	poison int // a key that is refused; -1: none
+	poison int            // a key that is refused; -1: none
+	theirs map[int]uint64 // what its own clients wrote last
 }
 
 func (r *remote) lane(key int) int32 { return int32(key % r.lanes) }
@@ -61,10 +62,33 @@ func (r *remote) take(w *world, b ship.Batch, lanes int, ordered bool) ship.Outc
 	return ship.Done
 }
 
+// local is a write of the remote's own clients.
+func (r *remote) local(w *world) {
+	k := keys + w.rnd.IntN(theirs)
+	w.lastTag++
+	r.theirs[k] = tagOf(w.lastTag, other, false)
+	r.rows[k] = row{tag: r.theirs[k]}
+}
+
+// sweep removes a row that the source lacks in the state of a decree, if it was removed there. A remote whose timetags
+// can't be seen loses what is there.
+func (r *remote) sweep(w *world, key int, asOf int64) {
+	is, ok := r.rows[key]
+	switch {
+	case !ok || is.deleted:
+	case !r.byTag:
+		w.stats.Swept++
+		r.rows[key] = row{tag: is.tag, deleted: true}
+	case ship.Leftover(originOf(is.tag), own, asOf):
+		w.stats.Swept++
+		r.apply(w, key, row{tag: is.tag | 1, deleted: true})
+	}
+}
+
 func (r *remote) apply(_ *world, key int, n row) {
 	was := r.rows[key]
 	if r.byTag {
-		if n.tag > was.tag {
+		if n.tag > was.tag || was.deleted { // a remove leaves nothing behind
 			r.rows[key] = n
 		}
 		return

@@ -16,6 +16,12 @@ type server struct {
 	core  *ship.Core
 	leads int64 // the ballot under which it led last
 
+	// floor is below what isn't held any more, as the log had no room.
+	floor int64
+
+	bootID uint64 // of the bootstrap that is carried out
+	bootAt int64
+
 	askAt                       int64
 	skippedOps, skippedDecrees  int64 // of cores that are gone
 	wasSkippedOps, wasSkippedDs int64
@@ -26,11 +32,30 @@ func (s *server) begin() {
 	s.core = ship.New(options, ship.Unknown)
 	s.core.Configure(s.w.meta.mode())
 	s.wasSkippedOps, s.wasSkippedDs = 0, 0
+	s.bootID = 0
 }
 
-// current tells whether what began then is still of interest.
-func (s *server) current(life int, gen int, ballot int64) bool {
-	return s.up && s.life == life && s.w.meta.gen == gen && s.w.ballot == ballot
+// hold is from where on the log stays.
+func (s *server) hold() int64 {
+	h := s.core.Hold()
+	if h == ship.Unknown {
+		return h
+	}
+	return max(h, s.floor)
+}
+
+// yield lets the log go that is held.
+func (s *server) yield() {
+	w := s.w
+	s.floor = w.committed + 1
+	was := s.core.Status().SkippedDecrees
+	s.core.Yielded(s.floor)
+	if n := s.core.Status().SkippedDecrees - was; n > 0 {
+		w.check.exempt(s.floor-n, s.floor)
+	}
+	w.stats.Yields++
+	w.tracef("server %d: the log below %d isn't held any more", s.n, s.floor)
+	s.tally()
 }
 
 func (s *server) tick() {
@@ -43,11 +68,14 @@ func (s *server) tick() {
 		s.askAt = w.now + 5 + int64(w.rnd.IntN(10))
 		s.ask()
 	}
-	if h := s.core.Hold(); h != ship.Unknown && h > s.first && w.chance(5) {
+	if w.committed-s.first > room && w.chance(80) && !w.calm && w.opt.Seed%3 != 0 && s.hold() < w.committed {
+		s.yield()
+	}
+	if h := s.hold(); h != ship.Unknown && h > s.first && w.chance(5) {
 		s.first = min(h, w.committed+1)
 	}
 	r := s.core.Ready()
-	life, gen, ballot, core := s.life, w.meta.gen, w.ballot, s.core
+	life, core := s.life, s.core
 	if r.Read != nil {
 		w.after(w.delay(), func() {
 			if !s.up || s.life != life || s.core != core {
@@ -59,12 +87,8 @@ func (s *server) tick() {
 	for _, b := range r.Send {
 		s.send(b)
 	}
-	if r.Bootstrap {
-		w.after(w.delay(), func() {
-			if s.current(life, gen, ballot) {
-				s.bootstrap(life, gen, ballot)
-			}
-		})
+	if id := r.Bootstrap; id != 0 {
+		w.after(w.delay(), func() { s.bootstrap(&bootstrap{s: s, core: core, life: life, id: id}) })
 	}
 	s.tally()
 }
@@ -146,11 +170,6 @@ func (s *server) send(b ship.Batch) {
 			}
 		}
 	}
-	// How late it may be applied: without bound if timetags put it right.
-	late := options.Timeout + options.Linger - 1
-	if w.remote.byTag {
-		late = 400
-	}
 	switch {
 	case w.calm:
 		w.after(w.delay(), arrive(true))
@@ -164,48 +183,15 @@ func (s *server) send(b ship.Batch) {
 		if w.chance(2) {
 			answer(ship.Lost)
 		}
-		w.after(1+int64(w.rnd.IntN(int(late))), arrive(false))
-	case w.chance(12) && w.remote.byTag: // twice; a stream doubles nothing by itself
+		w.after(1+int64(w.rnd.IntN(late)), arrive(false))
+	case w.chance(12): // twice, one right behind the other
 		w.stats.Doubled++
-		w.after(w.delay(), arrive(true))
-		w.after(1+int64(w.rnd.IntN(int(late))), arrive(w.chance(2)))
+		d := w.delay()
+		w.after(d, arrive(true))
+		w.after(d, arrive(w.chance(2)))
 	default:
 		w.after(w.delay(), arrive(true))
 	}
-}
-
-// bootstrap brings the rows of a decree, one after the other.
-func (s *server) bootstrap(life, gen int, ballot int64) {
-	w := s.w
-	if w.chance(4) && !w.calm {
-		s.core.BootFailed()
-		return
-	}
-	at := w.committed
-	s.core.BootBegun(at)
-	if !s.core.Status().Booting {
-		return
-	}
-	w.stats.Boots++
-	w.tracef("server %d: bootstrap to the state of %d", s.n, at)
-	rows := w.image(at)
-	var next func(k int)
-	next = func(k int) {
-		switch {
-		case !s.current(life, gen, ballot):
-		case k == keys:
-			s.core.BootDone()
-			w.tracef("server %d: bootstrap done", s.n)
-		case w.chance(60) && !w.calm:
-			s.core.BootFailed()
-		default:
-			if r, ok := rows[k]; ok {
-				w.remote.apply(w, k, r)
-			}
-			w.after(w.delay(), func() { next(k + 1) })
-		}
-	}
-	next(0)
 }
 
 // ask is what a server tells the meta and asks it.

@@ -18,7 +18,7 @@ type Options struct {
 
 // Stats counts what happened, to show that the model isn't idle.
 type Stats struct {
-	Events, Writes, Batches, Lost, Failed, Refused, Doubled, Leads, Crashes, Cuts, Boots, Pauses, Removals, Reshapes, SkippedOps, SkippedDecrees int
+	Events, Writes, Batches, Lost, Failed, Refused, Doubled, Leads, Crashes, Cuts, Yields, Boots, Swept, Pauses, Removals, Reshapes, SkippedOps, SkippedDecrees int
 }
 
 // Add adds another run.
@@ -33,7 +33,9 @@ func (s *Stats) Add(o Stats) {
 	s.Leads += o.Leads
 	s.Crashes += o.Crashes
 	s.Cuts += o.Cuts
+	s.Yields += o.Yields
 	s.Boots += o.Boots
+	s.Swept += o.Swept
 	s.Pauses += o.Pauses
 	s.Removals += o.Removals
 	s.Reshapes += o.Reshapes
@@ -52,6 +54,8 @@ func (v *Violation) Brief() string { return fmt.Sprintf("at %d: %s", v.At, v.Wha
 
 const (
 	keys    = 12
+	theirs  = 3  // keys behind those, which only the remote's clients write
+	room    = 25 // entries in a log; with more it yields
 	servers = 3
 	rounds  = 1500 // ticks with faults
 	calm    = 3000 // ticks without, in which everything must come to rest
@@ -59,11 +63,33 @@ const (
 
 var options = ship.Options{Window: 2000, Read: 700, Batch: 400, Timeout: 30, Linger: 20, RetryMin: 2, RetryMax: 40}
 
+// late is within what time a request is applied, answered or not.
+const late = 49 // options.Timeout + options.Linger - 1
+
 // row is the last that happened to a key.
 type row struct {
-	tag     uint64
+	tag     uint64 // see tagOf
 	deleted bool
 	decree  int64 // of the source
+}
+
+// absent tells whether there is no row.
+func (r row) absent() bool { return r.tag == 0 || r.deleted }
+
+// The numbers of the clusters.
+const own, other = 1, 2
+
+// tagOf packs a timetag as package rrdb does.
+func tagOf(ts uint64, cluster uint8, deleted bool) uint64 {
+	t := ts<<8 | uint64(cluster)<<1
+	if deleted {
+		t |= 1
+	}
+	return t
+}
+
+func originOf(tag uint64) ship.Origin {
+	return ship.Origin{TimestampUS: int64(tag >> 8), Cluster: uint8(tag >> 1 & 127)}
 }
 
 // op is a write of the source.
@@ -119,6 +145,7 @@ func Run(opt Options) (Stats, *Violation) {
 	w := &world{opt: opt, rnd: rand.New(rand.NewPCG(opt.Seed, 77)), primary: -1}
 	w.remote = remote{byTag: opt.Seed%2 == 0, lanes: 1 + w.rnd.IntN(4), rows: map[int]row{}, poison: -1}
 	w.check.reset(0)
+	w.remote.theirs = map[int]uint64{}
 	w.meta = meta{persisted: ship.Unknown, skip: w.rnd.IntN(4) == 0, boot: w.rnd.IntN(3) == 0}
 	for range w.rnd.IntN(20) {
 		w.write()
@@ -200,10 +227,21 @@ func (w *world) write() {
 		if w.chance(40) {
 			size = 900
 		}
-		ops = append(ops, op{key: k, row: row{tag: w.lastTag, deleted: w.chance(3), decree: d}, size: size})
+		deleted := w.chance(3)
+		ops = append(ops, op{key: k, row: row{tag: tagOf(w.lastTag, own, deleted), deleted: deleted, decree: d}, size: size})
 	}
 	w.log = append(w.log, ops)
 	w.stats.Writes += len(ops)
+}
+
+// written is when the last mutation up to a decree was made.
+func (w *world) written(decree int64) (ts int64) {
+	for _, ops := range w.log[:decree] {
+		for _, o := range ops {
+			ts = max(ts, int64(o.tag>>8))
+		}
+	}
+	return ts
 }
 
 // image is what the source has at a decree.

@@ -3,43 +3,80 @@ package send
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"pegasus/base"
 	"pegasus/base/pause"
 	"pegasus/client"
 	"pegasus/duplication/ship"
+	"pegasus/replica/part"
 	"pegasus/rrdb"
 )
 
-// bringAll begins to bring the other cluster to the state that the partition has now.
-func bringAll(ctx context.Context, st *stream, epoch int64) {
+const (
+	// copies is how many copies a server makes at a time, flights how many requests of one are under way, and copyBytes
+	// what it has in memory beside those.
+	copies    = 4
+	flights   = 4
+	copyBytes = 2 << 20
+	copyTries = 100
+)
+
+// errOver ends a copy that counts no more.
+var errOver = errors.New("the copy is given up: this replica doesn't lead any more, or another copy is to be made")
+
+// copier is a bootstrap under way: it brings the other cluster to the state that the partition has at a checkpoint.
+type copier struct {
+	st      *stream
+	id      uint64
+	t       *client.Table
+	lanes   int
+	cluster string
+	remote  uint8 // the number of the other cluster
+	again   bool  // the other cluster has an earlier state
+	p       part.View
+
+	now   uint32
+	asOf  int64
+	rows  *rrdb.Copy
+	sent  int64 // rows
+	bytes int64
+
+	// What isn't sent yet, by partition of the other table.
+	waiting [][]row
+	sizes   []int
+	size    int
+	theirs  int64 // rows here that the other cluster made
+
+	send    *errgroup.Group
+	sendCtx context.Context
+}
+
+// bringAll begins a bootstrap.
+func bringAll(ctx context.Context, st *stream, id uint64) {
 	st.mu.Lock()
-	s := st.core.Status()
-	if s.Persisted != ship.Unknown {
-		// The rows that were removed meanwhile would stay in the other cluster.
-		st.stuck = fmt.Sprintf("the log no longer has what follows decree %d: remove this duplication, and add it again with a copy into an empty table; or let it leave out what is missing, with the mode \"skip\"", s.Acked)
-		st.log.Errorf("duplication %d of %v to cluster %s: %s", st.dup, st.gpid, st.told.Remote, st.stuck)
-		st.mu.Unlock()
-		return
-	}
-	table, remote := st.table, st.told.Remote
+	c := &copier{st: st, id: id, t: st.table, lanes: st.lanes, cluster: st.told.Remote, again: st.core.Status().Persisted != ship.Unknown, p: st.r.View()}
 	st.mu.Unlock()
+	_, n, _ := st.opt.Remote(c.cluster)
+	c.remote = uint8(n)
 	st.s.background(func() {
-		err := st.copyAll(ctx, epoch, table, remote)
+		err := c.run(ctx)
 		st.mu.Lock()
 		switch {
-		case st.epoch != epoch:
+		case !st.core.BootLives(id):
 		case err != nil:
 			st.trouble = err.Error()
-			st.core.BootFailed()
-			st.log.Warnf("duplication %d of %v to cluster %s: %v", st.dup, st.gpid, remote, err)
+			st.core.BootFailed(id)
+			st.log.Warnf("duplication %d of %v to cluster %s: %v", st.dup, st.gpid, c.cluster, err)
 		default:
 			st.trouble = ""
-			st.core.BootDone()
+			st.core.BootDone(id)
 		}
 		st.mu.Unlock()
 		st.s.syncSoon()
@@ -47,80 +84,242 @@ func bringAll(ctx context.Context, st *stream, epoch int64) {
 	})
 }
 
-// copyAll sends all rows as they are now.
-func (st *stream) copyAll(ctx context.Context, epoch int64, t *client.Table, cluster string) (err error) {
-	dir := filepath.Join(st.r.Scratch(), fmt.Sprintf("duplication-%v-%d-%d", st.gpid, st.dup, time.Now().UnixNano()))
+// lives tells whether what it sends still counts. What doesn't must not be sent: another primary may be sending what is later.
+func (c *copier) lives() bool {
+	st := c.st
+	v := st.r.View()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.core.BootLives(c.id) && leads(st, &v)
+}
+
+func (c *copier) run(ctx context.Context) (err error) {
+	st := c.st
+	select {
+	case st.s.copySlots() <- struct{}{}:
+		defer func() { <-st.s.copySlots() }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	// A copy of which nothing can be sent would only keep the log and the files.
+	if err := c.reach(ctx); err != nil {
+		return fmt.Errorf("copy: read from the other cluster: %w", err)
+	}
+	if !c.lives() {
+		return errOver
+	}
+	began := time.Now()
+	dir := filepath.Join(st.r.Scratch(), fmt.Sprintf("duplication-%v-%d-%d", st.gpid, st.dup, began.UnixNano()))
 	defer func() {
 		if e := os.RemoveAll(dir); err == nil && e != nil {
 			err = e
 		}
 	}()
+	c.begun(st.r.View().Applied) // the log stays from before the checkpoint
 	decree, err := st.r.Checkpoint(ctx, dir)
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	st.mu.Lock()
-	here := st.epoch == epoch
-	if here {
-		st.core.BootBegun(decree)
-		st.hold()
-	}
-	st.mu.Unlock()
-	if !here {
-		return nil
-	}
-	c, err := rrdb.OpenCopy(rrdb.CopyOptions{Dir: dir, Decree: decree, Logger: st.log})
-	if err != nil {
+	c.begun(decree)
+	if c.rows, err = rrdb.OpenCopy(rrdb.CopyOptions{Dir: dir, Decree: decree, Logger: st.log}); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	defer c.Close()
-	rows, err := c.Rows(ctx, rrdb.ExpiryTime(st.s.now()))
+	defer c.rows.Close()
+	c.now, c.asOf = rrdb.ExpiryTime(st.s.now()), c.rows.Timestamp()
+	c.waiting, c.sizes = make([][]row, c.lanes), make([]int, c.lanes)
+	c.send, c.sendCtx = errgroup.WithContext(ctx)
+	c.send.SetLimit(flights)
+	err = c.puts()
+	if err == nil {
+		err = c.sweep()
+	}
+	if e := c.send.Wait(); e != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		err = e
+	}
+	switch n := c.t.Partitions(); {
+	case err != nil:
+		return err
+	case n != c.lanes:
+		return fmt.Errorf("copy: table %q of cluster %s has %d partitions now, and had %d", c.t.Name(), c.cluster, n, c.lanes)
+	}
+	took := time.Since(began)
+	st.log.Infof("duplication %d of %v to cluster %s: a copy with the state of decree %d is done, %d rows, %d MiB, in %v", st.dup, st.gpid, c.cluster, decree, c.sent, c.bytes>>20, took.Round(time.Millisecond))
+	return nil
+}
+
+// begun has the log held from a decree on.
+func (c *copier) begun(decree int64) {
+	c.st.mu.Lock()
+	defer c.st.mu.Unlock()
+	c.st.core.BootBegun(c.id, decree)
+	c.st.hold()
+}
+
+// reach tells whether the other cluster answers.
+func (c *copier) reach(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.st.opt.SendTime)
+	defer cancel()
+	s := c.t.ScanAll(client.ScanOptions{Batch: 1, Timetag: true}, c.partitions()[0])
+	defer s.Close()
+	s.Next(ctx)
+	return s.Err()
+}
+
+// partitions returns those of the other table that can have rows of this partition.
+func (c *copier) partitions() (list []int) {
+	here := max(int(c.p.Partitions), 1)
+	step := gcd(here, c.lanes)
+	for i := int(c.st.gpid.PartitionIndex) % step; i < c.lanes; i += step {
+		list = append(list, i)
+	}
+	return list
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// puts sends the rows that are here.
+func (c *copier) puts() error {
+	rows, err := c.rows.Rows(c.sendCtx, c.now)
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	defer rows.Close()
-	_, remote, _ := st.opt.Remote(cluster)
-	lanes := t.Partitions()
-	waiting := make([][]row, lanes)
-	sizes := make([]int, lanes)
 	for rows.Next() {
 		x := rows.Row()
-		if remote != 0 && int(clusterOf(x.Timetag)) == remote {
+		if c.remote != 0 && clusterOf(x.Timetag) == c.remote {
+			c.theirs++
 			continue // it came from there
 		}
-		n := int(base.HashOfKey(x.Key) % uint64(lanes))
-		waiting[n] = append(waiting[n], row{key: bytes.Clone(x.Key), value: bytes.Clone(x.Data), expireTS: x.ExpireTS, tag: x.Timetag})
-		if sizes[n] += len(x.Key) + len(x.Data) + 64; sizes[n] >= batchBytes {
-			if err := st.deliver(ctx, epoch, t, waiting[n]); err != nil {
-				return err
-			}
-			waiting[n], sizes[n] = nil, 0
+		if err := c.add(row{key: bytes.Clone(x.Key), value: bytes.Clone(x.Data), expireTS: x.ExpireTS, tag: x.Timetag}); err != nil {
+			return err
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
-	for _, w := range waiting {
-		if len(w) > 0 {
-			if err := st.deliver(ctx, epoch, t, w); err != nil {
-				return err
+	return c.flush()
+}
+
+// sweep removes rows of the other cluster that were removed here while nothing of that was sent.
+//
+// Our servers tell the timetags of what they have: ship.Leftover decides. A C++ server doesn't: what is there and not here goes, if
+// the other cluster has had an earlier state of this partition, and no row here came from there.
+func (c *copier) sweep() (err error) {
+	wait := 100 * time.Millisecond
+	for try := 1; ; try++ {
+		if err = c.sweepOnce(); err == nil || c.sendCtx.Err() != nil || try == copyTries || !c.lives() || !pause.For(c.sendCtx, wait) {
+			return err
+		}
+		wait = min(2*wait, 5*time.Second)
+	}
+}
+
+func (c *copier) sweepOnce() error {
+	st := c.st
+	here := max(uint64(c.p.Partitions), 1)
+	s := c.t.ScanAll(client.ScanOptions{Timetag: true}, c.partitions()...)
+	defer s.Close()
+	var removed, kept int64
+	for s.Next(c.sendCtx) {
+		x := s.Row()
+		key := base.AppendKey(nil, x.HashKey, x.SortKey)
+		if base.HashOfKey(key)%here != uint64(st.gpid.PartitionIndex)%here {
+			continue
+		}
+		has, err := c.rows.Has(key, c.now)
+		if err != nil {
+			return fmt.Errorf("copy: %w", err)
+		}
+		if has {
+			continue
+		}
+		r := row{key: key, remove: true, tag: rrdb.MakeTimetag(c.asOf, st.opt.ID, true)}
+		if x.Timetag != 0 {
+			us, cluster, _ := rrdb.SplitTimetag(x.Timetag)
+			if !ship.Leftover(ship.Origin{TimestampUS: us, Cluster: cluster}, st.opt.ID, c.asOf) {
+				kept++
+				continue
 			}
+			r.tag = rrdb.MakeTimetag(us, cluster, true)
+		} else if !c.again || c.theirs > 0 {
+			kept++
+			continue
+		}
+		removed++
+		if err := c.add(r); err != nil {
+			return err
+		}
+	}
+	if err := s.Err(); err != nil {
+		return fmt.Errorf("copy: read what table %q of cluster %s has: %w", c.t.Name(), c.cluster, err)
+	}
+	st.counts.swept.Add(removed)
+	if removed+kept > 0 {
+		st.log.Infof("duplication %d of %v to cluster %s: of rows there that aren't here %d were removed here, and are there; %d are none of this cluster's, or later, and stay", st.dup, st.gpid, c.cluster, removed, kept)
+	}
+	return c.flush()
+}
+
+// add sends a row soon.
+func (c *copier) add(r row) error {
+	n := int(base.HashOfKey(r.key) % uint64(c.lanes))
+	size := len(r.key) + len(r.value) + 64
+	c.waiting[n] = append(c.waiting[n], r)
+	c.sizes[n] += size
+	if c.size += size; c.sizes[n] < batchBytes && c.size < copyBytes {
+		return nil
+	}
+	if c.sizes[n] < batchBytes { // the one that has most
+		for i := range c.sizes {
+			if c.sizes[i] > c.sizes[n] {
+				n = i
+			}
+		}
+	}
+	return c.flushLane(n)
+}
+
+func (c *copier) flush() error {
+	for n := range c.waiting {
+		if err := c.flushLane(n); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// deliver sends rows of a copy until they are there. The order doesn't matter: the timetags say which value is the later one.
-func (st *stream) deliver(ctx context.Context, epoch int64, t *client.Table, rows []row) error {
+// flushLane has what waits for a partition sent, and waits while too much is under way.
+func (c *copier) flushLane(n int) error {
+	rows, size := c.waiting[n], c.sizes[n]
+	if len(rows) == 0 {
+		return nil
+	}
+	c.waiting[n], c.sizes[n] = nil, 0
+	c.size -= size
+	c.sent += int64(len(rows))
+	c.bytes += int64(size)
+	c.send.Go(func() error { return c.deliver(c.sendCtx, rows, size) })
+	return context.Cause(c.sendCtx)
+}
+
+// deliver sends rows until they are there. The order doesn't matter: each row is sent once, and timetags say which value is
+// the later one.
+func (c *copier) deliver(ctx context.Context, rows []row, size int) error {
+	st := c.st
 	wait := 100 * time.Millisecond
 	for try := 1; ; try++ {
+		if !c.lives() {
+			return errOver
+		}
+		var outcome ship.Outcome
 		done := make(chan error, 1)
-		st.request(t, rows, func(o ship.Outcome, err error) {
-			if o == ship.Done {
-				st.counts.sentOK.Add(1)
-			} else {
-				st.counts.sentFailed.Add(1)
-			}
+		st.request(c.t, rows, func(o ship.Outcome, err error) {
+			outcome = o
 			done <- err
 		})
 		var err error
@@ -130,14 +329,20 @@ func (st *stream) deliver(ctx context.Context, epoch int64, t *client.Table, row
 			return context.Cause(ctx)
 		}
 		if err == nil {
+			st.counts.sentOK.Add(1)
+			st.counts.sentBytes.Add(int64(size))
 			return nil
 		}
+		st.counts.sentFailed.Add(1)
 		st.mu.Lock()
 		st.trouble = err.Error()
-		over := st.epoch != epoch
 		st.mu.Unlock()
-		if over || try == copyTries {
+		if try == copyTries {
 			return fmt.Errorf("send %d rows of a copy: %w", len(rows), err)
+		}
+		if outcome == ship.Lost {
+			// A remove that is applied late would take a row with it that was written meanwhile.
+			wait = max(wait, st.opt.SendTime+st.opt.Linger)
 		}
 		if !pause.For(ctx, wait) {
 			return context.Cause(ctx)

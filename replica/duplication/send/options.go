@@ -22,7 +22,6 @@ const (
 	windowBytes = 2 << 20
 	findTime    = 3 * time.Second
 	findEvery   = 2 * time.Second
-	copyTries   = 20
 	// soonest is the least time between two exchanges with the meta.
 	soonest = 100 * time.Millisecond
 )
@@ -39,6 +38,8 @@ type Options struct {
 	Every, Fresh time.Duration
 	// Version is that of the cluster. Below that of duplications there is none, and the metas aren't asked: an older one doesn't know the request.
 	Version func() version.Version
+	// Memory is what all streams together may have of the log in memory, in bytes, but for an entry of each; 0: 128 MiB.
+	Memory int64
 	// SendTime bounds a request to another cluster; 0: 5 s. Linger is how much longer it may be applied of which nobody
 	// heard; 0: 1 s.
 	SendTime, Linger time.Duration
@@ -48,6 +49,7 @@ type Options struct {
 // EnsureDefaults fills what isn't set.
 func (o *Options) EnsureDefaults() {
 	o.SendTime, o.Linger = cmp.Or(o.SendTime, 5*time.Second), cmp.Or(o.Linger, time.Second)
+	o.Memory = cmp.Or(o.Memory, 128<<20)
 }
 
 func (o *Options) core() ship.Options {

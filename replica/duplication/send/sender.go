@@ -45,13 +45,14 @@ type Sender struct {
 	streams map[key]*stream
 	seen    map[base.Gpid]time.Time // held as a whole since then, until the meta has said something; zero: not any more
 	remotes map[string]*client.Client
+	slots   chan struct{} // of copies
 }
 
 // New returns a part that does nothing before its first Tick.
 func New(host part.Host, opt Options) *Sender {
 	opt.EnsureDefaults()
 	return &Sender{host: host, opt: opt, log: opt.Log.WithField("part", "duplication"), soon: make(chan struct{}, 1), base: time.Now(),
-		streams: map[key]*stream{}, seen: map[base.Gpid]time.Time{}, remotes: map[string]*client.Client{}}
+		streams: map[key]*stream{}, seen: map[base.Gpid]time.Time{}, remotes: map[string]*client.Client{}, slots: make(chan struct{}, copies)}
 }
 
 // Tick implements part.Part.
@@ -84,7 +85,27 @@ func (s *Sender) Tick(time.Time) {
 			delete(s.streams, k)
 		}
 	}
+	s.share()
 }
+
+// share gives each stream that sends its part of the memory. mu is held.
+func (s *Sender) share() {
+	var list []*stream
+	for _, st := range s.streams {
+		st.mu.Lock()
+		if st.leads {
+			list = append(list, st)
+		}
+		st.mu.Unlock()
+	}
+	for _, st := range list {
+		st.mu.Lock()
+		st.core.Resize(min(windowBytes, s.opt.Memory/int64(len(list))))
+		st.mu.Unlock()
+	}
+}
+
+func (s *Sender) copySlots() chan struct{} { return s.slots }
 
 // possible tells whether there can be duplications in this cluster.
 func (s *Sender) possible() bool { return s.opt.Version().Allows(version.Duplications) }
@@ -218,7 +239,7 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 				st := s.streams[k]
 				if st == nil {
 					st = newStream(ctx, s, s.opt, s.log, k, r, p.Val)
-					st.bring = func(ctx context.Context, epoch int64) { bringAll(ctx, st, epoch) }
+					st.bring = func(ctx context.Context, id uint64) { bringAll(ctx, st, id) }
 					s.streams[k] = st
 					s.polls.Do(func() { s.host.Go(s.pollLoop) })
 					s.host.Go(func(context.Context) { st.run() })
@@ -286,12 +307,16 @@ var (
 	lostMetric          = metrics.Define(metrics.Replica, "dup_recent_lost_mutations", metrics.Gauge, "mutations", "Mutations and operations that were left out, in mode skip only, since the server started.")
 	sentBytesMetric     = metrics.Define(metrics.Replica, "dup_shipped_bytes", metrics.Counter, "bytes", "Bytes that other clusters took.")
 	sentOKMetric        = metrics.Define(metrics.Replica, "dup_shipped_successful_requests", metrics.Counter, "requests", "Requests to other clusters that succeeded.")
+	gapsMetric          = metrics.Define(metrics.Replica, "dup_log_gaps", metrics.Counter, "gaps", "How often the log lacked what another cluster did: all rows are copied to it, or in mode skip what is missing is left out.")
+	copiesMetric        = metrics.Define(metrics.Replica, "dup_copies", metrics.Counter, "copies", "Copies of all rows to other clusters that were begun.")
+	sweptMetric         = metrics.Define(metrics.Replica, "dup_swept_rows", metrics.Counter, "rows", "Rows that copies removed in other clusters, since they were removed here in a gap of the log.")
+	roomMetric          = metrics.Define(metrics.Replica, "dup_log_room_percent", metrics.Gauge, "percent", "How much of the room for the log (wal.held_bytes, or the disk) is used while a primary keeps it for another cluster; 0 if it doesn't. At 100 the log is let go, and all rows are copied.")
 	sentFailedMetric    = metrics.Define(metrics.Replica, "dup_shipped_failed_requests", metrics.Counter, "requests", "Requests to other clusters that failed.")
 )
 
 // Collect implements part.Part.
 func (s *Sender) Collect(sn *metrics.Snapshot) {
-	type sums struct{ v [8]int64 }
+	type sums struct{ v [12]int64 }
 	by := map[base.Gpid]*sums{}
 	for _, st := range s.all(nil) {
 		x := by[st.gpid]
@@ -301,14 +326,16 @@ func (s *Sender) Collect(sn *metrics.Snapshot) {
 		}
 		st.mu.Lock()
 		status := st.core.Status()
-		leads := st.leads
+		leads, room := st.leads, st.room
 		st.mu.Unlock()
 		c := &st.counts
-		for i, n := range []int64{c.readBytes.Load(), c.readMutations.Load(), c.confirmed.Load(), 0, status.SkippedDecrees + status.SkippedOps, c.sentBytes.Load(), c.sentOK.Load(), c.sentFailed.Load()} {
+		for i, n := range []int64{c.readBytes.Load(), c.readMutations.Load(), c.confirmed.Load(), 0, status.SkippedDecrees + status.SkippedOps, c.sentBytes.Load(), c.sentOK.Load(), c.sentFailed.Load(),
+			status.Gaps, status.Bootstraps, c.swept.Load()} {
 			x.v[i] += n
 		}
 		if leads && status.Acked != ship.Unknown {
 			x.v[3] += status.Committed - status.Acked
+			x.v[11] = max(x.v[11], int64(room))
 		}
 	}
 	for _, r := range s.host.Replicas() {
@@ -318,7 +345,8 @@ func (s *Sender) Collect(sn *metrics.Snapshot) {
 			x = &sums{}
 		}
 		e := sn.Entity(metrics.Replica, g.String(), "table_id", strconv.Itoa(int(g.AppID)), "partition_id", strconv.Itoa(int(g.PartitionIndex)))
-		for i, m := range []*metrics.Metric{readBytesMetric, readMutationsMetric, confirmedMetric, pendingMetric, lostMetric, sentBytesMetric, sentOKMetric, sentFailedMetric} {
+		for i, m := range []*metrics.Metric{readBytesMetric, readMutationsMetric, confirmedMetric, pendingMetric, lostMetric, sentBytesMetric, sentOKMetric, sentFailedMetric,
+			gapsMetric, copiesMetric, sweptMetric, roomMetric} {
 			e.Set(m, x.v[i])
 		}
 	}

@@ -33,7 +33,7 @@ func (k key) holder() string { return fmt.Sprintf("duplication-%d", k.dup) }
 
 // counters are of a stream, since the server started.
 type counters struct {
-	readBytes, readMutations, confirmed, sentBytes, sentOK, sentFailed atomic.Int64
+	readBytes, readMutations, confirmed, sentBytes, sentOK, sentFailed, swept atomic.Int64
 }
 
 // stream drives the core of a duplication of a partition. One goroutine makes its steps; answers come on others.
@@ -44,7 +44,7 @@ type stream struct {
 	log    *logrus.Entry
 	r      part.Replica
 	ctx    context.Context
-	bring  func(ctx context.Context, epoch int64) // begins a bootstrap
+	bring  func(ctx context.Context, id uint64) // begins a bootstrap
 	kick   chan struct{}
 	stop   context.CancelFunc
 	counts counters
@@ -61,7 +61,10 @@ type stream struct {
 	tableID int32     // of the other cluster's table, 0 if it isn't known yet
 	lanes   int
 	held    int64  // from where on the log is held, Unknown if it isn't
+	holds   int64  // counts the times that it was held
+	floor   int64  // what is below isn't held any more: it took too much room
 	trouble string // the last that failed, "" if nothing did since something went well
+	room    int32  // percent of the room of the log that is used while this keeps it, as it was last told
 	stuck   string // why it stands still until somebody does something
 }
 
@@ -73,6 +76,8 @@ type owner interface {
 	syncSoon()
 	// table finds a table of another cluster.
 	table(ctx context.Context, remote, name string) (*client.Table, error)
+	// copySlots has room for those that copy.
+	copySlots() chan struct{}
 	// background runs f on a goroutine that the server waits for.
 	background(f func())
 	// now is the wall clock.
@@ -139,7 +144,7 @@ func (st *stream) step(ctx context.Context) {
 	if st.table != nil && st.stuck == "" {
 		r = st.core.Ready()
 	}
-	lanes, epoch := st.lanes, st.epoch
+	lanes := st.lanes
 	if st.core.Status().Reason == ship.Starting {
 		st.s.syncSoon()
 	}
@@ -147,8 +152,8 @@ func (st *stream) step(ctx context.Context) {
 	for _, b := range r.Send {
 		st.send(b)
 	}
-	if r.Bootstrap {
-		st.bring(ctx, epoch)
+	if r.Bootstrap != 0 {
+		st.bring(ctx, r.Bootstrap)
 	}
 	if r.Read != nil {
 		st.read(r.Read, lanes)
@@ -161,9 +166,14 @@ func (st *stream) active() bool {
 	return st.told.Status == duplication.DS_APP || st.told.Status == duplication.DS_LOG
 }
 
+// leads tells whether this replica may send now.
+func leads(st *stream, v *part.View) bool {
+	return v.Role == pacifica.Primary && v.Usable && st.s.fresh()
+}
+
 // role tells the core whether it leads. mu is held.
 func (st *stream) role(v *part.View) {
-	leads := v.Role == pacifica.Primary && v.Usable && st.s.fresh()
+	leads := leads(st, v)
 	switch {
 	case leads && (!st.leads || v.Ballot > st.ballot+1):
 		// A ballot that was passed over may have been another primary's.
@@ -190,10 +200,36 @@ func (st *stream) hold() {
 		}
 		h = st.r.View().Applied + 1
 	}
-	if h != st.held {
-		st.r.Hold(st.holder(), h)
-		st.held = h
+	if h = max(h, st.floor); h != st.held {
+		st.keep(h)
 	}
+}
+
+// keep holds the log from a decree on, and returns the first that is there. mu is held.
+func (st *stream) keep(from int64) (first int64) {
+	st.held = from
+	st.holds++
+	n := st.holds
+	return st.r.HoldLong(st.holder(), from, func() { st.yielded(n) })
+}
+
+// yielded is called when the log isn't held any more because there is too little room: what isn't sent by now is fetched from a
+// copy. n is which hold it was.
+func (st *stream) yielded(n int64) {
+	v := st.r.View()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if n != st.holds {
+		return // it holds something else by now
+	}
+	st.floor = v.Applied + 1
+	was := st.core.Status().Gaps
+	st.core.Yielded(st.floor)
+	st.keep(st.floor)
+	if st.core.Status().Gaps > was {
+		st.log.Warnf("duplication %d of %v to cluster %s: the log has grown too large (wal.held_bytes, or the disk is too full) and lets go what that cluster lacks: all rows are copied to it when it can be reached", st.dup, st.gpid, st.told.Remote)
+	}
+	st.wake()
 }
 
 // shape notices that the other cluster's table has another shape, or is another one. mu is held.
@@ -258,9 +294,9 @@ func (st *stream) read(q *ship.Read, lanes int) {
 	case len(list) > 0:
 		st.core.Loaded(q.ID, list)
 	case errors.Is(err, wal.ErrGone):
-		// Hold tells where the log begins.
-		st.core.Cut(q.ID, st.r.Hold(st.holder(), q.From))
-		st.held = q.From
+		// The hold tells where the log begins.
+		st.core.Cut(q.ID, st.keep(q.From))
+		st.hold()
 	default:
 		if err != nil {
 			st.trouble = err.Error()
@@ -340,11 +376,23 @@ func (st *stream) confirmation() (e duplication.DuplicationConfirmEntry, epoch i
 	defer st.mu.Unlock()
 	s := st.core.Status()
 	e = duplication.DuplicationConfirmEntry{Dupid: st.dup, ConfirmedDecree: s.Persisted, LastCommittedDecree: base.Some(s.Committed),
-		Why: base.Some(st.why(s)), Skipped: base.Some(s.SkippedDecrees + s.SkippedOps), Ballot: base.Some(st.ballot)}
+		Why: base.Some(st.why(s)), Skipped: base.Some(s.SkippedDecrees + s.SkippedOps), Gaps: base.Some(s.Gaps), Ballot: base.Some(st.ballot)}
+	if st.room = 0; s.Committed > s.Acked {
+		st.room = roomUsed(st.r.LogRoom())
+	}
+	e.Room = base.Some(st.room)
 	if d, news := st.core.Confirm(); news {
 		e.ConfirmedDecree = d
 	}
 	return e, st.epoch, st.leads
+}
+
+// roomUsed tells how many percent of the room for a log are used, 0 if this replica doesn't keep the oldest part.
+func roomUsed(l part.LogRoom) int32 {
+	if !l.Oldest || l.Most <= 0 {
+		return 0
+	}
+	return int32(min(100*float64(l.Bytes)/float64(l.Most), 100))
 }
 
 // why says why it stands where it does. mu is held.

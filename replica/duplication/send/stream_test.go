@@ -2,8 +2,12 @@ package send
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +19,7 @@ import (
 	"pegasus/client/clienttest"
 	"pegasus/gen/dupinternal"
 	"pegasus/gen/duplication"
+	idl "pegasus/gen/rrdb"
 	"pegasus/pacifica"
 	"pegasus/replica/part"
 	"pegasus/replica/wal"
@@ -44,6 +49,9 @@ type fakeReplica struct {
 	role  pacifica.Status
 	bal   int64
 	holds map[string]int64
+	lost  map[string]func()
+	dir   string
+	room  part.LogRoom
 }
 
 func (r *fakeReplica) Gpid() base.Gpid { return r.gpid }
@@ -77,6 +85,58 @@ func (r *fakeReplica) Hold(name string, decree int64) int64 {
 	defer r.mu.Unlock()
 	r.holds[name] = decree
 	return max(decree, r.first)
+}
+
+func (r *fakeReplica) HoldLong(name string, decree int64, lost func()) int64 {
+	first := r.Hold(name, decree)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost[name] = lost
+	return first
+}
+
+// yield ends a hold, and lets the log go up to what is committed.
+func (r *fakeReplica) yield(name string) {
+	r.mu.Lock()
+	f := r.lost[name]
+	delete(r.holds, name)
+	delete(r.lost, name)
+	r.mu.Unlock()
+	f()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.first = min(r.holds[name], int64(len(r.log))+1)
+}
+
+func (r *fakeReplica) LogRoom() part.LogRoom {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.room
+}
+
+func (r *fakeReplica) Scratch() string { return r.dir }
+
+// Checkpoint makes a store of what was written.
+func (r *fakeReplica) Checkpoint(_ context.Context, dir string) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	shared, err := rrdb.NewShared(rrdb.SharedOptions{})
+	if err != nil {
+		return 0, err
+	}
+	defer shared.Close()
+	s, err := rrdb.Open(rrdb.Options{Dir: filepath.Join(r.dir, "store"), Shared: shared, Gpid: r.gpid, Server: "here:1", Create: true})
+	if err != nil {
+		return 0, err
+	}
+	for i := s.LastApplied(); i < int64(len(r.log)) && err == nil; i++ {
+		err = s.Apply(r.log[i].Decree, r.log[i].Timestamp, r.log[i].Payload)
+	}
+	d := int64(0)
+	if err == nil {
+		d, err = s.Checkpoint(dir)
+	}
+	return d, errors.Join(err, s.Close())
 }
 
 func (r *fakeReplica) Release(name string) {
@@ -146,13 +206,14 @@ type world struct {
 	last      duplication.DuplicationConfirmEntry
 	deaf      bool // the meta answers nothing
 
-	rows   map[string]row // of the other cluster
-	answer func() (code int32, silent bool)
+	rows    map[string]row // of the other cluster
+	answer  func() (code int32, silent bool)
+	tagless bool // it doesn't tell timetags
 }
 
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, remote: clienttest.Start(t, 2), rows: map[string]row{}, confirmed: -1,
-		r: &fakeReplica{gpid: base.Gpid{AppID: 3, PartitionIndex: 1}, first: 1, role: pacifica.Secondary, bal: 5, holds: map[string]int64{}}}
+		r: &fakeReplica{gpid: base.Gpid{AppID: 3, PartitionIndex: 1}, first: 1, role: pacifica.Secondary, bal: 5, holds: map[string]int64{}, lost: map[string]func(){}, dir: t.TempDir()}}
 	w.entry = duplication.DuplicationEntry{Dupid: 7, Status: duplication.DS_LOG, Remote: "east", RemoteAppName: base.Some("copy")}
 	w.remote.SetHook(w.receive)
 	w.start()
@@ -219,11 +280,15 @@ func (w *world) set(f func()) {
 
 // receive is the other cluster's answer to DUPLICATE.
 func (w *world) receive(_ int, r *rpc.Request) bool {
-	if r.Code != base.RPCDuplicate {
+	if r.Code != base.RPCDuplicate && r.Code != base.RPCGetScanner {
 		return false
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if r.Code == base.RPCGetScanner {
+		w.scan(r)
+		return true
+	}
 	var q dupinternal.DuplicateRequest
 	if err := r.DecodeArg(&q); err != nil {
 		w.t.Errorf("a request that can't be read: %v", err)
@@ -252,6 +317,65 @@ func (w *world) receive(_ int, r *rpc.Request) bool {
 	}
 	r.Reply(&dupinternal.DuplicateResponse{Error: base.Some(int32(0))})
 	return true
+}
+
+// scan answers what keys the other cluster has.
+func (w *world) scan(r *rpc.Request) {
+	var q idl.GetScannerRequest
+	if err := r.DecodeArg(&q); err != nil || !q.NoValue || !q.ReturnTimetag.V {
+		w.t.Errorf("scan: %+v, %v", q, err)
+	}
+	if w.answer != nil {
+		return
+	}
+	a := &idl.ScanResponse{ContextId: -1}
+	for _, x := range w.rows {
+		if x.remove || int(base.HashOfKey(x.key)%4) != int(r.Gpid.PartitionIndex) {
+			continue
+		}
+		kv := idl.KeyValue{Key: x.key}
+		if !w.tagless {
+			kv.Value = binary.BigEndian.AppendUint64(nil, x.tag)
+		}
+		a.Kvs = append(a.Kvs, kv)
+	}
+	r.Reply(a)
+}
+
+// same tells whether the other cluster has the rows that are here, and those beside them.
+func (w *world) same(beside ...string) bool {
+	w.r.mu.Lock()
+	log := w.r.log
+	w.r.mu.Unlock()
+	want := map[string]string{}
+	for i := range log {
+		e, err := entryOf(&log[i], own, 4)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		rows, _ := rowsOf(e.Ops)
+		for _, x := range rows {
+			if want[string(x.key)] = string(x.value); x.remove {
+				delete(want, string(x.key))
+			}
+		}
+	}
+	for _, k := range beside {
+		want[k] = "beside"
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for k, x := range w.rows {
+		if x.remove {
+			continue
+		}
+		if v, ok := want[k]; !ok || v != string(x.value) {
+			return false
+		}
+		n++
+	}
+	return n == len(want)
 }
 
 // equal tells whether the other cluster has what was written after decree from.
@@ -294,6 +418,13 @@ func (w *world) writeSome(n int) {
 		} else {
 			w.r.write(rrdb.Op{Key: k, Value: fmt.Append(nil, i), ExpireTS: uint32(i)})
 		}
+	}
+}
+
+// writeLasting is writeSome of rows that don't expire.
+func (w *world) writeLasting(n int) {
+	for i := range n {
+		w.r.write(rrdb.Op{Key: rowKey(fmt.Sprintf("h%d", i%23), fmt.Sprint(i%7)), Value: fmt.Append(nil, i)})
 	}
 }
 
@@ -401,26 +532,88 @@ func TestDeafPrimarySendsNothing(t *testing.T) {
 	until(t, "it goes on", func() bool { return w.equal(0) })
 }
 
-// Where the log lacks what comes next it stands still and says what to do, or leaves it out if it may.
+// Where the log lacks what comes next all rows are copied: rows that were removed meanwhile go there, too, and those of the
+// other cluster stay. In mode skip what is missing is left out and counted.
 func TestLogThatLacksSomething(t *testing.T) {
 	w := newWorld(t)
 	w.remote.CreateTable("copy", 4, 1)
-	w.writeSome(20)
-	w.r.mu.Lock()
-	w.r.first = 11
-	w.r.mu.Unlock()
-	w.set(func() { w.confirmed = 5 })
-	w.r.become(pacifica.Primary, 6)
-	until(t, "it says what is missing", func() bool { return len(w.why()) > 60 && w.why()[:40] == "the log no longer has what follows decre" })
-	if w.remote.Seen(base.RPCDuplicate) != 0 {
-		t.Error("something was sent")
+	for i := range 20 {
+		w.r.write(rrdb.Op{Key: rowKey("h", fmt.Sprint(i)), Value: []byte("v")})
 	}
+	for i := range 10 {
+		w.r.write(rrdb.Op{Key: rowKey("h", fmt.Sprint(i)), Delete: true})
+	}
+	w.r.mu.Lock()
+	w.r.first = 28
+	w.r.mu.Unlock()
+	theirs := row{key: rowKey("theirs", "k"), value: []byte("beside"), tag: rrdb.MakeTimetag(5, 2, false)}
+	w.set(func() {
+		w.confirmed = 20 // they have all rows
+		for i := range 20 {
+			k := rowKey("h", fmt.Sprint(i))
+			w.rows[string(k)] = row{key: k, value: []byte("v"), tag: rrdb.MakeTimetag(1001+int64(i), own, false)}
+		}
+		w.rows[string(theirs.key)] = theirs
+	})
+	w.r.become(pacifica.Primary, 6)
+	until(t, "the other cluster has the same", func() bool { return w.same(string(theirs.key)) })
+	until(t, "it is confirmed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.confirmed == 30 && w.last.Gaps.V == 1 && w.last.Skipped.V == 0
+	})
+	w.writeSome(30)
+	until(t, "and goes on", func() bool { return w.same(string(theirs.key)) })
+	if es, err := os.ReadDir(w.r.dir); err != nil || len(es) != 1 { // the store
+		t.Errorf("%v, %v", es, err)
+	}
+
 	w.h.cancel()
 	w.h.wg.Wait()
-	w.set(func() { w.entry.FailMode = base.Some(duplication.FAIL_SKIP) })
+	w.r.mu.Lock()
+	w.r.first = 56
+	w.r.mu.Unlock()
+	w.set(func() {
+		w.entry.FailMode = base.Some(duplication.FAIL_SKIP)
+		w.confirmed = 50
+	})
 	w.start()
-	until(t, "the rest is sent", func() bool { return w.equal(10) })
-	until(t, "what is missing is counted", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.last.Skipped.V == 5 })
+	until(t, "what is missing is counted", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.last.Skipped.V == 5 && w.confirmed == 60 })
+}
+
+// The log is let go while the other cluster answers nothing: no copy is begun, and nothing is held. When it answers again
+// all rows are copied, and rows that were removed meanwhile go; also if it doesn't tell timetags.
+func TestLogYields(t *testing.T) {
+	for _, tagless := range []bool{false, true} {
+		w := newWorld(t)
+		w.remote.CreateTable("copy", 4, 1)
+		w.set(func() { w.confirmed, w.tagless = 0, tagless })
+		w.r.become(pacifica.Primary, 6)
+		w.writeLasting(40)
+		until(t, "all is sent", func() bool { return w.equal(0) })
+		until(t, "and confirmed", func() bool { d, _ := w.r.held("duplication-7"); return d == 41 })
+		w.set(func() { w.answer = func() (int32, bool) { return 0, true } })
+		big := make([]byte, windowBytes/2)
+		for i := range 5 { // more than is read ahead
+			w.r.write(rrdb.Op{Key: rowKey("h", fmt.Sprint("big", i)), Value: big})
+		}
+		w.r.write(rrdb.Op{Key: rowKey("h0", "0"), Delete: true}, rrdb.Op{Key: rowKey("h", "big1"), Delete: true}, rrdb.Op{Key: rowKey("h1", "1"), Delete: true})
+		until(t, "the log is held", func() bool { d, ok := w.r.held("duplication-7"); return ok && d == 41 })
+		w.r.yield("duplication-7")
+		if d, ok := w.r.held("duplication-7"); !ok || d != 47 {
+			t.Errorf("held from %d on", d)
+		}
+		w.writeLasting(9)
+		until(t, "nothing is held for a copy that can't be made", func() bool { d, _ := w.r.held("duplication-7"); return d == 56 })
+		w.set(func() { w.answer = nil })
+		until(t, "the other cluster has the same", func() bool { return w.same() })
+		until(t, "it says so", func() bool { return w.why() == "up to date" })
+		w.set(func() {
+			if w.last.Gaps.V != 1 || w.last.Skipped.V != 0 {
+				t.Errorf("%+v", w.last)
+			}
+		})
+	}
 }
 
 // TestNothingToHold: in a cluster whose version knows no duplications no log is held, since its metas never say that there is
