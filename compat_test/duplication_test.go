@@ -97,7 +97,7 @@ func TestDuplicationOutgrowsItsLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 200 {
+	for i := range 40 {
 		set(fmt.Sprint("early", i), []byte("v"))
 	}
 	mustCLI(t, west, "dup", "add", "temp", "east")
@@ -109,13 +109,13 @@ func TestDuplicationOutgrowsItsLog(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := 0; i < 200; i += 2 {
+	for i := 0; i < 40; i += 2 {
 		if err := tb.Del(ctx, fmt.Append(nil, "early", i), []byte("s")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	value := make([]byte, 16<<10)
-	for i := range 1000 {
+	value := make([]byte, 80<<10)
+	for i := range 96 {
 		set(fmt.Sprint("late", i), value)
 	}
 	for _, name := range servers {
@@ -125,7 +125,7 @@ func TestDuplicationOutgrowsItsLog(t *testing.T) {
 	}
 	wantSent(t, west, 1)
 	w, e := rowsOf(t, west), rowsOf(t, east)
-	if len(w) != 1100 || e["theirs/s"] != "east" || len(e) != len(w)+1 {
+	if len(w) != 116 || e["theirs/s"] != "east" || len(e) != len(w)+1 {
 		t.Errorf("%d rows, and %d in the other cluster, theirs %q", len(w), len(e), e["theirs/s"])
 	}
 	for k, v := range w {
