@@ -157,7 +157,7 @@ func (c *copier) begun(decree int64) {
 
 // reach tells whether the other cluster answers.
 func (c *copier) reach(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, c.st.opt.SendTime)
+	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
 	s := c.t.ScanAll(client.ScanOptions{Batch: 1, Timetag: true}, c.partitions()[0])
 	defer s.Close()
