@@ -206,7 +206,7 @@ func (m *Migration) run(ctx context.Context, began time.Time) error {
 	if p.dup == nil {
 		m.step = Begin
 		if err := m.from.Duplicate(ctx, m.opt.Table, m.opt.ClusterThere, m.opt.TableThere, m.opt.Replicas); err != nil {
-			return m.wrap(err, "run the command again: it goes on from where it is")
+			return m.wrap(err, "--cluster is the name of a section [clusters.NAME] in the configuration of the source's servers; run the command again: it goes on from where it is")
 		}
 		m.tell("the source sends the table to table %s of cluster %s", m.opt.TableThere, m.opt.ClusterThere)
 	}

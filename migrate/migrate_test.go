@@ -492,6 +492,17 @@ func TestCopyDiffers(t *testing.T) {
 			t.Errorf("writes were refused although the copy differs: %v", w.log)
 		}
 	}
+	// A copy that lacks most rows is found before writes are refused.
+	w = newWorld(t)
+	w.rows = 1000
+	if _, err := w.migration(nil).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "rows that came from the other cluster") {
+		t.Errorf("%v", err)
+	}
+	for _, c := range w.log {
+		if strings.HasPrefix(c, "deny") {
+			t.Errorf("writes were refused although most rows are missing: %v", w.log)
+		}
+	}
 	// What can't be verified is found before writes are refused.
 	for _, v := range []Verify{ByDigest, ByCompare, Auto} {
 		w = newWorld(t)

@@ -295,12 +295,14 @@ func (m *Migration) prepareVerify(ctx context.Context, p *place) (Verify, error)
 		// A digest reads the whole table while writes are refused: only if there is time.
 		began := time.Now()
 		within, cancel := context.WithTimeout(ctx, m.opt.MaxRefused/2)
-		_, _, err := m.digests(within)
+		here, there, err := m.digests(within)
 		cancel()
 		took := time.Since(began)
 		switch {
 		case ctx.Err() != nil:
 			return how, context.Cause(ctx)
+		case err == nil && 2*rowsOf(there) < rowsOf(here):
+			return how, m.fail("run with --abort --drop-copy; a table that came from the other cluster by a duplication can't be moved back by one", "the copy has %d of %d rows: rows that came from the other cluster aren't sent to it", rowsOf(there), rowsOf(here))
 		case err == nil && took < m.opt.MaxRefused/3:
 			how = ByDigest
 			m.tell("digests take %v", took.Round(time.Millisecond))
@@ -327,6 +329,13 @@ func (m *Migration) prepareVerify(ctx context.Context, p *place) (Verify, error)
 		m.tell("%s", text)
 	}
 	return how, nil
+}
+
+func rowsOf(ds []Digest) (n int64) {
+	for _, d := range ds {
+		n += d.Rows
+	}
+	return n
 }
 
 // digests returns those of both ends, at the same time.
