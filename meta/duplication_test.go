@@ -89,12 +89,12 @@ func TestAddDuplicationRefuses(t *testing.T) {
 // removed, and as it was under the next leader.
 func TestDuplicationOfTheLog(t *testing.T) {
 	c, _ := twoClusters(t, 3)
-	c.mustCreate("temp", 1, 3)
-	cfg := c.whole("temp", 3)
+	c.mustCreate("temp", 1, 2) // one server has none
+	cfg := c.whole("temp", 2)
 	g, primary, secondary := cfg.Partitions[0].Pid, c.replica(cfg.Partitions[0].Primary), c.replica(cfg.Partitions[0].Secondaries[0])
 	no := base.Some(false)
 	r := c.addDup(duplication.DuplicationAddRequest{AppName: "temp", RemoteClusterName: "east", IsDuplicatingCheckpoint: no})
-	if r.Err != base.ErrOK || r.Appid != cfg.AppId || r.Dupid == 0 || r.RemoteAppName.V != "temp" || r.RemoteReplicaCount.V != 3 {
+	if r.Err != base.ErrOK || r.Appid != cfg.AppId || r.Dupid == 0 || r.RemoteAppName.V != "temp" || r.RemoteReplicaCount.V != 2 {
 		t.Fatalf("%+v", r)
 	}
 	if again := c.addDup(duplication.DuplicationAddRequest{AppName: "temp", RemoteClusterName: "east", IsDuplicatingCheckpoint: no}); again.Err != base.ErrDupExist || again.Dupid != r.Dupid {
@@ -133,6 +133,12 @@ func TestDuplicationOfTheLog(t *testing.T) {
 	}
 	if p := progress(c.syncDup(secondary, g)); p != 7 {
 		t.Errorf("the secondary hears %d", p)
+	}
+	// Who isn't a member now may be one again: it must keep its log, and knows from where on.
+	for _, f := range c.reps {
+		if p := progress(c.syncDup(f, g)); p != 7 {
+			t.Errorf("%v hears %d", f.addr, p)
+		}
 	}
 	state := func() duplication.DuplicationPartitionState {
 		t.Helper()

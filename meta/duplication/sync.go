@@ -11,8 +11,8 @@ import (
 // maxWhy bounds the reason that a replica server gives.
 const maxWhy = 1024
 
-// sync takes what the primaries of a replica server confirm, and answers with the duplications of all
-// partitions that the server has. Upstream answers with those of tables that it has a primary of.
+// sync takes what the primaries of a replica server confirm, and answers with all
+// duplications. Upstream answers with those of tables that the server has a primary of.
 func (s *Service) sync(_ *service.Call, q *duplication.DuplicationSyncRequest, r *duplication.DuplicationSyncResponse) {
 	node := wire.Resolve(q.Node, base.NonZero(q.HpNode))
 	known := false
@@ -31,7 +31,7 @@ func (s *Service) sync(_ *service.Call, q *duplication.DuplicationSyncRequest, r
 		}
 	}
 	r.Err = base.ErrOK
-	s.Read(func(st *state.State) { answer(st, node, r) })
+	s.Read(func(st *state.State) { answer(st, r) })
 }
 
 // hear notes what a server tells, and returns what is new of it.
@@ -61,24 +61,18 @@ func (s *Service) hear(st *state.State, node base.RPCAddress, q *duplication.Dup
 	return news
 }
 
-// answer has the duplications of all that a server holds, with what is confirmed of it.
-func answer(st *state.State, node base.RPCAddress, r *duplication.DuplicationSyncResponse) {
-	parts := st.PartitionsOf(node) // in ascending order
-	for i := 0; i < len(parts); {
-		id, from := parts[i].AppID, i
-		for i < len(parts) && parts[i].AppID == id {
-			i++
-		}
-		ds := st.DuplicationsOf(id)
-		if len(ds) == 0 {
-			continue
-		}
+// answer has all duplications, with what is confirmed of each partition. A server that was a member and will be one again must not
+// let go of its log meanwhile, so what it is told doesn't depend on where it is a member.
+func answer(st *state.State, r *duplication.DuplicationSyncResponse) {
+	ds := st.Duplications() // by table
+	for i := 0; i < len(ds); {
+		id := ds[i].Table
 		var of []base.Pair[int32, duplication.DuplicationEntry]
-		for k := range ds {
-			e := entry(&ds[k])
-			progress := make([]base.Pair[int32, int64], 0, i-from)
-			for _, g := range parts[from:i] {
-				progress = append(progress, base.Pair[int32, int64]{Key: g.PartitionIndex, Val: ds[k].Confirms(g.PartitionIndex)})
+		for ; i < len(ds) && ds[i].Table == id; i++ {
+			e := entry(&ds[i])
+			progress := make([]base.Pair[int32, int64], 0, len(ds[i].Confirmed))
+			for n, d := range ds[i].Confirmed {
+				progress = append(progress, base.Pair[int32, int64]{Key: int32(n), Val: d})
 			}
 			e.Progress = base.Some(progress)
 			of = append(of, base.Pair[int32, duplication.DuplicationEntry]{Key: e.Dupid, Val: e})
