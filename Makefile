@@ -65,7 +65,7 @@ fmt:
 	gofmt -w $$(git ls-files '*.go')
 
 # Packages whose files call only down. Types are small everywhere (internal/knots).
-LAYERED = ./backup/... ./blob/... ./internal/knots/... ./meta/... ./replica/... ./rocks/... ./rrdb/...
+LAYERED = ./backup/... ./blob/... ./bulkload/... ./internal/knots/... ./meta/... ./replica/... ./rocks/... ./rrdb/...
 
 lint:
 	@bad=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$bad" ]; then echo "run make fmt, not formatted: $$bad"; exit 1; fi

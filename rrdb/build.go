@@ -29,9 +29,14 @@ const (
 // table files of the last level, which the store then takes as they are. Nothing is there that Open
 // would take for a store of so many rows before Finish. Not for concurrent use.
 type Builder struct {
-	s      *Store
+	s *Store
+	tableWriter
+}
+
+// tableWriter writes table files of the last level, of rows that come in the order of their keys.
+type tableWriter struct {
 	fs     vfs.FS
-	dir    string // of the table files, while they are written
+	dir    string // of the table files
 	o      sstable.WriterOptions
 	w      *sstable.Writer
 	at     int64 // bytes in w
@@ -43,6 +48,16 @@ type Builder struct {
 	stamp  int64
 }
 
+// newTables makes a writer of table files for a store, in a directory that becomes empty.
+func newTables(s *Store, dir string) (tableWriter, error) {
+	po := pebbleOptions(&s.opts, s.instance)
+	po.EnsureDefaults()
+	w := tableWriter{fs: s.fs, dir: dir, o: po.MakeWriterOptions(len(po.Levels)-1, s.db.FormatMajorVersion().MaxTableFormat())}
+	// As in a store: see pebbleOptions. Such blocks would also stay in memory until the table file is complete.
+	w.o.DisableValueBlocks = true
+	return w, errors.Join(w.fs.RemoveAll(w.dir), makeDir(w.fs, w.dir))
+}
+
 // Build begins a store in a directory that must not hold one. What an earlier Build left beside it is
 // removed. End it with Finish or Abort.
 func Build(o Options) (*Builder, error) {
@@ -51,12 +66,8 @@ func Build(o Options) (*Builder, error) {
 	if err != nil {
 		return nil, err
 	}
-	po := pebbleOptions(&s.opts, s.instance)
-	po.EnsureDefaults()
-	b := &Builder{s: s, fs: s.fs, dir: s.dir + buildSuffix, o: po.MakeWriterOptions(len(po.Levels)-1, s.db.FormatMajorVersion().MaxTableFormat())}
-	// As in a store: see pebbleOptions. Such blocks would also stay in memory until the table file is complete.
-	b.o.DisableValueBlocks = true
-	if err := errors.Join(b.fs.RemoveAll(b.dir), makeDir(b.fs, b.dir)); err != nil {
+	b := &Builder{s: s}
+	if b.tableWriter, err = newTables(s, s.dir+buildSuffix); err != nil {
 		return nil, errors.Join(fmt.Errorf("building the store in %s: %w", s.dir, err), b.Abort())
 	}
 	return b, nil
@@ -70,7 +81,7 @@ func (b *Builder) Add(key []byte, expireTS uint32, timetag uint64, data []byte) 
 	return nil
 }
 
-func (b *Builder) add(key []byte, expireTS uint32, timetag uint64, data []byte) error {
+func (b *tableWriter) add(key []byte, expireTS uint32, timetag uint64, data []byte) error {
 	switch {
 	case !validKey(key):
 		return fmt.Errorf("an invalid row key of %d bytes: %w", len(key), base.ErrInvalidData)
@@ -103,15 +114,15 @@ func (b *Builder) add(key []byte, expireTS uint32, timetag uint64, data []byte) 
 }
 
 // Rows returns how many rows were added, and the bytes of their keys and values.
-func (b *Builder) Rows() (rows, bytes int64) { return b.rows, b.bytes }
+func (b *tableWriter) Rows() (rows, bytes int64) { return b.rows, b.bytes }
 
 // Newest returns when the newest of the rows was written, by its timetag: microseconds since 1970.
-func (b *Builder) Newest() int64 { return b.stamp }
+func (b *tableWriter) Newest() int64 { return b.stamp }
 
 // InPartition tells whether the row of an encoded key belongs to a partition of a table with so many.
 func InPartition(key []byte, index, count int32) bool { return inPartition(key, index, count) }
 
-func (b *Builder) beginTable() error {
+func (b *tableWriter) beginTable() error {
 	name := filepath.Join(b.dir, strconv.Itoa(len(b.tables))+".sst")
 	f, err := b.fs.Create(name, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -124,7 +135,7 @@ func (b *Builder) beginTable() error {
 }
 
 // endTable completes a table file, and makes it durable.
-func (b *Builder) endTable() error {
+func (b *tableWriter) endTable() error {
 	w := b.w
 	b.w = nil
 	return w.Close()

@@ -13,6 +13,8 @@
 //	manifests  Pebble's lists of table files             manifests.go
 //	sweeper    expired rows, space given back            sweep.go, chunk.go, reclaim.go
 //
+// A set (set.go) is table files of many rows, made beside a store, which the store takes in one step as the mutation of a decree.
+//
 // A Shared holds what all stores of a server have in common: the Engine (package engine: caches,
 // memory budget, compaction slots, I/O pacing), scan sessions, and the sweeps of expired rows.
 //

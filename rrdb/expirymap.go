@@ -148,3 +148,6 @@ func (m *expiryMap) replace(start, end []byte, segs []segment) {
 	}
 	m.segs = slices.Concat(m.segs[:i:i], before, segs, after, m.segs[j+1:])
 }
+
+// forget says that nothing is known any more: the next sweep reads all.
+func (m *expiryMap) forget() { *m = newExpiryMap(false) }

@@ -32,6 +32,9 @@ func pebbleOptions(so *Options, s *instance) *pebble.Options {
 		DisableWAL:          true,
 		MaxManifestFileSize: manifestBytes,
 	}
+	// What is ingested replaces older rows in memtables, and those are written first. Else it would wait in memory as they do, and a crash
+	// would lose it: there is no write-ahead log to name it.
+	o.Experimental.DisableIngestAsFlushable = func() bool { return true }
 	s.member.Configure(o)
 	so.Tuning.apply(o, so.memtableBytes())
 	o.MemTableSize -= stagger(o.MemTableSize, so.Gpid, so.Server)

@@ -35,7 +35,6 @@ type sorter struct {
 	heads  []head
 	levels [][]string // files of sorted records, by how often they were merged
 	made   int
-	failed error
 }
 
 // head is a record in the arena: key, then value.
