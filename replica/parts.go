@@ -47,11 +47,13 @@ var parts = []func(*Server) part.Part{
 // newSender returns what sends tables to other clusters.
 func newSender(s *Server) part.Part {
 	cfg := s.cfg
-	return send.New(host{s}, send.Options{ID: uint8(cfg.Cluster.ID), Ask: s.meta.Duplications, Every: duplicationEvery, Fresh: cfg.FD.Grace.D(), Version: s.clusterVersion, Log: s.log,
+	x := send.New(host{s}, send.Options{ID: uint8(cfg.Cluster.ID), Ask: s.meta.Duplications, Every: duplicationEvery, Fresh: cfg.FD.Grace.D(), Version: s.clusterVersion, Log: s.log,
 		Memory: cfg.Replica.DuplicationBytes, Remote: func(name string) (metas []string, id int, ok bool) {
 			r, ok := cfg.Clusters[name]
 			return r.MetaServers, r.ID, ok
 		}})
+	s.gate.received.Duplicated = x.Duplicated
+	return x
 }
 
 // duplicationEvery is how often the meta is told what other clusters have.

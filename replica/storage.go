@@ -17,7 +17,7 @@ func sharedOptions(cfg *config.Config, log *logrus.Entry, deleteTime func() (tim
 	c := &cfg.Storage
 	return rrdb.SharedOptions{
 		Engine:          engine.Options{BlockCacheBytes: c.BlockCacheBytes, OpenFiles: c.OpenFiles, Compactions: c.Compactions, MemtablesBytes: c.MemtablesBytes},
-		Sweep:           rrdb.SweepOptions{Interval: c.SweepInterval.D(), Delay: c.SweepDelay.D(), BytesPerSecond: c.SweepBytes},
+		Sweep:           rrdb.SweepOptions{Interval: c.SweepInterval.D(), Delay: c.SweepDelay.D(), Tombstones: c.TombstoneTime.D(), BytesPerSecond: c.SweepBytes},
 		MaxScanSessions: cfg.Replica.MaxScanSessions,
 		Logger:          log,
 		DeleteTime:      deleteTime,

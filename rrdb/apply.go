@@ -134,6 +134,18 @@ func (s *applier) fillBatch(b *pebble.Batch, m *Mutation) (rows int, err error) 
 		default:
 			return rows, fmt.Errorf("op with an invalid row key of %d bytes: %w", len(op.Key), base.ErrInvalidData)
 		}
+		if op.Delete && op.Timetag != 0 {
+			gone := Op{Key: op.Key, ExpireTS: s.goneAfter(now)}
+			s.countPut(&gone, now)
+			d := b.SetDeferred(len(op.Key), valueHeader+tombstoneData)
+			copy(d.Key, op.Key)
+			putTombstone(d.Value, r.Timetag(&op, m.TimestampUS), now)
+			if err := d.Finish(); err != nil {
+				return rows, err
+			}
+			rows--
+			continue
+		}
 		if op.Delete {
 			if err := b.Delete(op.Key, nil); err != nil {
 				return rows, err

@@ -19,6 +19,7 @@ type run struct {
 type chunk struct {
 	start       []byte
 	cutoff, now uint32
+	goneFrom    func(expireTS uint32, timetag uint64, data []byte) uint32
 
 	runs    []run
 	open    bool // the last run isn't complete
@@ -40,7 +41,7 @@ func (c *chunk) read(ctx context.Context, it *pebble.Iterator, pace *rate.Limite
 		if err != nil {
 			return nil, classify(err)
 		}
-		expireTS, _, _, ok := splitValue(v)
+		expireTS, timetag, data, ok := splitValue(v)
 		if !ok {
 			return nil, badValue(key, v)
 		}
@@ -52,11 +53,11 @@ func (c *chunk) read(ctx context.Context, it *pebble.Iterator, pace *rate.Limite
 			}
 			step = 0
 		}
-		if expired(expireTS, c.cutoff) {
+		if gone := c.goneFrom(expireTS, timetag, data); expired(gone, c.cutoff) {
 			c.deleted += n
 			c.expiredRow(key)
 		} else {
-			c.liveRow(key, expireTS, n)
+			c.liveRow(key, gone, n)
 		}
 	}
 	return nil, it.Error()

@@ -163,7 +163,7 @@ func readDuplicates(r *tbin.Reader) (q dupinternal.DuplicateRequest) {
 func (e *evaluation) sentRows(w *dupinternal.DuplicateEntry, d *Duplicated, rows []sentRow) []sentRow {
 	ts, cluster := w.Timestamp.V, w.ClusterId.V
 	switch {
-	case ts < 0 || ts > maxTimestamp:
+	case ts <= 0 || ts > maxTimestamp:
 		d.lose("its timestamp is %d", ts)
 		return rows
 	case cluster < 0:
@@ -266,7 +266,7 @@ func (e *evaluation) apply(r *sentRow, d *Duplicated) (code int32) {
 			d.Stale++
 			return codeOK
 		}
-	case is > r.timetag:
+	case is>>1 > r.timetag>>1: // without the bit of a remove: equal times are of one mutation, and in order
 		d.Stale++
 		return codeOK
 	}
@@ -282,11 +282,11 @@ func (e *evaluation) apply(r *sentRow, d *Duplicated) (code int32) {
 	return codeOK
 }
 
-// presence is where a row is.
+// presence is where a row is, or what a remove left of it.
 type presence uint8
 
 const (
-	absent    presence = iota // there is no live row
+	absent    presence = iota // there is nothing
 	unwritten                 // it is a write of a client in the payload being filled
 	present
 )
@@ -304,22 +304,18 @@ func (e *evaluation) writtenBy(key []byte) (timetag uint64, p presence, code int
 	}
 	switch {
 	case !found:
-		r, code := e.s.lookup(key, e.now)
-		switch code {
-		case codeOK:
-		case codeNotFound:
-			return 0, absent, codeOK
-		default:
+		timetag, found, code := e.s.writtenAt(key)
+		if !found {
 			return 0, absent, code
 		}
-		if err := e.release(r); err != nil {
-			return 0, absent, e.s.readFailed(err)
-		}
-		return r.timetag, present, codeOK
-	case op.Delete || expired(op.ExpireTS, e.now):
-		return 0, absent, codeOK
+		return timetag, present, codeOK
 	case op.Timetag != 0:
-		return op.Timetag, present, codeOK
+		if timetag := timetagAt(op.Timetag, timestampUS); timetag>>8 != 0 {
+			return timetag, present, codeOK
+		}
+		return op.Timetag, unwritten, codeOK
+	case op.Delete:
+		return 0, absent, codeOK
 	case timestampUS == 0:
 		return MakeTimetag(0, e.cluster, false), unwritten, codeOK
 	}

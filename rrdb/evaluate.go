@@ -27,6 +27,8 @@ type WriteRequest struct {
 	MaxBytes, Room int
 	// Cluster is the number of this cluster, which its writes carry from then on; 0: it has none.
 	Cluster uint8
+	// Tombstones: removes leave tombstones, since other clusters send writes of this table.
+	Tombstones bool
 }
 
 // ErrNoRoom: the write doesn't fit into this payload, but fits into an empty one.
@@ -49,6 +51,9 @@ func (s *reader) Evaluate(w *WriteRequest, ov *Overlay, payload []byte) ([]byte,
 	defer s.leave()
 	e := evaluation{s: s, code: w.Code, arg: w.Arg, hash: w.PartitionHash, now: w.Now, ov: ov, payload: payload, before: len(payload),
 		maxBytes: w.MaxBytes, room: w.Room, cluster: w.Cluster}
+	if w.Tombstones {
+		e.removed = Tombstone(w.Cluster)
+	}
 	if e.now == 0 {
 		e.now = ExpiryTime(s.now())
 	}

@@ -20,6 +20,7 @@ type evaluation struct {
 	maxBytes int
 	room     int
 	cluster  uint8
+	removed  uint64 // timetag of the removes of a client: see Tombstone
 	reply    Reply
 	touched  Touched
 }
@@ -87,10 +88,10 @@ func (e *evaluation) addRowPut(hashKey, sortKey, value []byte, expireTS uint32) 
 // addRemove appends the removal of a row.
 func (e *evaluation) addRemove(key []byte) {
 	e.wroteKey(key, len(key))
-	e.payload = AppendOp(e.payload, Op{Key: key, Delete: true})
+	e.payload = AppendOp(e.payload, Op{Key: key, Delete: true, Timetag: e.removed})
 }
 
 func (e *evaluation) addRowRemove(hashKey, sortKey []byte) {
 	e.wrote(hashKey, len(hashKey)+len(sortKey))
-	e.payload = appendRowOp(e.payload, hashKey, sortKey, Op{Delete: true})
+	e.payload = appendRowOp(e.payload, hashKey, sortKey, Op{Delete: true, Timetag: e.removed})
 }

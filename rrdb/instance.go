@@ -28,6 +28,8 @@ type instance struct {
 	log     *logrus.Entry
 	now     func() time.Time
 	onError func(error) // may be nil
+	// tombstones is how many seconds a tombstone stays.
+	tombstones uint32
 
 	reportMu sync.Mutex
 	reported time.Time // when onError was told last

@@ -48,6 +48,28 @@ func (s *reader) lookup(key []byte, now uint32) (row row, code int32) {
 	return row, codeOK
 }
 
+// writtenAt returns the timetag of a record, also of one that has expired: found is false if there is none.
+func (s *reader) writtenAt(key []byte) (timetag uint64, found bool, code int32) {
+	v, closer, err := s.db.Get(key)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return 0, false, codeOK
+	case err != nil:
+		return 0, false, s.readFailed(err)
+	}
+	_, timetag, _, ok := splitValue(v)
+	if !ok {
+		err = badValue(key, v)
+	}
+	if cerr := closer.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return 0, false, s.readFailed(err)
+	}
+	return timetag, true, codeOK
+}
+
 // rowValue returns the value that an iterator is at; data is Pebble's memory, valid
 // until the iterator moves.
 func rowValue(it *pebble.Iterator) (expireTS uint32, data []byte, err error) {

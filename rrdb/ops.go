@@ -15,7 +15,7 @@ type Op struct {
 	Delete   bool
 	// Timetag is the timetag of what isn't a new write of a client of this cluster: of a put or a remove
 	// that another cluster sent, or of a row that the server writes anew. 0: that of the mutation, see
-	// OpReader.Timetag.
+	// OpReader.Timetag. Of a remove that is to leave a tombstone, see Tombstone.
 	Timetag uint64
 }
 
@@ -143,9 +143,17 @@ func (r *OpReader) Next(op *Op) bool {
 // Timetag returns the timetag of the op that was read last, in a mutation with that timestamp.
 func (r *OpReader) Timetag(op *Op, timestampUS int64) uint64 {
 	if op.Timetag != 0 {
-		return op.Timetag
+		return timetagAt(op.Timetag, timestampUS)
 	}
 	return MakeTimetag(timestampUS, r.cluster, op.Delete)
+}
+
+// timetagAt is the timetag of an op in a mutation with that timestamp: a remove that Tombstone made has none.
+func timetagAt(timetag uint64, timestampUS int64) uint64 {
+	if ts, cluster, deleted := SplitTimetag(timetag); ts == 0 && deleted {
+		return MakeTimetag(timestampUS, cluster, true)
+	}
+	return timetag
 }
 
 // Offset returns the number of bytes read: the offset of the next op.

@@ -30,6 +30,7 @@ type SharedOptions struct {
 type SweepOptions struct {
 	Interval       time.Duration // 0: never
 	Delay          time.Duration // how long a row must have been expired to be deleted
+	Tombstones     time.Duration // how long tombstones stay
 	BytesPerSecond int64         // of rows that are read; 0 is no limit
 }
 
@@ -59,7 +60,7 @@ func (o *SharedOptions) Validate() error {
 		return fmt.Errorf("option MaxScanSessions is %d; it can't be negative", o.MaxScanSessions)
 	case o.ScanSessionAge < 0:
 		return fmt.Errorf("option ScanSessionAge is %v; it can't be negative", o.ScanSessionAge)
-	case o.Sweep.Interval < 0, o.Sweep.Delay < 0, o.Sweep.BytesPerSecond < 0:
+	case o.Sweep.Interval < 0, o.Sweep.Delay < 0, o.Sweep.Tombstones < 0, o.Sweep.BytesPerSecond < 0:
 		return fmt.Errorf("option Sweep is %+v; none can be negative", o.Sweep)
 	}
 	return nil

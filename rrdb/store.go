@@ -2,6 +2,7 @@ package rrdb
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -60,6 +61,7 @@ func Open(o Options) (_ *Store, err error) {
 // newStore makes a store that isn't open yet.
 func newStore(o Options) *Store {
 	s := &Store{opts: o, shared: o.Shared, instance: newInstance(&o)}
+	s.instance.tombstones = uint32(min(o.Shared.sweeps.Tombstones/time.Second, math.MaxUint32/2))
 	s.applier = &applier{instance: s.instance, expiries: newExpiryMap(o.Create)}
 	s.reader = &reader{instance: s.instance, id: identity{o.Gpid.AppID, o.Gpid.PartitionIndex, o.Server}, limits: o.Limits, sessions: o.Shared.sessions}
 	s.manifests = &manifests{instance: s.instance}

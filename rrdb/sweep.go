@@ -170,7 +170,7 @@ func (s *sweeper) sweepChunk(ctx context.Context, sp span, cutoff, now uint32, p
 	if err != nil {
 		return st, nil, classify(err)
 	}
-	c := chunk{start: sp.start, cutoff: cutoff, now: now}
+	c := chunk{start: sp.start, cutoff: cutoff, now: now, goneFrom: s.goneFrom}
 	next, err = c.read(ctx, it, pace)
 	if cerr := it.Close(); err == nil && cerr != nil {
 		err = classify(cerr)

@@ -14,7 +14,7 @@ const (
 	// First is what every release up to 086adc4 writes and understands.
 	First Version = 1
 	// Newest is what this program understands.
-	Newest Version = 3
+	Newest Version = 4
 )
 
 // Feature is something that members of an older version don't understand: a format on a
@@ -29,6 +29,8 @@ const (
 	Duplications
 	// Origins: mutations name the cluster that their rows and removes come from, see package rrdb.
 	Origins
+	// Tombstones: removes of rows of duplicated tables are remembered, see package rrdb.
+	Tombstones
 )
 
 // since is the version from which on each feature is written.
@@ -36,6 +38,7 @@ var since = map[Feature]Version{
 	ClusterID:    2,
 	Duplications: 2,
 	Origins:      3,
+	Tombstones:   4,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

@@ -49,8 +49,11 @@ func (o *Options) Validate() error {
 type Receiver struct {
 	part.Quiet
 	o Options
-	// allowed: the cluster's version knows of other clusters' writes.
-	allowed atomic.Bool
+	// Duplicated tells of a partition whether its table is sent to other clusters, and whether that is known. It
+	// is set before the server serves.
+	Duplicated func(base.Gpid) (yes, known bool)
+	// allowed: the cluster's version knows of other clusters' writes; remember: and of tombstones.
+	allowed, remember atomic.Bool
 	// Lines of the log about what is left out, and about clusters that nobody has told of.
 	lines *rate.Limiter
 	told  sync.Map // number of a cluster -> struct{}
@@ -95,6 +98,9 @@ func (r *Receiver) Tick(time.Time) { r.look() }
 
 // look asks for the cluster's version, which is only ever raised.
 func (r *Receiver) look() bool {
+	if !r.remember.Load() && r.o.Version().Allows(version.Tombstones) {
+		r.remember.Store(true)
+	}
 	if !r.allowed.Load() && r.o.Version().Allows(version.Origins) {
 		r.allowed.Store(true)
 	}
@@ -107,6 +113,19 @@ func (r *Receiver) Origin() uint8 {
 		return 0
 	}
 	return uint8(r.o.ID)
+}
+
+// Remembers tells whether the removes of clients of a partition leave tombstones: if its table is duplicated, which may go both
+// ways, or writes of another cluster have come since the replica was opened, or nobody has told yet.
+func (r *Receiver) Remembers(c *Counts, g base.Gpid) bool {
+	if r.o.ID == 0 || !r.remember.Load() {
+		return false
+	}
+	if c.writes.Load() > 0 || r.Duplicated == nil {
+		return true
+	}
+	yes, known := r.Duplicated(g)
+	return yes || !known
 }
 
 // receive runs on the goroutine that reads the connection.

@@ -34,6 +34,8 @@ func entryOf(e *wal.Entry, own uint8, lanes int) (ship.Entry, error) {
 		switch by := clusterOf(tag); {
 		case tag == 0:
 			tag = rrdb.MakeTimetag(e.Timestamp, own, op.Delete)
+		case op.Delete && tag == rrdb.Tombstone(by) && (by == 0 || by == own):
+			tag = rrdb.MakeTimetag(e.Timestamp, own, true)
 		case by != 0 && by != own:
 			// Another cluster's. What was written here before in the same mutation is gone by it.
 			if i, ok := at[string(op.Key)]; ok {

@@ -108,6 +108,7 @@ func TestEntries(t *testing.T) {
 		{"of other clusters nothing", []rrdb.Op{tagged(put("h", "a", "1", 0), rrdb.MakeTimetag(5, 2, false)), put("h", "b", "2", 0), tagged(put("h", "b", "3", 0), rrdb.MakeTimetag(5, 2, false))}, nil, 0},
 		{"a row written anew here", []rrdb.Op{tagged(put("h", "a", "1", 0), rrdb.MakeTimetag(5, own, false)), tagged(put("h", "b", "1", 0), rrdb.MakeTimetag(6, 0, false))},
 			[]string{fmt.Sprintf("%x put h/a=1 expires 0", rrdb.MakeTimetag(5, own, false)), fmt.Sprintf("%x put h/b=1 expires 0", rrdb.MakeTimetag(6, own, false))}, 2},
+		{"a remove that leaves a tombstone", []rrdb.Op{tagged(remove("h", "a"), rrdb.Tombstone(own)), tagged(remove("h", "b"), rrdb.Tombstone(2))}, []string{removed + " remove h/a"}, 1},
 		{"what the server writes for rules", []rrdb.Op{{Key: []byte("\xff\xffrules"), Value: []byte("x")}}, nil, -1},
 	} {
 		var payload []byte

@@ -41,6 +41,8 @@ type Sender struct {
 	asked atomic.Int64 // when the last exchange began that the meta answered, nanoseconds since base; 0: none did
 	base  time.Time
 
+	duplicated atomic.Pointer[map[base.Gpid]bool] // partitions of duplicated tables; nil: the meta hasn't told yet
+
 	mu      sync.Mutex
 	streams map[key]*stream
 	seen    map[base.Gpid]time.Time // held as a whole since then, until the meta has said something; zero: not any more
@@ -258,6 +260,11 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 			}
 		}
 	}
+	duplicated := map[base.Gpid]bool{}
+	for k := range wanted {
+		duplicated[k.gpid] = true
+	}
+	s.duplicated.Store(&duplicated)
 	for k, st := range s.streams {
 		if !wanted[k] {
 			st.stop()
@@ -274,6 +281,15 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 			}
 		}
 	}
+}
+
+// Duplicated tells whether a partition is of a table that is sent to other clusters, and whether the meta has told
+// which are.
+func (s *Sender) Duplicated(g base.Gpid) (yes, known bool) {
+	if m := s.duplicated.Load(); m != nil {
+		return (*m)[g], true
+	}
+	return false, false
 }
 
 // table finds a table of another cluster.
