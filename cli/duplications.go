@@ -97,8 +97,8 @@ func (e Dups) List(ctx context.Context) error {
 	return g.print(e.Out)
 }
 
-// Show shows how far each partition of a table's duplications is, and why.
-func (e Dups) Show(ctx context.Context, table string) error {
+// Show shows how far each partition of a table's duplications is, and with why set the reason.
+func (e Dups) Show(ctx context.Context, table string, why bool) error {
 	ds, err := e.Client.Admin().Duplications(ctx, table)
 	if err != nil {
 		return err
@@ -116,9 +116,14 @@ func (e Dups) Show(ctx context.Context, table string) error {
 	}
 	for _, d := range list {
 		fmt.Fprintf(e.Out, "duplication %d to table %s of cluster %s: %s, mode %s, created %s\n", d.ID, Escape([]byte(d.RemoteTable)), d.Cluster, d.Status, d.FailMode, d.Created)
-		g := newGrid("#partition", "#confirmed", "#committed", "#behind", "#skipped", "#gaps", "#log room %", "why")
+		columns := []string{"#partition", "#confirmed", "#committed", "#behind", "#skipped", "#gaps", "#log room %"}
+		if why {
+			columns = append(columns, "why")
+		}
+		g := newGrid(columns...)
 		for _, p := range d.Partitions {
-			g.add(p.Partition, p.Confirmed, p.Committed, p.Behind, p.Skipped, p.Gaps, p.LogRoom, p.Why)
+			row := []any{p.Partition, p.Confirmed, p.Committed, p.Behind, p.Skipped, p.Gaps, p.LogRoom, p.Why}
+			g.add(row[:len(columns)]...)
 		}
 		if err := g.print(e.Out); err != nil {
 			return err

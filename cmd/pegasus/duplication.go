@@ -38,8 +38,10 @@ func dupCmd() *cobra.Command {
 	add.Flags().BoolVar(&o.NoCopy, "no-copy", false, "send only what is written from now on; the table must exist in the other cluster")
 	ls := with("ls", "List the tables that are sent to other clusters", 0,
 		func(ctx context.Context, e cli.Dups, _ []string) error { return e.List(ctx) })
-	show := with("show TABLE", "Show how far each partition is, and why", 1,
-		func(ctx context.Context, e cli.Dups, a []string) error { return e.Show(ctx, a[0]) })
+	var why bool
+	show := with("show TABLE", "Show how far each partition is, and with --why the reason", 1,
+		func(ctx context.Context, e cli.Dups, a []string) error { return e.Show(ctx, a[0], why) })
+	show.Flags().BoolVar(&why, "why", false, "say why each partition stands where it does; JSON always says it")
 	var id int
 	set := func(use, short string, to duplication.DuplicationStatus) *cobra.Command {
 		return with(use, short, 1, func(ctx context.Context, e cli.Dups, a []string) error { return e.Set(ctx, a[0], int32(id), to) })
