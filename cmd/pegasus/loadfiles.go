@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/bulkload/build"
@@ -51,21 +53,18 @@ func bulkloadCmd() *cobra.Command {
 					return fmt.Errorf("--%s is missing; `pegasus table ls` shows ids and partitions, `pegasus bulkload build --help` the rest", need.flag)
 				}
 			}
-			if memory < 1 || memory > 1<<20 {
-				return fmt.Errorf("--memory %d: give 1 to %d MiB", memory, 1<<20)
-			}
 			o.Memory = memory << 20
 			return with(c, func(ctx context.Context, l *cli.Loads) error { return l.Build(ctx, to, text, o) })
 		}}
 	place(b, &to)
 	b.Flags().StringSliceVar(&o.From, "from", nil, "files with rows; give it several times, or separate names by commas")
 	b.Flags().StringVar(&to.Where, "to", "", "URL of the place")
-	b.Flags().Int32Var(&o.AppID, "app-id", 0, "the table's id")
-	b.Flags().Int32Var(&o.Partitions, "partitions", 0, "how many partitions the table has")
+	numberVar(b.Flags(), &o.AppID, "app-id", "", 0, base.Range{Min: 1, Max: math.MaxInt32}, "the table's id")
+	numberVar(b.Flags(), &o.Partitions, "partitions", "", 0, base.Partitions, "how many partitions the table has")
 	b.Flags().StringVarP(&o.Format, "format", "f", "", "one of "+strings.Join(build.Formats(), ", ")+" (default: by the ends of names)")
 	b.Flags().BoolVar(&text, "text", false, "keys and values are text, with escapes: \\xNN, \\n and so on")
 	b.Flags().BoolVar(&o.Skip, "skip", false, "leave out rows that can't be loaded, and take the last one of those with the same keys")
-	b.Flags().IntVar(&memory, "memory", 256, "MiB of rows that are sorted in memory")
+	numberVar(b.Flags(), &memory, "memory", "", 256, base.Range{Min: 1, Max: 1 << 20}, "MiB of rows that are sorted in memory")
 	b.Flags().StringVar(&o.Temp, "tmp", "", "directory for files of sorted rows, as large as the rows (default: the system's)")
 
 	v := &cobra.Command{Use: "verify URL", Short: "Read all files of a bulk load, and tell what is wrong", Args: wantArgs(1, 1),

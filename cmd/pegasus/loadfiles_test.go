@@ -55,7 +55,7 @@ func TestLoadFileCommands(t *testing.T) {
 		{"verify " + url, `^$`, `--table or --cluster is missing`, 1, nil},
 		{"verify file:///not/there" + table, `^$`, `there is no directory /not/there`, 1, nil},
 		{"build --from A --to " + url + table, `^$`, `--app-id is missing; .pegasus table ls. shows`, 1, nil},
-		{"build --from A --memory 0" + to, `^$`, `--memory 0: give 1 to`, 1, nil},
+		{"build --from A --memory 0" + to, `^$`, `--memory" flag: give a whole number, 1 to 1048576`, 1, nil},
 		{"build --from /not/there.csv --app-id 2 --partitions 3 --table other --cluster prod --to " + url, `^$`, `/not/there.csv: no such file`, 1, nil},
 		{"build --from A --format xml --app-id 2 --partitions 3 --table other --cluster prod --to " + url, `^$`, `unknown format "xml": give one of csv, jsonl, parquet`, 1, nil},
 		{"build --from A --app-id 2 --partitions 3 --table a/b --cluster prod --to " + url, `^$`, `the table is "a/b", which can't be the name of a directory`, 1, nil},
