@@ -26,6 +26,7 @@ type applier struct {
 	expiries    expiryMap     // under applyMu
 	recent      *recentWrites // under applyMu; nil unless a sweep reads a chunk
 	newProgress *PassProgress // under applyMu: set by the mutations being applied; nil: none
+	newCut      *Cut          // the same, of the cut
 	rows        rowCounter
 
 	durable durability
@@ -65,7 +66,7 @@ func (s *applier) ApplyAll(ms []Mutation) error {
 	defer s.applyMu.Unlock()
 	b := s.db.NewBatch()
 	defer b.Close()
-	s.newProgress = nil
+	s.newProgress, s.newCut = nil, nil
 	rows := 0
 	for i := range ms {
 		m := &ms[i]
@@ -93,6 +94,9 @@ func (s *applier) ApplyAll(ms []Mutation) error {
 	s.timestamp.Store(timestampUS)
 	if s.newProgress != nil {
 		s.progress.Store(s.newProgress)
+	}
+	if s.newCut != nil {
+		s.cut.Store(s.newCut)
 	}
 	s.rows.applied.Add(int64(rows))
 	s.member.Applied(size)
@@ -131,6 +135,11 @@ func (s *applier) fillBatch(b *pebble.Batch, m *Mutation) (rows int, err error) 
 				return rows, fmt.Errorf("%w: %w", base.ErrInvalidData, err)
 			}
 			s.newProgress = &n
+		case isCut(&op):
+			if err := s.takeCut(b, m, op.Value); err != nil {
+				return rows, err
+			}
+			continue
 		default:
 			return rows, fmt.Errorf("op with an invalid row key of %d bytes: %w", len(op.Key), base.ErrInvalidData)
 		}
@@ -164,6 +173,24 @@ func (s *applier) fillBatch(b *pebble.Batch, m *Mutation) (rows int, err error) 
 		rows++
 	}
 	return rows, r.Err()
+}
+
+// takeCut adds a cut to a batch. One that was made before stays.
+func (s *applier) takeCut(b *pebble.Batch, m *Mutation, value []byte) error {
+	c, err := parseCut(value)
+	if err != nil {
+		return fmt.Errorf("%w: %w", base.ErrInvalidData, err)
+	}
+	old := s.cut.Load()
+	if s.newCut != nil {
+		old = s.newCut // of this batch
+	}
+	if c.Partition != s.gpid.PartitionIndex || old.Count >= c.Count {
+		return nil
+	}
+	c.Decree, c.Timestamp = m.Decree, m.TimestampUS
+	s.newCut = &c
+	return b.Set(cutKey, c.append(nil), nil)
 }
 
 // PassProgress returns the progress of the pass, as of the last mutation applied.
@@ -233,5 +260,10 @@ func (s *applier) load() error {
 		return err
 	}
 	s.progress.Store(&progress)
+	cut, err := readCut(s.db)
+	if err != nil {
+		return err
+	}
+	s.cut.Store(&cut)
 	return nil
 }

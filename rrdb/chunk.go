@@ -20,6 +20,7 @@ type chunk struct {
 	start       []byte
 	cutoff, now uint32
 	goneFrom    func(expireTS uint32, timetag uint64, data []byte) uint32
+	cut         Cut // rows that aren't its partition's go, too
 
 	runs    []run
 	open    bool // the last run isn't complete
@@ -53,7 +54,7 @@ func (c *chunk) read(ctx context.Context, it *pebble.Iterator, pace *rate.Limite
 			}
 			step = 0
 		}
-		if gone := c.goneFrom(expireTS, timetag, data); expired(gone, c.cutoff) {
+		if gone := c.goneFrom(expireTS, timetag, data); expired(gone, c.cutoff) || c.cut.Count > 0 && !inPartition(key, c.cut.Partition, c.cut.Count) {
 			c.deleted += n
 			c.expiredRow(key)
 		} else {

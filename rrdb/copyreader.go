@@ -56,6 +56,7 @@ type Copy struct {
 	dir   string
 	db    *pebble.DB
 	meta  meta
+	cut   Cut
 	cache *pebble.Cache
 	files *pebble.FileCache
 }
@@ -84,6 +85,9 @@ func OpenCopy(o CopyOptions) (_ *Copy, err error) {
 	if err == nil {
 		if c.meta, err = readMeta(c.db, true); err == nil && o.Decree != 0 && c.meta.decree != o.Decree {
 			err = fmt.Errorf("it ends at decree %d, not %d: %w", c.meta.decree, o.Decree, ErrCorrupt)
+		}
+		if err == nil {
+			c.cut, err = readCut(c.db)
 		}
 		if err != nil {
 			err = errors.Join(err, c.db.Close())
@@ -174,14 +178,14 @@ func (c *Copy) Has(key []byte, now uint32) (_ bool, err error) {
 	return !expired(expireTS, now), nil
 }
 
-// Rows goes through the rows that are live at now (see ExpiryTime), in bytewise order of their stored
+// Rows goes through the rows that are live at now (see ExpiryTime) and the partition's, see Cut, in bytewise order of their stored
 // keys, which is RocksDB's order. The iterator belongs to one goroutine, and must be closed.
 func (c *Copy) Rows(ctx context.Context, now uint32) (*Rows, error) {
 	it, err := c.db.NewIterWithContext(ctx, &pebble.IterOptions{UpperBound: metaPrefix})
 	if err != nil {
 		return nil, fmt.Errorf("reading the rows in %s: %w", c.dir, classify(err))
 	}
-	return &Rows{ctx: ctx, dir: c.dir, it: it, now: now}, nil
+	return &Rows{ctx: ctx, dir: c.dir, it: it, now: now, cut: c.cut}, nil
 }
 
 // Rows is an iterator over the rows of a Copy.
@@ -190,6 +194,7 @@ type Rows struct {
 	dir   string
 	it    *pebble.Iterator
 	now   uint32
+	cut   Cut
 	begun bool
 	seen  int64
 	row   StoredRow
@@ -230,7 +235,7 @@ func (r *Rows) Next() (ok bool) {
 			r.fail(fmt.Errorf("key %x is none of a row: %w", key, ErrCorrupt))
 			return false
 		}
-		if expired(expireTS, r.now) {
+		if expired(expireTS, r.now) || !r.cut.Owns(base.HashOfKey(key)) {
 			continue
 		}
 		r.row = StoredRow{Key: key, ExpireTS: expireTS, Timetag: timetag, Data: data}

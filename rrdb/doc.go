@@ -15,6 +15,8 @@
 //
 // A set (set.go) is table files of many rows, made beside a store, which the store takes in one step as the mutation of a decree.
 //
+// cut.go and child.go are what a split does to a store.
+//
 // A Shared holds what all stores of a server have in common: the Engine (package engine: caches,
 // memory budget, compaction slots, I/O pacing), scan sessions, and the sweeps of expired rows.
 //
@@ -25,6 +27,9 @@
 // range that no row key can have, holds the decree that was applied last; it is written in
 // the batch of each mutation. There is no write-ahead log in here: the replication log is
 // the only one, and what a crash loses is replayed from it.
+//
+// A Store can be cut, when its partition becomes two (Cut; package pacifica/split): from that decree on the rows of the other half
+// are hidden. MakeChild makes the store of the new partition of a copy. Hidden rows are removed by sweeps, once that partition is there.
 //
 // Invariants:
 //   - decrees are applied one by one, without gaps; a batch and its decree are atomic;

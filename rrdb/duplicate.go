@@ -108,7 +108,7 @@ func (e *evaluation) duplicate() error {
 	for i := range q.Entries {
 		rows = e.sentRows(&q.Entries[i], d, rows)
 	}
-	partitions, size, foreign, elsewhere := e.s.partitions.Load(), 0, 0, false
+	partitions, size, foreign, elsewhere := max(e.s.count.Load(), e.count), 0, 0, false
 	for i := range rows {
 		size += rows[i].size()
 		// The rows of a request with a hash key are all in its partition.

@@ -29,6 +29,9 @@ type WriteRequest struct {
 	Cluster uint8
 	// Tombstones: removes leave tombstones, since other clusters send writes of this table.
 	Tombstones bool
+	// Count is by how many partitions rows are looked at, whether they are this one's: base.ErrParentPartitionMisused if
+	// one isn't. 0: they aren't looked at.
+	Count int32
 }
 
 // ErrNoRoom: the write doesn't fit into this payload, but fits into an empty one.
@@ -50,7 +53,7 @@ func (s *reader) Evaluate(w *WriteRequest, ov *Overlay, payload []byte) ([]byte,
 	}
 	defer s.leave()
 	e := evaluation{s: s, code: w.Code, arg: w.Arg, hash: w.PartitionHash, now: w.Now, ov: ov, payload: payload, before: len(payload),
-		maxBytes: w.MaxBytes, room: w.Room, cluster: w.Cluster}
+		maxBytes: w.MaxBytes, room: w.Room, cluster: w.Cluster, count: w.Count}
 	if w.Tombstones {
 		e.removed = Tombstone(w.Cluster)
 	}
@@ -59,6 +62,9 @@ func (s *reader) Evaluate(w *WriteRequest, ov *Overlay, payload []byte) ([]byte,
 	}
 	if err := e.run(); err != nil {
 		return payload, Reply{}, Touched{}, err
+	}
+	if w.Count > 0 && CutOff(e.payload[e.before:], s.id.partition, w.Count) {
+		return payload, Reply{}, Touched{}, fmt.Errorf("a row of another partition: the table has more of them now: %w", base.ErrParentPartitionMisused)
 	}
 	e.reply.id = &s.id
 	e.reply.decree = -1

@@ -21,6 +21,7 @@ type evaluation struct {
 	room     int
 	cluster  uint8
 	removed  uint64 // timetag of the removes of a client: see Tombstone
+	count    int32
 	reply    Reply
 	touched  Touched
 }

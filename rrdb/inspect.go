@@ -56,7 +56,7 @@ func (s *Store) digest(ctx context.Context, now uint32, timetags bool) (Sum, err
 			_ = it.Close()
 			return Sum{}, fmt.Errorf("digest of %s: %w", s.gpid, classify(err))
 		}
-		if expired(expireTS, now) {
+		if expired(expireTS, now) || s.hides(it.Key()) {
 			continue
 		}
 		v := data

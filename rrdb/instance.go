@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -31,6 +32,9 @@ type instance struct {
 	// tombstones is how many seconds a tombstone stays.
 	tombstones uint32
 
+	cut   atomic.Pointer[Cut]
+	count atomic.Int32 // of the table's partitions; 0 is unknown
+
 	reportMu sync.Mutex
 	reported time.Time // when onError was told last
 }
@@ -38,6 +42,7 @@ type instance struct {
 func newInstance(o *Options) *instance {
 	s := &instance{gpid: o.Gpid, dir: o.Dir, fs: o.FS, log: o.Logger.WithField("gpid", o.Gpid.String()), now: o.Now, onError: o.OnError}
 	s.calls.init()
+	s.cut.Store(&Cut{})
 	return s
 }
 

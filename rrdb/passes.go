@@ -90,7 +90,7 @@ func (s *Store) ScanForRules(ctx context.Context, from []byte, o PassOptions, pa
 			}
 			step = 0
 		}
-		if expired(expireTS, o.Now) {
+		if expired(expireTS, o.Now) || s.hides(key) {
 			continue
 		}
 		if expiry, gone := u.apply(key, expireTS, o.Now, o.Repeated); gone || expiry != expireTS {
@@ -133,6 +133,9 @@ func (s *Store) ApplyRules(keys [][]byte, o PassOptions, ov *Overlay, payload []
 	}
 	before := len(payload)
 	for _, key := range keys {
+		if s.hides(key) {
+			continue
+		}
 		if ov != nil {
 			if _, found := ov.Lookup(key, payload); found {
 				continue

@@ -43,13 +43,13 @@ func AppendPassProgress(payload []byte, n PassProgress) []byte {
 	return AppendOp(payload, Op{Key: progressKey, Value: append(v, n.Next...)})
 }
 
-// IsServerWrite tells whether a mutation was made by the server for the table's rules, not for a client:
-// its first op stores the progress of the pass. Other clusters don't get such mutations: they have
+// IsServerWrite tells whether a mutation was made by the server, not for a client: for the table's rules, then
+// its first op stores the progress of the pass, or to cut the partition. Other clusters don't get such mutations: they have
 // their own rules.
 func IsServerWrite(payload []byte) bool {
 	var op Op
 	r := NewOpReader(payload)
-	return r.Next(&op) && bytes.Equal(op.Key, progressKey)
+	return r.Next(&op) && (bytes.Equal(op.Key, progressKey) || isCut(&op))
 }
 
 func parseProgress(b []byte) (PassProgress, error) {

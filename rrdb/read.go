@@ -12,6 +12,8 @@ import (
 type ReadRequest struct {
 	Code string
 	Arg  tbin.Reader // at the argument's value
+	// PartitionHash is the header's. A scan of a whole partition has its number there, see unborn.
+	PartitionHash uint64
 	// Now is the time that expiry is judged by, see ExpiryTime. 0 is the store's clock.
 	Now uint32
 	// Memory is what a large result is counted by while it is made. It may be nil.
@@ -84,6 +86,10 @@ func (s *reader) read(req *ReadRequest, res *Result) error {
 		arg.ReadThrift(&req.Arg)
 		if err := req.Arg.Err(); err != nil {
 			return malformed(req.Code, err)
+		}
+		if s.unborn(req.PartitionHash, &arg) {
+			res.kind, res.number, res.counted = kindScan, scanCompleted, arg.OnlyReturnCount.Or(false)
+			return nil
 		}
 		return s.getScanner(&arg, req.Now, res)
 	case base.RPCScan:

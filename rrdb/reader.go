@@ -15,8 +15,7 @@ type reader struct {
 	limits   Limits
 	sessions *sessionTable
 
-	env        atomic.Pointer[environment]
-	partitions atomic.Int32 // of the table; 0 is unknown
+	env atomic.Pointer[environment]
 }
 
 // identity is the partition and the server, which every answer names.
@@ -43,10 +42,6 @@ func (s *reader) SetEnvs(envs map[string]string) {
 	s.env.Store(e)
 }
 
-// SetPartitionCount sets the number of partitions of the table. Scans that validate rows check against
-// it. Until it is set all rows are answered.
-func (s *reader) SetPartitionCount(n int32) { s.partitions.Store(n) }
-
 // expiry returns the expiry that a put stores: the table's default if the put has none.
 func (s *reader) expiry(expireTS, now uint32) uint32 {
 	if ttl := s.env.Load().defaultTTL; expireTS == 0 && ttl > 0 {
@@ -57,7 +52,7 @@ func (s *reader) expiry(expireTS, now uint32) uint32 {
 
 // foreign tells whether a row is hidden because it belongs to another partition.
 func (s *reader) foreign(e *environment, key []byte) bool {
-	n := s.partitions.Load()
+	n := s.count.Load()
 	return e.validateHash && n > 0 && !inPartition(key, s.id.partition, n)
 }
 

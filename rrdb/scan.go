@@ -91,6 +91,14 @@ func (s *reader) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result)
 	return nil
 }
 
+// unborn tells whether a scan of a whole partition is meant for the partition that this one will be split into. Clients who know
+// that there will be one send the scan here until it is there; its rows are in the scan of this partition.
+func (s *reader) unborn(hash uint64, arg *idl.GetScannerRequest) bool {
+	n := uint64(max(s.count.Load(), 0))
+	whole := arg.FullScan.Or(false) || bytes.Equal(arg.StopKey, unorderedStop)
+	return whole && n > 0 && s.cut.Load().Count <= int32(n) && hash == uint64(s.id.partition)+n
+}
+
 // scan answers the next page of a session.
 func (s *reader) scan(id int64, now uint32, res *Result) {
 	res.kind = kindScan
@@ -137,7 +145,7 @@ func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep fu
 			res.hidden.Expired++
 			continue
 		}
-		if c.validate && s.foreign(env, key) {
+		if s.hides(key) || c.validate && s.foreign(env, key) {
 			continue
 		}
 		if !c.matches(key) {

@@ -60,6 +60,7 @@ type sweeper struct {
 
 	sweepMu  sync.Mutex // held by a sweep; taken before applyMu
 	unmerged bool       // under sweepMu: since rows were swept no later sweep has found nothing to merge
+	gave     int32      // under sweepMu: of the cut whose hidden rows are being removed
 }
 
 // Sweep deletes the rows that expired at least delay ago, where enough of them lie together, and frees
@@ -84,6 +85,7 @@ func (s *sweeper) Sweep(ctx context.Context, delay time.Duration, unknown int64,
 		return all, fmt.Errorf("sweeping %s: %w", s.gpid, err)
 	}
 	cutoff := ExpiryTime(upTo.Add(-delay))
+	s.beginGiving()
 	s.applyMu.Lock()
 	spans := s.expiries.toSweep(cutoff, sweepMaxAge)
 	s.applyMu.Unlock()
@@ -131,6 +133,18 @@ func (s *sweeper) Sweep(ctx context.Context, delay time.Duration, unknown int64,
 	return all, nil
 }
 
+// beginGiving has the sweeps read all rows once the ones that the cut hides may be removed.
+func (s *sweeper) beginGiving() {
+	c, ok := s.given()
+	if !ok || s.gave == c.Count {
+		return
+	}
+	s.gave = c.Count
+	s.applyMu.Lock()
+	s.expiries = newExpiryMap(false)
+	s.applyMu.Unlock()
+}
+
 // deleteTime returns the time by which rows are deleted. It is never after the store's clock.
 func (s *sweeper) deleteTime(now time.Time) (time.Time, error) {
 	at := now
@@ -171,6 +185,9 @@ func (s *sweeper) sweepChunk(ctx context.Context, sp span, cutoff, now uint32, p
 		return st, nil, classify(err)
 	}
 	c := chunk{start: sp.start, cutoff: cutoff, now: now, goneFrom: s.goneFrom}
+	if cut, ok := s.given(); ok {
+		c.cut = cut
+	}
 	next, err = c.read(ctx, it, pace)
 	if cerr := it.Close(); err == nil && cerr != nil {
 		err = classify(cerr)
