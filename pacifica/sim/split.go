@@ -214,7 +214,15 @@ func (s *server) makeChild(mark split.Mark, say func(split.Mark)) {
 		return alive && !t.disk.exists && !t.disk.broken
 	}
 	var full bool
-	copyStore := func() { full = s.applied >= mark.Decree && w.split.mark == mark && !s.swept }
+	// The copy itself must have the mark: the replica may have been made anew since it was asked.
+	copyStore := func() bool {
+		full = s.applied >= mark.Decree && w.split.mark == mark && !s.swept
+		if s.mark() != mark && !w.bug("split-copies-uncommitted") {
+			end()
+			return false
+		}
+		return true
+	}
 	// The meta's word counts if it was asked for after the store was copied.
 	use := func() {
 		if !end() {
@@ -260,12 +268,19 @@ func (s *server) makeChild(mark split.Mark, say func(split.Mark)) {
 		})
 	}
 	if w.bug("split-looks-first") {
-		look(func() { s.later(w.rand(200), func() { copyStore(); use() }) })
+		look(func() {
+			s.later(w.rand(200), func() {
+				if copyStore() {
+					use()
+				}
+			})
+		})
 		return
 	}
 	s.later(w.rand(200), func() {
-		copyStore()
-		look(use)
+		if copyStore() {
+			look(use)
+		}
 	})
 }
 

@@ -43,7 +43,8 @@
 //     a parent's primary that has the Mark, and is the only one that may answer reads, no
 //     read that begins after the child took a write returns what was before.
 //   - The child holds, on each of its first members, all that was acknowledged of its half. That is
-//     so because D is committed when there is a Mark, and each copy is of a store with the Mark.
+//     so because D is committed when there is a Mark, and each copy has the Mark: that the store had it when it was
+//     asked isn't enough, it may have been replaced since.
 //   - Rows of the child's half leave the parent's store only after the child is registered. A member that
 //     makes the child copies first, then asks the meta, and uses the copy only if the meta says that the
 //     child isn't registered: then nobody had removed a row when the copy was made.
