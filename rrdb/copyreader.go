@@ -156,8 +156,9 @@ func (c *Copy) Bytes() (int64, error) {
 // Timestamp is that of the last mutation whose effects are in the copy, in microseconds since 1970.
 func (c *Copy) Timestamp() int64 { return c.meta.timestampUS }
 
-// Has tells whether a row is live at now.
-func (c *Copy) Has(key []byte, now uint32) (_ bool, err error) {
+// Find tells whether a row is live at now, and the timetag of its record, which may also have expired, or be what a
+// remove left (see Tombstone); 0: there is none.
+func (c *Copy) Find(key []byte, now uint32) (live bool, timetag uint64, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("reading a row in %s: %w", c.dir, classify(openPanic(r)))
@@ -166,16 +167,16 @@ func (c *Copy) Has(key []byte, now uint32) (_ bool, err error) {
 	v, closer, err := c.db.Get(key)
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
-		return false, nil
+		return false, 0, nil
 	case err != nil:
-		return false, fmt.Errorf("reading a row in %s: %w", c.dir, classify(err))
+		return false, 0, fmt.Errorf("reading a row in %s: %w", c.dir, classify(err))
 	}
 	defer closer.Close()
-	expireTS, _, _, ok := splitValue(v)
+	expireTS, timetag, _, ok := splitValue(v)
 	if !ok {
-		return false, fmt.Errorf("reading a row in %s: %w", c.dir, classify(badValue(key, v)))
+		return false, 0, fmt.Errorf("reading a row in %s: %w", c.dir, classify(badValue(key, v)))
 	}
-	return !expired(expireTS, now), nil
+	return !expired(expireTS, now), timetag, nil
 }
 
 // Rows goes through the rows that are live at now (see ExpiryTime) and the partition's, see Cut, in bytewise order of their stored

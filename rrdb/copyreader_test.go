@@ -86,21 +86,26 @@ func randomKey(rng *rand.Rand) []byte {
 	return base.AppendKey(nil, hash, part(6))
 }
 
-// A copy tells whether it has a row that is live, and when it was made.
-func TestCopyHas(t *testing.T) {
+// A copy tells whether it has a row that is live, when what it has of it was written, also if that is gone, and when it was made.
+func TestCopyFind(t *testing.T) {
 	h := newHarness(t, nil)
 	h.put("h", "a", "1", 0)
 	h.put("h", "b", "1", 5000)
+	h.payload = AppendOp(h.payload, Op{Key: rowKey("h", "removed"), Delete: true, Timetag: Tombstone(3)})
+	h.propose()
+	h.apply()
 	c := h.copyOf("copy")
+	tags := map[string]uint64{"a": MakeTimetag(h.timestamp(1), 0, false), "b": MakeTimetag(h.timestamp(2), 0, false), "removed": MakeTimetag(h.timestamp(3), 3, true)}
 	h.put("h", "later", "1", 0)
-	for key, want := range map[string][2]bool{"a": {true, true}, "b": {true, false}, "later": {false, false}, "none": {false, false}} {
+	for key, want := range map[string][2]bool{"a": {true, true}, "b": {true, false}, "removed": {false, false}, "later": {false, false}, "none": {false, false}} {
 		for i, now := range []uint32{4999, 5000} {
-			if has, err := c.Has(rowKey("h", key), now); has != want[i] || err != nil {
-				t.Errorf("%s at %d: %v, %v", key, now, has, err)
+			live, tag, err := c.Find(rowKey("h", key), now)
+			if live != want[i] || err != nil || tag != tags[key] {
+				t.Errorf("%s at %d: %v, %#x, %v", key, now, live, tag, err)
 			}
 		}
 	}
-	if c.Timestamp() != h.timestamp(2) || c.Decree() != 2 {
+	if c.Timestamp() != h.timestamp(3) || c.Decree() != 3 {
 		t.Errorf("of %d, decree %d", c.Timestamp(), c.Decree())
 	}
 }

@@ -207,7 +207,8 @@ func (c *copier) puts() error {
 
 // sweep removes rows of the other cluster that were removed here while nothing of that was sent.
 //
-// Our servers tell the timetags of what they have: ship.Leftover decides. A C++ server doesn't: what is there and not here goes, if
+// Our servers tell the timetags of what they have. A row goes if this cluster's later remove is remembered here; of rows of which nothing is
+// here ship.Leftover decides. A C++ server doesn't: what is there and not here goes, if
 // the other cluster has had an earlier state of this partition, and no row here came from there.
 func (c *copier) sweep() (err error) {
 	wait := 100 * time.Millisecond
@@ -231,17 +232,19 @@ func (c *copier) sweepOnce() error {
 		if base.HashOfKey(key)%here != uint64(st.gpid.PartitionIndex)%here {
 			continue
 		}
-		has, err := c.rows.Has(key, c.now)
+		live, gone, err := c.rows.Find(key, c.now)
 		if err != nil {
 			return fmt.Errorf("copy: %w", err)
 		}
-		if has {
+		if live {
 			continue
 		}
 		r := row{key: key, remove: true, tag: rrdb.MakeTimetag(c.asOf, st.opt.ID, true)}
 		if x.Timetag != 0 {
 			us, cluster, _ := rrdb.SplitTimetag(x.Timetag)
-			if !ship.Leftover(ship.Origin{TimestampUS: us, Cluster: cluster}, st.opt.ID, c.asOf) {
+			if clusterOf(gone) == st.opt.ID && gone>>1 > x.Timetag>>1 {
+				us, cluster, _ = rrdb.SplitTimetag(gone) // whoever wrote the row, it was removed here later, or overwritten by what has expired
+			} else if !ship.Leftover(ship.Origin{TimestampUS: us, Cluster: cluster}, st.opt.ID, c.asOf) {
 				kept++
 				continue
 			}

@@ -584,6 +584,42 @@ func TestLogThatLacksSomething(t *testing.T) {
 	until(t, "what is missing is counted", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.last.Skipped.V == 5 && w.confirmed == 60 })
 }
 
+// Rows that the other cluster made were removed here, or overwritten by what has expired since, and the log lacks that: a copy tells of it, with the time at
+// which it was done. What was written there later stays.
+func TestCopyTellsRemovesOfTheirs(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	keys := map[string][]byte{}
+	for _, k := range []string{"removed", "expired", "later"} {
+		keys[k] = rowKey("theirs", k)
+	}
+	w.r.write(rrdb.Op{Key: keys["removed"], Delete: true, Timetag: rrdb.Tombstone(own)})
+	w.r.write(rrdb.Op{Key: keys["expired"], Value: []byte("short"), ExpireTS: 5, Timetag: rrdb.MakeTimetag(1002, own, false)})
+	w.r.write(rrdb.Op{Key: keys["later"], Delete: true, Timetag: rrdb.Tombstone(own)})
+	w.r.write(rrdb.Op{Key: rowKey("h", "1"), Value: []byte("v")})
+	w.r.mu.Lock()
+	w.r.first = 4
+	w.r.mu.Unlock()
+	w.set(func() {
+		w.confirmed = 0
+		for k, us := range map[string]int64{"removed": 900, "expired": 901, "later": 5000} {
+			w.rows[string(keys[k])] = row{key: keys[k], value: []byte("beside"), tag: rrdb.MakeTimetag(us, 2, false)}
+		}
+	})
+	w.r.become(pacifica.Primary, 6)
+	until(t, "the copy is confirmed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 4 })
+	w.set(func() {
+		for k, tag := range map[string]uint64{"removed": rrdb.MakeTimetag(1001, own, true), "expired": rrdb.MakeTimetag(1002, own, true), "later": rrdb.MakeTimetag(5000, 2, false)} {
+			if x := w.rows[string(keys[k])]; x.tag != tag {
+				t.Errorf("%s: %v, timetag %#x, want %#x", k, x, x.tag, tag)
+			}
+		}
+		if x := w.rows[string(rowKey("h", "1"))]; string(x.value) != "v" {
+			t.Errorf("a row of this cluster: %v", x)
+		}
+	})
+}
+
 // The log is let go while the other cluster answers nothing: no copy is begun, and nothing is held. When it answers again
 // all rows are copied, and rows that were removed meanwhile go; also if it doesn't tell timetags.
 func TestLogYields(t *testing.T) {
