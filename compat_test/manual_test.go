@@ -640,6 +640,10 @@ func TestManual(t *testing.T) {
 	m.refused(tag, "pegasus disk abandon HOST:PORT TAG", "HOST:PORT", first, "TAG", tag)
 
 	m.refused(tag, "pegasus disk retry", "retry", "retry "+first+" "+tag)
+	m.must("", "pegasus disk add HOST:PORT TAG PATH", "HOST:PORT", first, "TAG", "more", "PATH", filepath.Join(c.Dir, "replica1", "more"))
+	if out, err := m.cli("pegasus disk ls"); err != nil || !strings.Contains(out, filepath.Join("replica1", "more")) {
+		t.Errorf("disk ls after disk add: %s: %v", out, err)
+	}
 
 	m.must(first, "pegasus node ls")
 	m.must(first, "pegasus nodes")
