@@ -334,16 +334,23 @@ func (st *stream) request(t *client.Table, rows []row, done func(ship.Outcome, e
 					done(ship.Lost, fmt.Errorf("answer to %s: %w", base.RPCDuplicate, err))
 					return
 				}
-				switch a.Error.V {
-				case 0:
-					done(ship.Done, nil)
-				case base.StoreInvalidArgument:
-					done(ship.Refused, fmt.Errorf("the other cluster refuses: %s", a.ErrorHint.V))
-				default:
-					done(ship.Failed, &client.StoreError{Op: base.RPCDuplicate, Code: a.Error.V})
-				}
+				done(outcomeOf(&a))
 			}
 		})
+}
+
+// outcomeOf tells what became of a request that was answered. Our servers say that all is well even if they left writes out, since
+// upstream's sender can't bear anything else, and give a hint then: to call that done would be to lose those silently.
+func outcomeOf(a *dupinternal.DuplicateResponse) (ship.Outcome, error) {
+	switch {
+	case a.Error.V == 0 && a.ErrorHint.V == "":
+		return ship.Done, nil
+	case a.Error.V == 0:
+		return ship.Refused, fmt.Errorf("the other cluster leaves out what is sent to it: %.500s; if those are its own writes, then it has the same number (cluster.id) as this cluster, or is this cluster: give each its own, or correct clusters.NAME.meta_servers", a.ErrorHint.V)
+	case a.Error.V == base.StoreInvalidArgument:
+		return ship.Refused, fmt.Errorf("the other cluster refuses: %.500s", a.ErrorHint.V)
+	}
+	return ship.Failed, &client.StoreError{Op: base.RPCDuplicate, Code: a.Error.V}
 }
 
 // answer tells the core what became of a batch.

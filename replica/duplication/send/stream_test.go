@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -211,6 +212,7 @@ type world struct {
 
 	rows    map[string]row // of the other cluster
 	answer  func() (code int32, silent bool)
+	leaves  bool // it leaves all writes out, and says so in the hint of a success, as our servers do
 	tagless bool // it doesn't tell timetags
 }
 
@@ -306,6 +308,10 @@ func (w *world) receive(_ int, r *rpc.Request) bool {
 			r.Reply(&dupinternal.DuplicateResponse{Error: base.Some(code), ErrorHint: base.Some("no")})
 			return true
 		}
+	}
+	if w.leaves {
+		r.Reply(&dupinternal.DuplicateResponse{Error: base.Some(int32(0)), ErrorHint: base.Some("1 writes were made by this cluster itself")})
+		return true
 	}
 	for i := range q.Entries {
 		for _, x := range decodeEntry(w.t, &q.Entries[i]) {
@@ -509,6 +515,47 @@ func TestStreamOfTrouble(t *testing.T) {
 	before := w.r.View().Committed
 	w.writeSome(3)
 	until(t, "it is left out", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.last.Skipped.V == 3 && w.confirmed == before+3
+	})
+}
+
+// What the other cluster leaves out, since it has the same number or can't apply it, isn't taken for sent.
+func TestStreamLeftOut(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.set(func() { w.confirmed, w.leaves = 0, true })
+	w.r.become(pacifica.Primary, 6)
+	w.writeLasting(3)
+	until(t, "it says why it stands still", func() bool { return strings.Contains(w.why(), "made by this cluster itself") })
+	w.set(func() {
+		if w.confirmed != 0 {
+			t.Errorf("decree %d is confirmed", w.confirmed)
+		}
+		w.leaves = false
+	})
+	until(t, "all is sent", func() bool { return w.equal(0) })
+
+	// A copy isn't done either.
+	w.set(func() { w.none = true })
+	until(t, "the duplication ends", func() bool { _, ok := w.r.held("duplication-7"); return !ok })
+	w.set(func() {
+		w.confirmed, w.none, w.leaves, w.rows = -1, false, true, map[string]row{}
+		w.entry.Status = duplication.DS_APP
+	})
+	until(t, "the copy says why it stands still", func() bool { return strings.Contains(w.why(), "made by this cluster itself") })
+	w.set(func() {
+		if w.confirmed != -1 {
+			t.Errorf("decree %d is confirmed", w.confirmed)
+		}
+		w.leaves = false
+	})
+	until(t, "all is copied", func() bool { return w.same() })
+	w.set(func() { w.entry.FailMode, w.leaves = base.Some(duplication.FAIL_SKIP), true })
+	before := w.r.View().Committed
+	w.writeSome(3)
+	until(t, "in mode skip it is left out and counted", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.last.Skipped.V == 3 && w.confirmed == before+3
