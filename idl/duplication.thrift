@@ -74,6 +74,7 @@ struct duplication_entry {
   9: optional i32 remote_replica_count;
   10: optional duplication_mode mode;
   11: optional map<i32,duplication_partition_state> partition_states;
+  60: optional i32 remote_app_id; // ours: of the table in the other cluster, once a primary has told it
 }
 
 struct duplication_app_state {
@@ -104,6 +105,7 @@ struct duplication_confirm_entry {
   62: optional i64 ballot; // ours: of the primary that confirms
   63: optional i64 gaps; // ours
   64: optional i32 room; // ours
+  65: optional i32 remote_app_id; // ours: of the table in the other cluster
 }
 
 struct duplication_sync_request {

@@ -140,6 +140,24 @@ func TestDuplicationOfTheLog(t *testing.T) {
 			t.Errorf("%v hears %d", f.addr, p)
 		}
 	}
+	// The other cluster's table is remembered as the first one that a primary found.
+	table := func(f *fakeReplica, id int32) int32 {
+		t.Helper()
+		e := confirm(7)
+		e.RemoteAppId = base.Some(id)
+		s := c.syncDup(f, g, e)
+		progress(s)
+		return s.DupMap[0].Val[0].Val.RemoteAppId.V
+	}
+	if id := table(secondary, 5); id != 0 {
+		t.Errorf("a secondary tells of table %d", id)
+	}
+	if id := table(primary, 5); id != 5 {
+		t.Errorf("the other table is %d", id)
+	}
+	if id := table(primary, 6); id != 5 {
+		t.Errorf("the other table became %d", id)
+	}
 	state := func() duplication.DuplicationPartitionState {
 		t.Helper()
 		q := c.dups("temp")
@@ -153,7 +171,8 @@ func TestDuplicationOfTheLog(t *testing.T) {
 	}
 	var l duplication.DuplicationListResponse
 	c.ask(base.RPCListDuplication, &duplication.DuplicationListRequest{AppNamePattern: "te", MatchType: utils.PMT_MATCH_PREFIX}, &l)
-	if len(l.AppStates) != 1 || len(l.AppStates[0].Val.Duplications) != 1 || l.AppStates[0].Val.Duplications[0].Val.PartitionStates.V[0].Val.Why.Set {
+	if len(l.AppStates) != 1 || len(l.AppStates[0].Val.Duplications) != 1 || l.AppStates[0].Val.Duplications[0].Val.PartitionStates.V[0].Val.Why.Set ||
+		l.AppStates[0].Val.Duplications[0].Val.RemoteAppId.Set {
 		t.Errorf("%+v", l)
 	}
 	set := func(s duplication.DuplicationStatus) base.ErrorCode {
@@ -177,7 +196,7 @@ func TestDuplicationOfTheLog(t *testing.T) {
 	if s := state(); s.ConfirmedDecree != 7 || s.LastCommittedDecree != -1 {
 		t.Errorf("under the next leader: %+v", s)
 	}
-	if e := c.dups("temp").EntryList[0]; e.Status != duplication.DS_LOG || e.FailMode.V != duplication.FAIL_SKIP {
+	if e := c.dups("temp").EntryList[0]; e.RemoteAppId.V != 5 || e.Status != duplication.DS_LOG || e.FailMode.V != duplication.FAIL_SKIP {
 		t.Errorf("under the next leader: %+v", e)
 	}
 	if code := set(duplication.DS_REMOVED); code != base.ErrOK {

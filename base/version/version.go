@@ -31,6 +31,8 @@ const (
 	Origins
 	// Tombstones: removes of rows of duplicated tables are remembered, see package rrdb.
 	Tombstones
+	// RemoteTables: the metas remember which table of another cluster one is sent to.
+	RemoteTables
 )
 
 // since is the version from which on each feature is written.
@@ -39,6 +41,7 @@ var since = map[Feature]Version{
 	Duplications: 2,
 	Origins:      3,
 	Tombstones:   4,
+	RemoteTables: 4,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

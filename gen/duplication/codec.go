@@ -309,6 +309,10 @@ func (s *DuplicationEntry) AppendThrift(b []byte) []byte {
 			b = s.PartitionStates.V[i].Val.AppendThrift(b)
 		}
 	}
+	if s.RemoteAppId.Set {
+		b = tbin.AppendField(b, tbin.I32, 60)
+		b = tbin.AppendI32(b, s.RemoteAppId.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -360,6 +364,9 @@ func (s *DuplicationEntry) ReadThrift(r *tbin.Reader) {
 				s.PartitionStates.V[i].Val.ReadThrift(r)
 			}
 			n.End(r)
+		case id == 60 && t == tbin.I32:
+			s.RemoteAppId.Set = true
+			s.RemoteAppId.V = r.I32()
 		default:
 			r.Skip(t)
 		}
@@ -403,7 +410,7 @@ func (s *DuplicationAppState) ReadThrift(r *tbin.Reader) {
 			s.Appid = r.I32()
 		case id == 2 && t == tbin.Map:
 			s.absent &^= 1 << 1
-			n := seq.Map(r, tbin.I32, tbin.Struct, 10)
+			n := seq.Map(r, tbin.I32, tbin.Struct, 11)
 			s.Duplications = seq.Make[base.Pair[int32, DuplicationEntry]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Duplications[i].Key = r.I32()
@@ -540,6 +547,10 @@ func (s *DuplicationConfirmEntry) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I32, 64)
 		b = tbin.AppendI32(b, s.Room.V)
 	}
+	if s.RemoteAppId.Set {
+		b = tbin.AppendField(b, tbin.I32, 65)
+		b = tbin.AppendI32(b, s.RemoteAppId.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -576,6 +587,9 @@ func (s *DuplicationConfirmEntry) ReadThrift(r *tbin.Reader) {
 		case id == 64 && t == tbin.I32:
 			s.Room.Set = true
 			s.Room.V = r.I32()
+		case id == 65 && t == tbin.I32:
+			s.RemoteAppId.Set = true
+			s.RemoteAppId.V = r.I32()
 		default:
 			r.Skip(t)
 		}
@@ -622,7 +636,7 @@ func (s *DuplicationSyncRequest) ReadThrift(r *tbin.Reader) {
 			s.ConfirmList = seq.Make[base.Pair[base.Gpid, []DuplicationConfirmEntry]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.ConfirmList[i].Key.ReadThrift(r)
-				n1 := seq.List(r, tbin.Struct, 8)
+				n1 := seq.List(r, tbin.Struct, 9)
 				s.ConfirmList[i].Val = seq.Make[DuplicationConfirmEntry](n1)
 				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
 					s.ConfirmList[i].Val[i1].ReadThrift(r)

@@ -155,6 +155,7 @@ type DuplicationEntry struct {
 	RemoteReplicaCount base.Opt[int32]                                         // 9, optional
 	Mode               base.Opt[DuplicationMode]                               // 10, optional
 	PartitionStates    base.Opt[[]base.Pair[int32, DuplicationPartitionState]] // 11, optional
+	RemoteAppId        base.Opt[int32]                                         // 60, optional
 
 	absent uint8
 }
@@ -200,6 +201,7 @@ type DuplicationConfirmEntry struct {
 	Ballot              base.Opt[int64]  // 62, optional
 	Gaps                base.Opt[int64]  // 63, optional
 	Room                base.Opt[int32]  // 64, optional
+	RemoteAppId         base.Opt[int32]  // 65, optional
 
 	absent uint8
 }

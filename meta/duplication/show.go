@@ -23,9 +23,12 @@ func entry(d *state.Duplication) duplication.DuplicationEntry {
 		FailMode: base.Some(duplication.DuplicationFailMode(d.Mode)), RemoteAppName: base.Some(d.RemoteTable), RemoteReplicaCount: base.Some(d.RemoteReplicas)}
 }
 
-// listed is entry with the state of each partition; with reasons if why is set.
+// listed is entry with the state of each partition; with reasons and the other table's id if why is set.
 func (s *Service) listed(d *state.Duplication, why bool) duplication.DuplicationEntry {
 	e := entry(d)
+	if why {
+		e.RemoteAppId = base.NonZero(d.RemoteID)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := key{d.Table, d.ID}

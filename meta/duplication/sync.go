@@ -1,7 +1,10 @@
 package duplication
 
 import (
+	"slices"
+
 	"pegasus/base"
+	"pegasus/base/version"
 	"pegasus/gen/duplication"
 	"pegasus/meta/service"
 	"pegasus/meta/state"
@@ -24,9 +27,15 @@ func (s *Service) sync(_ *service.Call, q *duplication.DuplicationSyncRequest, r
 		return
 	}
 	var news []state.Confirmation
-	s.Read(func(st *state.State) { news = s.hear(st, node, q) })
+	var notes []state.NoteRemoteTable
+	s.Read(func(st *state.State) { news, notes = s.hear(st, node, q) })
 	if len(news) > 0 {
 		if r.Err = s.Apply(&state.ConfirmDuplications{List: news}).Err; r.Err != base.ErrOK {
+			return
+		}
+	}
+	for i := range notes {
+		if r.Err = s.Apply(&notes[i]).Err; r.Err != base.ErrOK {
 			return
 		}
 	}
@@ -35,7 +44,7 @@ func (s *Service) sync(_ *service.Call, q *duplication.DuplicationSyncRequest, r
 }
 
 // hear notes what a server tells, and returns what is new of it.
-func (s *Service) hear(st *state.State, node base.RPCAddress, q *duplication.DuplicationSyncRequest) (news []state.Confirmation) {
+func (s *Service) hear(st *state.State, node base.RPCAddress, q *duplication.DuplicationSyncRequest) (news []state.Confirmation, notes []state.NoteRemoteTable) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, p := range q.ConfirmList {
@@ -52,13 +61,17 @@ func (s *Service) hear(st *state.State, node base.RPCAddress, q *duplication.Dup
 				}
 				why := e.Why.V
 				s.told[told{key{d.Table, d.ID}, g.PartitionIndex}] = tale{e.LastCommittedDecree.V, e.Skipped.V, e.Gaps.V, min(max(e.Room.V, 0), 100), why[:min(len(why), maxWhy)]}
+				note := state.NoteRemoteTable{Table: d.Table, ID: d.ID, RemoteID: e.RemoteAppId.V}
+				if note.RemoteID > 0 && d.RemoteID == 0 && st.Version().Allows(version.RemoteTables) && !slices.ContainsFunc(notes, func(n state.NoteRemoteTable) bool { return n.Table == d.Table && n.ID == d.ID }) {
+					notes = append(notes, note)
+				}
 				if e.ConfirmedDecree > d.Confirms(g.PartitionIndex) && d.Status != state.DupPrepare {
 					news = append(news, state.Confirmation{Table: d.Table, ID: d.ID, Partition: g.PartitionIndex, Decree: e.ConfirmedDecree, Ballot: e.Ballot.V})
 				}
 			}
 		}
 	}
-	return news
+	return news, notes
 }
 
 // answer has all duplications, with what is confirmed of each partition. A server that was a member and will be one again must not
@@ -74,7 +87,7 @@ func answer(st *state.State, r *duplication.DuplicationSyncResponse) {
 			for n, d := range ds[i].Confirmed {
 				progress = append(progress, base.Pair[int32, int64]{Key: int32(n), Val: d})
 			}
-			e.Progress = base.Some(progress)
+			e.Progress, e.RemoteAppId = base.Some(progress), base.NonZero(ds[i].RemoteID)
 			of = append(of, base.Pair[int32, duplication.DuplicationEntry]{Key: e.Dupid, Val: e})
 		}
 		r.DupMap = append(r.DupMap, base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{Key: id, Val: of})

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"pegasus/base"
+	"pegasus/base/version"
 )
 
 // duplications are what goes to other clusters.
@@ -17,6 +18,7 @@ var duplicationFeature = addFeature("duplication",
 		newCommand[AddDuplication](70, 2),
 		newCommand[ModifyDuplication](71, 2),
 		newCommand[ConfirmDuplications](72, 2),
+		newCommand[NoteRemoteTable](73, version.RemoteTables.Since()),
 	},
 	func(of func(*State) *duplications) []section {
 		return []section{structSection(70, 2, func(s *State) resettable { return of(s) })}
@@ -59,6 +61,9 @@ type Duplication struct {
 	Checkpoint     bool // it begins with a copy of what is there
 	// Confirmed are the decrees up to which the other cluster has each partition, or NotConfirmed.
 	Confirmed []int64
+	// RemoteID is the id of the table in the other cluster, 0 as long as nobody has told it. It doesn't change:
+	// a table that is made anew there has another one, and lacks what was sent before.
+	RemoteID int32
 }
 
 // Confirms returns what is confirmed of a partition.
@@ -204,6 +209,23 @@ func (c *ModifyDuplication) apply(s *State) Result {
 			d.Mode = c.Mode
 		}
 	})
+	return Result{Err: base.ErrOK}
+}
+
+// NoteRemoteTable notes the id of the table that a duplication goes to, unless one is noted.
+type NoteRemoteTable struct{ Table, ID, RemoteID int32 }
+
+func (c *NoteRemoteTable) apply(s *State) Result {
+	ds := duplicationFeature.of(s)
+	i, ok := ds.find(c.Table, c.ID)
+	switch {
+	case !ok:
+		return failed(base.ErrObjectNotFound)
+	case c.RemoteID <= 0:
+		return failed(base.ErrInvalidParameters)
+	case ds.list[i].RemoteID == 0:
+		ds.change(i, func(d *Duplication) { d.RemoteID = c.RemoteID })
+	}
 	return Result{Err: base.ErrOK}
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+
+	"pegasus/base/version"
 )
 
 // parseDuplication reads a command about duplications of a script; nil if it is none.
@@ -30,6 +32,8 @@ func parseDuplication(t *testing.T, d *datadriven.TestData) Command {
 		return &AddDuplication{Table: int32(table), ID: int32(id), Remote: remote, RemoteTable: to, RemoteReplicas: 3, Checkpoint: on, Now: 5000}
 	case "modify-dup":
 		return &ModifyDuplication{Table: int32(table), ID: int32(id), Status: DuplicationStatus(status), SetMode: setMode, Mode: DuplicationMode(mode)}
+	case "note-remote":
+		return &NoteRemoteTable{Table: int32(table), ID: int32(id), RemoteID: int32(decree)}
 	case "confirm-dup":
 		return &ConfirmDuplications{[]Confirmation{{int32(table), int32(id), int32(partition), decree, ballot}}}
 	}
@@ -54,13 +58,14 @@ func duplicationCommands() []Command {
 		&AddDuplication{Table: 1, ID: 7, Remote: "b", RemoteTable: "a", RemoteReplicas: 3, Checkpoint: true, Now: 5},
 		&ModifyDuplication{Table: 1, ID: 7, Status: DupApp, SetMode: true, Mode: DupSkip},
 		&ConfirmDuplications{[]Confirmation{{1, 7, 0, 0, 0}, {1, 7, 1, 5, 0}}},
+		&NoteRemoteTable{Table: 1, ID: 7, RemoteID: 9},
 	}
 }
 
 // What a reader got stays as it was.
 func TestDuplicationsAreReplaced(t *testing.T) {
 	s := New()
-	for _, c := range append([]Command{&Init{Cluster: "x", Version: 2, ID: "i"}, &CreateTable{Name: "a", Partitions: 2, MaxReplicas: 3}}, duplicationCommands()[:1]...) {
+	for _, c := range append([]Command{&Init{Cluster: "x", Version: version.Newest, ID: "i"}, &CreateTable{Name: "a", Partitions: 2, MaxReplicas: 3}}, duplicationCommands()[:1]...) {
 		if res, err := s.Apply(Encode(c)); err != nil || res.Err != "ERR_OK" {
 			t.Fatalf("%+v: %v, %v", c, res, err)
 		}
@@ -69,7 +74,7 @@ func TestDuplicationsAreReplaced(t *testing.T) {
 	for _, c := range duplicationCommands()[1:] {
 		s.Apply(Encode(c))
 	}
-	if is := s.DuplicationsOf(1); was[0].Status != DupPrepare || was[0].Confirms(1) != NotConfirmed || is[0].Status != DupLog || is[0].Confirms(1) != 5 {
+	if is := s.DuplicationsOf(1); was[0].Status != DupPrepare || was[0].Confirms(1) != NotConfirmed || is[0].Status != DupLog || is[0].Confirms(1) != 5 || was[0].RemoteID != 0 || is[0].RemoteID != 9 {
 		t.Errorf("%+v, then %+v", was, is)
 	}
 }

@@ -58,7 +58,8 @@ func (d *Duplication) appendFields(b []byte) []byte {
 	b = appendI64(b, 7, int64(d.Status))
 	b = appendI64(b, 8, int64(d.Mode))
 	b = appendBool(b, 9, d.Checkpoint)
-	return appendDecrees(b, 10, d.Confirmed)
+	b = appendDecrees(b, 10, d.Confirmed)
+	return appendI64(b, 11, int64(d.RemoteID)) // from version.RemoteTables on
 }
 
 func (d *Duplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -83,6 +84,8 @@ func (d *Duplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		d.Checkpoint = r.Bool()
 	case field{10, tbin.List}:
 		d.Confirmed = readDecrees(r)
+	case field{11, tbin.I64}:
+		d.RemoteID = int32(r.I64())
 	default:
 		unknownField(r, id)
 	}
@@ -139,6 +142,25 @@ func (c *ModifyDuplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		c.SetMode = r.Bool()
 	case field{5, tbin.I64}:
 		c.Mode = DuplicationMode(r.I64())
+	default:
+		unknownField(r, id)
+	}
+}
+
+func (c *NoteRemoteTable) appendFields(b []byte) []byte {
+	b = appendI64(b, 1, int64(c.Table))
+	b = appendI64(b, 2, int64(c.ID))
+	return appendI64(b, 3, int64(c.RemoteID))
+}
+
+func (c *NoteRemoteTable) readField(r *tbin.Reader, t tbin.Type, id int16) {
+	switch (field{id, t}) {
+	case field{1, tbin.I64}:
+		c.Table = int32(r.I64())
+	case field{2, tbin.I64}:
+		c.ID = int32(r.I64())
+	case field{3, tbin.I64}:
+		c.RemoteID = int32(r.I64())
 	default:
 		unknownField(r, id)
 	}

@@ -22,7 +22,7 @@ func TestRegistry(t *testing.T) {
 		40: "*state.SetBackupPolicy 2", 41: "*state.RemoveBackupPolicy 2", 42: "*state.StartBackup 2", 43: "*state.NoteBackupTable 2",
 		44: "*state.EndBackup 2", 45: "*state.DeleteBackup 2", 46: "*state.CleanedBackup 2",
 		60: "*state.StartRestore 2", 61: "*state.EndRestore 2", 62: "*state.SkipPartition 2",
-		70: "*state.AddDuplication 2", 71: "*state.ModifyDuplication 2", 72: "*state.ConfirmDuplications 2",
+		70: "*state.AddDuplication 2", 71: "*state.ModifyDuplication 2", 72: "*state.ConfirmDuplications 2", 73: "*state.NoteRemoteTable 4",
 	}
 	if len(commandsByKind) != len(kinds) {
 		t.Errorf("there are %d kinds of commands, and the test knows %d", len(commandsByKind), len(kinds))

@@ -2,6 +2,7 @@ package send
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -237,9 +238,9 @@ func (st *stream) shape() {
 	if st.table == nil {
 		return
 	}
-	if id := st.table.AppID(); st.tableID == 0 {
-		st.tableID = id
-	} else if id != st.tableID {
+	id := st.table.AppID()
+	// What the meta remembers counts: another primary may have sent before.
+	if st.tableID = cmp.Or(st.told.RemoteAppId.V, st.tableID, id); id != st.tableID {
 		st.stuck = fmt.Sprintf("table %q of cluster %s was made anew: its id was %d and is %d, and what was sent before is gone with it; remove this duplication, and add it again with a copy",
 			st.told.RemoteAppName.V, st.told.Remote, st.tableID, id)
 	}
@@ -383,7 +384,8 @@ func (st *stream) confirmation() (e duplication.DuplicationConfirmEntry, epoch i
 	defer st.mu.Unlock()
 	s := st.core.Status()
 	e = duplication.DuplicationConfirmEntry{Dupid: st.dup, ConfirmedDecree: s.Persisted, LastCommittedDecree: base.Some(s.Committed),
-		Why: base.Some(st.why(s)), Skipped: base.Some(s.SkippedDecrees + s.SkippedOps), Gaps: base.Some(s.Gaps), Ballot: base.Some(st.ballot)}
+		Why: base.Some(st.why(s)), Skipped: base.Some(s.SkippedDecrees + s.SkippedOps), Gaps: base.Some(s.Gaps), Ballot: base.Some(st.ballot),
+		RemoteAppId: base.NonZero(st.tableID)}
 	if st.room = 0; s.Committed > s.Acked {
 		st.room = roomUsed(st.r.LogRoom())
 	}

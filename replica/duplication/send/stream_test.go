@@ -741,3 +741,29 @@ func TestNothingToHold(t *testing.T) {
 	h.cancel()
 	h.wg.Wait()
 }
+
+// A table that was made anew in the other cluster while nobody sent isn't sent to: the meta remembers which it was.
+func TestTableMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.r.become(pacifica.Primary, 6)
+	var id int32
+	until(t, "the meta is told of the table", func() bool { w.mu.Lock(); defer w.mu.Unlock(); id = w.last.RemoteAppId.V; return id > 0 })
+	w.h.cancel()
+	w.h.wg.Wait()
+	w.set(func() { w.entry.RemoteAppId = base.Some(id + 1) })
+	w.start()
+	w.r.become(pacifica.Primary, 9)
+	until(t, "it says so", func() bool { return strings.Contains(w.why(), "was made anew") })
+	w.writeSome(20)
+	until(t, "the duplication stands still", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.last.LastCommittedDecree.V == 20 && w.last.RemoteAppId.V == id+1
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.rows) > 0 {
+		t.Errorf("%d rows were sent to another table", len(w.rows))
+	}
+}
