@@ -74,7 +74,8 @@ struct duplication_entry {
   9: optional i32 remote_replica_count;
   10: optional duplication_mode mode;
   11: optional map<i32,duplication_partition_state> partition_states;
-  60: optional i32 remote_app_id; // ours: of the table in the other cluster, once a primary has told it
+  60: optional i32 remote_app_id; // ours: of the table in the other cluster, once it is known
+  61: optional bool remote_made; // ours: that table was made for this duplication, and began empty
 }
 
 struct duplication_app_state {

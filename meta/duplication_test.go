@@ -229,6 +229,19 @@ func TestDuplicationWithCopy(t *testing.T) {
 	if q := other.query("copy"); q.Err != base.ErrOK || q.PartitionCount != 2 || q.Partitions[0].MaxReplicaCount != 1 {
 		t.Errorf("in the other cluster: %+v", q)
 	}
+	// Primaries are told that it was made for them: nothing is in it.
+	made := func() duplication.DuplicationEntry {
+		t.Helper()
+		p := &cfg.Partitions[0]
+		s := c.syncDup(c.replica(p.Primary), p.Pid)
+		if len(s.DupMap) != 1 || len(s.DupMap[0].Val) != 1 {
+			t.Fatalf("%+v", s)
+		}
+		return s.DupMap[0].Val[0].Val
+	}
+	if e, q := made(), other.query("copy"); !e.RemoteMade.V || e.RemoteAppId.V != q.AppId {
+		t.Errorf("%+v, and in the other cluster %+v", e, q)
+	}
 	for i := range cfg.Partitions {
 		p := &cfg.Partitions[i]
 		if s := status(); s != duplication.DS_APP {
@@ -238,6 +251,16 @@ func TestDuplicationWithCopy(t *testing.T) {
 	}
 	if s := status(); s != duplication.DS_LOG {
 		t.Errorf("all have begun: %v", s)
+	}
+	if code := c.modifyDup(duplication.DuplicationModifyRequest{AppName: "temp", Dupid: r.Dupid, Status: base.Some(duplication.DS_REMOVED)}); code != base.ErrOK {
+		t.Fatal(code)
+	}
+	if r = c.addDup(duplication.DuplicationAddRequest{AppName: "temp", RemoteClusterName: "east", RemoteAppName: base.Some("copy")}); r.Err != base.ErrOK {
+		t.Fatalf("%+v", r)
+	}
+	until(t, "the table is found", func() bool { return status() == duplication.DS_APP })
+	if e := made(); e.RemoteMade.V {
+		t.Errorf("a table that was there was made: %+v", e)
 	}
 	c.mustCreate("lost", 1, 3)
 	if r := c.addDup(duplication.DuplicationAddRequest{AppName: "lost", RemoteClusterName: "gone"}); r.Err != base.ErrOK {

@@ -495,7 +495,7 @@ func TestCopyDiffers(t *testing.T) {
 	// A copy that lacks most rows is found before writes are refused.
 	w = newWorld(t)
 	w.rows = 1000
-	if _, err := w.migration(nil).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "rows that came from the other cluster") {
+	if _, err := w.migration(nil).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "rows that came from the other cluster weren't sent") {
 		t.Errorf("%v", err)
 	}
 	for _, c := range w.log {

@@ -302,7 +302,7 @@ func (m *Migration) prepareVerify(ctx context.Context, p *place) (Verify, error)
 		case ctx.Err() != nil:
 			return how, context.Cause(ctx)
 		case err == nil && 2*rowsOf(there) < rowsOf(here):
-			return how, m.fail("run with --abort --drop-copy; a table that came from the other cluster by a duplication can't be moved back by one", "the copy has %d of %d rows: rows that came from the other cluster aren't sent to it", rowsOf(there), rowsOf(here))
+			return how, m.fail("run with --abort --drop-copy, and try again; a table that came from the other cluster goes back only to a table that the duplication makes there, from one of our clusters of version 4", "the copy has %d of %d rows: rows that came from the other cluster weren't sent to it", rowsOf(there), rowsOf(here))
 		case err == nil && took < m.opt.MaxRefused/3:
 			how = ByDigest
 			m.tell("digests take %v", took.Round(time.Millisecond))

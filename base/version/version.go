@@ -31,7 +31,7 @@ const (
 	Origins
 	// Tombstones: removes of rows of duplicated tables are remembered, see package rrdb.
 	Tombstones
-	// RemoteTables: the metas remember which table of another cluster one is sent to.
+	// RemoteTables: the metas remember which table of another cluster one is sent to, and whether they made it.
 	RemoteTables
 )
 

@@ -313,6 +313,10 @@ func (s *DuplicationEntry) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I32, 60)
 		b = tbin.AppendI32(b, s.RemoteAppId.V)
 	}
+	if s.RemoteMade.Set {
+		b = tbin.AppendField(b, tbin.Bool, 61)
+		b = tbin.AppendBool(b, s.RemoteMade.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -367,6 +371,9 @@ func (s *DuplicationEntry) ReadThrift(r *tbin.Reader) {
 		case id == 60 && t == tbin.I32:
 			s.RemoteAppId.Set = true
 			s.RemoteAppId.V = r.I32()
+		case id == 61 && t == tbin.Bool:
+			s.RemoteMade.Set = true
+			s.RemoteMade.V = r.Bool()
 		default:
 			r.Skip(t)
 		}

@@ -156,6 +156,7 @@ type DuplicationEntry struct {
 	Mode               base.Opt[DuplicationMode]                               // 10, optional
 	PartitionStates    base.Opt[[]base.Pair[int32, DuplicationPartitionState]] // 11, optional
 	RemoteAppId        base.Opt[int32]                                         // 60, optional
+	RemoteMade         base.Opt[bool]                                          // 61, optional
 
 	absent uint8
 }

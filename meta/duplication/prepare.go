@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/version"
 	"pegasus/client"
 	"pegasus/meta/state"
 	"pegasus/rpc"
@@ -42,7 +43,10 @@ func (s *Service) prepare(ctx context.Context, wg *sync.WaitGroup) {
 			continue
 		}
 		wg.Go(func() {
-			err := s.makeRemote(ctx, &w.Duplication, w.partitions, w.envs)
+			made, err := s.makeRemote(ctx, &w.Duplication, w.partitions, w.envs)
+			if err == nil && made != 0 {
+				err = s.noteMade(&w.Duplication, made)
+			}
 			if err == nil {
 				if res := s.Apply(&state.ModifyDuplication{Table: w.Table, ID: w.ID, Status: state.DupApp}); res.Err != base.ErrOK && res.Err != base.ErrObjectNotFound {
 					err = fmt.Errorf("note that the table is there: %w", res.Err)
@@ -66,32 +70,50 @@ func passedOn(env string) bool {
 	return !strings.HasPrefix(env, "duplication.") && !strings.HasPrefix(env, "restore.") && env != "replica.deny_client_request"
 }
 
-// makeRemote makes the table in the other cluster, unless it is there.
-func (s *Service) makeRemote(ctx context.Context, d *state.Duplication, partitions int, envs []state.Env) error {
+// noteMade notes the table that was made for a duplication: nothing but what is sent is in it.
+func (s *Service) noteMade(d *state.Duplication, id int32) error {
+	known := false
+	s.Read(func(st *state.State) { known = st.Version().Allows(version.RemoteTables) })
+	if !known {
+		return nil
+	}
+	if res := s.Apply(&state.NoteRemoteTable{Table: d.Table, ID: d.ID, RemoteID: id, Made: true}); res.Err != base.ErrOK && res.Err != base.ErrObjectNotFound {
+		return fmt.Errorf("note which table was made: %w", res.Err)
+	}
+	return nil
+}
+
+// makeRemote makes the table in the other cluster, unless it is there. made is the table's id if it is certain that it was
+// made now, else 0.
+func (s *Service) makeRemote(ctx context.Context, d *state.Duplication, partitions int, envs []state.Env) (made int32, err error) {
 	metas, _, ok := s.opt.Remote(d.Remote)
 	if !ok || len(metas) == 0 {
-		return fmt.Errorf("the meta servers of cluster %s are not known: write clusters.%s.meta_servers in the configuration of this cluster's servers: %w", d.Remote, d.Remote, base.ErrInvalidParameters)
+		return 0, fmt.Errorf("the meta servers of cluster %s are not known: write clusters.%s.meta_servers in the configuration of this cluster's servers: %w", d.Remote, d.Remote, base.ErrInvalidParameters)
 	}
 	ctx, cancel := context.WithTimeout(ctx, prepareTime)
 	defer cancel()
 	c := client.New(metas, client.Options{Framing: rpc.RDSN, Log: s.Log()})
 	defer c.Close()
-	_, err := c.Table(ctx, d.RemoteTable)
+	_, err = c.Table(ctx, d.RemoteTable)
 	var refused *client.AdminError
 	switch {
 	case err == nil:
-		return nil
+		return 0, nil
 	case !errors.As(err, &refused) || refused.Code != base.ErrObjectNotFound:
-		return fmt.Errorf("look for table %q in cluster %s: %w", d.RemoteTable, d.Remote, err)
+		return 0, fmt.Errorf("look for table %q in cluster %s: %w", d.RemoteTable, d.Remote, err)
 	}
-	o := client.CreateOptions{SuccessIfExists: true}
+	var o client.CreateOptions // not SuccessIfExists: who finds a table hasn't made it
 	for _, e := range envs {
 		if passedOn(e.Key) {
 			o.Envs = append(o.Envs, e)
 		}
 	}
-	if _, err := c.Admin().CreateTable(ctx, d.RemoteTable, partitions, int(d.RemoteReplicas), o); err != nil {
-		return fmt.Errorf("create table %q in cluster %s: %w", d.RemoteTable, d.Remote, err)
+	made, err = c.Admin().CreateTable(ctx, d.RemoteTable, partitions, int(d.RemoteReplicas), o)
+	switch {
+	case err == nil:
+		return made, nil
+	case errors.As(err, &refused) && refused.Code == base.ErrAppExist:
+		return 0, nil // by another, or by an attempt whose answer was lost
 	}
-	return nil
+	return 0, fmt.Errorf("create table %q in cluster %s: %w", d.RemoteTable, d.Remote, err)
 }

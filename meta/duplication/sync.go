@@ -87,7 +87,7 @@ func answer(st *state.State, r *duplication.DuplicationSyncResponse) {
 			for n, d := range ds[i].Confirmed {
 				progress = append(progress, base.Pair[int32, int64]{Key: int32(n), Val: d})
 			}
-			e.Progress, e.RemoteAppId = base.Some(progress), base.NonZero(ds[i].RemoteID)
+			e.Progress, e.RemoteAppId, e.RemoteMade = base.Some(progress), base.NonZero(ds[i].RemoteID), base.NonZero(ds[i].RemoteMade)
 			of = append(of, base.Pair[int32, duplication.DuplicationEntry]{Key: e.Dupid, Val: e})
 		}
 		r.DupMap = append(r.DupMap, base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{Key: id, Val: of})

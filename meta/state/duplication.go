@@ -64,6 +64,8 @@ type Duplication struct {
 	// RemoteID is the id of the table in the other cluster, 0 as long as nobody has told it. It doesn't change:
 	// a table that is made anew there has another one, and lacks what was sent before.
 	RemoteID int32
+	// RemoteMade tells that the table with RemoteID was made for this duplication, and began empty.
+	RemoteMade bool
 }
 
 // Confirms returns what is confirmed of a partition.
@@ -212,8 +214,12 @@ func (c *ModifyDuplication) apply(s *State) Result {
 	return Result{Err: base.ErrOK}
 }
 
-// NoteRemoteTable notes the id of the table that a duplication goes to, unless one is noted.
-type NoteRemoteTable struct{ Table, ID, RemoteID int32 }
+// NoteRemoteTable notes the id of the table that a duplication goes to, unless one is noted, and whether it was made for it.
+// Until anything is sent one that is made takes the place of an earlier one.
+type NoteRemoteTable struct {
+	Table, ID, RemoteID int32
+	Made                bool
+}
 
 func (c *NoteRemoteTable) apply(s *State) Result {
 	ds := duplicationFeature.of(s)
@@ -223,8 +229,8 @@ func (c *NoteRemoteTable) apply(s *State) Result {
 		return failed(base.ErrObjectNotFound)
 	case c.RemoteID <= 0:
 		return failed(base.ErrInvalidParameters)
-	case ds.list[i].RemoteID == 0:
-		ds.change(i, func(d *Duplication) { d.RemoteID = c.RemoteID })
+	case ds.list[i].RemoteID == 0, c.Made && ds.list[i].Status == DupPrepare:
+		ds.change(i, func(d *Duplication) { d.RemoteID, d.RemoteMade = c.RemoteID, c.Made })
 	}
 	return Result{Err: base.ErrOK}
 }

@@ -33,7 +33,7 @@ func parseDuplication(t *testing.T, d *datadriven.TestData) Command {
 	case "modify-dup":
 		return &ModifyDuplication{Table: int32(table), ID: int32(id), Status: DuplicationStatus(status), SetMode: setMode, Mode: DuplicationMode(mode)}
 	case "note-remote":
-		return &NoteRemoteTable{Table: int32(table), ID: int32(id), RemoteID: int32(decree)}
+		return &NoteRemoteTable{Table: int32(table), ID: int32(id), RemoteID: int32(decree), Made: on}
 	case "confirm-dup":
 		return &ConfirmDuplications{[]Confirmation{{int32(table), int32(id), int32(partition), decree, ballot}}}
 	}
@@ -58,7 +58,7 @@ func duplicationCommands() []Command {
 		&AddDuplication{Table: 1, ID: 7, Remote: "b", RemoteTable: "a", RemoteReplicas: 3, Checkpoint: true, Now: 5},
 		&ModifyDuplication{Table: 1, ID: 7, Status: DupApp, SetMode: true, Mode: DupSkip},
 		&ConfirmDuplications{[]Confirmation{{1, 7, 0, 0, 0}, {1, 7, 1, 5, 0}}},
-		&NoteRemoteTable{Table: 1, ID: 7, RemoteID: 9},
+		&NoteRemoteTable{Table: 1, ID: 7, RemoteID: 9, Made: true},
 	}
 }
 
@@ -74,7 +74,7 @@ func TestDuplicationsAreReplaced(t *testing.T) {
 	for _, c := range duplicationCommands()[1:] {
 		s.Apply(Encode(c))
 	}
-	if is := s.DuplicationsOf(1); was[0].Status != DupPrepare || was[0].Confirms(1) != NotConfirmed || is[0].Status != DupLog || is[0].Confirms(1) != 5 || was[0].RemoteID != 0 || is[0].RemoteID != 9 {
+	if is := s.DuplicationsOf(1); was[0].Status != DupPrepare || was[0].Confirms(1) != NotConfirmed || is[0].Status != DupLog || is[0].Confirms(1) != 5 || was[0].RemoteID != 0 || is[0].RemoteID != 9 || !is[0].RemoteMade {
 		t.Errorf("%+v, then %+v", was, is)
 	}
 }

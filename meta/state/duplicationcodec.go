@@ -59,7 +59,9 @@ func (d *Duplication) appendFields(b []byte) []byte {
 	b = appendI64(b, 8, int64(d.Mode))
 	b = appendBool(b, 9, d.Checkpoint)
 	b = appendDecrees(b, 10, d.Confirmed)
-	return appendI64(b, 11, int64(d.RemoteID)) // from version.RemoteTables on
+	// From version.RemoteTables on.
+	b = appendI64(b, 11, int64(d.RemoteID))
+	return appendBool(b, 12, d.RemoteMade)
 }
 
 func (d *Duplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -86,6 +88,8 @@ func (d *Duplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		d.Confirmed = readDecrees(r)
 	case field{11, tbin.I64}:
 		d.RemoteID = int32(r.I64())
+	case field{12, tbin.Bool}:
+		d.RemoteMade = r.Bool()
 	default:
 		unknownField(r, id)
 	}
@@ -150,7 +154,8 @@ func (c *ModifyDuplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
 func (c *NoteRemoteTable) appendFields(b []byte) []byte {
 	b = appendI64(b, 1, int64(c.Table))
 	b = appendI64(b, 2, int64(c.ID))
-	return appendI64(b, 3, int64(c.RemoteID))
+	b = appendI64(b, 3, int64(c.RemoteID))
+	return appendBool(b, 4, c.Made)
 }
 
 func (c *NoteRemoteTable) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -161,6 +166,8 @@ func (c *NoteRemoteTable) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		c.ID = int32(r.I64())
 	case field{3, tbin.I64}:
 		c.RemoteID = int32(r.I64())
+	case field{4, tbin.Bool}:
+		c.Made = r.Bool()
 	default:
 		unknownField(r, id)
 	}

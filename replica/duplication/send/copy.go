@@ -40,6 +40,7 @@ type copier struct {
 	cluster string
 	remote  uint8 // the number of the other cluster
 	again   bool  // the other cluster has an earlier state
+	whole   bool  // the other cluster has no row that isn't sent to it, also none of its own
 	p       part.View
 
 	now   uint32
@@ -62,6 +63,7 @@ type copier struct {
 func bringAll(ctx context.Context, st *stream, id uint64) {
 	st.mu.Lock()
 	c := &copier{st: st, id: id, t: st.table, lanes: st.lanes, cluster: st.told.Remote, again: st.core.Status().Persisted != ship.Unknown, p: st.r.View()}
+	c.whole = !c.again && st.told.RemoteMade.V && st.told.RemoteAppId.V == c.t.AppID()
 	st.mu.Unlock()
 	_, n, _ := st.opt.Remote(c.cluster)
 	c.remote = uint8(n)
@@ -184,6 +186,7 @@ func gcd(a, b int) int {
 
 // puts sends the rows that are here.
 func (c *copier) puts() error {
+	st := c.st
 	rows, err := c.rows.Rows(c.sendCtx, c.now)
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
@@ -192,8 +195,13 @@ func (c *copier) puts() error {
 	for rows.Next() {
 		x := rows.Row()
 		if c.remote != 0 && clusterOf(x.Timetag) == c.remote {
-			c.theirs++
-			continue // it came from there
+			if !c.whole {
+				c.theirs++
+				continue // it came from there
+			}
+			// It came from an earlier table there, and clusters leave out what bears their own number.
+			us, _, _ := rrdb.SplitTimetag(x.Timetag)
+			x.Timetag = rrdb.MakeTimetag(us, st.opt.ID, false)
 		}
 		if err := c.add(row{key: bytes.Clone(x.Key), value: bytes.Clone(x.Data), expireTS: x.ExpireTS, tag: x.Timetag}); err != nil {
 			return err

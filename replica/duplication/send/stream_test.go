@@ -767,3 +767,52 @@ func TestTableMadeAnew(t *testing.T) {
 		t.Errorf("%d rows were sent to another table", len(w.rows))
 	}
 }
+
+// Rows that came from the other cluster are in no copy, as they are there; but they are if the table there was made for the
+// duplication: then as this cluster's, since the other one leaves out what bears its own number.
+func TestCopyToTableMadeForIt(t *testing.T) {
+	for _, made := range []bool{false, true} {
+		w := newWorld(t)
+		w.remote.CreateTable("copy", 4, 1)
+		w.r.become(pacifica.Primary, 6)
+		var id int32
+		until(t, "the table is found", func() bool { w.mu.Lock(); defer w.mu.Unlock(); id = w.last.RemoteAppId.V; return id > 0 })
+		w.h.cancel()
+		w.h.wg.Wait()
+		k := rowKey("theirs", "k")
+		w.r.write(rrdb.Op{Key: k, Value: []byte("beside"), Timetag: rrdb.MakeTimetag(5, 2, false)}, rrdb.Op{Key: rowKey("third", "k"), Value: []byte("x"), Timetag: rrdb.MakeTimetag(6, 3, false)})
+		w.writeLasting(20)
+		w.set(func() {
+			w.confirmed, w.rows = -1, map[string]row{}
+			w.entry.Status, w.entry.RemoteMade, w.entry.RemoteAppId = duplication.DS_APP, base.NonZero(made), base.Some(id)
+		})
+		w.start()
+		w.r.become(pacifica.Primary, 9)
+		until(t, "all is copied", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 21 })
+		w.set(func() {
+			if x, ok := w.rows[string(k)]; ok != made || ok && (x.tag != rrdb.MakeTimetag(5, own, false) || string(x.value) != "beside") {
+				t.Errorf("made %v: %v, %v", made, x, ok)
+			}
+			if x := w.rows[string(rowKey("third", "k"))]; x.tag != rrdb.MakeTimetag(6, 3, false) {
+				t.Errorf("made %v: a third cluster's row is %v", made, x)
+			}
+		})
+
+		// A copy that follows a gap brings none of them: they are there, or were removed there.
+		w.set(func() { delete(w.rows, string(k)) })
+		w.h.cancel()
+		w.h.wg.Wait()
+		w.writeLasting(10)
+		w.r.mu.Lock()
+		w.r.first = 28
+		w.r.mu.Unlock()
+		w.set(func() { w.entry.Status = duplication.DS_LOG })
+		w.start()
+		until(t, "all is copied again", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 31 && w.last.Gaps.V >= 1 })
+		w.set(func() {
+			if x, ok := w.rows[string(k)]; ok {
+				t.Errorf("made %v: %v came back", made, x)
+			}
+		})
+	}
+}
