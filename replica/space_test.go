@@ -39,7 +39,7 @@ func TestSpaceOfExpiredRows(t *testing.T) {
 	g := newGroupWith(t, 1, func(c *config.Config) {
 		c.Replica.MinReplicas = 1
 		c.Storage.SweepInterval = config.Duration(200 * time.Millisecond)
-		c.Storage.SweepDelay = config.Duration(time.Second)
+		c.Storage.SweepDelay = config.Duration(5 * time.Second) // a step of the machine's clock by more stops the sweeps
 		c.Storage.MemtableBytes = 512 << 10
 	})
 	r := g.nodes[0].srv.replica(g.gpid)

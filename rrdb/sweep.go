@@ -30,6 +30,8 @@ const (
 	sweepRange = 256
 	// sweepMaxAge is the time in seconds after which even a few expired rows are swept.
 	sweepMaxAge = 600
+	// sparseSpans is how many spans are remembered that couldn't be merged, before it is the whole store.
+	sparseSpans = 1024
 	// sweepStep is the number of bytes after which the rate limit is asked.
 	sweepStep = 256 << 10
 )
@@ -61,6 +63,7 @@ type sweeper struct {
 	sweepMu  sync.Mutex // held by a sweep; taken before applyMu
 	unmerged bool       // under sweepMu: since rows were swept no later sweep has found nothing to merge
 	gave     int32      // under sweepMu: of the cut whose hidden rows are being removed
+	sparse   []span     // under sweepMu: with many rows deleted, and not merged since; bytes are the live ones
 }
 
 // Sweep deletes the rows that expired at least delay ago, where enough of them lie together, and frees
@@ -89,7 +92,6 @@ func (s *sweeper) Sweep(ctx context.Context, delay time.Duration, unknown int64,
 	s.applyMu.Lock()
 	spans := s.expiries.toSweep(cutoff, sweepMaxAge)
 	s.applyMu.Unlock()
-	var sparse []span // with many rows deleted; bytes are the live ones
 	for _, sp := range spans {
 		var done SweepStats
 		at := sp
@@ -114,12 +116,17 @@ func (s *sweeper) Sweep(ctx context.Context, delay time.Duration, unknown int64,
 		all.add(done)
 		if done.Rows > 0 && done.DeletedBytes*8 >= done.Bytes {
 			sp.bytes = done.Bytes - done.DeletedBytes
-			sparse = append(sparse, sp)
+			s.sparse = append(s.sparse, sp)
 		}
 	}
-	if all.Rows > 0 {
-		s.unmerged = true
-		err = s.reclaim(ctx, sparse, all.Ranges > 0, pace)
+	s.unmerged = s.unmerged || all.Rows > 0
+	if all.Rows > 0 || len(s.sparse) > 0 {
+		if len(s.sparse) > sparseSpans {
+			s.sparse = []span{{bytes: spanBytes(s.sparse)}} // the whole store
+		}
+		if err = s.reclaim(ctx, s.sparse, all.Ranges > 0, pace); err == nil {
+			s.sparse = nil
+		}
 	}
 	if err == nil && s.unmerged {
 		var done bool
@@ -143,6 +150,13 @@ func (s *sweeper) beginGiving() {
 	s.applyMu.Lock()
 	s.expiries = newExpiryMap(false)
 	s.applyMu.Unlock()
+}
+
+func spanBytes(spans []span) (n int64) {
+	for i := range spans {
+		n += spans[i].bytes
+	}
+	return n
 }
 
 // deleteTime returns the time by which rows are deleted. It is never after the store's clock.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"golang.org/x/time/rate"
 
 	"pegasus/base/appenv"
 )
@@ -92,6 +93,25 @@ func TestRemainsOfALaterFlush(t *testing.T) {
 	if n := h.store.db.Metrics().Flush.Count - before; n > 0 {
 		t.Errorf("a store from which nothing was swept has %d flushes by a sweep", n)
 	}
+}
+
+// TestSpaceComesBackAfterAFailure: if what a sweep left can't be merged, the next sweep merges it, though it finds
+// no expired row any more.
+func TestSpaceComesBackAfterAFailure(t *testing.T) {
+	h := newHarness(t, nil)
+	h.fill(2000, func(i int) uint32 { return uint32(i%2) * 1100 })
+	h.flush()
+	h.clock.set(1400)
+	enough := rate.NewLimiter(0, 1_900_000)                    // to read the rows, not to write a half of them again
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour) // the limiter refuses what would take longer
+	defer cancel()
+	if st, err := h.store.Sweep(ctx, 10*time.Second, 1<<40, enough); err == nil || st.Rows != 1000 {
+		t.Fatalf("a sweep that may not merge: %d rows, error %v", st.Rows, err)
+	}
+	if st := h.sweep(); st.Rows != 0 {
+		t.Errorf("%d rows are swept twice", st.Rows)
+	}
+	waitFor(t, "the space of 1000 of 2000 rows", func() bool { return h.tableBytes() < 1_300_000 })
 }
 
 // TestSweepOfAStoreInUse: what is swept, merged and copied meanwhile can't be told from
