@@ -29,6 +29,9 @@ const (
 
 	// Replica servers send this to each other.
 	RPCPacifica = "RPC_PACIFICA"
+	// A meta has the primary of a partition switch, and that one asks members for the child.
+	RPCSplitSwitch = "RPC_SPLIT_SWITCH"
+	RPCSplitChild  = "RPC_SPLIT_CHILD"
 
 	// Every server answers these.
 	RPCNegotiation = "RPC_NEGOTIATION"
@@ -175,5 +178,5 @@ var rpcNames = []string{
 	RPCConfigProposal, RPCPrepare, RPCGroupCheck, RPCLearn, RPCLearnCompletionNotify, RPCLearnAddLearner, RPCRemoveReplica,
 	RPCQueryPNDecree, RPCQueryReplicaInfo, RPCQueryAppInfo, RPCQueryLastCheckpointInfo, RPCQueryDiskInfo, RPCReplicaDiskMigrate,
 	RPCDetectHotkey, RPCAddNewDisk, RPCColdBackup, RPCClearColdBackup, RPCBulkLoad, RPCGroupBulkLoad, RPCSplitNotifyCatchUp,
-	RPCSplitUpdateChildPartitionCount, RPCNFSCopy, RPCNFSGetFileSize,
+	RPCSplitUpdateChildPartitionCount, RPCSplitSwitch, RPCSplitChild, RPCNFSCopy, RPCNFSGetFileSize,
 }

@@ -181,7 +181,7 @@ type proposal struct {
 
 // proposal makes one about a partition as it is configured now.
 func (tm *term) proposal(t *state.Table, g base.Gpid, cfg *state.Config, typ metaadmin.ConfigType, to, node base.RPCAddress) proposal {
-	return proposal{to, &metaadmin.ConfigurationUpdateRequest{Info: wire.AppInfo(t), Config: wire.Partition(t, g, cfg), Type: typ, Node: node}}
+	return proposal{to, &metaadmin.ConfigurationUpdateRequest{Info: wire.InfoFor(t, g), Config: wire.Partition(t, g, cfg), Type: typ, Node: node}}
 }
 
 // send sends proposals, and doesn't care whether they arrive: what has no effect is sent

@@ -115,6 +115,9 @@ func (ps *partitions) readiness(id int32) (writable, whole bool) {
 		writable, whole = true, true
 		needed := ps.s.minMembers(t.MaxReplicas)
 		for i := range t.Parts {
+			if t.Parts[i].Unborn() {
+				continue
+			}
 			n := t.Parts[i].Members()
 			writable = writable && n >= needed && n > 0
 			whole = whole && n >= int(t.MaxReplicas)

@@ -411,7 +411,7 @@ func (pl *placements) explain(_ *service.Call, q *placement.ExplainRequest, r *p
 		}
 		var sum judge.Summary
 		for i := range t.Parts {
-			if q.Partition >= 0 && int(q.Partition) != i {
+			if q.Partition >= 0 && int(q.Partition) != i || t.Parts[i].Unborn() {
 				continue
 			}
 			g := base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}

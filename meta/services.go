@@ -7,6 +7,7 @@ import (
 	"pegasus/meta/backup"
 	"pegasus/meta/duplication"
 	"pegasus/meta/service"
+	"pegasus/meta/split"
 	"pegasus/rpc"
 )
 
@@ -22,6 +23,7 @@ var services = []func(*leader) service.Service{
 	newBackups,
 	newRestores,
 	newDuplication,
+	newSplits,
 	newUnimplemented,
 }
 
@@ -54,6 +56,14 @@ func newDuplication(l *leader) service.Service {
 		l.parts.strained = d.Strained
 	}
 	return d
+}
+
+func newSplits(l *leader) service.Service {
+	return split.New(l, split.Options{Enabled: l.s.cfg.Meta.PartitionSplit, MaxPartitions: l.s.cfg.Meta.MaxPartitionCount, Frozen: l.frozen, Look: func(id int32) { l.parts.recheck(id) },
+		Cluster: func() string {
+			_, id := l.s.fsm.cluster()
+			return id
+		}})
 }
 
 // serve makes the services.

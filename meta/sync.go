@@ -71,7 +71,7 @@ func (sv *servers) takeSync(node base.RPCAddress, q *metaadmin.ConfigurationQuer
 				unfit[g] = true
 			}
 			r.Partitions = append(r.Partitions, metaadmin.ConfigurationUpdateRequest{
-				Info: wire.AppInfo(t), Config: wire.Partition(t, g, &cfg), Type: metaadmin.CT_INVALID, Node: node, MustHold: base.Some(sv.parts.copies.known[g]),
+				Info: wire.InfoFor(t, g), Config: wire.Partition(t, g, &cfg), Type: metaadmin.CT_INVALID, Node: node, MustHold: base.Some(sv.parts.copies.known[g]),
 			})
 		}
 		for _, rep := range q.StoredReplicas.V {

@@ -6,7 +6,6 @@ import (
 
 	"pegasus/base"
 	"pegasus/gen/bulkload"
-	"pegasus/gen/split"
 	"pegasus/httpapi"
 	"pegasus/meta/service"
 	"pegasus/meta/state"
@@ -26,41 +25,9 @@ func newUnimplemented(l *leader) service.Service { return &unimplemented{term: l
 // Register adds the requests and pages of all these features.
 func (u *unimplemented) Register(r *service.Routes) {
 
-	u.registerSplit(r)
 	u.registerBulkLoad(r)
 	service.Page(r, "meta/app/query_bulk_load", "name=<table>: show the bulk load of a table.", (*unimplemented).bulkLoadPage)
 	service.Page(r, "meta/app/start_bulk_load", "Load files into a table (POST).", (*unimplemented).noPage)
-}
-
-// registerSplit: no table is ever splitting.
-func (*unimplemented) registerSplit(r *service.Routes) {
-	service.Handle(r, base.RPCStartPartitionSplit, service.Fast,
-		func(u *unimplemented, _ *service.Call, q *split.StartPartitionSplitRequest, r *split.StartPartitionSplitResponse) {
-			if u.tableID(q.AppName) == 0 {
-				r.Err, r.HintMsg = base.ErrAppNotExist, "app not existed"
-				return
-			}
-			r.Err, r.HintMsg = base.ErrServiceNotActive, "this server can't split partitions"
-		})
-	service.Handle(r, base.RPCControlPartitionSplit, service.Fast,
-		func(u *unimplemented, _ *service.Call, q *split.ControlSplitRequest, r *split.ControlSplitResponse) {
-			if u.tableID(q.AppName) == 0 {
-				r.Err, r.HintMsg = base.ErrAppNotExist, base.Some("app not existed")
-				return
-			}
-			r.Err, r.HintMsg = base.ErrInvalidState, base.Some(fmt.Sprintf("app(%s) is not splitting", q.AppName))
-		})
-	service.Handle(r, base.RPCQueryPartitionSplit, service.Fast,
-		func(u *unimplemented, _ *service.Call, q *split.QuerySplitRequest, r *split.QuerySplitResponse) {
-			if u.tableID(q.AppName) == 0 {
-				r.Err, r.HintMsg = base.ErrAppNotExist, base.Some(fmt.Sprintf("app(%s) not existed", q.AppName))
-				return
-			}
-			r.Err, r.HintMsg = base.ErrInvalidState, base.Some(fmt.Sprintf("app(%s) is not splitting", q.AppName))
-		})
-	service.Refuse[unimplemented, split.RegisterChildRequest, split.RegisterChildResponse](r, base.RPCRegisterChildReplica, base.ErrInvalidState)
-	service.Refuse[unimplemented, split.NotifyStopSplitRequest, split.NotifyStopSplitResponse](r, base.RPCNotifyStopSplit, base.ErrInvalidState)
-	service.Refuse[unimplemented, split.QueryChildStateRequest, split.QueryChildStateResponse](r, base.RPCQueryChildState, base.ErrInvalidState)
 }
 
 // registerBulkLoad: no table is ever loading.

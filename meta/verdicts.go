@@ -121,6 +121,9 @@ func (ps *partitions) judgeAll(each func(t *state.Table, i int, v *judge.Verdict
 			f := ps.facts(st)
 			w.piece(st, func(t *state.Table, from, to int) {
 				for i := from; i < to; i++ {
+					if t.Parts[i].Unborn() {
+						continue // its parent has its rows
+					}
 					v := f.partition(t, i)
 					each(t, i, &v)
 				}
@@ -166,6 +169,9 @@ func (ps *partitions) judgeTable(name string) (v judge.Table, ok bool) {
 		ok = true
 		f := ps.facts(st)
 		for i := range t.Parts {
+			if t.Parts[i].Unborn() {
+				continue
+			}
 			p := f.partition(t, i)
 			sum.Add(i, &p)
 		}

@@ -6,6 +6,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/pacifica"
+	"pegasus/pacifica/split"
 	"pegasus/replica/checkpoint"
 	"pegasus/rpc"
 	"pegasus/rrdb"
@@ -23,6 +24,7 @@ type driver struct {
 	ms      []rrdb.Mutation
 	write   rrdb.WriteRequest
 	core    *pacifica.Core
+	parting split.Parent
 	pacer   checkpoint.LogPacer
 	info    replicaInfo
 	overlay *rrdb.Overlay
@@ -93,8 +95,12 @@ func (r *driver) publish() {
 	r.committed.Store(r.core.Committed())
 	r.last.Store(r.core.Last())
 	r.appliedAt.Store(r.applied)
-	if r.core.Status() != pacifica.Primary && (len(r.queue) > 0 || !r.flights.empty()) {
-		r.abandon()
+	if r.core.Status() != pacifica.Primary {
+		r.parting.Deposed()
+		r.fence.Store(0)
+		if len(r.queue) > 0 || !r.flights.empty() {
+			r.abandon()
+		}
 	}
 	old := r.view.Load()
 	if old != nil && r.core.Unchanged(&old.State) && old.infoGen == r.infoGen && old.info.Ballot == r.info.Ballot && old.info.Member == r.info.Member &&

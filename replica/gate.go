@@ -102,6 +102,10 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 	if r == nil {
 		return
 	}
+	if n := r.cutOff(req); n > 0 {
+		g.srv.moved(req, r, n, func(*worker) { g.read(req, stage) })
+		return
+	}
 	if code := g.mayRead(r, req, rules); code != base.ErrOK {
 		req.ReplyError(code)
 		return
@@ -112,7 +116,7 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 	op := observe.OpOf(req.Code)
 	defer r.observed.Ops.End(op, r.observed.Ops.Begin(op))
 	began := g.uptime()
-	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), Memory: req})
+	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Memory: req})
 	switch {
 	case err != nil:
 		refuse(req, err)
@@ -123,6 +127,9 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 		// may have written meanwhile.
 		res.Release()
 		req.ReplyError(base.ErrInvalidState)
+	case r.cutOff(req) > 0:
+		res.Release() // the partition was cut while the data was read
+		g.srv.moved(req, r, r.cutOff(req), func(*worker) { g.read(req, stage) })
 	case stage != stageGranted && res.Single() > rrdb.FreeResult && !req.TryReserve(int64(res.Single())):
 		n := res.Single()
 		res.Release()
@@ -165,6 +172,16 @@ func (g *gate) mayRead(r *replica, req *rpc.Request, u *admission.Rules) base.Er
 // mayAnswer is the second half of the gate, after the data was read.
 func (g *gate) mayAnswer(r *replica) bool { return r.view.Load().Serving && g.srv.meta.Lease.Valid() }
 
+// cutOff returns by how many partitions the row of a request isn't this one's since the table was split, see Server.moved;
+// 0: it is.
+func (r *replica) cutOff(req *rpc.Request) int32 {
+	n := r.whose()
+	if n == 0 || base.InPartition(req.PartitionHash, r.gpid.PartitionIndex, n) {
+		return 0
+	}
+	return n
+}
+
 // onWrite passes a client's write through the gate and into the partition's queue.
 func (g *gate) onWrite(req *rpc.Request) { g.write(req, nil) }
 
@@ -173,6 +190,10 @@ func (g *gate) onWrite(req *rpc.Request) { g.write(req, nil) }
 func (g *gate) write(req *rpc.Request, w *worker) {
 	r, rules := g.admit(req, true)
 	if r == nil {
+		return
+	}
+	if n := r.cutOff(req); n > 0 {
+		g.srv.moved(req, r, n, func(w *worker) { g.write(req, w) })
 		return
 	}
 	switch code := g.mayWrite(r, req, rules); code {

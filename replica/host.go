@@ -11,6 +11,7 @@ import (
 	"pegasus/base"
 	"pegasus/replica/part"
 	"pegasus/replica/wal"
+	"pegasus/rrdb"
 )
 
 // host is the server as parts know it.
@@ -128,6 +129,11 @@ func (h handle) Propose(ctx context.Context, fill func(payload []byte) ([]byte, 
 		if err != nil || len(payload) == 0 {
 			r.overlay.Discard()
 			done <- err
+			return
+		}
+		if n := r.whose(); n > 0 && rrdb.CutOff(payload, r.gpid.PartitionIndex, n) {
+			r.overlay.Discard()
+			done <- errNotNow
 			return
 		}
 		now := time.Now()

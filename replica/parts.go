@@ -36,6 +36,7 @@ var parts = []func(*Server) part.Part{
 	newOperator,
 	newDigests,
 	newPasser,
+	newSplitter,
 	newCompactor,
 	newRestorer,
 	func(s *Server) part.Part { return s.gate },

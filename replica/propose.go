@@ -38,7 +38,7 @@ func (r *driver) propose() {
 	most := int(r.srv.cfg.Replica.MaxBatchBytes)
 	store := r.store.Load()
 	w := &r.write
-	w.Cluster = r.srv.gate.received.Origin()
+	w.Cluster, w.Count = r.srv.gate.received.Origin(), r.whose()
 	w.Tombstones = r.srv.gate.received.Remembers(&r.received, r.gpid)
 	next := 0
 	for next < len(r.queue) && r.core.Room() > 0 && r.flights.bytes < r.srv.sizes.Flight && (r.core.Last()-r.core.Committed() < ahead || r.queued(next) >= most) {
@@ -63,6 +63,10 @@ func (r *driver) propose() {
 			if errors.Is(err, rrdb.ErrDivide) {
 				info := &r.view.Load().info
 				r.srv.gate.received.Divide(req, &r.received, info.AppName, r.gpid, info.Partitions)
+				continue
+			}
+			if errors.Is(err, base.ErrParentPartitionMisused) {
+				r.srv.moved(req, r.replica, w.Count, nil)
 				continue
 			}
 			if err != nil {

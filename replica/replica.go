@@ -40,6 +40,8 @@ type replica struct {
 	// flushedAt is the decree up to which the store is durable, as of the last second: to ask the
 	// store may take as long as its disk does.
 	flushedAt atomic.Int64
+	// fence is by how many partitions a primary that proposed the cut of its partition looks at rows; 0: it has not.
+	fence atomic.Int32
 
 	// flushes counts who asked for a flush since none was under way, see flushSoon.
 	flushes   atomic.Int64
@@ -184,6 +186,9 @@ func (w *work) recycle() {
 	clear(w.calls)
 	*w = work{writes: w.writes[:0], messages: w.messages[:0], persisted: w.persisted[:0], calls: w.calls[:0]}
 }
+
+// whose returns by how many partitions rows are looked at, whether they are this one's: 0 if all are.
+func (r *replica) whose() int32 { return max(r.fence.Load(), r.store.Load().Cut().Count) }
 
 // look returns the view with the decrees as they are now.
 func (r *replica) look() *view {

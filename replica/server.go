@@ -66,6 +66,8 @@ type Server struct {
 type remote struct {
 	blobs    *blob.Set // their places; each is opened when it is used first
 	restorer *restore.Restorer
+	// moved answers a request for a row that went to another partition, or has again called once that one serves.
+	moved func(req *rpc.Request, r *replica, whose int32, again func(*worker))
 }
 
 func (s *Server) spawn(f func()) {

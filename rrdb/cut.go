@@ -54,7 +54,7 @@ func parseCut(b []byte) (Cut, error) {
 }
 
 // AppendCut appends the op that splits the partition: there are count of them from then on. Nothing else may be in the
-// mutation. No server writes it yet: it needs a cluster version from which on all members understand it.
+// mutation. Members of a cluster write it from version.Splits on.
 func AppendCut(payload []byte, partition, count int32) []byte {
 	c := Cut{Partition: partition, Count: count}
 	return AppendOp(payload, Op{Key: cutKey, Value: c.append(nil)})

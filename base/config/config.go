@@ -78,6 +78,7 @@ type Meta struct {
 	BalanceCopies     int      `toml:"balance_copies_per_node" min:"1" max:"1000" def:"2" doc:"Maximum number of replicas that are moved from one replica server, and to one, at the same time."`
 	BalanceBytes      int      `toml:"balance_bytes_tolerance" min:"0" max:"10000" def:"20" unit:"percent" doc:"The balancer moves replicas away from a server whose bytes exceed the mean by more than this. 0 disables balancing by bytes."`
 	BackupDisabled    bool     `toml:"cold_backup_disabled" def:"false" doc:"Refuse backups and backup policies, and begin none. Restores are not affected."`
+	PartitionSplit    bool     `toml:"partition_split" def:"false" doc:"Allow that tables are split (pegasus table split). Must be the same on all meta servers. It has not been measured on large tables yet. A split that was begun goes on if this is false."`
 	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" max:"1m" def:"\"500ms\"" doc:"Heartbeat timeout and election timeout of the quorum. It grows up to four times while elections repeat."`
 }
 

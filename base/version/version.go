@@ -14,7 +14,7 @@ const (
 	// First is what every release up to 086adc4 writes and understands.
 	First Version = 1
 	// Newest is what this program understands.
-	Newest Version = 4
+	Newest Version = 5
 )
 
 // Feature is something that members of an older version don't understand: a format on a
@@ -33,6 +33,8 @@ const (
 	Tombstones
 	// RemoteTables: the metas remember which table of another cluster one is sent to, and whether they made it.
 	RemoteTables
+	// Splits: partitions become two.
+	Splits
 )
 
 // since is the version from which on each feature is written.
@@ -42,6 +44,7 @@ var since = map[Feature]Version{
 	Origins:      3,
 	Tombstones:   4,
 	RemoteTables: 4,
+	Splits:       5,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

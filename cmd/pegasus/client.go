@@ -278,7 +278,31 @@ func tableCmd() *cobra.Command {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.HotKeys(ctx, args[0], least) })
 		}}
 	fractionVar(hot.Flags(), &least, "percent", 10, 0, 100, "minimum share of the partition's rows for a key to be shown")
-	c.AddCommand(create, drop, ls, show, hot, tableEnvCmd(f))
+	c.AddCommand(create, drop, ls, show, hot, splitCmd(f), tableEnvCmd(f))
+	return c
+}
+
+func splitCmd(f *clientFlags) *cobra.Command {
+	var a cli.Split
+	c := &cobra.Command{Use: "split NAME", Short: "Double the partitions of a table while it is used", Args: wantArgs(1, 1),
+		Long: "Double the partitions of a table while it is used. A partition that has begun to switch can't be held up; a split\n" +
+			"can be canceled until the first one has. Off unless the meta servers have partition_split = true in section [meta] of\n" +
+			"their configurations: it has not been measured on large tables yet.",
+		RunE: func(c *cobra.Command, args []string) error {
+			a.Name = args[0]
+			wait := a.Wait
+			if !c.Flags().Changed("timeout") && !a.Status && !a.Pause && !a.Resume && !a.Cancel {
+				f.timeout = wait + 10*time.Second
+			}
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableSplit(ctx, a) })
+		}}
+	fl := c.Flags()
+	fl.BoolVar(&a.Status, "status", false, "show how far it is")
+	fl.BoolVar(&a.Pause, "pause", false, "begin with no further partition")
+	fl.BoolVar(&a.Resume, "resume", false, "go on after a pause")
+	fl.BoolVar(&a.Cancel, "cancel", false, "leave the table as it was before")
+	durationVar(fl, &a.Wait, "wait", 10*time.Minute, 0, "how long to wait for the end of a split that is begun; 0 doesn't wait")
+	c.MarkFlagsMutuallyExclusive("status", "pause", "resume", "cancel")
 	return c
 }
 

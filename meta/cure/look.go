@@ -33,6 +33,9 @@ func (r *round) look(g base.Gpid, t *state.Table, cfg *state.Config) (fine bool)
 	if m.changing {
 		return false
 	}
+	if cfg.Unborn() {
+		return true // its parent makes it
+	}
 	if cfg.Members() == 0 {
 		r.assignFirst(g, m)
 		return false

@@ -139,6 +139,9 @@ func (c *AddDuplication) apply(s *State) Result {
 	case c.Remote == "" || c.RemoteTable == "" || c.ID <= 0:
 		return failed(base.ErrInvalidParameters)
 	}
+	if t.Splitting() {
+		return failed(base.ErrSplitting)
+	}
 	live := s.Duplications()
 	for _, d := range live {
 		switch {

@@ -7,6 +7,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/tbin"
+	"pegasus/pacifica/split"
 )
 
 // Env is one setting of a table.
@@ -155,4 +156,24 @@ func (t *Table) readField(r *tbin.Reader, ft tbin.Type, id int16) {
 	default:
 		unknownField(r, id)
 	}
+}
+
+// ChildBallot is that of a partition that will come of another one, and isn't there yet.
+const ChildBallot = -1
+
+// Unborn tells whether this is a child that isn't registered yet.
+func (c *Config) Unborn() bool { return c.Ballot == ChildBallot }
+
+// Count is how many partitions there are for the members of a partition of the table: as many as will be once it is split itself.
+func (t *Table) Count(partition int32) int32 {
+	n := int32(len(t.Parts))
+	if child := split.Child(partition, n); n%2 == 0 && child < n && t.Parts[child].Unborn() {
+		return n / 2
+	}
+	return n
+}
+
+// Splitting tells whether the table is being split: some child isn't registered.
+func (t *Table) Splitting() bool {
+	return slices.ContainsFunc(t.Parts, func(c Config) bool { return c.Unborn() })
 }

@@ -124,6 +124,9 @@ func (c *DropTable) apply(s *State) Result {
 	if t == nil {
 		return failed(code)
 	}
+	if t.Splitting() {
+		return failed(base.ErrSplitting)
+	}
 	s.tables.withdraw(t)
 	t.Status = Dropped
 	t.DropSecond = c.Now

@@ -27,6 +27,13 @@ func AppInfo(t *state.Table) layer2.AppInfo {
 	}
 }
 
+// InfoFor is AppInfo for the members of a partition, see state.Table.Count.
+func InfoFor(t *state.Table, g base.Gpid) layer2.AppInfo {
+	a := AppInfo(t)
+	a.PartitionCount = t.Count(g.PartitionIndex)
+	return a
+}
+
 // NoApp is the table in an answer that has none.
 func NoApp() layer2.AppInfo {
 	a := layer2.NewAppInfo()

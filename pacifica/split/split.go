@@ -32,7 +32,7 @@ func Check(now, count int32) error {
 	case now <= 0 || now > MaxCount/2:
 		return fmt.Errorf("it has %d partitions: the most that a table may be split to is %d", now, MaxCount)
 	case count != 2*now:
-		return fmt.Errorf("wrong partition count: should be %d", 2*now)
+		return fmt.Errorf("wrong partition_count, should be %d", 2*now)
 	}
 	return nil
 }

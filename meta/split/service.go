@@ -1,0 +1,372 @@
+package split
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"pegasus/base"
+	"pegasus/base/version"
+	"pegasus/gen/metadata"
+	"pegasus/gen/split"
+	"pegasus/gen/switching"
+	"pegasus/meta/service"
+	"pegasus/meta/state"
+	"pegasus/meta/wire"
+	protocol "pegasus/pacifica/split"
+)
+
+const (
+	// lookEvery is how often it is looked what is to be done.
+	lookEvery = 300 * time.Millisecond
+	// atATime is how many partitions of the cluster switch at a time.
+	atATime = 4
+	// orderTime bounds one order. Its primary flushes stores, makes a copy, and asks the others to.
+	orderTime = 30 * time.Second
+)
+
+// Options are what the service needs of the meta beside its Leader.
+type Options struct {
+	// Enabled: splits may be begun. One that was begun goes on in any case.
+	Enabled bool
+	// MaxPartitions is how many a table may have.
+	MaxPartitions int
+	// Frozen says why nothing may be begun; "" if it may.
+	Frozen func() string
+	// Look has the planner look at a table.
+	Look func(id int32)
+	// Cluster is the id of the cluster; "" if it has none.
+	Cluster func() string
+}
+
+// Service splits tables.
+type Service struct {
+	service.Quiet
+	service.Leader
+	o Options
+
+	mu      sync.Mutex
+	ordered map[base.Gpid]bool   // an order is under way
+	waits   map[base.Gpid]string // what a partition waits for
+}
+
+// New returns the service of a meta that leads.
+func New(l service.Leader, o Options) *Service {
+	return &Service{Leader: l, o: o, ordered: map[base.Gpid]bool{}, waits: map[base.Gpid]string{}}
+}
+
+// Register implements service.Service.
+func (*Service) Register(r *service.Routes) {
+	service.Handle(r, base.RPCStartPartitionSplit, service.Slow, (*Service).start)
+	service.Handle(r, base.RPCControlPartitionSplit, service.Slow, (*Service).control)
+	service.Handle(r, base.RPCQueryPartitionSplit, service.Fast, (*Service).query)
+	service.Handle(r, base.RPCRegisterChildReplica, service.Slow, (*Service).register)
+	// Upstream's primaries ask these. Ours have no reason to.
+	service.Refuse[Service, split.NotifyStopSplitRequest, split.NotifyStopSplitResponse](r, base.RPCNotifyStopSplit, base.ErrInvalidState)
+	service.Refuse[Service, split.QueryChildStateRequest, split.QueryChildStateResponse](r, base.RPCQueryChildState, base.ErrInvalidState)
+}
+
+// find returns the table of that name, or why there is none.
+func (s *Service) find(st *state.State, name string) (t *state.Table, code base.ErrorCode, is string) {
+	if t = st.TableNamed(name); t != nil {
+		return t, base.ErrOK, ""
+	}
+	return nil, base.ErrAppNotExist, "not existed"
+}
+
+// isOff is what who wants a split is told where none may be begun.
+const isOff = "partition split is off on this cluster, and has not been measured on large tables yet: to switch it on, write " +
+	"partition_split = true into the section [meta] of the configuration of each meta server, and restart them one after the other"
+
+// start begins to split a table.
+func (s *Service) start(c *service.Call, q *split.StartPartitionSplitRequest, r *split.StartPartitionSplitResponse) {
+	table := int32(0)
+	s.Read(func(st *state.State) {
+		t, code, is := s.find(st, q.AppName)
+		if t == nil {
+			r.Err, r.HintMsg = code, "app "+is
+			return
+		}
+		table = t.ID
+		if !s.o.Enabled {
+			r.Err, r.HintMsg = base.ErrServiceNotActive, isOff
+		} else if err := version.Permit(st.Version(), version.Splits.Since()); err != nil {
+			r.Err, r.HintMsg = base.ErrServiceNotActive, err.Error()
+		} else if err := st.MaySplit(t, q.NewPartitionCount); err != nil {
+			r.Err, r.HintMsg = base.CodeOf(err), hintOf(err)
+		} else if int(q.NewPartitionCount) > s.o.MaxPartitions {
+			r.Err, r.HintMsg = base.ErrInvalidParameters, fmt.Sprintf("a table may have %d partitions: see meta.max_partition_count", s.o.MaxPartitions)
+		}
+	})
+	if r.Err == "" {
+		if why := s.o.Frozen(); why != "" {
+			r.Err, r.HintMsg = base.ErrStateFreezed, why
+		}
+	}
+	if r.Err == "" {
+		if r.Err = s.Apply(&state.StartSplit{Table: table, Count: q.NewPartitionCount}).Err; r.Err != base.ErrOK && r.Err != base.ErrServiceNotActive {
+			r.HintMsg = fmt.Sprintf("the split isn't begun: %v", r.Err)
+		}
+	}
+	if r.Err != base.ErrOK {
+		s.Log().Infof("split table %.*q to %d partitions: %v: %s, asked by %s", base.MaxTableName, q.AppName, q.NewPartitionCount, r.Err, r.HintMsg, c.From)
+		return
+	}
+	s.Log().Infof("table %q is being split to %d partitions, asked by %s", q.AppName, q.NewPartitionCount, c.From)
+}
+
+// hintOf is what an error says, without its code.
+func hintOf(err error) string {
+	text, code := err.Error(), ": "+string(base.CodeOf(err))
+	if n := len(text) - len(code); n > 0 && text[n:] == code {
+		return text[:n]
+	}
+	return text
+}
+
+// control pauses a split, goes on with it, or cancels it.
+func (s *Service) control(c *service.Call, q *split.ControlSplitRequest, r *split.ControlSplitResponse) {
+	cmd := state.ControlSplit{Do: state.SplitControl(q.ControlType), Parent: q.ParentPidx}
+	refuse := func(code base.ErrorCode, format string, args ...any) {
+		r.Err, r.HintMsg = code, base.Some(fmt.Sprintf(format, args...))
+	}
+	s.Read(func(st *state.State) {
+		t, code, is := s.find(st, q.AppName)
+		if t == nil {
+			refuse(code, "app %s", is)
+			return
+		}
+		cmd.Table = t.ID
+		sp, ok := st.SplitOf(t.ID)
+		switch {
+		case !ok || cmd.Do < state.SplitPause || cmd.Do > state.SplitCancel:
+			refuse(base.ErrInvalidState, "app(%s) is not splitting", q.AppName)
+		case cmd.Do == state.SplitCancel && q.OldPartitionCount.V != int32(len(sp.Status)):
+			refuse(base.ErrInvalidParameters, "wrong partition_count, should be %d", len(sp.Status))
+		case cmd.Do != state.SplitCancel && int(q.ParentPidx) >= len(sp.Status):
+			refuse(base.ErrInvalidParameters, "invalid parent partition index(%d)", q.ParentPidx)
+		}
+	})
+	if r.Err != "" {
+		return
+	}
+	switch r.Err = s.Apply(&cmd).Err; {
+	case r.Err == base.ErrOK:
+		s.Log().Infof("split of table %q: %v, partition %d (-1: all), asked by %s", q.AppName, q.ControlType, q.ParentPidx, c.From)
+		s.Kick()
+	case r.Err == base.ErrChildRegistered && cmd.Do == state.SplitCancel:
+		r.HintMsg = base.Some("some partitions have switched, or are about to: the split can't be canceled any more, it can only go on")
+	case cmd.Do != state.SplitCancel:
+		r.HintMsg = base.Some(fmt.Sprintf("partition[%d] is not splitting", q.ParentPidx))
+	}
+}
+
+// query tells how far a split is.
+func (s *Service) query(_ *service.Call, q *split.QuerySplitRequest, r *split.QuerySplitResponse) {
+	s.Read(func(st *state.State) {
+		t, code, is := s.find(st, q.AppName)
+		if t == nil {
+			r.Err, r.HintMsg = code, base.Some(fmt.Sprintf("app(%s) %s", q.AppName, is))
+			return
+		}
+		sp, ok := st.SplitOf(t.ID)
+		if !ok {
+			r.Err, r.HintMsg = base.ErrInvalidState, base.Some(fmt.Sprintf("app(%s) is not splitting", q.AppName))
+			return
+		}
+		r.Err, r.NewPartitionCount = base.ErrOK, int32(len(t.Parts))
+		why := ""
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for p, is := range sp.Status {
+			p := int32(p)
+			status := metadata.SPLITTING
+			switch is {
+			case state.SplitDone:
+				continue
+			case state.SplitPaused:
+				status = metadata.PAUSED
+			}
+			r.Status = append(r.Status, base.Pair[int32, metadata.SplitStatus]{Key: p, Val: status})
+			if w := s.waits[base.Gpid{AppID: t.ID, PartitionIndex: p}]; why == "" && w != "" && is != state.SplitPaused {
+				why = fmt.Sprintf("partition %d waits: %s", p, w)
+			}
+		}
+		r.HintMsg = base.NonZero(why)
+	})
+}
+
+// register makes a child a partition. The primary of its parent asks for it.
+func (s *Service) register(c *service.Call, q *split.RegisterChildRequest, r *split.RegisterChildResponse) {
+	if s.o.Frozen() != "" {
+		r.Err = base.ErrStateFreezed
+		return
+	}
+	g := q.ParentConfig.Pid
+	child := state.Config{Ballot: q.ChildConfig.Ballot, Primary: wire.Resolve(q.ChildConfig.Primary, q.ChildConfig.HpPrimary), Secondaries: q.ChildConfig.Secondaries,
+		LastCommitted: q.ChildConfig.LastCommittedDecree}
+	splitting := false
+	s.Read(func(st *state.State) { _, splitting = st.SplitOf(g.AppID) })
+	r.Err = base.ErrInvalidState
+	if splitting {
+		r.Err = s.Apply(&state.RegisterChild{Parent: g, Config: child}).Err
+	}
+	s.Read(func(st *state.State) {
+		t, cfg, ok := st.Config(g)
+		if !ok {
+			return
+		}
+		r.App, r.ParentConfig = wire.InfoFor(t, g), wire.Partition(t, g, &cfg)
+		child := base.Gpid{AppID: g.AppID, PartitionIndex: protocol.Child(g.PartitionIndex, int32(len(t.Parts)))}
+		if _, cfg, ok := st.Config(child); ok {
+			r.ChildConfig = wire.Partition(t, child, &cfg)
+		}
+	})
+	if r.Err != base.ErrOK {
+		return
+	}
+	s.Log().Infof("partition %v is split: %v is registered at decree %d, asked by %s", g, r.ChildConfig.Pid, child.LastCommitted, c.From)
+	s.mu.Lock()
+	delete(s.waits, g)
+	s.mu.Unlock()
+	s.o.Look(g.AppID)
+}
+
+// Lead has partitions switch.
+func (s *Service) Lead(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		if s.o.Frozen() == "" {
+			s.look(ctx, &wg)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// order is a primary that is to be told to switch.
+type order struct {
+	parent  base.Gpid
+	count   int32
+	primary base.RPCAddress
+}
+
+// look tells primaries to switch that were ordered to, and orders it of others.
+func (s *Service) look(ctx context.Context, wg *sync.WaitGroup) {
+	alive := map[base.RPCAddress]bool{}
+	nodes := s.Nodes()
+	for _, n := range nodes {
+		if n.Alive {
+			alive[n.Addr] = true
+		}
+	}
+	var orders []order
+	var next []base.Gpid
+	waits := map[base.Gpid]string{}
+	s.Read(func(st *state.State) {
+		if st.Level() < state.LevelSteady {
+			return
+		}
+		for _, sp := range st.Splits() {
+			t := st.Table(sp.Table)
+			if t == nil || t.Status != state.Available {
+				continue
+			}
+			for p, is := range sp.Status {
+				g := base.Gpid{AppID: t.ID, PartitionIndex: int32(p)}
+				cfg := &t.Parts[p]
+				switch is {
+				case state.SplitOrdered:
+					orders = append(orders, order{g, int32(len(t.Parts)), cfg.Primary})
+				case state.SplitWaits:
+					if why := ready(t, cfg, alive, len(nodes)); why != "" {
+						waits[g] = why
+					} else {
+						next = append(next, g)
+					}
+				}
+			}
+		}
+	})
+	for _, g := range next {
+		if len(orders) >= atATime {
+			waits[g] = fmt.Sprintf("%d partitions switch at a time", atATime)
+			continue
+		}
+		if s.Apply(&state.OrderSwitch{Table: g.AppID, Parent: g.PartitionIndex}).Err != base.ErrOK {
+			return
+		}
+		orders = append(orders, order{parent: g}) // told in the next round
+	}
+	s.mu.Lock()
+	for g := range s.waits {
+		if waits[g] == "" && !s.ordered[g] {
+			delete(s.waits, g)
+		}
+	}
+	for g, why := range waits {
+		s.waits[g] = why
+	}
+	s.mu.Unlock()
+	for _, o := range orders {
+		if o.primary != 0 && alive[o.primary] && s.begin(o.parent) {
+			wg.Go(func() { s.tell(ctx, o) })
+		}
+	}
+}
+
+// ready says why a partition isn't ordered to switch; "" if it can be. servers is how many the cluster has, dead ones too.
+func ready(t *state.Table, cfg *state.Config, alive map[base.RPCAddress]bool, servers int) string {
+	if n := cfg.Members(); n < min(int(t.MaxReplicas), servers) || cfg.Primary == 0 {
+		return fmt.Sprintf("it has %d replicas of %d", n, t.MaxReplicas)
+	}
+	for _, a := range cfg.AppendMembers(nil) {
+		if !alive[a] {
+			return fmt.Sprintf("its member %v doesn't live", a)
+		}
+	}
+	return ""
+}
+
+func (s *Service) begin(g base.Gpid) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ordered[g] {
+		return false
+	}
+	s.ordered[g] = true
+	return true
+}
+
+// tell orders the switch of a primary.
+func (s *Service) tell(ctx context.Context, o order) {
+	ctx, cancel := context.WithTimeout(ctx, orderTime)
+	defer cancel()
+	var r switching.SwitchResponse
+	err := s.Call(ctx, o.primary, base.RPCSplitSwitch, &switching.SwitchRequest{Parent: o.parent, PartitionCount: o.count, ClusterId: base.NonZero(s.o.Cluster())}, &r)
+	why := ""
+	switch {
+	case err != nil:
+		why = fmt.Sprintf("its primary %v: %v", o.primary, err)
+	case r.Err != base.ErrOK:
+		why = fmt.Sprintf("its primary %v: %v: %s", o.primary, r.Err, r.HintMsg)
+	}
+	s.mu.Lock()
+	delete(s.ordered, o.parent)
+	if why != "" {
+		s.waits[o.parent] = why
+	} else {
+		delete(s.waits, o.parent)
+	}
+	s.mu.Unlock()
+	if why != "" {
+		s.Log().Debugf("partition %v is to switch: %s", o.parent, why)
+	}
+}

@@ -1,0 +1,56 @@
+package meta
+
+import (
+	"strings"
+	"testing"
+
+	"pegasus/base"
+	"pegasus/base/config"
+	"pegasus/base/version"
+	"pegasus/gen/layer2"
+	"pegasus/gen/split"
+	"pegasus/rpc"
+)
+
+func (c *cluster) startSplit(table string, count int32) (r split.StartPartitionSplitResponse) {
+	c.t.Helper()
+	until(c.t, "a leader that is ready", func() bool {
+		r = split.StartPartitionSplitResponse{}
+		err := c.call(c.leader().name, base.RPCStartPartitionSplit, rpc.THFT0, &split.StartPartitionSplitRequest{AppName: table, NewPartitionCount: count}, &r)
+		// Without a hint it is that of who doesn't lead, or isn't ready, see ask.
+		return err == nil && r.Err != base.ErrForwardToOthers && (r.Err != base.ErrServiceNotActive || r.HintMsg != "")
+	})
+	return r
+}
+
+// A split is begun only where meta.partition_split is on, and the cluster's version allows it; else the answer says what to do, and the
+// table is as before. A child of a table that isn't being split isn't registered.
+func TestSplitBegins(t *testing.T) {
+	for _, x := range []struct {
+		on    bool
+		begin version.Version
+		err   base.ErrorCode
+		hint  string
+		parts int32
+	}{
+		{false, 0, base.ErrServiceNotActive, "partition_split = true", 2},
+		{true, version.Splits.Since() - 1, base.ErrServiceNotActive, "pegasus meta upgrade-version", 2},
+		{true, 0, base.ErrOK, "", 4},
+	} {
+		c := newClusterAt(t, x.begin, 1, 3, func(c *config.Config) { c.Meta.PartitionSplit = x.on })
+		c.mustCreate("temp", 2, 3)
+		parts := c.whole("temp", 3).Partitions
+		if r := c.startSplit("nosuch", 4); r.Err != base.ErrAppNotExist {
+			t.Errorf("%+v: a table that there isn't: %+v", x, r)
+		}
+		var reg split.RegisterChildResponse
+		c.ask(base.RPCRegisterChildReplica, &split.RegisterChildRequest{App: layer2.NewAppInfo(), ParentConfig: parts[0], ChildConfig: parts[1]}, &reg)
+		if reg.Err != base.ErrInvalidState {
+			t.Errorf("%+v: a child that nobody waits for: %+v", x, reg)
+		}
+		r := c.startSplit("temp", 4)
+		if n := c.query("temp").PartitionCount; r.Err != x.err || !strings.Contains(r.HintMsg, x.hint) || n != x.parts {
+			t.Errorf("%+v: %+v, and there are %d partitions", x, r, n)
+		}
+	}
+}
