@@ -137,7 +137,7 @@ func (ps *partitions) changed(g base.Gpid, old, now *state.Config, lost base.RPC
 	ps.recordEvent(g, difference(old, now), why)
 	ps.toCheck[g] = struct{}{}
 	if old.Primary != 0 && old.Primary != now.Primary {
-		ps.deposed[g] = deposed{old.Primary, now.Ballot}
+		ps.deposed[deposed{g, old.Primary}] = now.Ballot
 	}
 	for _, a := range old.AppendMembers(nil) {
 		// Who left still holds its replica; it will say so itself, but later.

@@ -18,8 +18,8 @@ type partitions struct {
 	plan    *cure.Planner
 	toCheck map[base.Gpid]struct{} // that may not be in order
 	copies  copies
-	deposed map[base.Gpid]deposed // who may still believe to be the primary
-	bytes   map[base.Gpid]int64   // of a replica, as the primary told last
+	deposed map[deposed]int64   // who may still believe to be the primary, and the ballot from which on they aren't
+	bytes   map[base.Gpid]int64 // of a replica, as the primary told last
 	history map[base.Gpid]*history
 	waiters map[int32][]chan struct{} // told when a partition of the table changes
 	configs int64                     // configurations changed
@@ -38,16 +38,17 @@ type seeds interface {
 // deposed is a former primary that lives and hasn't said yet that it knows of its successor.
 // As long as it is a member it does no harm: the successor commits nothing without it, and so
 // it learns of the new ballot. Taken out of the group it could answer reads under its lease
-// that are no longer true. So it stays until it has said so, or is dead.
+// that are no longer true. So it stays until it has said so, or is dead. A partition can have several: the lead may
+// move again before the first one has heard of it.
 type deposed struct {
-	node   base.RPCAddress
-	ballot int64 // at which it is no longer the primary
+	gpid base.Gpid
+	node base.RPCAddress
 }
 
 func newPartitions(ns *nodes) *partitions {
 	ps := &partitions{
 		term: ns.term, nodes: ns, plan: cure.New(ns.s.cureOpts), toCheck: map[base.Gpid]struct{}{}, copies: newCopies(),
-		deposed: map[base.Gpid]deposed{}, bytes: map[base.Gpid]int64{}, history: map[base.Gpid]*history{}, waiters: map[int32][]chan struct{}{},
+		deposed: map[deposed]int64{}, bytes: map[base.Gpid]int64{}, history: map[base.Gpid]*history{}, waiters: map[int32][]chan struct{}{},
 	}
 	ps.changes.init()
 	return ps
@@ -57,7 +58,7 @@ func newPartitions(ns *nodes) *partitions {
 func (ps *partitions) forget(gone func(base.Gpid) bool) {
 	maps.DeleteFunc(ps.bytes, func(g base.Gpid, _ int64) bool { return gone(g) })
 	maps.DeleteFunc(ps.history, func(g base.Gpid, _ *history) bool { return gone(g) })
-	maps.DeleteFunc(ps.deposed, func(g base.Gpid, _ deposed) bool { return gone(g) })
+	maps.DeleteFunc(ps.deposed, func(d deposed, _ int64) bool { return gone(d.gpid) })
 }
 
 // recheckTable puts all partitions of an available table on the planner's list. The caller
@@ -133,7 +134,8 @@ func (ps *partitions) mayLead(g base.Gpid, node base.RPCAddress) bool {
 		return false
 	}
 	// What a node believes that hasn't reported since this leader began is not known.
-	return !ps.nodes.of(node).reported || ps.deposed[g].node == node
+	_, may := ps.deposed[deposed{g, node}]
+	return may || !ps.nodes.of(node).reported
 }
 
 // noteBelievedRoles takes note of what a node says of the replicas that it stores, all of which stand
@@ -145,25 +147,22 @@ func (ps *partitions) noteBelievedRoles(st *state.State, node base.RPCAddress, l
 		if !ok || cfg.Primary == node {
 			continue
 		}
-		d, on := ps.deposed[rep.Pid]
+		d := deposed{rep.Pid, node}
+		ballot, on := ps.deposed[d]
 		switch {
 		case rep.Status == metadata.PS_PRIMARY:
 			// Also of a primary that an earlier leader deposed.
 			if !on {
-				ps.deposed[rep.Pid] = deposed{node, cfg.Ballot}
+				ps.deposed[d] = cfg.Ballot
 			}
-		case on && d.node == node && rep.Ballot >= d.ballot:
-			delete(ps.deposed, rep.Pid)
+		case on && rep.Ballot >= ballot:
+			delete(ps.deposed, d)
 		}
 	}
-	for g, d := range ps.deposed {
-		if d.node != node {
-			continue
-		}
-		if _, holds := stored[g]; !holds {
-			delete(ps.deposed, g)
-		}
-	}
+	maps.DeleteFunc(ps.deposed, func(d deposed, _ int64) bool {
+		_, holds := stored[d.gpid]
+		return d.node == node && !holds
+	})
 }
 
 // successor returns the secondary that takes over from a primary without data: a living
