@@ -239,30 +239,30 @@ func TestSeveralDeposedPrimaries(t *testing.T) {
 	}
 	g := base.Gpid{AppID: 1}
 	l := c.leader().srv.leader.Load()
-	c.leader().srv.fsm.read(func(st *state.State) {
-		_, first, ok := st.Config(g)
-		if !ok || len(first.Secondaries) != 2 {
-			t.Fatalf("configuration %+v", first)
+	fsm := c.leader().srv.fsm
+	var first state.Config
+	fsm.read(func(st *state.State) { _, first, _ = st.Config(g) })
+	if len(first.Secondaries) != 2 {
+		t.Fatalf("configuration %+v", first)
+	}
+	second := first.WithPrimary(first.Secondaries[0])
+	second.Ballot = first.Ballot + 1
+	third := second.WithPrimary(first.Secondaries[1])
+	third.Ballot = second.Ballot + 1
+	l.parts.changed(g, &first, &second, 0, false, "test")
+	l.parts.changed(g, &second, &third, 0, false, "test")
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	may := func(one, two bool) {
+		t.Helper()
+		if a, b := l.parts.mayLead(g, first.Primary), l.parts.mayLead(g, second.Primary); a != one || b != two {
+			t.Errorf("the first primary may lead: %v, the second: %v; want %v, %v", a, b, one, two)
 		}
-		second := first.WithPrimary(first.Secondaries[0])
-		second.Ballot = first.Ballot + 1
-		third := second.WithPrimary(first.Secondaries[1])
-		third.Ballot = second.Ballot + 1
-		l.parts.changed(g, &first, &second, 0, false, "test")
-		l.parts.changed(g, &second, &third, 0, false, "test")
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		may := func(one, two bool) {
-			t.Helper()
-			if a, b := l.parts.mayLead(g, first.Primary), l.parts.mayLead(g, second.Primary); a != one || b != two {
-				t.Errorf("the first primary may lead: %v, the second: %v; want %v, %v", a, b, one, two)
-			}
-		}
-		says := func(node base.RPCAddress, s metadata.PartitionStatus, ballot int64) {
-			l.parts.noteBelievedRoles(st, node, []metadata.ReplicaInfo{{Pid: g, Status: s, Ballot: ballot}}, map[base.Gpid]bool{g: true})
-		}
+	}
+	fsm.read(func(st *state.State) {
 		may(true, true)
-		says(second.Primary, metadata.PS_SECONDARY, third.Ballot)
+		roles := []metadata.ReplicaInfo{{Pid: g, Status: metadata.PS_SECONDARY, Ballot: third.Ballot}}
+		l.parts.noteBelievedRoles(st, second.Primary, roles, map[base.Gpid]bool{g: true})
 		may(true, false)
 		l.parts.noteBelievedRoles(st, first.Primary, nil, nil) // it doesn't hold it any more
 		may(false, false)
