@@ -47,6 +47,7 @@ type mover struct {
 	refused time.Duration // from the first refusal to the first write that was taken again
 	after   int           // sets when it was switched
 	done    bool          // it was
+	later   atomic.Int64  // rows acknowledged since
 }
 
 func (w *mover) row(i int) []byte { return fmt.Appendf(nil, "moved%d-%d", w.id, i) }
@@ -67,6 +68,9 @@ func (w *mover) write(n int) (refused bool, err error) {
 			w.sum++
 		} else {
 			w.sets++
+			if w.done {
+				w.later.Add(1)
+			}
 		}
 	} else if errors.As(err, &failed) && failed.Unknown && incr {
 		w.unknown++
@@ -180,7 +184,16 @@ func TestMigrate(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	migrate("--finish")
-	time.Sleep(200 * time.Millisecond) // so that something is written after the switch
+	if err := cluster.Poll(30*time.Second, func() error {
+		for _, w := range ws {
+			if w.later.Load() == 0 {
+				return fmt.Errorf("writer %d has written no row after the switch", w.id)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	stop()
 	var before, after int
 	var refused time.Duration

@@ -202,7 +202,16 @@ func splitRun(t *testing.T, run int) {
 	}
 	defer wg.Wait()
 	defer stop()
-	time.Sleep(200 * time.Millisecond) // rows to begin with
+	if err := cluster.Poll(30*time.Second, func() error { // rows to begin with
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if len(w.rows) < 100 {
+			return fmt.Errorf("%d rows", len(w.rows))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	if run == 0 {
 		w.start(8)
 		w.await(25 * time.Second)
