@@ -119,9 +119,7 @@ func (h handle) Propose(ctx context.Context, fill func(payload []byte) ([]byte, 
 			done <- context.Cause(ctx)
 			return
 		}
-		v := r.view.Load()
-		if r.failed != nil || !r.core.Serving() || r.core.Room() <= 0 || v.members < v.minMembers ||
-			r.flights.empty() && r.applied < r.core.Committed() { // see propose
+		if !r.mayPropose() {
 			done <- errNotNow
 			return
 		}
@@ -136,22 +134,41 @@ func (h handle) Propose(ctx context.Context, fill func(payload []byte) ([]byte, 
 			done <- errNotNow
 			return
 		}
-		now := time.Now()
-		e, err := r.core.Propose(r.srv.meta.Clock.Now().UnixMicro(), payload)
-		if err != nil {
+		if err := r.proposeOwn(payload, done); err != nil {
 			r.overlay.Discard()
 			done <- fmt.Errorf("propose: %w", err)
-			return
 		}
-		r.overlay.Add(e.Decree, e.Timestamp, payload)
-		r.flights.add(flight{ballot: e.Ballot, decree: e.Decree, at: now, bytes: int64(len(payload)), then: func(applied bool) {
-			if applied {
-				done <- nil
-			} else {
-				done <- errNotNow
-			}
-		}})
 	})
+	return r.await(ctx, done)
+}
+
+// mayPropose tells whether a mutation of the server's own can be proposed now.
+func (r *driver) mayPropose() bool {
+	v := r.view.Load()
+	return r.failed == nil && r.core.Serving() && r.core.Room() > 0 && v.members >= v.minMembers &&
+		(!r.flights.empty() || r.applied >= r.core.Committed()) // see propose
+}
+
+// proposeOwn proposes a mutation of the server's own. done is told whether it was applied.
+func (r *driver) proposeOwn(payload []byte, done chan<- error) error {
+	now := time.Now()
+	e, err := r.core.Propose(r.srv.meta.Clock.Now().UnixMicro(), payload)
+	if err != nil {
+		return err
+	}
+	r.overlay.Add(e.Decree, e.Timestamp, payload)
+	r.flights.add(flight{ballot: e.Ballot, decree: e.Decree, at: now, bytes: int64(len(payload)), then: func(applied bool) {
+		if applied {
+			done <- nil
+		} else {
+			done <- errNotNow
+		}
+	}})
+	return nil
+}
+
+// await waits until a round of the replica has told done.
+func (r *replica) await(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err

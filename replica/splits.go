@@ -107,19 +107,12 @@ func (sp *splitter) end(g base.Gpid) {
 
 // within has f called by the replica's round, and waits.
 func within(ctx context.Context, r *replica, f func(*driver)) error {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	r.post(func(r *driver) {
 		f(r)
-		close(done)
+		done <- nil
 	})
-	select {
-	case <-done:
-		return nil
-	case <-r.done:
-		return errNotNow
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return r.await(ctx, done)
 }
 
 // carryOut does what is next until the child is registered.
@@ -197,38 +190,19 @@ func markOf(c rrdb.Cut) split.Mark {
 func (r *replica) cut(ctx context.Context, count int32) error {
 	done := make(chan error, 1)
 	r.post(func(r *driver) {
-		v := r.view.Load()
-		if ctx.Err() != nil || r.failed != nil || !r.core.Serving() || r.core.Room() <= 0 || v.members < v.minMembers ||
-			r.flights.empty() && r.applied < r.core.Committed() { // see propose
+		if ctx.Err() != nil || !r.mayPropose() {
 			done <- errNotNow
 			return
 		}
-		payload := rrdb.AppendCut(nil, r.gpid.PartitionIndex, count)
-		e, err := r.core.Propose(r.srv.meta.Clock.Now().UnixMicro(), payload)
-		if err != nil {
+		if err := r.proposeOwn(rrdb.AppendCut(nil, r.gpid.PartitionIndex, count), done); err != nil {
 			done <- fmt.Errorf("propose the cut: %w", err)
 			return
 		}
 		// Before anything else is proposed.
 		r.parting.Proposed(count)
 		r.fence.Store(count)
-		r.overlay.Add(e.Decree, e.Timestamp, payload)
-		r.flights.add(flight{ballot: e.Ballot, decree: e.Decree, at: time.Now(), bytes: int64(len(payload)), then: func(applied bool) {
-			if applied {
-				done <- nil
-			} else {
-				done <- errNotNow
-			}
-		}})
 	})
-	select {
-	case err := <-done:
-		return err
-	case <-r.done:
-		return errNotNow
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return r.await(ctx, done)
 }
 
 // askAll asks members for the child of that mark, or, for a mark without a decree, to write what is in memory.
