@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"pegasus/blob"
-	"pegasus/rocks/damage"
 	"pegasus/rocks/remote"
 )
 
@@ -59,29 +58,17 @@ func bad(s *blob.Store, file string, kind error, format string, args ...any) *Er
 // kind for a file that isn't there.
 func blame(s *blob.Store, file string, absent, err error) error {
 	var known *Error
-	var other *remote.MismatchError
-	var broken *damage.Error
-	var unknown *damage.Unsupported
-	var of *blob.Error
-	cause := err
-	if errors.As(err, &of) {
-		file, cause = of.Name, of.Err // the message has the rest already
-	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &known):
+	if err == nil || errors.As(err, &known) {
 		return err
-	case errors.As(err, &other):
-		return &Error{s.Name(), other.File, ErrDamaged, other.Err}
-	case errors.Is(err, blob.ErrNotFound):
-		return &Error{s.Name(), file, absent, cause}
-	case errors.Is(err, blob.ErrCorrupt), errors.Is(err, blob.ErrInvalid):
-		return &Error{s.Name(), file, ErrDamaged, cause}
-	case errors.As(err, &broken):
-		return &Error{s.Name(), blob.Join(file, broken.File), ErrDamaged, err}
-	case errors.As(err, &unknown):
-		return &Error{s.Name(), blob.Join(file, unknown.File), ErrFormat, err}
+	}
+	fault, where, within, cause := remote.Blame(file, err)
+	switch fault {
+	case remote.Absent:
+		return &Error{s.Name(), where, absent, cause}
+	case remote.Damaged:
+		return &Error{s.Name(), blob.Join(where, within), ErrDamaged, cause}
+	case remote.Unknown:
+		return &Error{s.Name(), blob.Join(where, within), ErrFormat, cause}
 	}
 	return err
 }

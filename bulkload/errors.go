@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"pegasus/blob"
-	"pegasus/rocks/damage"
 	"pegasus/rocks/remote"
 )
 
@@ -62,29 +61,17 @@ func bad(s *blob.Store, file string, kind error, format string, args ...any) *Er
 // blame says of an error of a read what it means for the load, whose file (or directory) it is about.
 func blame(s *blob.Store, file string, err error) error {
 	var known *Error
-	var other *remote.MismatchError
-	var broken *damage.Error
-	var unknown *damage.Unsupported
-	var of *blob.Error
-	cause := err
-	if errors.As(err, &of) {
-		file, cause = of.Name, of.Err // the message has the rest already
-	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &known):
+	if err == nil || errors.As(err, &known) {
 		return err
-	case errors.As(err, &other):
-		return &Error{s.Name(), other.File, ErrDamaged, other.Err}
-	case errors.Is(err, blob.ErrNotFound):
-		return &Error{s.Name(), file, ErrMissing, cause}
-	case errors.Is(err, blob.ErrCorrupt), errors.Is(err, blob.ErrInvalid), errors.Is(err, blob.ErrChanged):
-		return &Error{s.Name(), file, ErrDamaged, cause}
-	case errors.As(err, &broken):
-		return &Error{s.Name(), file, ErrDamaged, err}
-	case errors.As(err, &unknown):
-		return &Error{s.Name(), file, ErrFormat, err}
+	}
+	fault, where, _, cause := remote.Blame(file, err)
+	switch fault {
+	case remote.Absent:
+		return &Error{s.Name(), where, ErrMissing, cause}
+	case remote.Damaged, remote.Changed:
+		return &Error{s.Name(), where, ErrDamaged, cause}
+	case remote.Unknown:
+		return &Error{s.Name(), where, ErrFormat, cause}
 	}
 	return err
 }

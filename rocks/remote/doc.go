@@ -3,7 +3,7 @@
 // # What it owns
 //
 // Source reads files whose names, sizes and checksums somebody knows, and hashes what it reads. Sink writes files, and
-// tells their sizes and checksums.
+// tells their sizes and checksums. Blame says what an error of a read means for the files.
 //
 // # Invariants
 //
