@@ -32,10 +32,12 @@ var parts = [classes]int64{clients: 11, claimed: 1, peers: 4}
 // wait for it, with two exceptions. A frame that is received in parts, and an answer that is
 // being made, hold what they have while they wait for more. Frames in parts grow up to half of
 // the limit, answers up to three quarters, and one of each at a time is exempt: so one always
-// gets on and then frees what it has.
+// gets on and then frees what it has. No answer becomes exempt while those that are made and
+// not sent yet take more than half: they are freed without it, and would add up otherwise.
 type budget struct {
 	limit   int64
 	used    atomic.Int64
+	unsent  atomic.Int64 // of used: output that isn't written yet
 	waiters atomic.Int32
 
 	mu     sync.Mutex
@@ -59,6 +61,9 @@ func (b *budget) maxOf(k growth) int64 {
 	}
 	return b.limit / 4 * 3
 }
+
+// maxUnsent is what output may take when an answer becomes exempt.
+func (b *budget) maxUnsent() int64 { return b.limit / 2 }
 
 func newBudget(limit int64) *budget {
 	b := &budget{limit: limit}
@@ -93,6 +98,15 @@ func (a *account) max() int64 { return a.b.limit / 2 }
 func (a *account) add(n int64) {
 	a.used.Add(n)
 	if u := a.b.used.Add(n); n < 0 && a.b.waiters.Load() > 0 && u <= low(a.b.limit) {
+		a.b.kick()
+	}
+}
+
+// addOutput is add for output that waits to be written.
+func (a *account) addOutput(n int64) {
+	u := a.b.unsent.Add(n)
+	a.add(n)
+	if n < 0 && u <= a.b.maxUnsent() && u-n > a.b.maxUnsent() && a.b.waiters.Load() > 0 {
 		a.b.kick()
 	}
 }
@@ -151,7 +165,7 @@ func (a *account) grow(k growth, n int64, exempt *bool, stop func() bool) bool {
 		case a.fits(k, n):
 			a.add(n)
 			return true
-		case !b.exempt[k]:
+		case !b.exempt[k] && (k == ofFrames || b.unsent.Load() <= b.maxUnsent()):
 			b.exempt[k], *exempt = true, true
 			a.add(n)
 			return true

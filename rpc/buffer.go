@@ -92,7 +92,7 @@ type writeBuf struct {
 // charge counts the bytes of b, if they are many.
 func (w *writeBuf) charge() {
 	if n := int64(cap(w.b)); w.acct != nil && len(w.b) > freeOutput && n != w.charged {
-		w.acct.add(n - w.charged)
+		w.acct.addOutput(n - w.charged)
 		w.charged = n
 	}
 }
@@ -120,7 +120,7 @@ func getWriteBuf(hint int, acct *account) *writeBuf {
 
 func putWriteBuf(w *writeBuf) {
 	if w.charged != 0 {
-		w.acct.add(-w.charged)
+		w.acct.addOutput(-w.charged)
 	}
 	w.acct, w.charged = nil, 0
 	c := cap(w.b)

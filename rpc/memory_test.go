@@ -179,6 +179,47 @@ func TestAnswersWaitForMemory(t *testing.T) {
 	eventually(t, "all memory given back", func() bool { return s.Stats().InFlightBytes == 0 })
 }
 
+// TestExemptAnswersAreSentFirst: answers that are larger than what there is for answers are made
+// one after another, by exemption. The next isn't made while the one before waits for a client
+// that reads nothing.
+func TestExemptAnswersAreSentFirst(t *testing.T) {
+	const limit, size, count = 16 << 20, 9 << 20, 20
+	var made atomic.Int32
+	var s *testServer
+	var most atomic.Int64
+	build := func(r *Request) {
+		if !r.Reserve(2 * size) {
+			r.ReplyError("ERR_BUSY")
+			return
+		}
+		made.Add(1)
+		n := s.Stats().InFlightBytes
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		r.Reply(Blob(make([]byte, size)))
+	}
+	s = startServer(t, ServerOptions{MaxInFlightBytes: limit}, HandlerFunc(func(r *Request) { go build(r) }), nil, nil)
+	c := s.dial()
+	for i := range count {
+		c.send(appendRDSNRequest(nil, uint64(i+1), &Outgoing{Code: codeGet, Arg: Blob("k"), TimeoutMS: int32(patience.Milliseconds())}))
+	}
+	eventually(t, "an answer that waits to be sent", func() bool { return made.Load() > 0 && s.Stats().InFlightBytes < 2*size })
+	still := time.Now().Add(100 * time.Millisecond)
+	eventually(t, "quiet", func() bool { return time.Now().After(still) })
+	if n := made.Load(); n > 2 { // what the kernel takes of the first may let in the second
+		t.Errorf("%d answers were made while nothing was read", n)
+	}
+	for range count {
+		if r := c.recv(RDSN); r.code != "ERR_OK" || len(r.body) < size {
+			t.Fatalf("%s with %d bytes", r.code, len(r.body))
+		}
+	}
+	if m := most.Load(); m > 2*limit {
+		t.Errorf("%d bytes were in flight, the limit is %d", m, limit)
+	}
+	eventually(t, "all memory given back", func() bool { return s.Stats().InFlightBytes == 0 })
+}
+
 // TestAnswersOfABatch: answers that are given at once stop the reader when they pile up, in the
 // middle of what it has read.
 func TestAnswersOfABatch(t *testing.T) {
