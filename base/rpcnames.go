@@ -32,6 +32,8 @@ const (
 	// A meta has the primary of a partition switch, and that one asks members for the child.
 	RPCSplitSwitch = "RPC_SPLIT_SWITCH"
 	RPCSplitChild  = "RPC_SPLIT_CHILD"
+	// A meta has members of a partition make and take rows of files.
+	RPCLoadRows = "RPC_LOAD_ROWS"
 
 	// Every server answers these.
 	RPCNegotiation = "RPC_NEGOTIATION"
@@ -178,5 +180,5 @@ var rpcNames = []string{
 	RPCConfigProposal, RPCPrepare, RPCGroupCheck, RPCLearn, RPCLearnCompletionNotify, RPCLearnAddLearner, RPCRemoveReplica,
 	RPCQueryPNDecree, RPCQueryReplicaInfo, RPCQueryAppInfo, RPCQueryLastCheckpointInfo, RPCQueryDiskInfo, RPCReplicaDiskMigrate,
 	RPCDetectHotkey, RPCAddNewDisk, RPCColdBackup, RPCClearColdBackup, RPCBulkLoad, RPCGroupBulkLoad, RPCSplitNotifyCatchUp,
-	RPCSplitUpdateChildPartitionCount, RPCSplitSwitch, RPCSplitChild, RPCNFSCopy, RPCNFSGetFileSize,
+	RPCSplitUpdateChildPartitionCount, RPCSplitSwitch, RPCSplitChild, RPCLoadRows, RPCNFSCopy, RPCNFSGetFileSize,
 }

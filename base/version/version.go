@@ -14,7 +14,7 @@ const (
 	// First is what every release up to 086adc4 writes and understands.
 	First Version = 1
 	// Newest is what this program understands.
-	Newest Version = 5
+	Newest Version = 6
 )
 
 // Feature is something that members of an older version don't understand: a format on a
@@ -35,6 +35,8 @@ const (
 	RemoteTables
 	// Splits: partitions become two.
 	Splits
+	// Loads: files are loaded into tables, a mutation says that a set of rows is taken.
+	Loads
 )
 
 // since is the version from which on each feature is written.
@@ -45,6 +47,7 @@ var since = map[Feature]Version{
 	Tombstones:   4,
 	RemoteTables: 4,
 	Splits:       5,
+	Loads:        6,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.
