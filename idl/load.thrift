@@ -6,8 +6,10 @@ namespace go loading
 
 enum load_step {
   LOAD_PREPARE = 1,   // to each member: read the partition's files, make a set of rows of them, and keep it. Asked again and again; it says how far it is
-  LOAD_TAKE = 2,      // to the primary: have every member take its set, as the mutation of one decree
-  LOAD_FORGET = 3,    // to each member: stop reading, remove what there is of this load
+  LOAD_TAKE = 2,      // to the primary: have every member take its set, as the mutation of one decree. ERR_BUSY: not now, or a member lacks the set
+                      // and is to prepare it; ERR_INCONSISTENT_STATE: a member's set has other rows
+  LOAD_FORGET = 3,    // to each member: stop reading, remove what there is of this load. ERR_BUSY: it is being taken
+  LOAD_HOLD = 4,      // the primary to each member, before it proposes the mutation: write what is in memory, keep the set for now, and say what it is
 }
 
 enum load_state {

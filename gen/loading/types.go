@@ -16,6 +16,7 @@ const (
 	LOAD_PREPARE LoadStep = 1
 	LOAD_TAKE    LoadStep = 2
 	LOAD_FORGET  LoadStep = 3
+	LOAD_HOLD    LoadStep = 4
 )
 
 // String returns the IDL name of the value.
@@ -27,6 +28,8 @@ func (e LoadStep) String() string {
 		return "LOAD_TAKE"
 	case LOAD_FORGET:
 		return "LOAD_FORGET"
+	case LOAD_HOLD:
+		return "LOAD_HOLD"
 	}
 	return "load_step(" + strconv.Itoa(int(e)) + ")"
 }
