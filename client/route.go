@@ -110,6 +110,19 @@ func (t *Table) refresh(old *route, then func(error)) {
 	go t.lookUp(max(wait, 0))
 }
 
+// Refresh has the partitions looked up again: what is known may be of a table that was dropped, whose name another
+// one has now. Any number of callers share one look-up.
+func (t *Table) Refresh(ctx context.Context) error {
+	done := make(chan error, 1)
+	t.refresh(t.route.Load(), func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("look up table %q: %w", t.name, context.Cause(ctx))
+	}
+}
+
 func (t *Table) lookUp(wait time.Duration) {
 	ctx, cancel := context.WithTimeout(t.c.ctx, t.c.opts.AttemptTimeout)
 	defer cancel()

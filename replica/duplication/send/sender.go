@@ -292,7 +292,7 @@ func (s *Sender) Duplicated(g base.Gpid) (yes, known bool) {
 	return false, false
 }
 
-// table finds a table of another cluster.
+// table finds a table of another cluster. What an earlier duplication knew of one with that name is looked up again.
 func (s *Sender) table(ctx context.Context, remote, name string) (*client.Table, error) {
 	metas, _, ok := s.opt.Remote(remote)
 	if !ok || len(metas) == 0 {
@@ -308,6 +308,9 @@ func (s *Sender) table(ctx context.Context, remote, name string) (*client.Table,
 	ctx, cancel := context.WithTimeout(ctx, findTime)
 	defer cancel()
 	t, err := c.Table(ctx, name)
+	if err == nil {
+		err = t.Refresh(ctx)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("table %q of cluster %s: %w", name, remote, err)
 	}

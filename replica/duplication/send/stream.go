@@ -60,6 +60,7 @@ type stream struct {
 	table   *client.Table
 	nextTry time.Time // of finding the table
 	tableID int32     // of the other cluster's table, 0 if it isn't known yet
+	doubted bool      // the table was looked for again, since it has another id
 	lanes   int
 	held    int64  // from where on the log is held, Unknown if it isn't
 	holds   int64  // counts the times that it was held
@@ -240,7 +241,14 @@ func (st *stream) shape() {
 	}
 	id := st.table.AppID()
 	// What the meta remembers counts: another primary may have sent before.
-	if st.tableID = cmp.Or(st.told.RemoteAppId.V, st.tableID, id); id != st.tableID {
+	switch st.tableID = cmp.Or(st.told.RemoteAppId.V, st.tableID, id); {
+	case id == st.tableID:
+		st.doubted = false
+	case !st.doubted:
+		// What was looked up for an earlier duplication may be older than the table. It stands still for long: be sure.
+		st.doubted, st.table = true, nil
+		return
+	default:
 		st.stuck = fmt.Sprintf("table %q of cluster %s was made anew: its id was %d and is %d, and what was sent before is gone with it; remove this duplication, and add it again with a copy",
 			st.told.RemoteAppName.V, st.told.Remote, st.tableID, id)
 	}

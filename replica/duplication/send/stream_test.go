@@ -263,7 +263,7 @@ func (w *world) ask(_ context.Context, q *duplication.DuplicationSyncRequest) (*
 	for _, p := range q.ConfirmList {
 		for _, e := range p.Val {
 			w.last = e
-			if p.Key == w.r.gpid && e.Dupid == 7 {
+			if p.Key == w.r.gpid && e.Dupid == w.entry.Dupid {
 				w.confirmed = max(w.confirmed, e.ConfirmedDecree)
 			}
 		}
@@ -272,7 +272,7 @@ func (w *world) ask(_ context.Context, q *duplication.DuplicationSyncRequest) (*
 	if !w.none {
 		e := w.entry
 		e.Progress = base.Some([]base.Pair[int32, int64]{{Key: w.r.gpid.PartitionIndex, Val: w.confirmed}})
-		a.DupMap = []base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{{Key: w.r.gpid.AppID, Val: []base.Pair[int32, duplication.DuplicationEntry]{{Key: 7, Val: e}}}}
+		a.DupMap = []base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{{Key: w.r.gpid.AppID, Val: []base.Pair[int32, duplication.DuplicationEntry]{{Key: e.Dupid, Val: e}}}}
 	}
 	return a, nil
 }
@@ -765,6 +765,39 @@ func TestTableMadeAnew(t *testing.T) {
 	defer w.mu.Unlock()
 	if len(w.rows) > 0 {
 		t.Errorf("%d rows were sent to another table", len(w.rows))
+	}
+}
+
+// A table that was dropped in the other cluster and made anew for another duplication is sent to, by a server that has
+// sent to the old one.
+func TestAnotherDuplicationToATableMadeAnew(t *testing.T) {
+	for _, remembered := range []bool{true, false} {
+		w := newWorld(t)
+		w.remote.CreateTable("copy", 4, 1)
+		w.r.become(pacifica.Primary, 6)
+		w.writeSome(20)
+		until(t, "all is sent", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 20 })
+		var id int32
+		w.set(func() { w.none, id = true, w.last.RemoteAppId.V })
+		until(t, "the duplication is gone", func() bool { _, held := w.r.held("duplication-7"); return !held })
+		w.remote.CreateTable("copy", 4, 1)
+		w.set(func() {
+			w.none, w.confirmed, w.rows = false, 0, map[string]row{}
+			if w.entry.Dupid = 8; remembered {
+				w.entry.RemoteAppId = base.Some(id + 1)
+			}
+		})
+		until(t, "all is sent to the new table", func() bool {
+			if why := w.why(); strings.Contains(why, "made anew") {
+				t.Fatal(why)
+			}
+			return w.same()
+		})
+		until(t, "the meta is told of it", func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.last.Dupid == 8 && w.last.RemoteAppId.V == id+1
+		})
 	}
 }
 
