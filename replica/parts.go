@@ -53,7 +53,7 @@ func newSender(s *Server) part.Part {
 			r, ok := cfg.Clusters[name]
 			return r.MetaServers, r.ID, ok
 		}})
-	s.gate.received.Duplicated = x.Duplicated
+	s.gate.received.Ask(x.Duplicated)
 	return x
 }
 

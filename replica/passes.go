@@ -229,7 +229,7 @@ func (ps *passer) pass(r *replica, p passPlan) (rows int, err error) {
 				if id, _ := st.RulesID(); id != note.Rules {
 					return payload, errChanged
 				}
-				o.Now = rrdb.ExpiryTime(ps.srv.meta.Clock.Now())
+				o.Now, o.Tombstones = rrdb.ExpiryTime(ps.srv.meta.Clock.Now()), r.remembers()
 				if !p.repeated {
 					note.Next, note.Done = next, next == nil
 				}

@@ -39,7 +39,7 @@ func (r *driver) propose() {
 	store := r.store.Load()
 	w := &r.write
 	w.Cluster, w.Count = r.srv.gate.received.Origin(), r.whose()
-	w.Tombstones = r.srv.gate.received.Remembers(&r.received, r.gpid)
+	w.Tombstones = r.remembers()
 	next := 0
 	for next < len(r.queue) && r.core.Room() > 0 && r.flights.bytes < r.srv.sizes.Flight && (r.core.Last()-r.core.Committed() < ahead || r.queued(next) >= most) {
 		now, clock := time.Now(), r.srv.meta.Clock.Now()

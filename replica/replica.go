@@ -190,6 +190,9 @@ func (w *work) recycle() {
 // whose returns by how many partitions rows are looked at, whether they are this one's: 0 if all are.
 func (r *replica) whose() int32 { return max(r.fence.Load(), r.store.Load().Cut().Count) }
 
+// remembers tells whether writes of other clusters may come, which are compared with what was removed here.
+func (r *replica) remembers() bool { return r.srv.gate.received.Remembers(&r.received, r.gpid) }
+
 // look returns the view with the decrees as they are now.
 func (r *replica) look() *view {
 	v := *r.view.Load()

@@ -38,6 +38,7 @@ func (r *driver) openStore(n int64, create bool) (*rrdb.Store, error) {
 	o := storeOptions(&r.srv.cfg.Storage)
 	o.Dir, o.Shared, o.Gpid, o.Server, o.Logger = r.storePath(n), r.srv.shared, r.gpid, r.srv.name, r.log
 	o.Tuning, o.Create, o.OnError, o.Now = rrdb.TuningOf(r.info.Envs), create, r.storeError, r.srv.meta.Clock.Now
+	o.Remembers = r.remembers
 	st, err := rrdb.Open(o)
 	if err != nil {
 		return nil, fmt.Errorf("replica %v: store %d: %w", r.gpid, n, err)

@@ -20,9 +20,11 @@ type chunk struct {
 	start       []byte
 	cutoff, now uint32
 	goneFrom    func(expireTS uint32, timetag uint64, data []byte) uint32
-	cut         Cut // rows that aren't its partition's go, too
+	cut         Cut  // rows that aren't its partition's go, too
+	shrink      bool // tombstones are made of expired rows that stay
 
 	runs    []run
+	faded   []faded
 	open    bool // the last run isn't complete
 	segs    []segment
 	seg     segment // the one being filled
@@ -35,7 +37,7 @@ func (c *chunk) read(ctx context.Context, it *pebble.Iterator, pace *rate.Limite
 	var step int64
 	for valid := it.First(); valid; valid = it.Next() {
 		key := it.Key()
-		if c.bytes >= sweepChunk || c.points >= 4*sweepRecent {
+		if c.bytes >= sweepChunk || c.points+len(c.faded) >= 4*sweepRecent {
 			return bytes.Clone(key), nil
 		}
 		v, err := it.ValueAndErr()
@@ -58,6 +60,11 @@ func (c *chunk) read(ctx context.Context, it *pebble.Iterator, pace *rate.Limite
 			c.deleted += n
 			c.expiredRow(key)
 		} else {
+			if c.shrink && expired(expireTS, c.cutoff) && len(data) >= shrinkFrom {
+				c.faded = append(c.faded, faded{bytes.Clone(key), timetag, madeAt(expireTS, timetag)})
+				c.deleted += int64(len(data) - tombstoneData)
+				n -= int64(len(data) - tombstoneData)
+			}
 			c.liveRow(key, gone, n)
 		}
 	}

@@ -41,7 +41,7 @@
 //     (see Sweep): replicas hold the same live rows, not the same files;
 //   - memtables are rotated under applyMu alone (rotate, compact), when no batch is half visible;
 //   - a store that was emptied by its sweeps takes no more blocks of a disk than a new one;
-//   - a remove may leave a tombstone (tombstone.go), which only writes of other clusters are compared with;
+//   - a remove may leave a tombstone (tombstone.go), and a row that expired, which only writes of other clusters are compared with;
 //   - a read never returns a record that expired before the time it was asked for;
 //   - nothing panics on any input, file or request; a store whose engine failed in a way
 //     that may not be continued (its manifest could not be written) refuses everything from

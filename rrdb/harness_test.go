@@ -83,13 +83,15 @@ type harness struct {
 	clock  *manualClock
 	// deletes is SharedOptions.DeleteTime, if it is set before the stores are shared.
 	deletes func() (time.Time, error)
-	shared  *Shared
-	store   *Store
-	ov      *Overlay
-	payload []byte
-	flights []flight
-	decree  int64
-	errs    chan error
+	// remembers is what Options.Remembers returns.
+	remembers bool
+	shared    *Shared
+	store     *Store
+	ov        *Overlay
+	payload   []byte
+	flights   []flight
+	decree    int64
+	errs      chan error
 }
 
 func newHarness(t testing.TB, change func(*testConfig)) *harness {
@@ -118,7 +120,7 @@ func (h *harness) newShared() *Shared {
 func (h *harness) options() Options {
 	return h.config.store(Options{
 		Dir: "data/1.2/rdb", FS: h.fs, Shared: h.shared, Gpid: base.Gpid{AppID: 1, PartitionIndex: 2},
-		Server: "node:34801", Now: h.clock.now,
+		Server: "node:34801", Now: h.clock.now, Remembers: func() bool { return h.remembers },
 		OnError: func(err error) {
 			select {
 			case h.errs <- err:

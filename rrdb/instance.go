@@ -31,6 +31,7 @@ type instance struct {
 	onError func(error) // may be nil
 	// tombstones is how many seconds a tombstone stays.
 	tombstones uint32
+	remembers  func() bool // Options.Remembers; may be nil
 
 	cut   atomic.Pointer[Cut]
 	count atomic.Int32 // of the table's partitions; 0 is unknown
@@ -40,7 +41,7 @@ type instance struct {
 }
 
 func newInstance(o *Options) *instance {
-	s := &instance{gpid: o.Gpid, dir: o.Dir, fs: o.FS, log: o.Logger.WithField("gpid", o.Gpid.String()), now: o.Now, onError: o.OnError}
+	s := &instance{gpid: o.Gpid, dir: o.Dir, fs: o.FS, log: o.Logger.WithField("gpid", o.Gpid.String()), now: o.Now, onError: o.OnError, remembers: o.Remembers}
 	s.calls.init()
 	s.cut.Store(&Cut{})
 	return s

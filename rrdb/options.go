@@ -33,6 +33,9 @@ type Options struct {
 	// goroutine of its own. May be nil.
 	OnError func(error)
 	Now     func() time.Time // nil is time.Now
+	// Remembers tells whether other clusters send writes to the table, or may do so: sweeps leave
+	// tombstones of expired rows then. nil: they don't.
+	Remembers func() bool
 }
 
 // Limits bound one read.

@@ -36,6 +36,8 @@ type PassOptions struct {
 	// MaxBytes, if it isn't 0, also bounds the bytes that one ScanForRules finds; a single row may be
 	// larger.
 	MaxBytes int
+	// Tombstones: rows that are deleted are remembered with the timetags that they had, see Tombstone.
+	Tombstones bool
 }
 
 // Bounds of one ScanForRules, and with it of a mutation.
@@ -152,7 +154,7 @@ func (s *Store) ApplyRules(keys [][]byte, o PassOptions, ov *Overlay, payload []
 		expiry, gone := u.apply(key, r.expireTS, o.Now, o.Repeated)
 		switch {
 		case gone:
-			payload = AppendOp(payload, Op{Key: key, Delete: true})
+			payload = AppendOp(payload, Op{Key: key, Delete: true, Timetag: o.gone(r.timetag)})
 			rows++
 		case expiry != r.expireTS:
 			payload = AppendOp(payload, Op{Key: key, Value: r.data, ExpireTS: expiry, Timetag: r.timetag})
@@ -163,4 +165,13 @@ func (s *Store) ApplyRules(keys [][]byte, o PassOptions, ov *Overlay, payload []
 		}
 	}
 	return payload, rows, nil
+}
+
+// gone is the timetag of the op that deletes a row with a timetag: that very one, so that it hides older writes
+// of the row, and no later one. Any write is later than a row without a time.
+func (o *PassOptions) gone(timetag uint64) uint64 {
+	if !o.Tombstones || timetag>>8 == 0 {
+		return 0
+	}
+	return timetag | 1
 }

@@ -16,7 +16,7 @@ import (
 	"pegasus/rrdb/engine"
 )
 
-// A sweep removes expired rows from this store alone. No read can tell: the rows were hidden
+// A sweep removes expired rows from this store alone, or leaves tombstones of them. No read can tell: the rows were hidden
 // before. The deletes aren't replicated: on another cluster that gets this table's writes, such a
 // delete could remove a row that was written there since.
 const (
@@ -42,6 +42,7 @@ type SweepStats struct {
 	Rows         int64 // deleted
 	DeletedBytes int64 // of the rows deleted, uncompressed
 	Points       int64 // rows deleted one by one
+	Shrunk       int64 // of Rows, those of which a tombstone stays
 	Ranges       int64 // runs of rows deleted as one
 }
 
@@ -50,6 +51,7 @@ func (a *SweepStats) add(b SweepStats) {
 	a.Rows += b.Rows
 	a.DeletedBytes += b.DeletedBytes
 	a.Points += b.Points
+	a.Shrunk += b.Shrunk
 	a.Ranges += b.Ranges
 }
 
@@ -199,6 +201,9 @@ func (s *sweeper) sweepChunk(ctx context.Context, sp span, cutoff, now uint32, p
 		return st, nil, classify(err)
 	}
 	c := chunk{start: sp.start, cutoff: cutoff, now: now, goneFrom: s.goneFrom}
+	if s.remembers != nil && s.remembers() {
+		c.goneFrom, c.shrink = s.remembered, true
+	}
 	if cut, ok := s.given(); ok {
 		c.cut = cut
 	}
@@ -216,7 +221,7 @@ func (s *sweeper) sweepChunk(ctx context.Context, sp span, cutoff, now uint32, p
 	recent := s.recent
 	s.recent = nil
 	if err == nil && !recent.overflow {
-		st, err = s.deleteRuns(c.runs, recent)
+		st, err = s.delete(&c, recent)
 		if err == nil {
 			s.expiries.replace(sp.start, end, c.segs)
 		}
@@ -231,9 +236,10 @@ func (s *sweeper) sweepChunk(ctx context.Context, sp span, cutoff, now uint32, p
 	return st, next, err
 }
 
-// deleteRuns deletes the rows of the runs, except keys that were written meanwhile. applyMu is held.
-func (s *sweeper) deleteRuns(runs []run, recent *recentWrites) (st SweepStats, err error) {
-	if len(runs) == 0 {
+// delete deletes the expired rows of a chunk, or makes tombstones of them, except keys that were written meanwhile. applyMu is
+// held.
+func (s *sweeper) delete(c *chunk, recent *recentWrites) (st SweepStats, err error) {
+	if len(c.runs)+len(c.faded) == 0 {
 		return st, nil
 	}
 	written := make([][]byte, len(recent.keys))
@@ -243,6 +249,48 @@ func (s *sweeper) deleteRuns(runs []run, recent *recentWrites) (st SweepStats, e
 	sort.Slice(written, func(i, j int) bool { return bytes.Compare(written[i], written[j]) < 0 })
 	b := s.db.NewBatch()
 	defer b.Close()
+	if err := deleteRuns(b, c.runs, written, &st); err != nil {
+		return st, err
+	}
+	if err := shrink(b, c.faded, written, &st); err != nil {
+		return st, err
+	}
+	size := engine.BatchBytes(b)
+	if err := s.db.Apply(b, pebble.NoSync); err != nil {
+		return st, err
+	}
+	if err := s.member.Err(); err != nil {
+		return st, err
+	}
+	s.member.Applied(size)
+	return st, nil
+}
+
+// shrink adds the tombstones of rows to a batch.
+func shrink(b *pebble.Batch, rows []faded, written [][]byte, st *SweepStats) error {
+	at := 0
+	for i := range rows {
+		r := &rows[i]
+		for at < len(written) && bytes.Compare(written[at], r.key) < 0 {
+			at++
+		}
+		if at < len(written) && bytes.Equal(written[at], r.key) {
+			continue
+		}
+		d := b.SetDeferred(len(r.key), valueHeader+tombstoneData)
+		copy(d.Key, r.key)
+		putTombstone(d.Value, r.timetag|1, r.at)
+		if err := d.Finish(); err != nil {
+			return err
+		}
+		st.Rows++
+		st.Shrunk++
+	}
+	return nil
+}
+
+// deleteRuns adds the deletes of runs to a batch.
+func deleteRuns(b *pebble.Batch, runs []run, written [][]byte, st *SweepStats) error {
 	at := 0 // index of the first written key that may lie in or after the run
 	for i := range runs {
 		r := &runs[i]
@@ -261,7 +309,7 @@ func (s *sweeper) deleteRuns(runs []run, recent *recentWrites) (st SweepStats, e
 				}
 				st.Points++
 				if err := b.Delete(k, nil); err != nil {
-					return st, err
+					return err
 				}
 			}
 			continue
@@ -271,26 +319,18 @@ func (s *sweeper) deleteRuns(runs []run, recent *recentWrites) (st SweepStats, e
 		for ; at < len(written) && bytes.Compare(written[at], r.end) < 0; at++ {
 			if bytes.Compare(start, written[at]) < 0 {
 				if err := b.DeleteRange(start, written[at], nil); err != nil {
-					return st, err
+					return err
 				}
 			}
 			start = append(bytes.Clone(written[at]), 0)
 		}
 		if bytes.Compare(start, r.end) < 0 {
 			if err := b.DeleteRange(start, r.end, nil); err != nil {
-				return st, err
+				return err
 			}
 		}
 	}
-	size := engine.BatchBytes(b)
-	if err := s.db.Apply(b, pebble.NoSync); err != nil {
-		return st, err
-	}
-	if err := s.member.Err(); err != nil {
-		return st, err
-	}
-	s.member.Applied(size)
-	return st, nil
+	return nil
 }
 
 // Compact deletes all rows that expired at least delay ago, and merges all tables into the lowest

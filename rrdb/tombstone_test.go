@@ -2,10 +2,15 @@ package rrdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"golang.org/x/time/rate"
 
 	"pegasus/base"
 	"pegasus/base/tbin"
@@ -23,8 +28,60 @@ type site struct {
 }
 
 func newSite(t *testing.T, id uint8) *site {
-	h := newReceiver(t)
+	h := newHarness(t, func(c *testConfig) { c.Sweep.Tombstones = time.Hour })
+	h.clock.set(receiveTime)
+	h.remembers = true
+	h.store.SetEnvs(map[string]string{"user_specified_compaction": removesUndying})
 	return &site{harness: h, id: id, clock: h.timestamp(0)}
+}
+
+// removesUndying is a rule that deletes some rows, but only while they have no expiry.
+var removesUndying = `{"ops":[` + removesUndyingOf("k3") + "," + removesUndyingOf("k4") + "," + removesUndyingOf("k5") + `]}`
+
+func removesUndyingOf(key string) string {
+	return `{"type":"COT_DELETE","params":"","rules":[{"type":"FRT_SORTKEY_PATTERN","params":"{\"pattern\":\"` + key + `\",\"match_type\":\"SMT_MATCH_PREFIX\"}"},` +
+		`{"type":"FRT_TTL_RANGE","params":"{\"start_ttl\":0,\"stop_ttl\":0}"}]}`
+}
+
+// sweep removes what has expired.
+func (s *site) sweep() {
+	s.t.Helper()
+	s.store.applyMu.Lock()
+	s.store.expiries.forget() // all is read
+	s.store.applyMu.Unlock()
+	if _, err := s.store.Sweep(context.Background(), 0, 1<<40, nil); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// rules makes a pass of the table's rules.
+func (s *site) rules() {
+	s.t.Helper()
+	o := PassOptions{Repeated: true, Tombstones: true}
+	keys, _, next, err := s.store.ScanForRules(context.Background(), nil, o, rate.NewLimiter(rate.Inf, 1))
+	if err != nil || next != nil {
+		s.t.Fatal(next, err)
+	}
+	payload, n, err := s.store.ApplyRules(keys, o, s.ov, AppendPassProgress(nil, PassProgress{}))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if n > 0 {
+		s.apply(payload, 0)
+	}
+}
+
+// apply applies a mutation that is later than afterUS, and returns its timestamp.
+func (s *site) apply(payload []byte, afterUS int64) int64 {
+	s.t.Helper()
+	s.last = max(s.clock, s.last+1, afterUS+1)
+	s.decree++
+	s.ov.Add(s.decree, s.last, payload)
+	if err := s.store.Apply(s.decree, s.last, payload); err != nil {
+		s.t.Fatal(err)
+	}
+	s.ov.Remove(s.decree)
+	return s.last
 }
 
 // write makes a mutation of what clients, or another cluster, write.
@@ -37,14 +94,7 @@ func (s *site) write(code string, arg tbin.Encoder) {
 	if reply.Refused() {
 		return
 	}
-	ts := max(s.clock, s.last+1, touched.AfterUS+1)
-	s.last = ts
-	s.decree++
-	s.ov.Add(s.decree, ts, payload)
-	if err := s.store.Apply(s.decree, ts, payload); err != nil {
-		s.t.Fatal(err)
-	}
-	s.ov.Remove(s.decree)
+	ts := s.apply(payload, touched.AfterUS)
 	if code == base.RPCDuplicate {
 		return
 	}
@@ -71,12 +121,18 @@ func (s *site) write(code string, arg tbin.Encoder) {
 func (s *site) random(rng *rand.Rand, now uint32) {
 	key := func() string { return fmt.Sprint("k", rng.IntN(6)) }
 	value := fmt.Sprint(s.id*10, rng.IntN(1000))
-	expire := int32(0)
-	if rng.IntN(4) == 0 {
-		expire = int32(now) + int32(rng.IntN(100)) + 1
+	if rng.IntN(3) == 0 {
+		value += strings.Repeat("v", shrinkFrom)
 	}
-	switch rng.IntN(7) {
+	expire := int32(0)
+	switch rng.IntN(3) {
 	case 0:
+		expire = int32(now) + int32(rng.IntN(5)) + 1
+	case 1:
+		expire = int32(now) + 100_000
+	}
+	switch rng.IntN(10) {
+	default:
 		s.write(base.RPCPut, &idl.UpdateRequest{Key: rowKey("h", key()), Value: []byte(value), ExpireTsSeconds: expire})
 	case 1:
 		s.write(base.RPCRemove, blobArg(rowKey("h", key())))
@@ -95,9 +151,10 @@ func (s *site) random(rng *rand.Rand, now uint32) {
 }
 
 // Clusters that write the same rows, each with a clock of its own, agree in the end, whatever clients do and in
-// whatever order, and how often, their writes arrive, also those of the same microsecond.
+// whatever order, and how often, their writes arrive, also those of the same microsecond, and whenever each removes what has
+// expired, or what its rules are to delete.
 func TestClustersAgree(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		sites := []*site{newSite(t, 2), newSite(t, 3), newSite(t, 5)}
 		now := uint32(receiveTime)
@@ -116,11 +173,15 @@ func TestClustersAgree(t *testing.T) {
 				road = append(road[:i], road[i+1:]...)
 			}
 		}
-		for range 150 {
+		for range 250 {
 			i := rng.IntN(len(sites))
 			s := sites[i]
-			switch rng.IntN(3) {
-			case 0, 1:
+			switch rng.IntN(8) {
+			case 0:
+				s.sweep()
+			case 1:
+				s.rules()
+			case 2, 3, 4:
 				s.clock += int64(rng.IntN(3)) // often the same as another's
 				s.random(rng, now)
 				for _, ws := range s.outgoing {
@@ -131,11 +192,11 @@ func TestClustersAgree(t *testing.T) {
 					}
 				}
 				s.outgoing = nil
-			case 2:
+			default:
 				deliver()
 			}
-			if rng.IntN(10) == 0 {
-				now += uint32(rng.IntN(20))
+			if rng.IntN(3) == 0 {
+				now += uint32(rng.IntN(5))
 				for _, s := range sites {
 					s.harness.clock.set(now)
 				}
@@ -143,6 +204,14 @@ func TestClustersAgree(t *testing.T) {
 		}
 		for len(road) > 0 {
 			deliver()
+			if s := sites[rng.IntN(len(sites))]; rng.IntN(4) == 0 {
+				s.rules()
+			} else if rng.IntN(8) == 0 {
+				s.sweep()
+			}
+		}
+		for _, s := range sites {
+			s.rules() // what came twice
 		}
 		for k := range 6 {
 			key := fmt.Sprint("k", k)
@@ -248,4 +317,70 @@ func TestNoTombstone(t *testing.T) {
 	if !r.Next(&op) || r.Timetag(&op, 77) != MakeTimetag(77, 5, true) {
 		t.Errorf("%+v", op)
 	}
+}
+
+// A row of a table that other clusters send to leaves a tombstone when it expires, without its data, for as long as a write that was
+// made before it may arrive: none if its TTL is as long. One of another table leaves nothing.
+func TestExpiredLeavesTombstone(t *testing.T) {
+	s := newSite(t, 2)
+	const lives = 3000
+	value := strings.Repeat("v", 1000)
+	tag := func(key string) (n int, tag uint64) {
+		t.Helper()
+		v, closer, err := s.store.db.Get(rowKey("h", key))
+		if errors.Is(err, pebble.ErrNotFound) {
+			return 0, 0
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closer.Close()
+		_, tag, data, _ := splitValue(v)
+		return len(data), tag
+	}
+	made := s.last + 1
+	put := func(key, value string, ttl int32) {
+		s.write(base.RPCPut, &idl.UpdateRequest{Key: rowKey("h", key), Value: []byte(value), ExpireTsSeconds: receiveTime + ttl})
+	}
+	put("large", value, 10)
+	was := MakeTimetag(s.last, 2, false)
+	put("small", "v", 10)
+	put("longer", value, lives)
+	put("longest", value, 2*3600)
+	s.write(base.RPCPut, &idl.UpdateRequest{Key: rowKey("h", "stays"), Value: []byte(value)})
+	check := func(when string, large, small, longer, longest int) {
+		t.Helper()
+		s.sweep()
+		for k, want := range map[string]int{"large": large, "small": small, "longer": longer, "longest": longest, "stays": 1000} {
+			if n, _ := tag(k); n != want {
+				t.Errorf("%s: %s has %d bytes of data, want %d", when, k, n, want)
+			}
+		}
+	}
+	check("at first", 1000, 1, 1000, 1000)
+	s.harness.clock.set(receiveTime + 11)
+	check("expired", tombstoneData, 1, 1000, 1000)
+	if _, got := tag("large"); got != was|1 {
+		t.Errorf("the tombstone has timetag %x, the row had %x", got, was)
+	}
+	older := verified(sent(base.RPCPut, made-1, 3, &idl.UpdateRequest{Key: rowKey("h", "large"), Value: []byte("old")}))
+	s.write(base.RPCDuplicate, &dupinternal.DuplicateRequest{Entries: []dupinternal.DuplicateEntry{older}})
+	s.wantRow("large", "-", 0)
+	s.flush()
+	s.close()
+	s.open(false)
+	check("after a restart", tombstoneData, 1, 1000, 1000)
+	s.clock = s.harness.clock.now().UnixMicro() + 3700*1e6 // a store takes the time of its last write for certain
+	s.harness.clock.set(receiveTime + lives + 1)
+	check("the longer one expired", tombstoneData, 1, tombstoneData, 1000)
+	s.harness.clock.set(receiveTime + 3601)
+	check("after their time", 0, 0, 0, 1000)
+	s.write(base.RPCRemove, blobArg(rowKey("h", "other")))
+	s.harness.clock.set(receiveTime + 2*3600 + 1)
+	check("the one with a TTL that is longer than that", 0, 0, 0, 0)
+
+	s.remembers = false
+	s.write(base.RPCPut, &idl.UpdateRequest{Key: rowKey("h", "large"), Value: []byte(value), ExpireTsSeconds: receiveTime + 2*3600 + 10})
+	s.harness.clock.set(receiveTime + 2*3600 + 11)
+	check("of a table that no other cluster sends to", 0, 0, 0, 0)
 }

@@ -48,10 +48,8 @@ func (o *Options) Validate() error {
 // Receiver receives for the replicas of one server.
 type Receiver struct {
 	part.Quiet
-	o Options
-	// Duplicated tells of a partition whether its table is sent to other clusters, and whether that is known. It
-	// is set before the server serves.
-	Duplicated func(base.Gpid) (yes, known bool)
+	o          Options
+	duplicated atomic.Pointer[func(base.Gpid) (yes, known bool)]
 	// allowed: the cluster's version knows of other clusters' writes; remember: and of tombstones.
 	allowed, remember atomic.Bool
 	// Lines of the log about what is left out, and about clusters that nobody has told of.
@@ -115,16 +113,20 @@ func (r *Receiver) Origin() uint8 {
 	return uint8(r.o.ID)
 }
 
-// Remembers tells whether the removes of clients of a partition leave tombstones: if its table is duplicated, which may go both
+// Ask has f asked of a partition whether its table is sent to other clusters, and whether that is known.
+func (r *Receiver) Ask(f func(base.Gpid) (yes, known bool)) { r.duplicated.Store(&f) }
+
+// Remembers tells whether what is removed of a partition leaves tombstones, by clients, rules and sweeps: if its table is duplicated, which may go both
 // ways, or writes of another cluster have come since the replica was opened, or nobody has told yet.
 func (r *Receiver) Remembers(c *Counts, g base.Gpid) bool {
 	if r.o.ID == 0 || !r.remember.Load() {
 		return false
 	}
-	if c.writes.Load() > 0 || r.Duplicated == nil {
+	f := r.duplicated.Load()
+	if c.writes.Load() > 0 || f == nil {
 		return true
 	}
-	yes, known := r.Duplicated(g)
+	yes, known := (*f)(g)
 	return yes || !known
 }
 
