@@ -149,10 +149,21 @@ type place struct {
 	here, there *Table
 	dup         *Duplication
 	denied      bool
+	denies      string // the setting, if it is of somebody else
+	away        error  // the destination wasn't asked for its table
 }
 
 // look asks both clusters.
-func (m *Migration) look(ctx context.Context) (p place, err error) {
+func (m *Migration) look(ctx context.Context) (place, error) {
+	p, err := m.lookHere(ctx)
+	if err == nil {
+		err = p.away
+	}
+	return p, err
+}
+
+// lookHere asks both clusters, of which the destination need not answer.
+func (m *Migration) lookHere(ctx context.Context) (p place, err error) {
 	if p.here, err = m.from.Table(ctx, m.opt.Table); err != nil {
 		return p, fmt.Errorf("look for the table at the source: %w", err)
 	}
@@ -160,9 +171,13 @@ func (m *Migration) look(ctx context.Context) (p place, err error) {
 		return p, m.fail("`pegasus table ls` lists the tables of the cluster", "the source has no table %q", m.opt.Table)
 	}
 	if p.there, err = m.to.Table(ctx, m.opt.TableThere); err != nil {
-		return p, fmt.Errorf("look for the table at the destination: %w", err)
+		p.away = fmt.Errorf("look for the table at the destination: %w", err)
 	}
-	p.denied = p.here.Envs[appenv.DenyClient] != ""
+	if v := p.here.Envs[appenv.DenyClient]; v == Denied {
+		p.denied = true
+	} else {
+		p.denies = v
+	}
 	ds, err := m.from.Duplications(ctx, m.opt.Table)
 	if err != nil {
 		return p, fmt.Errorf("look for the duplication at the source: %w", err)
@@ -232,7 +247,7 @@ func (m *Migration) run(ctx context.Context, began time.Time) error {
 		ctx, cancel = context.WithTimeoutCause(ctx, m.opt.MaxRefused, fmt.Errorf("writes have been refused for %v", m.opt.MaxRefused))
 		defer cancel()
 	} else {
-		m.tell("writes are refused since an earlier run")
+		m.opt.Tell(Event{Step: m.step, Alarm: true, Text: "the source refuses writes since an earlier run, and goes on to until this one is done: --abort allows them"})
 	}
 	if err := m.settle(ctx, how); err != nil {
 		return err
@@ -270,7 +285,7 @@ func (m *Migration) undo(ctx context.Context, err error) error {
 			}
 			return s
 		}
-		if here, e := m.from.Table(free, m.opt.Table); e == nil && here != nil && here.Envs[appenv.DenyClient] != "" {
+		if here, e := m.from.Table(free, m.opt.Table); e == nil && here != nil && here.Envs[appenv.DenyClient] == Denied {
 			s.Denied = true
 			// What a failed step advises isn't meant for a table that clients may use.
 			s.Next = "they have been since before this run, and may have to be: if no client uses the other cluster's table yet, --abort allows them again; else --finish ends the migration, and what clients have written there is a difference that is meant"
@@ -322,6 +337,8 @@ func (m *Migration) Finish(ctx context.Context) error {
 	switch {
 	case err != nil:
 		return m.wrap(err, "")
+	case p.denies != "":
+		return m.denies(&p)
 	case p.dup == nil && !p.denied:
 		return m.fail("run the command without --finish", "the table isn't being moved to cluster %s", m.opt.ClusterThere)
 	case p.dup == nil:
@@ -350,18 +367,23 @@ func (m *Migration) Finish(ctx context.Context) error {
 	return nil
 }
 
-// Abort leaves the source as it was: it takes writes, and sends nothing.
+// Abort leaves the source as it was: it takes writes, and sends nothing. The destination, which may be gone, is needed only
+// for its name, and for the copy that is dropped.
 func (m *Migration) Abort(ctx context.Context) error {
 	m.step = Aborted
 	if err := m.named(ctx); err != nil {
+		var s *StepError
+		if errors.As(err, &s) {
+			s.Next = join(s.Next, fmt.Sprintf("or give its name with --cluster (`pegasus dup ls %s`), which aborts without it", m.opt.Table))
+		}
 		return err
 	}
-	p, err := m.look(ctx)
+	p, err := m.lookHere(ctx)
 	if err != nil {
 		return m.wrap(err, "run it again")
 	}
 	if p.dup == nil {
-		if p.denied {
+		if p.denied || p.denies != "" {
 			return m.fail(fmt.Sprintf("if it shall take them, run `pegasus table env del %s %s`", m.opt.Table, appenv.DenyClient),
 				"the table isn't being moved to cluster %s, but refuses requests (%s = %s)", m.opt.ClusterThere, appenv.DenyClient, p.here.Envs[appenv.DenyClient])
 		}
@@ -376,7 +398,13 @@ func (m *Migration) Abort(ctx context.Context) error {
 		}
 		m.tell("the source takes writes again. What clients may have written to the other cluster's table is not in it")
 	}
+	if p.denies != "" {
+		m.tell("the setting %s = %s stays: no migration made it", appenv.DenyClient, p.denies)
+	}
 	if m.opt.DropCopy {
+		if p.away != nil {
+			return m.wrap(p.away, "run it again; or without --drop-copy, and drop the copy yourself")
+		}
 		if err := m.drop(ctx, &p); err != nil {
 			return err
 		}
@@ -386,7 +414,7 @@ func (m *Migration) Abort(ctx context.Context) error {
 	}
 	m.tell("the duplication to cluster %s is removed", m.opt.ClusterThere)
 	if !m.opt.DropCopy {
-		if p.there != nil {
+		if p.there != nil || p.away != nil {
 			m.tell("the table stays in the other cluster: drop it there before the next attempt (`pegasus table drop %s --meta METAS`)", m.opt.TableThere)
 		}
 		return nil

@@ -15,6 +15,7 @@ import (
 var (
 	errKilled = errors.New("killed")
 	errOnce   = errors.New("once")
+	errGone   = errors.New("gone")
 )
 
 // world is two clusters and a client that writes to the source. Each call to a cluster lets some time pass.
@@ -40,6 +41,7 @@ type world struct {
 	stuck                          bool  // nothing is confirmed any more
 	noDigest                       bool
 	wrongCluster                   bool // the table is made somewhere else
+	gone                           bool // the destination is
 	late                           int  // calls until a refusal takes effect
 	untilDenied                    int
 }
@@ -119,12 +121,18 @@ func (e end) Info(context.Context) (Info, error) {
 	if e.west {
 		return e.w.west, errors.Join(err, e.w.answer())
 	}
+	if e.w.gone {
+		return Info{}, errGone
+	}
 	return e.w.east, errors.Join(err, e.w.answer())
 }
 
 func (e end) Table(_ context.Context, name string) (*Table, error) {
 	if err := errors.Join(e.w.call("table"), e.w.answer()); err != nil {
 		return nil, err
+	}
+	if e.w.gone && !e.west {
+		return nil, errGone
 	}
 	t := e.w.there
 	if e.west {
@@ -541,6 +549,7 @@ func TestRefusals(t *testing.T) {
 		"the source has no table":         func(w *world, o *Options) { o.Table = "other" },
 		"have no primary":                 func(w *world, _ *Options) { w.here.Unhealthy = 1 },
 		"not because of a migration":      func(w *world, _ *Options) { w.here.Envs[appenv.DenyClient] = "timeout*read" },
+		"(replica.deny_client_request = ": func(w *world, _ *Options) { begun(w); w.here.Envs[appenv.DenyClient] = "timeout*read" },
 		"which isn't a copy":              func(w *world, _ *Options) { w.there = &Table{ID: 9} },
 		"the destination has 1 servers":   func(w *world, _ *Options) { w.east.Alive = 1 },
 		"needs about 3072 MB":             func(w *world, _ *Options) { w.east.Free = 1 << 30 },
@@ -616,4 +625,72 @@ func TestOthersInterfere(t *testing.T) {
 	if err := w.migration(nil).Finish(t.Context()); err == nil || !strings.Contains(err.Error(), "still takes writes") || len(w.dups) != 1 {
 		t.Error(err)
 	}
+}
+
+// Two runs at the same time: the one that found writes refused by the other one doesn't say that all is done, nor waits
+// for ever, when that one allows them again, at whatever call.
+func TestAnotherRunAllowsWrites(t *testing.T) {
+	refused := func() *world {
+		w := newWorld(t)
+		w.mustRun(nil)
+		return w
+	}
+	w := refused()
+	before := w.calls
+	w.mustRun(nil)
+	n := w.calls - before
+	for at := 1; at <= n; at++ {
+		w := refused()
+		until := w.calls + at
+		w.hook = func(w *world, _ string) {
+			if w.calls == until {
+				delete(w.here.Envs, appenv.DenyClient)
+			}
+		}
+		r, err := w.migration(nil).Run(t.Context())
+		w.hook = nil
+		var s *StepError
+		switch {
+		case err == nil && !w.denied():
+			t.Fatalf("allowed at call %d of %d: done, and the source takes writes\n%v", at, n, w.log)
+		case err == nil:
+			w.isDone(r) // it has begun after that, and refused them itself
+		case !errors.As(err, &s) || s.Denied || w.denied() || !strings.Contains(err.Error(), "takes writes again"):
+			t.Fatalf("allowed at call %d of %d: %v\n%v", at, n, err, w.log)
+		}
+	}
+}
+
+// A setting of somebody else that refuses requests is no migration's: it is neither gone on with nor taken back.
+func TestSettingOfSomebodyElse(t *testing.T) {
+	w := newWorld(t)
+	w.dups = []Duplication{{ID: 3, Cluster: "east", TableThere: "t", Status: duplication.DS_LOG, Created: w.clock}}
+	w.there, w.nextDup = &Table{ID: 7, Partitions: 2, Replicas: 3, Created: w.clock}, 3
+	w.here.Envs[appenv.DenyClient] = "reconfig*all"
+	if err := w.migration(nil).Finish(t.Context()); err == nil || !strings.Contains(err.Error(), "not because of a migration") || len(w.dups) != 1 {
+		t.Error(err)
+	}
+	if err := w.migration(nil).Abort(t.Context()); err != nil || len(w.dups) != 0 || w.here.Envs[appenv.DenyClient] != "reconfig*all" {
+		t.Errorf("%v, %v", err, w.here.Envs)
+	}
+}
+
+// A destination that is gone keeps nobody from aborting.
+func TestAbortWithoutDestination(t *testing.T) {
+	w := newWorld(t)
+	w.mustRun(nil)
+	w.east.Name, w.gone = "", true
+	var s *StepError
+	if err := w.migration(nil).Abort(t.Context()); !errors.As(err, &s) || !strings.Contains(s.Next, "--cluster") {
+		t.Error(err)
+	}
+	named := func(o *Options) { o.ClusterThere = "east" }
+	err := w.migration(func(o *Options) { named(o); o.DropCopy = true }).Abort(t.Context())
+	if !errors.Is(err, errGone) || w.denied() || len(w.dups) != 1 {
+		t.Errorf("%v, %v", err, w.here.Envs)
+	}
+	if err := w.migration(named).Abort(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.asItWas()
 }

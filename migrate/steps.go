@@ -124,6 +124,7 @@ func (m *Migration) check(ctx context.Context) (p place, err error) {
 		return p, m.fail("see `pegasus table show "+m.opt.Table+" --why`", "%d partitions of the table have no primary", p.here.Unhealthy)
 	}
 	if p.dup != nil {
+		m.tell("the table is sent to cluster %s since %s: this goes on with that duplication (%d), and --abort and --finish end it", p.dup.Cluster, p.dup.Created.UTC().Format(time.RFC3339), p.dup.ID)
 		return p, m.checkCopy(&p)
 	}
 	replicas := p.here.Replicas
@@ -135,8 +136,8 @@ func (m *Migration) check(ctx context.Context) (p place, err error) {
 		return p, m.wrap(fmt.Errorf("ask how large the table is: %w", err), "see `pegasus nodes`")
 	}
 	switch need := size * int64(replicas); {
-	case p.denied:
-		return p, m.fail(fmt.Sprintf("`pegasus table env del %s %s` allows them", m.opt.Table, appenv.DenyClient), "the source refuses requests to the table (%s = %s), and not because of a migration", appenv.DenyClient, p.here.Envs[appenv.DenyClient])
+	case p.denied || p.denies != "":
+		return p, m.denies(&p)
 	case p.there != nil:
 		return p, m.fail(fmt.Sprintf("if it is what is left of an earlier attempt drop it (`pegasus table drop %s --meta METAS`); else give another name with --name-there", m.opt.TableThere),
 			"the destination has a table %q, which isn't a copy of this one", m.opt.TableThere)
@@ -151,10 +152,17 @@ func (m *Migration) check(ctx context.Context) (p place, err error) {
 	return p, nil
 }
 
+// denies: the setting by which requests are refused isn't of a migration. It is left as it is.
+func (m *Migration) denies(p *place) error {
+	return m.fail(fmt.Sprintf("`pegasus table env del %s %s` allows them", m.opt.Table, appenv.DenyClient), "the source refuses requests to the table (%s = %s), and not because of a migration", appenv.DenyClient, p.here.Envs[appenv.DenyClient])
+}
+
 // checkCopy looks whether a duplication that is there is what a migration needs.
 func (m *Migration) checkCopy(p *place) error {
 	d := p.dup
 	switch {
+	case p.denies != "":
+		return m.denies(p)
 	case d.Status == duplication.DS_PAUSE:
 		return m.fail(fmt.Sprintf("`pegasus dup resume %s` goes on with it", m.opt.Table), "the duplication is paused")
 	case d.Skips:
@@ -362,6 +370,9 @@ func (m *Migration) settle(ctx context.Context, how Verify) error {
 		m.from.Hurry(ctx)
 		if err := m.until(ctx, func() (bool, string, error) {
 			n, of, err := m.from.Refused(ctx, m.opt.Table)
+			if err == nil && n < of {
+				err = m.lifted(ctx)
+			}
 			return n == of && of > 0, fmt.Sprintf("%d of %d partitions refuse writes", n, of), err
 		}); err != nil {
 			return err
@@ -381,40 +392,60 @@ func (m *Migration) settle(ctx context.Context, how Verify) error {
 			m.tell("the destination has confirmed all that the source has committed")
 		}
 		m.step = Compare
-		if err := m.verify(ctx, how); err != nil {
-			return err
+		// A difference is one only if nothing was written meanwhile.
+		var s *StepError
+		differs := m.verify(ctx, how)
+		if differs != nil && !errors.As(differs, &s) {
+			return differs
 		}
 		m.step = Drain
-		if !m.ours {
-			// Its primaries commit empty mutations from time to time, so that decrees tell nothing.
-			if n, of, err := m.from.Refused(ctx, m.opt.Table); err != nil {
+		if m.ours {
+			// A write that came in between would have changed this. Primaries of C++ clusters commit empty mutations
+			// from time to time, so that decrees tell nothing.
+			after, err := m.from.Decrees(ctx, m.opt.Table)
+			if err != nil {
 				return err
-			} else if n == of {
-				return nil
 			}
-			m.tell("the source has taken writes again: it is looked at again")
-			continue
+			if !slices.Equal(before, after) {
+				m.tell("the source has committed more: it is looked at again")
+				continue
+			}
 		}
-		// A write that came in between would have changed this.
-		after, err := m.from.Decrees(ctx, m.opt.Table)
-		if err != nil {
+		// Another run may have failed meanwhile, and has allowed writes.
+		n, of, err := m.from.Refused(ctx, m.opt.Table)
+		switch {
+		case err != nil:
 			return err
+		case n == of:
+			return differs
 		}
-		if slices.Equal(before, after) {
-			return nil
-		}
-		m.tell("the source has committed more: it is looked at again")
+		m.tell("the source takes writes: it is looked at again")
 	}
+}
+
+// lifted is an error if writes were refused by another run, and are no longer: this one won't refuse them again unasked.
+func (m *Migration) lifted(ctx context.Context) error {
+	if !m.refused.IsZero() {
+		return nil
+	}
+	p, err := m.again(ctx)
+	if err == nil && !p.denied {
+		err = m.fail("run the command again", "the source takes writes again, which another run had refused: that run has failed, or somebody has allowed them")
+	}
+	return err
 }
 
 // until waits for a condition; text says what was seen.
 func (m *Migration) until(ctx context.Context, f func() (bool, string, error)) error {
 	var s *StepError
-	told := time.Now()
+	told, seen := time.Now(), ""
 	for failed := 0; ; {
 		ok, text, err := f()
 		if err == nil {
-			failed = 0
+			failed, seen = 0, text
+		} else if ctx.Err() != nil && seen != "" {
+			// The call was cut short: that isn't what was waited for.
+			return fmt.Errorf("%w: %s", context.Cause(ctx), seen)
 		} else if failed++; failed == tries || errors.As(err, &s) {
 			return err
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,6 +87,16 @@ func compareCmd() *cobra.Command {
 	return c
 }
 
+// withoutTerminal is for what must not just die when its terminal is closed, or who reads its output ends: the returned
+// context ends in the first case, and an error of a write is all there is in the second.
+func withoutTerminal(ctx context.Context) (context.Context, context.CancelFunc) {
+	signal.Ignore(syscall.SIGPIPE)
+	if signal.Ignored(syscall.SIGHUP) {
+		return context.WithCancel(ctx) // of nohup
+	}
+	return signal.NotifyContext(ctx, syscall.SIGHUP)
+}
+
 func migrateCmd() *cobra.Command {
 	c := &cobra.Command{Use: "migrate", Short: "Move tables to other clusters", RunE: wantSubcommand}
 	f, x := &betweenFlags{}, cli.Move{}
@@ -106,6 +118,8 @@ func migrateCmd() *cobra.Command {
 				return errors.New("--drop-copy goes with --abort")
 			}
 			return f.with(c, func(ctx context.Context, e *cli.Env, there *client.Client) error {
+				ctx, stop := withoutTerminal(ctx)
+				defer stop()
 				x.Env, x.There, x.MetasTo, x.Options.TableThere = e, there, f.to, f.there
 				return x.Run(ctx, a[0])
 			})
