@@ -10,9 +10,14 @@
 //  3. The replicas of each table differ by at most one between nodes, then all replicas do.
 //  4. The primaries of each table differ by at most one, then all primaries do.
 //  5. No node holds more than a tolerance above the mean of bytes.
+//  6. No node carries more than a tolerance above the mean of load.
 //
 // Among moves that serve equally the one is taken that evens the bytes, and that relieves the
 // fullest disk.
+//
+// Load is looked at once all else is in order, and evened by moves that leave the counts as even as they are: changes of
+// primaries where they do, then copies. A plan has no more of these moves than it is told, begins only when a node is above the
+// tolerance, and makes only those that gain clearly more than the noise of what is measured.
 //
 // # Invariants
 //

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"math"
 	"slices"
 
 	"pegasus/base"
@@ -14,19 +15,23 @@ type node struct {
 	reps      []ref
 	primaries int
 	bytes     int64
+	load      float64
 	disks     map[string]int64 // bytes; 1 more a replica, so that empty ones count too
 	rack      int              // number of its rack; each unknown rack is one of its own
 }
 
 type part struct {
-	m, old []int32 // members as indexes of nodes, the primary first; as they are, and were
-	lead   bool    // m[0] is the primary
-	oldLed bool
-	fixed  bool
-	bytes  int64
-	disks  []string // of old
-	why    string   // of the last copy
-	whyPri string   // of the last change of the primary
+	m, old  []int32 // members as indexes of nodes, the primary first; as they are, and were
+	lead    bool    // m[0] is the primary
+	oldLed  bool
+	fixed   bool
+	bytes   int64
+	disks   []string // of old
+	reads   float64
+	writes  float64
+	forLoad bool   // it was moved for load
+	why     string // of the last copy
+	whyPri  string // of the last change of the primary
 }
 
 type table struct {
@@ -82,6 +87,7 @@ func newModel(v *View, o Options) *model {
 		for pi := range vt.Parts {
 			vp, p := &vt.Parts[pi], &t.parts[pi]
 			p.fixed, p.bytes = vp.Fixed || vt.Fixed && !o.MustOnly, vp.Bytes
+			p.reads, p.writes = sane(vp.Reads), sane(vp.Writes)
 			p.lead = !vp.Orphan
 			start := len(all)
 			for k, a := range vp.Members {
@@ -104,7 +110,7 @@ func newModel(v *View, o Options) *model {
 				m.count(r, p, i, 1)
 				m.nodes[i].reps = append(m.nodes[i].reps, r)
 				if k == 0 && p.lead {
-					m.countPrimary(t, i, 1)
+					m.countPrimary(t, p, i, 1)
 				}
 			}
 		}
@@ -116,14 +122,16 @@ func (m *model) count(r ref, p *part, i int32, d int32) {
 	n := &m.nodes[i]
 	m.tables[r.t].rep[i] += d
 	n.bytes += int64(d) * p.bytes
+	n.load += float64(d) * p.writes
 	if disk, ok := p.diskOn(i); ok {
 		n.disks[disk] += int64(d) * (p.bytes + 1)
 	}
 }
 
-func (m *model) countPrimary(t *table, i int32, d int32) {
+func (m *model) countPrimary(t *table, p *part, i int32, d int32) {
 	t.pri[i] += d
 	m.nodes[i].primaries += int(d)
+	m.nodes[i].load += float64(d) * p.reads
 }
 
 // diskOn returns the disk that a replica was on at the beginning.
@@ -168,8 +176,8 @@ func (m *model) replace(r ref, from, to int32, why string) {
 	n.reps = n.reps[:last]
 	m.nodes[to].reps = append(m.nodes[to].reps, r)
 	if k == 0 && p.lead {
-		m.countPrimary(t, from, -1)
-		m.countPrimary(t, to, 1)
+		m.countPrimary(t, p, from, -1)
+		m.countPrimary(t, p, to, 1)
 		p.whyPri = why
 	}
 }
@@ -179,9 +187,9 @@ func (m *model) promote(r ref, to int32, why string) {
 	t, p := m.part(r)
 	k := slices.Index(p.m, to)
 	if p.lead {
-		m.countPrimary(t, p.m[0], -1)
+		m.countPrimary(t, p, p.m[0], -1)
 	}
-	m.countPrimary(t, to, 1)
+	m.countPrimary(t, p, to, 1)
 	p.m[0], p.m[k] = p.m[k], p.m[0]
 	p.lead, p.whyPri = true, why
 }
@@ -266,6 +274,7 @@ func (m *model) figures() (f Figures) {
 	f.Replicas = span(m.stay, func(i int32) int64 { return int64(len(m.nodes[i].reps)) })
 	f.Primaries = span(m.lead, func(i int32) int64 { return int64(m.nodes[i].primaries) })
 	f.Bytes = span(m.stay, func(i int32) int64 { return m.nodes[i].bytes })
+	f.Load = span(m.stay, func(i int32) int64 { return int64(math.Round(m.nodes[i].load)) })
 	for ti := range m.tables {
 		t := &m.tables[ti]
 		s := span(m.stay, func(i int32) int64 { return int64(t.rep[i]) })

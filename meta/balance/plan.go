@@ -54,6 +54,7 @@ func (m *model) place() {
 	if copies && !m.opts.MustOnly {
 		m.evenBytes()
 	}
+	m.evenLoad()
 }
 
 // lowerBounds computes how many changes of primaries and copies any plan needs that evens the
@@ -148,7 +149,7 @@ func (m *model) moves(p *Plan) {
 				}
 			}
 			if is != was && slices.Contains(q.old, is) {
-				v := Move{Gpid: g, Kind: Promote, To: m.name(is), Why: q.whyPri}
+				v := Move{Gpid: g, Kind: Promote, To: m.name(is), Why: q.whyPri, ForLoad: q.forLoad}
 				rank := 2
 				if was >= 0 {
 					v.From = m.name(was)
@@ -169,7 +170,7 @@ func (m *model) moves(p *Plan) {
 				first(gone, was)
 			}
 			for k, to := range come {
-				v := Move{Gpid: g, Kind: Add, To: m.name(to), Bytes: q.bytes, Why: q.why, Primary: to == is}
+				v := Move{Gpid: g, Kind: Add, To: m.name(to), Bytes: q.bytes, Why: q.why, Primary: to == is, ForLoad: q.forLoad}
 				rank := 0
 				if k < len(gone) {
 					v.Kind, v.From = Copy, m.name(gone[k])

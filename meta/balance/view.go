@@ -32,8 +32,10 @@ type Part struct {
 	// Orphan tells that the primary is dead: Members has none.
 	Orphan bool
 	Bytes  int64
-	Disks  []string // of each of Members; nil: not known
-	Fixed  bool     // it counts, and isn't moved
+	// Reads and Writes are its load, in capacity units a second: the primary carries the reads, each member the writes.
+	Reads, Writes float64
+	Disks         []string // of each of Members; nil: not known
+	Fixed         bool     // it counts, and isn't moved
 }
 
 // Table is one table.
@@ -63,6 +65,10 @@ type Options struct {
 	// Tolerance is how far above the mean of bytes a node may be, as a part of it. 0: bytes
 	// alone are no reason to copy.
 	Tolerance float64
+	// LoadTolerance is the same for load. 0: load is no reason to move anything.
+	LoadTolerance float64
+	// LoadMoves is how many moves a plan may have for load alone.
+	LoadMoves int
 }
 
 // Kind is what a Move does.
@@ -93,6 +99,7 @@ type Move struct {
 	From, To Addr
 	Primary  bool  // To becomes the primary (Copy, Add)
 	Bytes    int64 // that are copied
+	ForLoad  bool  // load alone is the reason
 	Why      string
 }
 
@@ -101,7 +108,7 @@ type Span struct{ Min, Max int64 }
 
 // Figures describe a placement, over the nodes that aren't leaving.
 type Figures struct {
-	Primaries, Replicas, Bytes Span
+	Primaries, Replicas, Bytes, Load Span // load in capacity units a second
 	// The largest difference between nodes that one table has.
 	TablePrimaries, TableReplicas int64
 }
