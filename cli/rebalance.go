@@ -131,7 +131,11 @@ func (e *Env) planRebalance(ctx context.Context, a Rebalance) error {
 		g.add(m.Partition, what, m.From, m.To, size(m.Bytes), m.Why)
 	}
 	if e.JSON {
-		return e.json(map[string]any{"moves": moves, "copies": copies, "bytes": bytes, "stuck": append([]string{}, p.Stuck...), "note": p.HintMessage})
+		out := map[string]any{"moves": moves, "copies": copies, "bytes": bytes, "stuck": append([]string{}, p.Stuck...), "note": p.HintMessage}
+		if p.Load.Set {
+			out["load"], out["load_after"] = []int64{p.Load.V.Min, p.Load.V.Max}, []int64{p.LoadAfter.V.Min, p.LoadAfter.V.Max}
+		}
+		return e.json(out)
 	}
 	if len(moves) > 0 {
 		if err := g.print(e.Out); err != nil {
@@ -140,6 +144,9 @@ func (e *Env) planRebalance(ctx context.Context, a Rebalance) error {
 	}
 	fmt.Fprintf(e.Out, "%d moves, including %d copies of %s in total\n", len(moves), copies, size(bytes))
 	fmt.Fprintf(e.Out, "primaries per server: %s, afterwards %s; replicas: %s, afterwards %s\n", span(p.Primaries), span(p.PrimariesAfter), span(p.Replicas), span(p.ReplicasAfter))
+	if p.Load.Set {
+		fmt.Fprintf(e.Out, "load per server in units/s: %s, afterwards %s\n", span(p.Load.V), span(p.LoadAfter.V))
+	}
 	for _, s := range p.Stuck {
 		fmt.Fprintln(e.Out, "cannot be moved:", s)
 	}

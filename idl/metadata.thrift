@@ -69,4 +69,7 @@ struct replica_info {
   // Ours: of a damaged replica, the last decree that its log tells of, also from behind the
   // damage: if it led alone, everything up to there may be committed. The highest i64: not known.
   22: optional i64 last_logged_decree;
+  // Ours: capacity units of the reads, and of the writes, that it served since it was opened; told to the meta only.
+  30: optional i64 read_units;
+  31: optional i64 write_units;
 }

@@ -61,6 +61,8 @@ struct rebalance_response {
   18: string app_name;
   19: bool primaries_only;
   20: list<string> failures; // the last moves that were given up, and why
+  21: optional span load; // of a server, in capacity units a second; not set: it isn't known
+  22: optional span load_after;
 }
 
 enum node_role {

@@ -42,8 +42,9 @@ type balancer struct {
 	busySince  time.Duration
 	idle       bool // the last plan had nothing to do
 	stuck      []string
-	last       balanceCounts // of the last plan
-	done       int64         // moves, since the leader began
+	last       balanceCounts   // of the last plan
+	forLoad    []time.Duration // when moves for load alone were begun, of the last hour
+	done       int64           // moves, since the leader began
 	failed     int64
 	failures   []string // the last moves that were given up, and why, since the last run began
 	waitReason string
@@ -237,6 +238,9 @@ func (b *balancer) startMoves() {
 				continue // the next plan knows better
 			}
 			b.active[m.Gpid] = &activeMove{*m, b.now()}
+			if m.ForLoad {
+				b.forLoad = append(b.forLoad, b.now())
+			}
 			count(m)
 			b.parts.recordEvent(m.Gpid, "moves "+describe(m), m.Why)
 			b.parts.toCheck[m.Gpid] = struct{}{}

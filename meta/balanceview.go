@@ -23,7 +23,7 @@ type planGoal struct {
 // planGoal decides what to plan for. The caller holds mu.
 func (b *balancer) planGoal() (w planGoal) {
 	k := b.s.overrides
-	w.options.Tolerance = float64(b.s.cfg.Meta.BalanceBytes) / 100
+	b.limits(&w.options)
 	b.s.fsm.read(func(st *state.State) {
 		for _, a := range st.Roles() {
 			load := st.Load(a)
@@ -34,12 +34,16 @@ func (b *balancer) planGoal() (w planGoal) {
 	})
 	w.run = b.run
 	w.even = w.run != nil || b.level >= state.LevelLively
-	w.check = !w.even && !w.must
+	if w.check = !w.even && !w.must; w.check {
+		w.options.LoadMoves = 0 // tools wait for a cluster that is in order, and load is never still
+	}
 	if w.run != nil {
 		w.options.RolesOnly = w.run.primariesOnly
 		return w
 	}
-	w.inTurn = k.balancerInTurn.Load()
+	if w.inTurn = k.balancerInTurn.Load(); w.inTurn {
+		w.options.LoadMoves = 0 // what is exchanged for load may be of two tables
+	}
 	w.options.RolesOnly = k.onlyMovePrimary.Load()
 	w.options.PrimariesOnly = k.onlyPrimary.Load()
 	return w
@@ -89,6 +93,9 @@ func (b *balancer) planKey(w *planGoal) uint64 {
 	maphash.WriteComparable(&h, [3]bool{w.inTurn, w.must, w.even})
 	maphash.WriteComparable(&h, b.parts.configs)
 	maphash.WriteComparable(&h, b.now()/bytesAge)
+	if w.options.LoadMoves > 0 && b.loadUnknown() == "" {
+		maphash.WriteComparable(&h, b.now()/b.s.cfg.Meta.BalanceLoadHalf.D())
+	}
 	b.s.fsm.read(func(st *state.State) { maphash.WriteComparable(&h, [2]int{int(st.LastID()), countTables(st)}) })
 	k := b.s.overrides
 	k.mu.Lock()
@@ -109,8 +116,9 @@ func (b *balancer) planKey(w *planGoal) uint64 {
 func (b *balancer) balanceView(run *balanceRun) (v *balance.View, ill, busy int) {
 	v = &balance.View{}
 	banned, ignored := b.s.overrides.leftAlone()
-	takers := 0
+	takers, loads := 0, false
 	b.locked(func(st *state.State) {
+		loads = b.loadUnknown() == ""
 		for _, n := range b.nodes.det.Nodes() {
 			if !b.nodes.det.Stays(n.Addr) {
 				continue
@@ -128,6 +136,9 @@ func (b *balancer) balanceView(run *balanceRun) (v *balance.View, ill, busy int)
 			q.Members = c.AppendMembers(make([]base.RPCAddress, 0, 1+len(c.Secondaries)))
 		}
 		q.Bytes = b.parts.bytes[g]
+		if loads {
+			q.Reads, q.Writes = b.parts.loads.mean(g)
+		}
 		q.Disks = b.nodes.disksOf(g, q.Members)
 		alive := 0
 		for _, a := range q.Members {

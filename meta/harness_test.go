@@ -77,6 +77,26 @@ type cluster struct {
 	// begin is the version that the cluster begins with, of newClusterAt.
 	begin version.Version
 	ahead atomic.Int64 // of the metas' wall clock, in nanoseconds
+	rates rates
+}
+
+// rates are the units of reads and writes that partitions serve in a second; nil: nobody tells.
+type rates struct {
+	mu    sync.Mutex
+	of    map[base.Gpid][2]float64
+	since time.Time
+}
+
+func (r *rates) get() (of map[base.Gpid][2]float64, since time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.of, r.since
+}
+
+func (r *rates) set(of map[base.Gpid][2]float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.of, r.since = of, time.Now()
 }
 
 func (c *cluster) wall() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
@@ -699,7 +719,14 @@ func (f *fakeReplica) onProposal(req *rpc.Request) {
 
 // replicas lists what it holds. The caller holds mu.
 func (f *fakeReplica) replicas() (list []metadata.ReplicaInfo) {
+	rates, since := f.c.rates.get()
 	for _, r := range f.stored {
+		if rates != nil {
+			used := func(perSecond float64) base.Opt[int64] {
+				return base.Some(int64(perSecond * time.Since(since).Seconds()))
+			}
+			r.ReadUnits, r.WriteUnits = used(rates[r.Pid][0]), used(rates[r.Pid][1])
+		}
 		if f.tag != "" {
 			r.DiskTag = f.tag
 		}

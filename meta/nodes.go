@@ -32,7 +32,9 @@ type node struct {
 	// either wall clock shows at once, and a suspend doesn't look like one. Not set: no beacon yet.
 	ahead base.Opt[time.Duration]
 
-	rack  string
+	rack string
+	// mute: it has replicas and doesn't say how they are used, for its program is an older one.
+	mute  bool
 	space space
 	disks map[base.Gpid]string // where its replicas are, if it has several disks
 	dirs  []metaadmin.DiskReport

@@ -20,6 +20,7 @@ type partitions struct {
 	copies  copies
 	deposed map[deposed]int64   // who may still believe to be the primary, and the ballot from which on they aren't
 	bytes   map[base.Gpid]int64 // of a replica, as the primary told last
+	loads   loads
 	history map[base.Gpid]*history
 	waiters map[int32][]chan struct{} // told when a partition of the table changes
 	configs int64                     // configurations changed
@@ -48,7 +49,7 @@ type deposed struct {
 func newPartitions(ns *nodes) *partitions {
 	ps := &partitions{
 		term: ns.term, nodes: ns, plan: cure.New(ns.s.cureOpts), toCheck: map[base.Gpid]struct{}{}, copies: newCopies(),
-		deposed: map[deposed]int64{}, bytes: map[base.Gpid]int64{}, history: map[base.Gpid]*history{}, waiters: map[int32][]chan struct{}{},
+		deposed: map[deposed]int64{}, bytes: map[base.Gpid]int64{}, loads: newLoads(ns.s.cfg.Meta.BalanceLoadHalf.D()), history: map[base.Gpid]*history{}, waiters: map[int32][]chan struct{}{},
 	}
 	ps.changes.init()
 	return ps
@@ -57,6 +58,7 @@ func newPartitions(ns *nodes) *partitions {
 // forget drops what is remembered of partitions.
 func (ps *partitions) forget(gone func(base.Gpid) bool) {
 	maps.DeleteFunc(ps.bytes, func(g base.Gpid, _ int64) bool { return gone(g) })
+	maps.DeleteFunc(ps.loads.of, func(g base.Gpid, _ *load) bool { return gone(g) })
 	maps.DeleteFunc(ps.history, func(g base.Gpid, _ *history) bool { return gone(g) })
 	maps.DeleteFunc(ps.deposed, func(d deposed, _ int64) bool { return gone(d.gpid) })
 }

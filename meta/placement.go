@@ -83,12 +83,18 @@ func (pl *placements) Report(r *service.Report) {
 	}
 	disks := map[base.Gpid]string{}
 	several := len(q.Disks.V) > 1
+	n.mute = false
 	for i := range q.StoredReplicas.V {
 		rep := &q.StoredReplicas.V[i]
 		if rep.Bytes.Set {
 			pl.parts.bytes[rep.Pid] = rep.Bytes.V
 		}
 		disks[rep.Pid] = rep.DiskTag
+		if n.mute = n.mute || !rep.ReadUnits.Set; rep.ReadUnits.Set {
+			if _, cfg, ok := r.State.Config(rep.Pid); ok && cfg.Primary == r.Node {
+				pl.parts.loads.heard(pl.now(), r.Node, rep)
+			}
+		}
 		several = several || rep.DiskTag != q.StoredReplicas.V[0].DiskTag
 	}
 	n.disks, n.dirs = nil, q.Disks.V
@@ -208,8 +214,13 @@ func wireMove(m *balance.Move, running bool) placement.Move {
 // planOnly says what a rebalancing would do.
 func (pl *placements) planOnly(run *balanceRun, r *placement.RebalanceResponse) {
 	view, ill, _ := pl.bal.balanceView(run)
-	tolerance := float64(pl.s.cfg.Meta.BalanceBytes) / 100
-	p := balance.MakePlan(view, balance.Options{RolesOnly: run.primariesOnly, Tolerance: tolerance})
+	o := balance.Options{RolesOnly: run.primariesOnly}
+	var why string
+	pl.locked(func(*state.State) {
+		pl.bal.limits(&o)
+		why = pl.bal.loadUnknown()
+	})
+	p := balance.MakePlan(view, o)
 	for _, m := range withoutAdds(p) {
 		r.Moves = append(r.Moves, wireMove(&m, false))
 	}
@@ -217,9 +228,21 @@ func (pl *placements) planOnly(run *balanceRun, r *placement.RebalanceResponse) 
 	span := func(s balance.Span) placement.Span { return placement.Span{Min: s.Min, Max: s.Max} }
 	r.Primaries, r.Replicas = span(p.Before.Primaries), span(p.Before.Replicas)
 	r.PrimariesAfter, r.ReplicasAfter = span(p.After.Primaries), span(p.After.Replicas)
+	var hints []string
 	if ill > 0 {
-		r.HintMessage = fmt.Sprintf("%d partitions aren't whole: they are cured first, and not moved", ill)
+		hints = append(hints, fmt.Sprintf("%d partitions aren't whole: they are cured first, and not moved", ill))
 	}
+	switch {
+	case pl.s.cfg.Meta.BalanceLoad == 0 || pl.s.cfg.Meta.BalanceLoadMoves == 0:
+	case why != "":
+		hints = append(hints, "load isn't evened yet: "+why)
+	default:
+		r.Load, r.LoadAfter = base.Some(span(p.Before.Load)), base.Some(span(p.After.Load))
+		if o.LoadMoves == 0 {
+			hints = append(hints, fmt.Sprintf("load isn't evened: %d moves were made for it within an hour, as many as meta.balance_load_moves allows", pl.s.cfg.Meta.BalanceLoadMoves))
+		}
+	}
+	r.HintMessage = strings.Join(hints, "\n")
 }
 
 // nodeRole tells, and changes, what nodes may have.

@@ -157,6 +157,8 @@ func (r *replica) reported(v *view) metadata.ReplicaInfo {
 	i := metadata.ReplicaInfo{Pid: r.gpid, Ballot: v.Ballot, Status: wireStatus(v), LastCommittedDecree: v.Committed, LastPreparedDecree: v.Last,
 		LastDurableDecree: r.flushedAt.Load(), AppType: "pegasus", DiskTag: r.dir.Tag, MemberBallot: base.Some(v.info.Member),
 		ManualCompactStatus: base.Some(r.compactions.status()), Bytes: r.reportedSize()}
+	used := r.observed.Counts()
+	i.ReadUnits, i.WriteUnits = base.Some(used.ReadUnits), base.Some(used.WriteUnits)
 	switch {
 	case v.failed != nil:
 		i.MemberBallot.V = 0

@@ -67,6 +67,11 @@ func TestCapacityUnits(t *testing.T) {
 			t.Errorf("%s: %d read units, %d write units, want %d and %d", c.name, read, write, c.read, c.write)
 		}
 	}
+	// The metas are told of them.
+	r := g.nodes[0].srv.replica(g.gpid)
+	if told, want := r.reported(r.look()), u.Counts(); !told.ReadUnits.Set || told.ReadUnits.V != want.ReadUnits || told.WriteUnits.V != want.WriteUnits || want.ReadUnits == 0 || want.WriteUnits == 0 {
+		t.Errorf("the metas are told of %+v and %+v units, and there were %+v", told.ReadUnits, told.WriteUnits, want)
+	}
 }
 
 // TestReadBytes: keys and values that were answered, a multi_get's hash key once.

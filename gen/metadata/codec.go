@@ -170,6 +170,14 @@ func (s *ReplicaInfo) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 22)
 		b = tbin.AppendI64(b, s.LastLoggedDecree.V)
 	}
+	if s.ReadUnits.Set {
+		b = tbin.AppendField(b, tbin.I64, 30)
+		b = tbin.AppendI64(b, s.ReadUnits.V)
+	}
+	if s.WriteUnits.Set {
+		b = tbin.AppendField(b, tbin.I64, 31)
+		b = tbin.AppendI64(b, s.WriteUnits.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -215,6 +223,12 @@ func (s *ReplicaInfo) ReadThrift(r *tbin.Reader) {
 		case id == 22 && t == tbin.I64:
 			s.LastLoggedDecree.Set = true
 			s.LastLoggedDecree.V = r.I64()
+		case id == 30 && t == tbin.I64:
+			s.ReadUnits.Set = true
+			s.ReadUnits.V = r.I64()
+		case id == 31 && t == tbin.I64:
+			s.WriteUnits.Set = true
+			s.WriteUnits.V = r.I64()
 		default:
 			r.Skip(t)
 		}

@@ -244,6 +244,14 @@ func (s *RebalanceResponse) AppendThrift(b []byte) []byte {
 			b = tbin.AppendString(b, s.Failures[i])
 		}
 	}
+	if s.Load.Set {
+		b = tbin.AppendField(b, tbin.Struct, 21)
+		b = s.Load.V.AppendThrift(b)
+	}
+	if s.LoadAfter.Set {
+		b = tbin.AppendField(b, tbin.Struct, 22)
+		b = s.LoadAfter.V.AppendThrift(b)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -328,6 +336,12 @@ func (s *RebalanceResponse) ReadThrift(r *tbin.Reader) {
 				s.Failures[i] = r.String()
 			}
 			n.End(r)
+		case id == 21 && t == tbin.Struct:
+			s.Load.Set = true
+			s.Load.V.ReadThrift(r)
+		case id == 22 && t == tbin.Struct:
+			s.LoadAfter.Set = true
+			s.LoadAfter.V.ReadThrift(r)
 		default:
 			r.Skip(t)
 		}

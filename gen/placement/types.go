@@ -136,6 +136,8 @@ type RebalanceResponse struct {
 	AppName        string         // 18
 	PrimariesOnly  bool           // 19
 	Failures       []string       // 20
+	Load           base.Opt[Span] // 21, optional
+	LoadAfter      base.Opt[Span] // 22, optional
 
 	absent uint32
 }
