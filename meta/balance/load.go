@@ -239,11 +239,3 @@ func (p *part) carried(i int32) float64 {
 	}
 	return p.writes
 }
-
-// sane takes what a view says of load: what is no load counts as none.
-func sane(v float64) float64 {
-	if v > 0 && !math.IsInf(v, 1) {
-		return v
-	}
-	return 0
-}

@@ -118,6 +118,14 @@ func newModel(v *View, o Options) *model {
 	return m
 }
 
+// sane takes what a view says of load: what is no load counts as none.
+func sane(v float64) float64 {
+	if v > 0 && !math.IsInf(v, 1) {
+		return v
+	}
+	return 0
+}
+
 func (m *model) count(r ref, p *part, i int32, d int32) {
 	n := &m.nodes[i]
 	m.tables[r.t].rep[i] += d
