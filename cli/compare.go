@@ -27,6 +27,16 @@ func (e *DifferentError) Error() string {
 	return fmt.Sprintf("the tables differ in %d rows", e.Rows)
 }
 
+// UnsureError: of some rows it isn't known whether they are equal.
+type UnsureError struct{ Rows int64 }
+
+func (e *UnsureError) Error() string {
+	return fmt.Sprintf("%d rows changed at each look: it isn't known whether they are equal", e.Rows)
+}
+
+// ExitStatus tells this from rows that differ, and a command that failed (1).
+func (e *UnsureError) ExitStatus() int { return 2 }
+
 type comparisonJSON struct {
 	RowsFrom    int64 `json:"rows_from"`
 	RowsTo      int64 `json:"rows_to"`
@@ -55,7 +65,7 @@ type sideJSON struct {
 	Expires string  `json:"expires,omitempty"`
 }
 
-// Run compares table, and prints what differs. Tables that do are a *DifferentError.
+// Run compares table, and prints what differs. Tables that do are a *DifferentError, and those that may an *UnsureError.
 func (c *Comparison) Run(ctx context.Context, name string) error {
 	there := c.TableThere
 	if there == "" {
@@ -88,6 +98,9 @@ func (c *Comparison) Run(ctx context.Context, name string) error {
 	}
 	if n := r.Different(); n > 0 {
 		return &DifferentError{n}
+	}
+	if r.Changing > 0 {
+		return &UnsureError{r.Changing}
 	}
 	return nil
 }

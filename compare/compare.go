@@ -26,6 +26,9 @@ type Side interface {
 	Rows(partition int, values bool) Rows
 	// Get reads a row with its value and expiry.
 	Get(ctx context.Context, hashKey, sortKey []byte) (r client.Row, found bool, err error)
+	// Still is an error if the table isn't the one any more that it was, or has other partitions: then rows may have been
+	// passed over.
+	Still(ctx context.Context) error
 }
 
 // Rows is a walk; see client.Scanner.
@@ -184,7 +187,16 @@ func (r *run) all(ctx context.Context) error {
 	walking.Wait()
 	close(r.suspects)
 	looking.Wait()
-	return context.Cause(ctx)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := r.from.Still(ctx); err != nil {
+		return fmt.Errorf("the table that is copied from: %w", err)
+	}
+	if err := r.to.Still(ctx); err != nil {
+		return fmt.Errorf("the other table: %w", err)
+	}
+	return nil
 }
 
 func gcd(a, b int) int {

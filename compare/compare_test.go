@@ -12,6 +12,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/client"
+	"pegasus/client/clienttest"
 )
 
 // fake is a table in memory.
@@ -21,6 +22,7 @@ type fake struct {
 	rows    map[string]client.Row
 	onGet   func(key string) error
 	scanErr error
+	other   error // it isn't the same table any more
 }
 
 func newFake(n int, keys ...string) *fake {
@@ -46,6 +48,8 @@ func (f *fake) del(key string) {
 }
 
 func (f *fake) Partitions() int { return f.n }
+
+func (f *fake) Still(context.Context) error { return f.other }
 
 func (f *fake) Rows(partition int, values bool) Rows {
 	f.mu.Lock()
@@ -245,5 +249,39 @@ func TestProgress(t *testing.T) {
 	mustCompare(t, a, a, Options{Progress: func(r Report) { told = append(told, r.From) }})
 	if len(told) != 2 || told[1] != 2*tellEvery {
 		t.Errorf("%v", told)
+	}
+}
+
+// A table that was split, or dropped and made anew, while it was read isn't called equal: neither by the walk, nor by a
+// table of a cluster, which notices it.
+func TestTableThatChanges(t *testing.T) {
+	for _, from := range []bool{true, false} {
+		a, b := newFake(2, "a/x"), newFake(2, "a/x")
+		if from {
+			a.other = base.ErrInvalidState
+		} else {
+			b.other = base.ErrInvalidState
+		}
+		if _, err := Tables(t.Context(), a, b, Options{}); !errors.Is(err, base.ErrInvalidState) {
+			t.Errorf("from %v: %v", from, err)
+		}
+	}
+	for _, partitions := range []int{4, 8} {
+		k := clienttest.Start(t, 1)
+		k.CreateTable("t", 4, 1)
+		c := client.New([]string{k.Meta}, client.Options{})
+		defer c.Close()
+		tb, err := c.Table(t.Context(), "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := Of(tb)
+		if err := s.Still(t.Context()); err != nil {
+			t.Error(err)
+		}
+		k.CreateTable("t", partitions, 1)
+		if err := s.Still(t.Context()); !errors.Is(err, base.ErrInvalidState) || s.Partitions() != 4 {
+			t.Errorf("%d partitions: %v", partitions, err)
+		}
 	}
 }

@@ -12,6 +12,7 @@
 //   - What is on its way from one table to the other is no difference: a row that differs is looked at again after
 //     Options.Tolerance, and counts once both sides had the same unequal rows twice. A row that never stands still is counted as
 //     changing.
+//   - What can't be known isn't called equal: a table that was split or made anew meanwhile is an error.
 //   - Nothing is written.
 //
 // It must not know clusters, nor what sends rows from one to the other.

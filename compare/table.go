@@ -3,6 +3,7 @@ package compare
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"time"
 
 	"pegasus/base"
@@ -12,10 +13,30 @@ import (
 // pageRows keeps pages small: as many are held as partitions are read at a time.
 const pageRows = 500
 
-type table struct{ *client.Table }
+type table struct {
+	*client.Table
+	id, partitions int
+}
 
 // Of makes a Side of a table of a cluster.
-func Of(t *client.Table) Side { return table{t} }
+func Of(t *client.Table) Side { return table{t, int(t.AppID()), t.Partitions()} }
+
+// Partitions implements Side: as many as there were at first.
+func (t table) Partitions() int { return t.partitions }
+
+// Still implements Side.
+func (t table) Still(ctx context.Context) error {
+	if err := t.Refresh(ctx); err != nil {
+		return err
+	}
+	switch id, n := int(t.AppID()), t.Table.Partitions(); {
+	case id != t.id:
+		return fmt.Errorf("table %q was dropped and made anew meanwhile, its id was %d and is %d: %w", t.Name(), t.id, id, base.ErrInvalidState)
+	case n != t.partitions:
+		return fmt.Errorf("table %q was split meanwhile, it had %d partitions and has %d; compare again: %w", t.Name(), t.partitions, n, base.ErrInvalidState)
+	}
+	return nil
+}
 
 // Rows implements Side.
 func (t table) Rows(partition int, values bool) Rows {

@@ -68,7 +68,7 @@ func compareCmd() *cobra.Command {
 	table := &cobra.Command{Use: "table NAME --from METAS --to METAS", Short: "Find the rows in which a table differs from that of another cluster", Args: wantArgs(1, 1),
 		Long: "Find the rows that a table of the first cluster has and that of the other one hasn't, the other way round, and rows with another\n" +
 			"value or expiry. Both may be written meanwhile: a row that differs is looked at again after --tolerance. The partition\n" +
-			"counts may differ. Nothing is written. The exit status is 1 if a row differs.\n\n" +
+			"counts may differ. Nothing is written. The exit status is 1 if a row differs, and 2 if none does, but some changed at each look.\n\n" +
 			"With --sample the values of that share of the rows are compared, and all keys.",
 		RunE: func(c *cobra.Command, a []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env, there *client.Client) error {
