@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -21,6 +22,7 @@ type Op struct {
 	ArgType tbin.Type    // 0 is STRUCT
 	Write   bool
 	Once    bool          // doing it twice isn't the same as doing it once
+	Counted bool          // the argument goes by how many partitions there are: with others it isn't sent again
 	Attempt time.Duration // how long one server is waited for; 0: Options.AttemptTimeout
 	Burst   *rpc.Burst    // with which the first attempt leaves; nil: by itself
 }
@@ -110,6 +112,10 @@ func (c *call) onReply(body []byte, err error) {
 	if v.unknown && c.op.Write {
 		c.unknown = true
 		v.again = v.again && !c.op.Once && !c.t.c.opts.NoResend
+	}
+	if c.op.Counted && errors.Is(err, base.ErrParentPartitionMisused) {
+		c.t.refresh(c.used, func(error) { c.fail(err) })
+		return
 	}
 	pause := c.backoff()
 	if !v.again || time.Until(c.deadline) <= pause || c.t.c.ctx.Err() != nil {

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"time"
 
 	"pegasus/base"
 	"pegasus/base/tbin"
@@ -40,7 +42,7 @@ type Row struct {
 type Scanner struct {
 	t     *Table
 	opts  ScanOptions
-	parts []int // partitions still to be walked; a hash scan has one
+	parts []scanPart // partitions still to be walked; a hash scan has one
 
 	full       bool
 	hash       uint64 // of the partition being walked
@@ -55,9 +57,18 @@ type Scanner struct {
 	n     int64 // rows of the partition being walked, with count
 	lost  int   // sessions lost, with count
 
+	refused int // see maxRefused
+
 	page []rrdb.KeyValue
 	row  Row
 	err  error
+}
+
+// scanPart is a partition that is still to be walked.
+type scanPart struct {
+	index, of int // partition index of a table with that many
+	// after is the last row that was met of it, before the table was split; nil: none.
+	after []byte
 }
 
 // ScanHash walks the rows of one hash key in the order of their sort keys.
@@ -69,7 +80,7 @@ func (t *Table) ScanHash(hashKey []byte, o ScanOptions) (*Scanner, error) {
 	if err := checkBatch(o.Batch); err != nil {
 		return nil, err
 	}
-	s := &Scanner{t: t, opts: o, parts: []int{0}, hash: hash}
+	s := &Scanner{t: t, opts: o, parts: []scanPart{{}}, hash: hash}
 	s.start, s.startIncl = base.AppendKey(nil, hashKey, o.From), !o.FromExclusive
 	if len(o.To) > 0 {
 		s.stop, s.stopIncl = base.AppendKey(nil, hashKey, o.To), o.ToInclusive
@@ -85,12 +96,17 @@ func (t *Table) ScanHash(hashKey []byte, o ScanOptions) (*Scanner, error) {
 // ScanAll walks all rows of the table, or of the partitions named, one partition after the
 // other, each in the order of its keys.
 func (t *Table) ScanAll(o ScanOptions, partitions ...int) *Scanner {
+	n := t.Partitions()
 	if len(partitions) == 0 {
-		for i := range t.Partitions() {
+		for i := range n {
 			partitions = append(partitions, i)
 		}
 	}
-	return &Scanner{t: t, opts: o, parts: partitions, full: true, err: checkBatch(o.Batch)}
+	s := &Scanner{t: t, opts: o, full: true, err: checkBatch(o.Batch)}
+	for _, p := range partitions {
+		s.parts = append(s.parts, scanPart{index: p, of: max(n, p+1)})
+	}
+	return s
 }
 
 func checkBatch(n int) error {
@@ -175,8 +191,11 @@ func (s *Scanner) nextPage(ctx context.Context) bool {
 	if !s.partActive {
 		s.partActive, s.context = true, 0
 		if s.full {
-			s.hash = uint64(s.parts[0])
+			s.hash = uint64(s.parts[0].index)
 			s.start, s.startIncl, s.stop, s.stopIncl = []byte{0, 0}, true, []byte{0xff, 0xff}, false
+			if after := s.parts[0].after; after != nil {
+				s.start, s.startIncl = after, false
+			}
 		}
 	}
 	ctx, cancel := s.t.c.withDeadline(ctx)
@@ -184,11 +203,12 @@ func (s *Scanner) nextPage(ctx context.Context) bool {
 	var res *rrdb.ScanResponse
 	var err error
 	if s.context > 0 {
-		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: base.RPCScan, Hash: s.hash,
+		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: base.RPCScan, Hash: s.hash, Counted: s.full,
 			Arg: &rrdb.ScanRequest{ContextId: s.context}, Attempt: s.t.c.opts.RangeTimeout})
-		if err == nil && res.Error == CodeNotFound {
-			// The session is gone: the server restarted, the primary moved, an answer was lost.
-			s.context = 0
+		if s.full && errors.Is(err, base.ErrParentPartitionMisused) || err == nil && res.Error == CodeNotFound {
+			// The session is gone: the server restarted, the primary moved, an answer was lost, or the partition was split
+			// long ago.
+			err, s.context = nil, 0
 			if s.count {
 				// There is no last row to go on after: the partition is counted anew.
 				s.n = 0
@@ -200,7 +220,10 @@ func (s *Scanner) nextPage(ctx context.Context) bool {
 		}
 	}
 	if err == nil && s.context == 0 {
-		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: base.RPCGetScanner, Hash: s.hash, Arg: s.request(), Attempt: s.t.c.opts.RangeTimeout})
+		res, err = do[rrdb.ScanResponse](ctx, s.t, Op{Code: base.RPCGetScanner, Hash: s.hash, Counted: s.full, Arg: s.request(), Attempt: s.t.c.opts.RangeTimeout})
+		if s.full && errors.Is(err, base.ErrParentPartitionMisused) {
+			return s.follow(ctx, err)
+		}
 	}
 	if err == nil {
 		err = storeError("scan", res.Error)
@@ -220,6 +243,33 @@ func (s *Scanner) nextPage(ctx context.Context) bool {
 	return true
 }
 
+// maxRefused is how often a partition may be refused because the server knows of more of them than the meta told.
+const maxRefused = 100
+
+// follow goes on after a server said that the table has more partitions than the scan goes by: with those that the partition
+// became. Up to the last row that was met, it met the rows of all of them.
+func (s *Scanner) follow(ctx context.Context, why error) bool {
+	s.partActive, s.context, s.page = false, 0, nil
+	p := s.parts[0]
+	if n := s.t.Partitions(); n <= p.of || n%p.of != 0 {
+		if s.refused++; s.refused > maxRefused || n%p.of != 0 && p.of%n != 0 || !sleep(ctx, 100*time.Millisecond) {
+			s.err = why
+			return false
+		}
+		s.t.refresh(s.t.route.Load(), func(error) {})
+		return true
+	}
+	if !s.count && !s.startIncl {
+		p.after = s.start
+	}
+	s.n = 0
+	p.of *= 2
+	child := p
+	child.index += p.of / 2
+	s.parts = append([]scanPart{p, child}, s.parts[1:]...)
+	return true
+}
+
 func (s *Scanner) request() *rrdb.GetScannerRequest {
 	o := &s.opts
 	r := &rrdb.GetScannerRequest{StartKey: s.start, StopKey: s.stop, StartInclusive: s.startIncl, StopInclusive: s.stopIncl,
@@ -227,6 +277,9 @@ func (s *Scanner) request() *rrdb.GetScannerRequest {
 		HashKeyFilterType: o.HashFilter.Type, HashKeyFilterPattern: o.HashFilter.Pattern,
 		SortKeyFilterType: o.SortFilter.Type, SortKeyFilterPattern: o.SortFilter.Pattern,
 		ValidatePartitionHash: base.Some(s.full), FullScan: base.Some(s.full)}
+	if s.full {
+		r.PartitionCount = base.Some(int32(s.parts[0].of))
+	}
 	if o.Timetag {
 		// Who doesn't know the field leaves the values out.
 		r.NoValue, r.ReturnTimetag = true, base.Some(true)

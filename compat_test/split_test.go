@@ -17,7 +17,12 @@ import (
 	gensplit "pegasus/gen/split"
 )
 
-var splitRuns = flag.Int("split-runs", 1, "how many runs TestSplit makes; all but the first have random kills of every server")
+var (
+	splitRuns  = flag.Int("split-runs", 1, "how many runs TestSplit makes; all but the first have random kills of every server")
+	splitRows  = flag.Int("split-rows", 0, "how many rows TestSplit's table has before it is split, in runs with kills")
+	splitKills = flag.Bool("split-kills", true, "whether servers are killed in the runs of TestSplit after the first")
+	splitSeed  = flag.Int("split-seed", 0, "is added to the number of a run of TestSplit")
+)
 
 // splitWorld is a table under load whose partitions are doubled.
 type splitWorld struct {
@@ -32,6 +37,7 @@ type splitWorld struct {
 	maybe map[string]int64  // those whose outcome isn't known
 	fails atomic.Int64
 	worst atomic.Int64 // nanoseconds that a write took
+	wide  wideLoad
 }
 
 func newSplitWorld(t *testing.T, metas int) *splitWorld {
@@ -108,18 +114,27 @@ func (w *splitWorld) check() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	scanned := map[string]string{}
+	scanned, filled := map[string]string{}, 0
 	s := table.ScanAll(client.ScanOptions{})
 	for s.Next(ctx) {
 		row := s.Row()
 		if _, twice := scanned[string(row.HashKey)]; twice {
 			w.Errorf("row %s is scanned twice", row.HashKey)
 		}
-		scanned[string(row.HashKey)] = string(row.Value)
+		switch row.HashKey[0] {
+		case 'p':
+			filled++
+		case 'x':
+		default:
+			scanned[string(row.HashKey)] = string(row.Value)
+		}
 	}
 	s.Close()
 	if err := s.Err(); err != nil {
 		w.Fatal(err)
+	}
+	if want := w.wide.filled; filled != want {
+		w.Errorf("a scan finds %d of the %d rows that were there before", filled, want)
 	}
 	lost, wrong := 0, 0
 	for key, value := range w.rows {
@@ -185,7 +200,7 @@ func (w *splitWorld) await(limit time.Duration) {
 // acknowledged is lost, no row is there twice, and clients see no error that they can't do anything about.
 func TestSplit(t *testing.T) {
 	for run := range *splitRuns {
-		t.Run(fmt.Sprint(run), func(t *testing.T) { splitRun(t, run) })
+		t.Run(fmt.Sprint(run), func(t *testing.T) { splitRun(t, run+*splitSeed) })
 	}
 }
 
@@ -213,6 +228,8 @@ func splitRun(t *testing.T, run int) {
 		t.Fatal(err)
 	}
 	if run == 0 {
+		w.fill(4000)
+		wg.Go(func() { w.scan(ctx) })
 		w.start(8)
 		w.await(25 * time.Second)
 		t.Logf("4 to 8: the longest write took %v", time.Duration(w.worst.Swap(0)))
@@ -225,27 +242,36 @@ func splitRun(t *testing.T, run int) {
 		}
 		w.await(2 * time.Minute)
 	} else {
+		w.fill(*splitRows)
+		wg.Go(func() { w.scan(ctx) })
+		used := w.used()
+		defer func() { w.spaceIsBack(used) }()
+		for i := range 2 {
+			wg.Go(func() { w.loadWide(ctx, i) })
+		}
 		r := rand.New(rand.NewPCG(uint64(run), 1))
 		kctx, end := context.WithCancel(ctx)
 		var kills sync.WaitGroup
 		kills.Go(func() {
-			for kctx.Err() == nil {
+			for kctx.Err() == nil && *splitKills {
 				names := w.c.Servers()
 				name := names[r.IntN(len(names))]
 				if err := w.c.Kill(name); err != nil {
 					t.Error(err)
 				}
-				time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+				time.Sleep(time.Duration(r.IntN(2000)) * time.Millisecond)
 				if err := w.c.Restart(name); err != nil {
 					t.Error(err)
 				}
-				time.Sleep(time.Duration(r.IntN(2000)) * time.Millisecond)
+				time.Sleep(time.Duration(r.IntN(1000)) * time.Millisecond)
 			}
 		})
-		w.start(8)
-		w.await(5 * time.Minute)
-		w.start(16)
-		w.await(5 * time.Minute)
+		for _, n := range []int32{8, 16} {
+			began := time.Now()
+			w.start(n)
+			w.await(10 * time.Minute)
+			t.Logf("run %d: to %d partitions in %v", run, n, time.Since(began).Round(time.Millisecond))
+		}
 		end()
 		kills.Wait()
 	}
@@ -253,6 +279,7 @@ func splitRun(t *testing.T, run int) {
 	wg.Wait()
 	t.Logf("%d rows, %d writes failed, the longest took %v", len(w.rows), w.fails.Load(), time.Duration(w.worst.Load()))
 	w.check()
+	w.checkWide()
 	if n := w.table.Partitions(); n != 16 && n != 8 && n != 4 {
 		t.Errorf("the client has %d partitions", n)
 	}

@@ -242,6 +242,7 @@ struct get_scanner_request {
   13: optional bool full_scan;
   14: optional bool only_return_count = false;
   60: optional bool return_timetag; // ours: a value is the row's timetag, 8 bytes big-endian, in place of its data
+  61: optional i32 partition_count; // ours: of a scan of a whole partition, by how many partitions of the table the client goes
 }
 
 struct scan_request {

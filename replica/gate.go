@@ -116,7 +116,11 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 	op := observe.OpOf(req.Code)
 	defer r.observed.Ops.End(op, r.observed.Ops.Begin(op))
 	began := g.uptime()
-	res, err := r.store.Load().Read(&rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Memory: req})
+	q := &rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Memory: req}
+	if req.Code == base.RPCGetScanner || req.Code == base.RPCScan {
+		q.Watch = scanWatch{req, r}
+	}
+	res, err := r.store.Load().Read(q)
 	switch {
 	case err != nil:
 		refuse(req, err)
@@ -174,9 +178,11 @@ func (g *gate) mayAnswer(r *replica) bool { return r.view.Load().Serving && g.sr
 
 // cutOff returns by how many partitions the row of a request isn't this one's since the table was split, see Server.moved;
 // 0: it is.
+//
+// The pages of a scan come from where it began, whatever was cut since.
 func (r *replica) cutOff(req *rpc.Request) int32 {
 	n := r.whose()
-	if n == 0 || base.InPartition(req.PartitionHash, r.gpid.PartitionIndex, n) {
+	if n == 0 || req.Code == base.RPCScan || req.Code == base.RPCClearScanner || base.InPartition(req.PartitionHash, r.gpid.PartitionIndex, n) {
 		return 0
 	}
 	return n

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pegasus/base"
 	"pegasus/base/tbin"
@@ -57,6 +58,23 @@ func (r *Request) recycle() {
 	r.IsBackup, r.Forwarded, r.FromAddress, r.seq = false, false, 0, 0
 	r.rd.Reset(nil)
 	requestPool.Put(r)
+}
+
+// Connected returns when r's connection came, to a second or so.
+func (r *Request) Connected() time.Time {
+	return time.Now().Add(-time.Duration(r.conn.srv.clock.Load()-r.conn.began) * time.Millisecond)
+}
+
+// Note returns what is remembered of r's connection under key as long as it lasts: fresh, if nothing is yet.
+func (r *Request) Note(key, fresh any) any {
+	v, _ := r.conn.notes.LoadOrStore(key, fresh)
+	return v
+}
+
+// Noted returns what Note has remembered under key, nil if nothing.
+func (r *Request) Noted(key any) any {
+	v, _ := r.conn.notes.Load(key)
+	return v
 }
 
 // Go runs f, which answers r, on a goroutine of its own. If it panics, that ends in an answer, as

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,7 @@ type serverConn struct {
 
 	batch Batch       // reader goroutine only
 	heard atomic.Bool // the first header has come
+	notes sync.Map    // what handlers remember of it, see Request.Note
 
 	// heavy is set when answers take much: before more requests are handed on, it is looked
 	// at whether there is memory.

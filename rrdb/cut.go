@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -107,8 +108,11 @@ func (s *instance) SetPartitionCount(n int32) {
 	s.count.Store(n)
 }
 
-// given tells whether the rows that the cut hides may be removed.
+// scansWait is for how long the removal of rows that a cut hides waits for scans from before it to end.
+const scansWait = 5 * time.Minute
+
+// given returns the cut whose hidden rows are being removed; false if none are.
 func (s *instance) given() (c Cut, ok bool) {
 	c = s.Cut()
-	return c, c.Count > 0 && c.Count == s.count.Load()
+	return c, c.Count > 0 && c.Count == s.giving.Load()
 }

@@ -75,6 +75,12 @@ func (c *manualClock) set(seconds uint32) {
 	c.t = time.Unix(base.EpochBegin+int64(seconds), 0)
 }
 
+func (c *manualClock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
 // harness is a store with a primary's write path around it, without a log.
 type harness struct {
 	t      testing.TB

@@ -36,6 +36,10 @@ type instance struct {
 	cut   atomic.Pointer[Cut]
 	count atomic.Int32 // of the table's partitions; 0 is unknown
 
+	older    atomic.Int32           // pages under way of scans that began before the cut
+	giving   atomic.Int32           // the count of the cut whose hidden rows are being removed
+	scansOld func(count int32) bool // whether scans from before a cut are open
+
 	reportMu sync.Mutex
 	reported time.Time // when onError was told last
 }

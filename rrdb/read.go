@@ -12,8 +12,10 @@ import (
 type ReadRequest struct {
 	Code string
 	Arg  tbin.Reader // at the argument's value
-	// PartitionHash is the header's. A scan of a whole partition has its number there, see unborn.
+	// PartitionHash is the header's. A scan of a whole partition has its number there, see choose.
 	PartitionHash uint64
+	// Watch is told of scans. It may be nil.
+	Watch ScanWatch
 	// Now is the time that expiry is judged by, see ExpiryTime. 0 is the store's clock.
 	Now uint32
 	// Memory is what a large result is counted by while it is made. It may be nil.
@@ -33,6 +35,7 @@ type Memory interface {
 //
 // Mistakes of the client and missing rows are part of the result. An error means that there is no result,
 // and belongs in the answer's header: it wraps base.ErrInvalidData (malformed argument), base.ErrInvalidParameters (hash key too long),
+// base.ErrParentPartitionMisused or base.ErrSplitting (a scan by a client that may not know how many partitions there are),
 // base.ErrHandlerNotFound (no read), base.ErrInvalidState (store closed or failed), or
 // base.ErrBusy (no memory for the rows).
 func (s *reader) Read(req *ReadRequest) (*Result, error) {
@@ -87,19 +90,14 @@ func (s *reader) read(req *ReadRequest, res *Result) error {
 		if err := req.Arg.Err(); err != nil {
 			return malformed(req.Code, err)
 		}
-		if s.unborn(req.PartitionHash, &arg) {
-			res.kind, res.number, res.counted = kindScan, scanCompleted, arg.OnlyReturnCount.Or(false)
-			return nil
-		}
-		return s.getScanner(&arg, req.Now, res)
+		return s.getScanner(req, &arg, res)
 	case base.RPCScan:
 		var arg idl.ScanRequest
 		arg.ReadThrift(&req.Arg)
 		if err := req.Arg.Err(); err != nil {
 			return malformed(req.Code, err)
 		}
-		s.scan(arg.ContextId, req.Now, res)
-		return nil
+		return s.scan(req, arg.ContextId, res)
 	case base.RPCClearScanner:
 		id := req.Arg.I64()
 		if err := req.Arg.Err(); err != nil {

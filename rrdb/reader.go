@@ -51,8 +51,8 @@ func (s *reader) expiry(expireTS, now uint32) uint32 {
 }
 
 // foreign tells whether a row is hidden because it belongs to another partition.
-func (s *reader) foreign(e *environment, key []byte) bool {
-	n := s.count.Load()
+func (s *reader) foreign(c *scanSession, e *environment, key []byte) bool {
+	n := c.count
 	return e.validateHash && n > 0 && !inPartition(key, s.id.partition, n)
 }
 

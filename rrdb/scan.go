@@ -3,6 +3,7 @@ package rrdb
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -39,8 +40,9 @@ type scanOptions struct {
 // A scan whose start key has a hash key stays within that hash key, whatever the stop key is: clients
 // rely on that. The exceptions are a full scan, and the stop key FF FF of scans over a whole
 // partition: a client may resume them at any row.
-func (s *reader) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result) error {
+func (s *reader) getScanner(req *ReadRequest, arg *idl.GetScannerRequest, res *Result) error {
 	res.kind = kindScan
+	now := req.Now
 	o := scanOptions{
 		batch:      s.limits.ScanRows,
 		noValue:    arg.NoValue,
@@ -80,45 +82,116 @@ func (s *reader) getScanner(arg *idl.GetScannerRequest, now uint32, res *Result)
 		}
 	}
 	res.counted = o.onlyCount
+	c := &scanSession{store: s, next: lower, upper: upper, count: s.count.Load(), scanOptions: o}
+	c.cut = *s.cut.Load() // after the count: a partition is cut before the table has more
+	if whole(arg) {
+		done, err := s.choose(c, req, arg)
+		if err != nil {
+			return err
+		}
+		if done {
+			res.number = scanCompleted
+			return nil
+		}
+	}
 	if bytes.Compare(lower, upper) >= 0 {
 		res.number = scanCompleted
 		return nil
 	}
-	c := &scanSession{store: s, next: lower, upper: upper, scanOptions: o}
-	s.page(c, s.limits.ScanRows, now, res, func() {
+	return s.page(c, s.limits.ScanRows, now, res, func() {
 		c.hashFilter, c.sortFilter = c.hashFilter.clone(), c.sortFilter.clone()
 	})
-	return nil
 }
 
-// unborn tells whether a scan of a whole partition is meant for the partition that this one will be split into. Clients who know
-// that there will be one send the scan here until it is there; its rows are in the scan of this partition.
-func (s *reader) unborn(hash uint64, arg *idl.GetScannerRequest) bool {
-	n := uint64(max(s.count.Load(), 0))
-	whole := arg.FullScan.Or(false) || bytes.Equal(arg.StopKey, unorderedStop)
-	return whole && n > 0 && s.cut.Load().Count <= int32(n) && hash == uint64(s.id.partition)+n
+// whole tells whether a scan is one of a whole partition, or the rest of one.
+func whole(arg *idl.GetScannerRequest) bool {
+	return arg.FullScan.Or(false) || bytes.Equal(arg.StopKey, unorderedStop)
+}
+
+// choose decides which rows a scan of a whole partition gets. done: none. base.ErrParentPartitionMisused: the client goes by fewer
+// partitions than the table has, and would miss rows.
+//
+// Our client says by how many it goes (partition_count). While the table is being split it may be twice as many as this
+// partition knows; then the scan is of one half, whether this partition is cut yet or not.
+//
+// Others don't say. They walk over a list of partitions that they made when they began, and name a partition in the
+// header's hash. From it nobody can tell whether the child is in the list. So who is in doubt is asked to begin again, see ScanWatch.
+func (s *reader) choose(c *scanSession, req *ReadRequest, arg *idl.GetScannerRequest) (done bool, err error) {
+	own := c.cut.Count
+	if own == 0 {
+		own = max(c.count, 0)
+	}
+	index := req.PartitionHash
+	if by := arg.PartitionCount.V; by > 0 {
+		of := index < uint64(by) && (own == 0 && index == uint64(s.id.partition) || own > 0 && index%uint64(own) == uint64(s.id.partition))
+		switch {
+		case of && by == own:
+		case of && (own == 0 || by == 2*own):
+			c.half = Cut{Partition: int32(index), Count: by}
+		default:
+			return false, fmt.Errorf("a scan of partition %d of %d: this is partition %d of %d: %w", index, by, s.id.partition, own, base.ErrParentPartitionMisused)
+		}
+		return false, nil
+	}
+	// Clients who know that there will be a child send its scan here until it is there: its rows are in the scan of this partition.
+	if own > 0 && index == uint64(s.id.partition)+uint64(own) {
+		return true, nil
+	}
+	if req.Watch == nil {
+		return false, nil
+	}
+	// A client that goes on behind a row which isn't in this partition began when it was.
+	foreign := c.cut.Count > 0 && validKey(arg.StartKey) && !arg.StartInclusive && !inPartition(arg.StartKey, c.cut.Partition, c.cut.Count)
+	if code := req.Watch.Begins(c.cut.Count); foreign || code != base.ErrOK {
+		if code == base.ErrOK {
+			code = base.ErrParentPartitionMisused
+		}
+		return false, fmt.Errorf("a scan of partition %d by a client that may not know that there are %d: %w", index, c.cut.Count, code)
+	}
+	return false, nil
+}
+
+// ScanWatch knows clients whose scans may be of partitions as they were before the table was split.
+type ScanWatch interface {
+	// Begins: a scan of a whole partition begins, by a client that doesn't say by how many partitions it goes; the partition was cut
+	// when there were to be count of them, 0: never. With an error it isn't served.
+	Begins(count int32) base.ErrorCode
+	// Older: a scan from before the last cut goes on.
+	Older()
 }
 
 // scan answers the next page of a session.
-func (s *reader) scan(id int64, now uint32, res *Result) {
+func (s *reader) scan(req *ReadRequest, id int64, res *Result) error {
+	now := req.Now
 	res.kind = kindScan
 	c := s.sessions.take(s, id)
 	if c == nil {
 		res.code = codeNotFound
-		return
+		return nil
 	}
 	res.counted = c.onlyCount
-	s.page(c, c.batch, now, res, func() {})
+	if c.cut.Count < s.cut.Load().Count {
+		s.older.Add(1)
+		defer s.older.Add(-1)
+		if req.Watch != nil {
+			req.Watch.Older()
+		}
+	}
+	return s.page(c, c.batch, now, res, func() {})
 }
 
 // page reads rows from c.next on, at most rows of them unless all were hidden. If there are more it calls
 // keep, which makes c independent of the request, and stores the session under a new id. If time or
-// memory runs out the page ends, but not the scan.
-func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep func()) {
+// memory runs out the page ends, but not the scan. base.ErrParentPartitionMisused: what the scan is to read yet is being removed.
+func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep func()) error {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: c.next, UpperBound: c.upper})
 	if err != nil {
 		res.fail(s.readFailed(err))
-		return
+		return nil
+	}
+	if s.giving.Load() > c.cut.Count {
+		_ = it.Close()
+		return fmt.Errorf("the scan began before the partition had the rows of one of %d only, and the others are removed: %w", s.giving.Load(), base.ErrParentPartitionMisused)
 	}
 	var valid bool
 	if c.prefix {
@@ -139,13 +212,13 @@ func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep fu
 		if err != nil {
 			_ = it.Close()
 			res.fail(s.readFailed(err))
-			return
+			return nil
 		}
 		if expired(expireTS, now) {
 			res.hidden.Expired++
 			continue
 		}
-		if s.hides(key) || c.validate && s.foreign(env, key) {
+		if c.hides(key) || c.validate && s.foreign(c, env, key) {
 			continue
 		}
 		if !c.matches(key) {
@@ -174,14 +247,15 @@ func (s *reader) page(c *scanSession, rows int, now uint32, res *Result, keep fu
 	}
 	if err := it.Close(); err != nil {
 		res.fail(s.readFailed(err))
-		return
+		return nil
 	}
 	if !valid {
 		res.number = scanCompleted
-		return
+		return nil
 	}
 	keep()
 	res.number = s.sessions.put(c)
+	return nil
 }
 
 // add appends a row. It reports false if there is no memory for it.
@@ -190,6 +264,11 @@ func (c *scanSession) add(res *Result, key, value []byte, expireTS uint32) bool 
 		return res.addRowExpiry(key, value, expireTS)
 	}
 	return res.addRow(key, value)
+}
+
+// hides tells whether a row isn't in the scan because of the partition that it is in.
+func (c *scanSession) hides(key []byte) bool {
+	return c.cut.Count > 0 && !inPartition(key, c.cut.Partition, c.cut.Count) || c.half.Count > 0 && !inPartition(key, c.half.Partition, c.half.Count)
 }
 
 func (c *scanSession) pageFull(b *budget, res *Result, maxBytes int) bool {

@@ -13,6 +13,11 @@ import (
 type scanSession struct {
 	store *reader
 	next  []byte // first key that wasn't looked at
+	// cut is the store's as of the beginning. A later one hides no rows from the scan: they are left in the store while it lasts.
+	cut   Cut
+	count int32 // of the table's partitions, as of the beginning
+	// half, if not zero, is the partition of which it takes rows only.
+	half  Cut
 	upper []byte // end, exclusive
 	scanOptions
 
@@ -31,6 +36,19 @@ type sessionTable struct {
 	mu    sync.Mutex
 	byID  map[int64]*list.Element
 	order *list.List // of *scanSession, oldest first
+}
+
+// olderThan tells whether the store has a session from before that cut.
+func (t *sessionTable) olderThan(store *reader, count int32) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.expire(t.now())
+	for e := t.order.Front(); e != nil; e = e.Next() {
+		if s := e.Value.(*scanSession); s.store == store && s.cut.Count < count {
+			return true
+		}
+	}
+	return false
 }
 
 func newSessionTable(limit int, age time.Duration, now func() time.Time) *sessionTable {

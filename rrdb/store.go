@@ -64,6 +64,7 @@ func newStore(o Options) *Store {
 	s.instance.tombstones = uint32(min(o.Shared.sweeps.Tombstones/time.Second, math.MaxUint32/2))
 	s.applier = &applier{instance: s.instance, expiries: newExpiryMap(o.Create)}
 	s.reader = &reader{instance: s.instance, id: identity{o.Gpid.AppID, o.Gpid.PartitionIndex, o.Server}, limits: o.Limits, sessions: o.Shared.sessions}
+	s.instance.scansOld = func(count int32) bool { return s.older.Load() > 0 || s.sessions.olderThan(s.reader, count) }
 	s.manifests = &manifests{instance: s.instance}
 	s.sweeper = &sweeper{applier: s.applier, manifests: s.manifests, certainTime: o.Shared.sweeps.deleteTime}
 	s.instance.member = o.Shared.Engine.Join(engineStore{s.applier}, engine.MemberOptions{FS: o.FS, MemtableBytes: o.memtableBytes(),

@@ -64,7 +64,7 @@ type sweeper struct {
 
 	sweepMu  sync.Mutex // held by a sweep; taken before applyMu
 	unmerged bool       // under sweepMu: since rows were swept no later sweep has found nothing to merge
-	gave     int32      // under sweepMu: of the cut whose hidden rows are being removed
+	mayGive  time.Time  // under sweepMu: since when rows that the cut hides may be removed
 	sparse   []span     // under sweepMu: with many rows deleted, and not merged since; bytes are the live ones
 }
 
@@ -144,11 +144,22 @@ func (s *sweeper) Sweep(ctx context.Context, delay time.Duration, unknown int64,
 
 // beginGiving has the sweeps read all rows once the ones that the cut hides may be removed.
 func (s *sweeper) beginGiving() {
-	c, ok := s.given()
-	if !ok || s.gave == c.Count {
+	c := s.Cut()
+	if c.Count == 0 || c.Count != s.count.Load() || c.Count == s.giving.Load() {
 		return
 	}
-	s.gave = c.Count
+	// Scans from before the cut still read them.
+	if now := s.now(); s.scansOld(c.Count) {
+		if s.mayGive.IsZero() {
+			s.mayGive = now
+		}
+		if now.Sub(s.mayGive) < scansWait {
+			return
+		}
+		s.log.Warnf("scans that began before the table got %d partitions are given up: the rows that went to the new ones are removed", c.Count)
+	}
+	s.mayGive = time.Time{}
+	s.giving.Store(c.Count)
 	s.applyMu.Lock()
 	s.expiries = newExpiryMap(false)
 	s.applyMu.Unlock()

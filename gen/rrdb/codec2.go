@@ -69,6 +69,10 @@ func (s *GetScannerRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Bool, 60)
 		b = tbin.AppendBool(b, s.ReturnTimetag.V)
 	}
+	if s.PartitionCount.Set {
+		b = tbin.AppendField(b, tbin.I32, 61)
+		b = tbin.AppendI32(b, s.PartitionCount.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -123,6 +127,9 @@ func (s *GetScannerRequest) ReadThrift(r *tbin.Reader) {
 		case id == 60 && t == tbin.Bool:
 			s.ReturnTimetag.Set = true
 			s.ReturnTimetag.V = r.Bool()
+		case id == 61 && t == tbin.I32:
+			s.PartitionCount.Set = true
+			s.PartitionCount.V = r.I32()
 		default:
 			r.Skip(t)
 		}

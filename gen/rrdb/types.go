@@ -399,21 +399,22 @@ type CheckAndMutateResponse struct {
 
 // GetScannerRequest is the struct get_scanner_request.
 type GetScannerRequest struct {
-	StartKey              []byte         // 1
-	StopKey               []byte         // 2
-	StartInclusive        bool           // 3
-	StopInclusive         bool           // 4
-	BatchSize             int32          // 5
-	NoValue               bool           // 6
-	HashKeyFilterType     FilterType     // 7
-	HashKeyFilterPattern  []byte         // 8
-	SortKeyFilterType     FilterType     // 9
-	SortKeyFilterPattern  []byte         // 10
-	ValidatePartitionHash base.Opt[bool] // 11, optional
-	ReturnExpireTs        base.Opt[bool] // 12, optional
-	FullScan              base.Opt[bool] // 13, optional
-	OnlyReturnCount       base.Opt[bool] // 14, optional, default false
-	ReturnTimetag         base.Opt[bool] // 60, optional
+	StartKey              []byte          // 1
+	StopKey               []byte          // 2
+	StartInclusive        bool            // 3
+	StopInclusive         bool            // 4
+	BatchSize             int32           // 5
+	NoValue               bool            // 6
+	HashKeyFilterType     FilterType      // 7
+	HashKeyFilterPattern  []byte          // 8
+	SortKeyFilterType     FilterType      // 9
+	SortKeyFilterPattern  []byte          // 10
+	ValidatePartitionHash base.Opt[bool]  // 11, optional
+	ReturnExpireTs        base.Opt[bool]  // 12, optional
+	FullScan              base.Opt[bool]  // 13, optional
+	OnlyReturnCount       base.Opt[bool]  // 14, optional, default false
+	ReturnTimetag         base.Opt[bool]  // 60, optional
+	PartitionCount        base.Opt[int32] // 61, optional
 
 	absent uint16
 }

@@ -1,0 +1,84 @@
+package replica
+
+import (
+	"sync"
+	"time"
+
+	"pegasus/base"
+	"pegasus/rpc"
+)
+
+// scanDoubt is for how long clients that came before a partition was cut can't begin scans of it as a whole. It is longer than
+// clients repeat a call that is refused, so that each of their scanners from before the cut fails and none misses rows.
+const scanDoubt = 10 * time.Second
+
+// scanWatch is the rrdb.ScanWatch of one request.
+//
+// Clients walk over a list of partitions that they made when they began, and don't say whether the children are in it. So a scan
+// that began before a cut and comes to the cut partition afterwards would miss rows. It can't be told from one that
+// began later, but both come over connections, and one that is newer than the cut is of a client that has the children in its list: who
+// opens a connection has asked the meta, or was told that an older one broke. Over an older connection
+// the first scan of a whole partition is refused with the code that makes clients ask the meta, and so are those of the
+// next seconds. So are scans while one from before the cut goes on over the same connection.
+type scanWatch struct {
+	req *rpc.Request
+	r   *replica
+}
+
+// scanNote is what is remembered of a connection and a table.
+type scanNote struct {
+	mu    sync.Mutex
+	count int32     // the largest that a cut had whose partition was scanned
+	until time.Time // when the client may scan partitions of that count
+	older time.Time // when a scan from before a cut went on
+}
+
+type scanKey int32
+
+// Begins implements rrdb.ScanWatch.
+func (w scanWatch) Begins(count int32) base.ErrorCode {
+	note, _ := w.req.Noted(scanKey(w.r.gpid.AppID)).(*scanNote)
+	now := time.Now()
+	old := false
+	if count > 0 {
+		cut := time.UnixMicro(w.r.store.Load().Cut().Timestamp)
+		old = w.req.Connected().Before(cut.Add(scanDoubt))
+	}
+	if note == nil {
+		if !old {
+			return base.ErrOK
+		}
+		note = w.req.Note(scanKey(w.r.gpid.AppID), new(scanNote)).(*scanNote)
+	}
+	return note.begins(now, count, w.r.view.Load().info.Partitions, old)
+}
+
+// begins is Begins with what it goes by: partitions is how many the table has as far as the partition knows; old means
+// that the connection isn't newer than the cut.
+func (n *scanNote) begins(now time.Time, count, partitions int32, old bool) base.ErrorCode {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case now.Sub(n.older) < scanDoubt:
+		return base.ErrParentPartitionMisused
+	case n.count > max(count, partitions):
+		// The client knows of the children, and this one isn't there yet.
+		return base.ErrSplitting
+	case !old:
+		return base.ErrOK
+	case n.count < count:
+		n.count, n.until = count, now.Add(scanDoubt)
+	}
+	if now.Before(n.until) {
+		return base.ErrParentPartitionMisused
+	}
+	return base.ErrOK
+}
+
+// Older implements rrdb.ScanWatch.
+func (w scanWatch) Older() {
+	n := w.req.Note(scanKey(w.r.gpid.AppID), new(scanNote)).(*scanNote)
+	n.mu.Lock()
+	n.older = time.Now()
+	n.mu.Unlock()
+}
