@@ -174,7 +174,20 @@ func (w *splitWorld) check() {
 
 func (w *splitWorld) start(count int32) {
 	w.Helper()
-	if err := cluster.Poll(time.Minute, func() error { return w.k.Admin().StartSplit(runContext(w.T, 10*time.Second), "temp", count) }); err != nil {
+	begun := func(err error) error {
+		// An earlier try has begun it, and its answer was lost.
+		if cfg, cerr := w.c.Config("temp"); cerr == nil && cfg.PartitionCount == count {
+			return nil
+		}
+		return err
+	}
+	if err := cluster.Poll(time.Minute, func() error {
+		err := w.k.Admin().StartSplit(runContext(w.T, 10*time.Second), "temp", count)
+		if err != nil {
+			err = begun(err)
+		}
+		return err
+	}); err != nil {
 		w.Fatal(err)
 	}
 }

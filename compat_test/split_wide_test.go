@@ -179,7 +179,10 @@ func (w *splitWorld) loadWide(ctx context.Context, who int) {
 		case 5:
 			floor = w.beginOn(key, false)
 			var rows []client.KV
-			if w.op(func(c context.Context) (err error) { rows, _, err = w.table.MultiGet(c, h, client.MultiGetOptions{SortKeys: [][]byte{sort}}); return err }) == nil {
+			if w.op(func(c context.Context) (err error) {
+				rows, _, err = w.table.MultiGet(c, h, client.MultiGetOptions{SortKeys: [][]byte{sort}})
+				return err
+			}) == nil {
 				n := int64(0)
 				if len(rows) > 0 {
 					n = countOf(rows[0].Value)
@@ -192,7 +195,10 @@ func (w *splitWorld) loadWide(ctx context.Context, who int) {
 				continue
 			}
 			var n int64
-			if w.op(func(c context.Context) (err error) { n, err = w.table.SortKeyCount(c, fmt.Append(nil, "p", k)); return err }) == nil && n != fillRows {
+			if w.op(func(c context.Context) (err error) {
+				n, err = w.table.SortKeyCount(c, fmt.Append(nil, "p", k))
+				return err
+			}) == nil && n != fillRows {
 				w.Errorf("hash key p%d has %d rows", k, n)
 			}
 		case 7:
