@@ -768,6 +768,37 @@ func TestTableMadeAnew(t *testing.T) {
 	}
 }
 
+// A partition that has lost writes that the other cluster has doesn't take for sent what is written instead.
+func TestWritesLostHere(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.r.become(pacifica.Primary, 6)
+	w.writeSome(20)
+	until(t, "all is sent", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 20 })
+	w.h.cancel()
+	w.h.wg.Wait()
+	w.r.mu.Lock()
+	w.r.log = w.r.log[:12]
+	w.r.mu.Unlock()
+	var sent int
+	w.set(func() { sent = len(w.rows) })
+	w.start()
+	w.r.become(pacifica.Primary, 9)
+	until(t, "it says so", func() bool { return strings.Contains(w.why(), "decree 20 is confirmed, and the partition had only 12") })
+	for i := range 20 {
+		w.r.write(rrdb.Op{Key: rowKey("new", fmt.Sprint(i)), Value: []byte("x")})
+	}
+	until(t, "it has more than was confirmed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.last.LastCommittedDecree.V == 32 })
+	if why := w.why(); !strings.Contains(why, "it has lost writes") {
+		t.Error(why)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.rows) != sent || w.confirmed != 20 {
+		t.Errorf("%d rows are there, of %d, and decree %d is confirmed", len(w.rows), sent, w.confirmed)
+	}
+}
+
 // A table that was dropped in the other cluster and made anew for another duplication is sent to, by a server that has
 // sent to the old one.
 func TestAnotherDuplicationToATableMadeAnew(t *testing.T) {
