@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"pegasus/base"
+	"pegasus/base/pause"
 	"pegasus/remotecmd/answer"
 )
 
@@ -76,6 +78,9 @@ func printDisks(e *Env, list []diskJSON, dead []string) error {
 		if d.Added {
 			fmt.Fprintf(e.Out, "%s %s: was added while the server ran: add \"%s:%s\" to replica.data_dirs, too\n", d.Server, Escape([]byte(d.Tag)), Escape([]byte(d.Tag)), Escape([]byte(d.Path)))
 		}
+		for _, m := range d.Moves {
+			fmt.Fprintf(e.Out, "%s %s: replica %s moves to %s: %s of %s copied in %v\n", d.Server, Escape([]byte(d.Tag)), m.Replica, Escape([]byte(m.To)), size(m.Done), size(m.Bytes), time.Duration(m.Seconds*float64(time.Second)).Round(time.Second))
+		}
 		for i, h := range d.Holds {
 			if i == shownHolds {
 				fmt.Fprintf(e.Out, "%s %s: and %d others keep something in the log: --json lists them\n", d.Server, Escape([]byte(d.Tag)), len(d.Holds)-i)
@@ -115,6 +120,63 @@ func (e *Env) DiskAbandon(ctx context.Context, node, tag string) error {
 // DiskAdd has a replica server use one more data directory.
 func (e *Env) DiskAdd(ctx context.Context, node, tag, path string) error {
 	return e.disk(ctx, node, "replica.disk-add", tag+":"+path)
+}
+
+// DiskMove has a replica server move a replica between two of its data directories, and waits for the end.
+func DiskMove(ctx context.Context, e *Env, node, replica, from, to string) error {
+	if _, err := nodeAddr(node); err != nil {
+		return err
+	}
+	g, err := base.ParseGpid(replica)
+	if err != nil {
+		return fmt.Errorf("%q is not a replica: write APP_ID.PARTITION, as `pegasus table show` and `pegasus disk ls` do: %w", replica, err)
+	}
+	a := e.Client.Admin()
+	began := time.Now()
+	if err := a.MoveDisk(ctx, node, g, from, to); err != nil {
+		return err
+	}
+	for {
+		m, err := moveOf(ctx, e, node, g)
+		switch {
+		case err != nil:
+			return err
+		case m == nil:
+			return fmt.Errorf("%s doesn't know any more how the move ended, because it was started again: `pegasus disk ls` shows where its replicas are", node)
+		case m.Error != "":
+			return fmt.Errorf("%s: replica %v stays in %s: %s", node, g, from, m.Error)
+		case m.State == "CLOSED":
+			if e.JSON {
+				return e.json(m)
+			}
+			_, err := fmt.Fprintf(e.Out, "replica %v is in %s: %s copied in %v\n", g, to, size(m.Done), time.Since(began).Round(10*time.Millisecond))
+			return err
+		}
+		if !pause.For(ctx, movePoll) {
+			return fmt.Errorf("the server goes on to move replica %v: %w", g, ctx.Err())
+		}
+	}
+}
+
+// movePoll is how often it is asked how far a move is.
+const movePoll = 200 * time.Millisecond
+
+// moveOf returns the last move of a replica that a server knows of, nil if there is none.
+func moveOf(ctx context.Context, e *Env, node string, g base.Gpid) (last *answer.DiskMove, err error) {
+	text, err := e.Client.Admin().RemoteCommand(ctx, node, "replica.disk-moves")
+	if err != nil {
+		return nil, err
+	}
+	var list []answer.DiskMove
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, fmt.Errorf("%s answers %q to replica.disk-moves: %w", node, text, err)
+	}
+	for i := range list {
+		if list[i].Replica == g.String() {
+			last = &list[i]
+		}
+	}
+	return last, nil
 }
 
 func (e *Env) disk(ctx context.Context, node, command, tag string) error {

@@ -40,6 +40,17 @@ func (a Admin) Disks(ctx context.Context, addr base.RPCAddress) (*replicaadmin.Q
 	return r, err
 }
 
+// MoveDisk has a replica server begin to move a replica between two of its data directories, which are named by their
+// tags.
+func (a Admin) MoveDisk(ctx context.Context, addr string, p base.Gpid, from, to string) error {
+	r := &replicaadmin.ReplicaDiskMigrateResponse{}
+	err := a.askReplica(ctx, "move between disks", addr, base.RPCReplicaDiskMigrate, &replicaadmin.ReplicaDiskMigrateRequest{Pid: p, OriginDisk: from, TargetDisk: to}, r, &r.Err)
+	if err != nil && r.Hint.V != "" {
+		err = fmt.Errorf("%s: %w", r.Hint.V, err)
+	}
+	return err
+}
+
 // TryWrites sends each partition of a table a remove of a row that nobody has, once and without a look at the answer's
 // meaning: the error of each partition is that of its primary, nil if the write was taken.
 func (a Admin) TryWrites(ctx context.Context, table string, name string) ([]error, error) {

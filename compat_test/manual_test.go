@@ -644,6 +644,7 @@ func TestManual(t *testing.T) {
 	if out, err := m.cli("pegasus disk ls"); err != nil || !strings.Contains(out, filepath.Join("replica1", "more")) {
 		t.Errorf("disk ls after disk add: %s: %v", out, err)
 	}
+	m.refused("isn't here", "pegasus disk move HOST:PORT APP_ID.PARTITION --from TAG --to TAG", "HOST:PORT", first, "APP_ID.PARTITION", "99.0", "--from TAG", "--from "+tag, "--to TAG", "--to more")
 
 	m.must(first, "pegasus node ls")
 	m.must(first, "pegasus nodes")

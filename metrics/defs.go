@@ -101,6 +101,10 @@ var (
 	LearnLeft         = def(Server, "learn_remaining_bytes", Gauge, "bytes", "Checkpoint bytes that learners have yet to receive.")
 	LearnRate         = def(Server, "learn_copy_rate", Gauge, "bytes per second", "Current rate limit for sending and for receiving checkpoints. 0 means no limit.")
 	LearnFailed       = def(Server, "learn_failed_count", Counter, "checkpoints", "Checkpoints that learners failed to receive or install.")
+	DiskMovesRunning  = def(Server, "disk_moves_running", Gauge, "replicas", "Replicas that are being moved between data directories of the server.")
+	DiskMoves         = def(Server, "disk_moves", Counter, "replicas", "Replicas moved between data directories of the server.")
+	DiskMoveFailures  = def(Server, "disk_move_failures", Counter, "replicas", "Replicas that were to be moved between data directories and stayed where they were.")
+	DiskMoveBytes     = def(Server, "disk_move_bytes", Counter, "bytes", "Bytes copied between data directories to move replicas.")
 )
 
 // Of data directories.

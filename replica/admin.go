@@ -32,12 +32,6 @@ func (a administrator) Register(rt *part.Routes) {
 		a.srv.meta.SyncSoon()
 		return "OK"
 	}})
-	// What this server doesn't do is refused in words; tools show them.
-	part.Handle(rt, base.RPCReplicaDiskMigrate, part.Fast, func(_ *rpc.Request, q *replicaadmin.ReplicaDiskMigrateRequest, r *replicaadmin.ReplicaDiskMigrateResponse) {
-		if r.Err = base.ErrObjectNotFound; a.srv.replica(q.Pid) != nil {
-			r.Err, r.Hint = base.ErrServiceNotActive, base.Some("this server can't move a replica between its disks")
-		}
-	})
 	part.Handle(rt, base.RPCAddNewDisk, part.Slow, func(_ *rpc.Request, q *replicaadmin.AddNewDiskRequest, r *replicaadmin.AddNewDiskResponse) {
 		if err := a.srv.disks.AddAll(q.DiskStr); err != nil {
 			r.Err, r.ErrHint = base.CodeOf(err), base.Some(err.Error())

@@ -43,6 +43,7 @@
 //     is done about a replica that can't be used; gate.go: the requests of clients;
 //   - the parts (package part): admin.go, operate.go, digest.go, compact.go, passes.go; host.go is what parts
 //     in packages of their own know of the server;
+//   - moving.go, movecopy.go, moveswitch.go, moves.go: a replica is moved to another data directory;
 //   - parts.go: the list of parts; stop.go, run.go: how all of that begins and ends.
 //
 // A new feature is a Part in a package of its own, and a line in parts.go.

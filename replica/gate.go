@@ -98,6 +98,10 @@ func (g *gate) admit(req *rpc.Request, write bool) (*replica, *admission.Rules) 
 
 // read answers a read.
 func (g *gate) read(req *rpc.Request, stage readStage) {
+	if g.srv.isBetween(req.Gpid) {
+		g.srv.waits(req, func(*worker) { g.read(req, stage) })
+		return
+	}
 	r, rules := g.admit(req, false)
 	if r == nil {
 		return
@@ -194,6 +198,10 @@ func (g *gate) onWrite(req *rpc.Request) { g.write(req, nil) }
 // write is onWrite; w is nil, or the worker of whoever brings a write that a throttle has
 // delayed.
 func (g *gate) write(req *rpc.Request, w *worker) {
+	if g.srv.isBetween(req.Gpid) {
+		g.srv.waits(req, func(w *worker) { g.write(req, w) })
+		return
+	}
 	r, rules := g.admit(req, true)
 	if r == nil {
 		return

@@ -293,7 +293,10 @@ func (s members) onMessage(req *rpc.Request) {
 	}
 	r := s.replica(gpid)
 	if r == nil {
-		if m.To == s.addr && m.Role == pacifica.Learner && m.Type == pacifica.MsgPrepare {
+		if m.To != s.addr || s.keepLate(gpid, m) {
+			return
+		}
+		if m.Role == pacifica.Learner && m.Type == pacifica.MsgPrepare {
 			s.openLearner(gpid, m)
 		}
 		return

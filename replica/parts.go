@@ -37,6 +37,7 @@ var parts = []func(*Server) part.Part{
 	newDigests,
 	newPasser,
 	newSplitter,
+	newMover,
 	newCompactor,
 	newRestorer,
 	func(s *Server) part.Part { return s.gate },

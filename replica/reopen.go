@@ -33,7 +33,7 @@ func (h diskHost) Replicas() []disk.Replica {
 	rs := make([]disk.Replica, 0, len(all)+len(broken))
 	for _, r := range all {
 		_, is := broken[r.gpid]
-		rs = append(rs, disk.Replica{Gpid: r.gpid, Dir: r.dir.Dir, Open: true, Broken: is, Holds: r.kept.Holds()})
+		rs = append(rs, disk.Replica{Gpid: r.gpid, Dir: r.dir.Dir, Open: true, Broken: is, Holds: r.kept.Holds(), Moving: h.s.moveOf(r.gpid).answer()})
 		delete(broken, r.gpid)
 	}
 	for g, b := range broken {

@@ -68,6 +68,8 @@ type remote struct {
 	restorer *restore.Restorer
 	// moved answers a request for a row that went to another partition, or has again called once that one serves.
 	moved func(req *rpc.Request, r *replica, whose int32, again func(*worker))
+	// waits answers a request for a partition that isBetween by calling again once it isn't.
+	waits func(req *rpc.Request, again func(*worker))
 }
 
 func (s *Server) spawn(f func()) {

@@ -6,8 +6,10 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"pegasus/base"
+	"pegasus/pacifica"
 	"pegasus/replica/disk"
 	"pegasus/rrdb"
 )
@@ -19,10 +21,17 @@ type table struct {
 	opening  map[base.Gpid]bool
 	broken   map[base.Gpid]*disk.Broken // replicas that could not be opened
 	closed   bool
+	moves    map[base.Gpid]*move // replicas that are moved to another disk
+	// between are the partitions whose primary here is in neither place, or has yet to serve in the new one:
+	// clients' requests wait. How many it has is told without the lock.
+	between  map[base.Gpid]bool
+	betweens atomic.Int32
+	// late are messages for replicas that are in neither place: they are as if the network had been slow.
+	late map[base.Gpid][]pacifica.Message
 }
 
 func newTable() table {
-	return table{replicas: map[base.Gpid]*replica{}, opening: map[base.Gpid]bool{}, broken: map[base.Gpid]*disk.Broken{}}
+	return table{replicas: map[base.Gpid]*replica{}, opening: map[base.Gpid]bool{}, broken: map[base.Gpid]*disk.Broken{}, moves: map[base.Gpid]*move{}, between: map[base.Gpid]bool{}, late: map[base.Gpid][]pacifica.Message{}}
 }
 
 func (t *table) replica(g base.Gpid) *replica {
@@ -196,4 +205,87 @@ func (t *table) appendTo(rs []*replica) []*replica {
 		rs = append(rs, r)
 	}
 	return rs
+}
+
+// beginMove notes that a replica is moved, unless it is already.
+func (t *table) beginMove(g base.Gpid, m *move) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.moves[g] != nil {
+		return false
+	}
+	t.moves[g] = m
+	return true
+}
+
+func (t *table) endMove(g base.Gpid) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.moves, g)
+}
+
+// moveOf returns the move of a replica that is under way, or nil.
+func (t *table) moveOf(g base.Gpid) *move {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.moves[g]
+}
+
+// moving returns all moves that are under way.
+func (t *table) moving() []*move {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Values(t.moves))
+}
+
+// isBetween tells whether requests for a partition are to wait.
+func (t *table) isBetween(g base.Gpid) bool {
+	if t.betweens.Load() == 0 {
+		return false
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.between[g]
+}
+
+// setBetween says whether they are.
+func (t *table) setBetween(g base.Gpid, is bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if is {
+		t.between[g] = true
+	} else {
+		delete(t.between, g)
+	}
+	t.betweens.Store(int32(len(t.between)))
+}
+
+// lateMost is how many messages are kept for a replica that is in neither place. The primary repeats the others.
+const lateMost = 64
+
+// beginLate keeps messages for a replica from now on, and takeLate returns them and ends that.
+func (t *table) beginLate(g base.Gpid) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.late[g] = []pacifica.Message{}
+}
+
+func (t *table) takeLate(g base.Gpid) []pacifica.Message {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ms := t.late[g]
+	delete(t.late, g)
+	return ms
+}
+
+// keepLate keeps a message for a replica that isn't here, if that is wanted.
+func (t *table) keepLate(g base.Gpid, m pacifica.Message) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ms, wanted := t.late[g]
+	if !wanted || t.replicas[g] != nil || len(ms) >= lateMost {
+		return wanted
+	}
+	t.late[g] = append(ms, m)
+	return true
 }

@@ -31,7 +31,7 @@ func (s *Store) Checkpoint(dir string) (decree int64, err error) {
 		return 0, err
 	}
 	defer s.manifests.copying()()
-	if err := s.db.Checkpoint(dir); err != nil {
+	if err := s.copyFiles(dir); err != nil {
 		return 0, err
 	}
 	// Pebble copies its table files as of some moment during the call, and readers see that state
@@ -50,6 +50,20 @@ func (s *Store) Checkpoint(dir string) (decree int64, err error) {
 		return 0, errors.Join(err, s.fs.RemoveAll(dir))
 	}
 	return m.decree, nil
+}
+
+// copyFiles is Pebble's Checkpoint, but that a directory that can't be synced is an error, not a panic.
+func (s *Store) copyFiles(dir string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			cause, ok := p.(error)
+			if !ok {
+				panic(p)
+			}
+			err = errors.Join(fmt.Errorf("panic in Pebble: %w", cause), s.fs.RemoveAll(dir))
+		}
+	}()
+	return s.db.Checkpoint(dir)
 }
 
 // readCopy returns the metadata record of a copy of the store.

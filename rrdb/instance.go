@@ -117,6 +117,9 @@ func (s *instance) fail(cause error) {
 
 // report logs an error that the store survives and calls onError, at most once a second.
 func (s *instance) report(err error) {
+	if errors.Is(err, ErrClosed) { // what CloseAtOnce ended
+		return
+	}
 	err = classify(err)
 	now := s.now()
 	s.reportMu.Lock()

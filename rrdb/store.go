@@ -124,6 +124,13 @@ func (s *Store) Close() error {
 	return fmt.Errorf("closing %s: calls into the store still run; its files are closed when they return: %w", s.dir, ErrFailed)
 }
 
+// CloseAtOnce is Close that waits for no flush and no compaction: those under way end with an error. The
+// files are as after a crash. For a store that is not used again.
+func (s *Store) CloseAtOnce() error {
+	s.member.Fail(ErrClosed)
+	return s.Close()
+}
+
 // finish closes the files. No call may be in progress.
 func (s *Store) finish() error {
 	s.sessions.drop(s.reader) // a scan that was in progress may have stored one

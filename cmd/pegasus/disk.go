@@ -10,7 +10,7 @@ import (
 
 func diskCmd() *cobra.Command {
 	f := &clientFlags{}
-	c := &cobra.Command{Use: "disk", Short: "Show the data directories of replica servers; add one, retry or abandon failed ones", RunE: wantSubcommand}
+	c := &cobra.Command{Use: "disk", Short: "Show the data directories of replica servers; add one, move replicas between them, retry or abandon failed ones", RunE: wantSubcommand}
 	f.add(c)
 	with := func(use, short string, n int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: wantArgs(n, n),
@@ -35,6 +35,21 @@ func diskCmd() *cobra.Command {
 	add.Long = "Have a replica server use one more data directory, without a restart. The directory must be empty; the server creates it if\n" +
 		"its parent is there. The other data directories remember it, so that the server uses it after a restart, too. Add it to\n" +
 		"replica.data_dirs nonetheless: `pegasus disk ls` says what to write."
-	c.AddCommand(ls, retry, abandon, add)
+	from, to := "", ""
+	move := with("move HOST:PORT APP_ID.PARTITION --from TAG --to TAG", "Move a replica to another data directory of its server, while it is used", 2,
+		func(ctx context.Context, e *cli.Env, a []string) error {
+			return cli.DiskMove(ctx, e, a[0], a[1], from, to)
+		})
+	move.Long = "Move a replica to another data directory of its server, while it is used. The data is copied at the rate at which learners\n" +
+		"copy; then the replica changes over, for which requests wait for a moment. The command waits for the end. If it is interrupted the\n" +
+		"server goes on: `pegasus disk ls` shows how far it is. After an error the replica is where it was."
+	move.Flags().StringVar(&from, "from", "", "tag of the data directory that the replica is in")
+	move.Flags().StringVar(&to, "to", "", "tag of the data directory that it is to be in")
+	for _, name := range []string{"from", "to"} {
+		if err := move.MarkFlagRequired(name); err != nil {
+			panic(err)
+		}
+	}
+	c.AddCommand(ls, retry, abandon, add, move)
 	return c
 }

@@ -24,6 +24,26 @@ type Disk struct {
 	TrashBytes int64 `json:"trash_bytes,omitempty"`
 	// Holds are those that keep something in the log that no store needs.
 	Holds []LogHold `json:"log_holds,omitempty"`
+	// Moves are of replicas that are moved from here to another directory.
+	Moves []DiskMove `json:"moves,omitempty"`
+}
+
+// DiskMove is how a replica is moved between two data directories of its server, or how that ended. The remote
+// command replica.disk-moves answers a list of them.
+type DiskMove struct {
+	Replica string `json:"replica"`
+	From    string `json:"from"` // tags
+	To      string `json:"to"`
+	// State is upstream's: MOVING while it is copied, MOVED while the replica changes over, CLOSED once it is there, IDLE if
+	// it stayed where it was.
+	State string `json:"state"`
+	// Bytes are to be copied, as far as is known; Done are copied.
+	Bytes   int64   `json:"bytes"`
+	Done    int64   `json:"bytes_done"`
+	Seconds float64 `json:"seconds"`
+	// Gap is for how many seconds the replica was in neither place.
+	Gap   float64 `json:"gap_seconds,omitempty"`
+	Error string  `json:"error,omitempty"` // why it stayed
 }
 
 // LogHold is that the log keeps entries of a replica for somebody.

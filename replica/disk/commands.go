@@ -31,9 +31,13 @@ func (s *Set) show([]string) string {
 // Report is what replica.disks answers.
 func (s *Set) Report() []answer.Disk {
 	held, broken, holds := map[*Dir]int{}, map[*Dir]int{}, map[*Dir][]answer.LogHold{}
+	moves := map[*Dir][]answer.DiskMove{}
 	for _, r := range s.host.Replicas() {
 		for _, h := range r.Holds {
 			holds[r.Dir] = append(holds[r.Dir], answer.LogHold{Replica: r.Gpid.String(), Holder: h.Name, Decree: h.Decree, Yields: h.Yields})
+		}
+		if r.Moving != nil {
+			moves[r.Dir] = append(moves[r.Dir], *r.Moving)
 		}
 		if r.Open {
 			held[r.Dir]++
@@ -45,7 +49,7 @@ func (s *Set) Report() []answer.Disk {
 	now := time.Now()
 	out := []answer.Disk{}
 	for _, d := range s.All() {
-		k := answer.Disk{Tag: d.Tag, Path: d.Path, State: d.State().String(), Replicas: held[d], Broken: broken[d], Holds: holds[d]}
+		k := answer.Disk{Tag: d.Tag, Path: d.Path, State: d.State().String(), Replicas: held[d], Broken: broken[d], Holds: holds[d], Moves: moves[d]}
 		k.Total, k.Available = d.Capacity()
 		k.Added = s.identity.ident().Added[d.Tag] != ""
 		v := d.failures()

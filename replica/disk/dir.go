@@ -114,15 +114,37 @@ func (d *Dir) Has(g base.Gpid) bool {
 
 // Remove makes a replica's directory unreachable at once and removes it.
 func (d *Dir) Remove(g base.Gpid) error {
-	to := filepath.Join(d.Scratch(), g.String()+"."+strconv.FormatInt(time.Now().UnixMicro(), 10)+".gar")
-	if err := vfs.Default.Rename(d.ReplicaPath(g), to); err != nil {
-		return err
-	}
-	if err := SyncDir(filepath.Join(d.Path, "reps")); err != nil {
+	to, err := d.Detach(g)
+	if err != nil {
 		return err
 	}
 	return vfs.Default.RemoveAll(to)
 }
+
+// Detach makes a replica's directory unreachable, durably, and leaves it to the caller to remove what is in
+// to. A restart does so, too.
+func (d *Dir) Detach(g base.Gpid) (to string, err error) {
+	to = filepath.Join(d.Scratch(), g.String()+"."+strconv.FormatInt(time.Now().UnixMicro(), 10)+".gar")
+	if err := vfs.Default.Rename(d.ReplicaPath(g), to); err != nil {
+		return "", err
+	}
+	return to, SyncDir(filepath.Join(d.Path, "reps"))
+}
+
+// Attach makes a folder of Scratch the directory of a replica, durably.
+func (d *Dir) Attach(g base.Gpid, from string) error {
+	if err := vfs.Default.Rename(from, d.ReplicaPath(g)); err != nil {
+		return err
+	}
+	return errors.Join(SyncDir(filepath.Join(d.Path, "reps")), SyncDir(d.Scratch()))
+}
+
+// Pin keeps the directory as it is until Unpin: nobody opens its log again, nor gives it up. false: somebody
+// is at that, or has done it.
+func (d *Dir) Pin() bool { return d.reviving.CompareAndSwap(false, true) }
+
+// Unpin ends Pin.
+func (d *Dir) Unpin() { d.reviving.Store(false) }
 
 // Quarantine moves a replica's directory aside and removes what was moved aside before. If there
 // is none, because an attempt ended after the renaming, what is aside stays as it is.

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
+	"pegasus/remotecmd/answer"
 	"pegasus/replica/retention"
 	"pegasus/replica/wal"
 )
@@ -49,6 +50,8 @@ type Replica struct {
 	Open, Broken bool
 	// Holds are who keeps its part of the log.
 	Holds []retention.Hold
+	// Moving is how it is moved to another directory, nil if it isn't.
+	Moving *answer.DiskMove
 }
 
 // Taken are replicas that were taken out. Their ids are reserved until Reopen or Leave.
@@ -208,6 +211,28 @@ func (s *Set) resolve(g base.Gpid, a, b *Dir, newer func(g base.Gpid, a, b *Dir)
 	}
 	s.log.Warnf("replica %v is in two data directories, %s and %s: the older is moved to %s", g, use.Path, old.Path, to)
 	return use, nil
+}
+
+// Tagged returns the directory that operators call so, nil if there is none.
+func (s *Set) Tagged(tag string) *Dir {
+	for _, d := range s.All() {
+		if d.Tag == tag {
+			return d
+		}
+	}
+	return nil
+}
+
+// Fits tells whether d can take so many bytes and still has as much room as it must.
+func (s *Set) Fits(d *Dir, bytes int64) error {
+	if err := d.Usable(); err != nil {
+		return err
+	}
+	total, avail := d.Capacity()
+	if percent := s.minFree.Load(); total > 0 && (avail < bytes || tooShort(total, avail-bytes, percent, false)) {
+		return fmt.Errorf("data directory %s has %d MiB free, and needs %d MiB besides the %d %% of replica.disk_min_available_space_ratio: free some: %w", d.Path, avail>>20, bytes>>20, percent, base.ErrDiskInsufficient)
+	}
+	return nil
 }
 
 // Holds tells whether a directory of replica g exists in one that wasn't given up.

@@ -106,6 +106,18 @@ func (o *Owner) Release(name string) {
 	delete(o.holds, name)
 }
 
+// Least returns the hold, in force or not, that keeps the lowest decree, among those of other names than but.
+func (o *Owner) Least(but string) (least Hold, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, h := range o.holds {
+		if h.Name != but && (!ok || h.Decree < least.Decree) {
+			least, ok = h.Hold, true
+		}
+	}
+	return least, ok
+}
+
 // Held tells whether there is a hold of that name.
 func (o *Owner) Held(name string) bool {
 	o.mu.Lock()
