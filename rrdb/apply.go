@@ -46,14 +46,13 @@ type Mutation struct {
 	Payload             []byte
 }
 
-// Apply executes one committed mutation: all its ops and its decree in one batch. Decrees
-// are consecutive.
+// Apply is ApplyAll of one.
 func (s *applier) Apply(decree, timestampUS int64, payload []byte) error {
 	one := [1]Mutation{{decree, timestampUS, payload}}
 	return s.ApplyAll(one[:])
 }
 
-// ApplyAll executes one or more consecutive mutations in one batch: a crash leaves the effects of all
+// ApplyAll executes one or more consecutive mutations, none of which takes a set, in one batch: a crash leaves the effects of all
 // of them or of none.
 func (s *applier) ApplyAll(ms []Mutation) error {
 	decree, timestampUS := ms[len(ms)-1].Decree, ms[len(ms)-1].TimestampUS
@@ -265,5 +264,10 @@ func (s *applier) load() error {
 		return err
 	}
 	s.cut.Store(&cut)
+	taken, err := readTaken(s.db)
+	if err != nil {
+		return err
+	}
+	s.taken.Store(&taken)
 	return nil
 }

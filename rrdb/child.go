@@ -31,10 +31,16 @@ func MakeChild(ctx context.Context, o Options) (_ Cut, err error) {
 	s.applyMu.Lock()
 	b := s.db.NewBatch()
 	err = errors.Join(b.Set(cutKey, c.append(nil), nil), b.Set(metaKey, meta{c.Decree, c.Timestamp}.append(nil), nil))
+	taken := s.Taken()
+	if taken.Decree > c.Decree { // by the parent, without rows of the child's
+		taken = Taken{}
+		err = errors.Join(err, b.Delete(takeKey, nil))
+	}
 	if err == nil {
 		err = s.db.Apply(b, pebble.NoSync)
 	}
 	err = errors.Join(err, b.Close())
+	s.taken.Store(&taken)
 	s.applied.Store(c.Decree)
 	s.timestamp.Store(c.Timestamp)
 	s.applyMu.Unlock()

@@ -13,7 +13,8 @@
 //	manifests  Pebble's lists of table files             manifests.go
 //	sweeper    expired rows, space given back            sweep.go, chunk.go, reclaim.go
 //
-// A set (set.go) is table files of many rows, made beside a store, which the store takes in one step as the mutation of a decree.
+// A set (set.go) is table files of many rows, made beside a store, which the store takes in one step as the mutation of a decree: its only
+// op names the set (take.go), which each member has made. Who lacks it can't apply that mutation, and needs a copy of the store of one that did.
 //
 // cut.go and child.go are what a split does to a store.
 //
@@ -32,10 +33,10 @@
 // are hidden. MakeChild makes the store of the new partition of a copy. Hidden rows are removed by sweeps, once that partition is there.
 //
 // Invariants:
-//   - decrees are applied one by one, without gaps; a batch and its decree are atomic;
+//   - decrees are applied one by one, without gaps; a batch and its decree are atomic, and so is a set;
 //   - LastFlushed never names a decree whose content a crash could lose. It is read back
 //     from what is in table files, never computed from events;
-//   - Apply depends on the payload and the mutation's timestamp alone, never on a clock or
+//   - Apply depends on the payload, the set that it names, and the mutation's timestamp alone, never on a clock or
 //     an environment, so that all replicas of a partition hold the same bytes;
 //   - expired rows that no read could return any more may be deleted by each store for itself
 //     (see Sweep): replicas hold the same live rows, not the same files;

@@ -34,6 +34,7 @@ type instance struct {
 	remembers  func() bool // Options.Remembers; may be nil
 
 	cut   atomic.Pointer[Cut]
+	taken atomic.Pointer[Taken]
 	count atomic.Int32 // of the table's partitions; 0 is unknown
 
 	older    atomic.Int32           // pages under way of scans that began before the cut
@@ -48,6 +49,7 @@ func newInstance(o *Options) *instance {
 	s := &instance{gpid: o.Gpid, dir: o.Dir, fs: o.FS, log: o.Logger.WithField("gpid", o.Gpid.String()), now: o.Now, onError: o.OnError, remembers: o.Remembers}
 	s.calls.init()
 	s.cut.Store(&Cut{})
+	s.taken.Store(&Taken{})
 	return s
 }
 

@@ -2,9 +2,12 @@ package rrdb
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -32,12 +35,22 @@ var ErrNoSet = errors.New("no complete set of rows")
 
 // SetInfo says what is in a set.
 type SetInfo struct {
-	Format  int        `json:"format"`
-	Gpid    string     `json:"partition"`
+	Format int    `json:"format"`
+	Gpid   string `json:"partition"`
+	SetOf
+	// Digest is of all rows in their order, with expiry and timetag: sets with the same rows have the same.
+	Digest  string     `json:"digest"`
 	Rows    int64      `json:"rows"`
 	Bytes   int64      `json:"row_bytes"` // keys and values
 	Expires bool       `json:"expires"`   // there are rows that expire
 	Tables  []SetTable `json:"tables"`    // in the order of their keys
+}
+
+// SetOf says what a set is made for.
+type SetOf struct {
+	Load       int64 `json:"load"`
+	Partitions int32 `json:"partition_count"` // of the table
+	TimetagUS  int64 `json:"timetag_us"`
 }
 
 // SetTable is a table file of a set.
@@ -50,11 +63,14 @@ type SetTable struct {
 type SetBuilder struct {
 	s *Store
 	tableWriter
+	of      SetOf
+	sum     hash.Hash
+	head    []byte
 	expires bool
 }
 
 // BuildSet begins a set for this store, in a directory on its disk. What is there is removed.
-func (s *Store) BuildSet(dir string) (*SetBuilder, error) {
+func (s *Store) BuildSet(dir string, of SetOf) (*SetBuilder, error) {
 	if err := s.begin(); err != nil {
 		return nil, fmt.Errorf("building a set of rows in %s: %w", dir, err)
 	}
@@ -63,7 +79,7 @@ func (s *Store) BuildSet(dir string) (*SetBuilder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building a set of rows in %s: %w", dir, err)
 	}
-	return &SetBuilder{s: s, tableWriter: w}, nil
+	return &SetBuilder{s: s, tableWriter: w, of: of, sum: sha256.New()}, nil
 }
 
 // Add adds a row. Each key is an encoded row key, and larger than the one before.
@@ -72,6 +88,13 @@ func (b *SetBuilder) Add(key []byte, expireTS uint32, timetag uint64, data []byt
 		return fmt.Errorf("building a set of rows in %s: row %d: %w", b.dir, b.rows, err)
 	}
 	b.expires = b.expires || expireTS > 0
+	b.head = binary.BigEndian.AppendUint32(b.head[:0], uint32(len(key)))
+	b.head = append(b.head, key...)
+	b.head = binary.BigEndian.AppendUint32(b.head, expireTS)
+	b.head = binary.BigEndian.AppendUint64(b.head, timetag)
+	b.head = binary.BigEndian.AppendUint32(b.head, uint32(len(data)))
+	b.sum.Write(b.head)
+	b.sum.Write(data)
 	return nil
 }
 
@@ -90,7 +113,8 @@ func (b *SetBuilder) finish() (SetInfo, error) {
 			return SetInfo{}, err
 		}
 	}
-	info := SetInfo{Format: setFormat, Gpid: b.s.gpid.String(), Rows: b.rows, Bytes: b.bytes, Expires: b.expires}
+	info := SetInfo{Format: setFormat, Gpid: b.s.gpid.String(), SetOf: b.of, Rows: b.rows, Bytes: b.bytes, Expires: b.expires}
+	info.Digest = fmt.Sprintf("%d-%x", b.rows, b.sum.Sum(nil)[:16])
 	for _, name := range b.tables {
 		st, err := b.fs.Stat(name)
 		if err != nil {
@@ -204,20 +228,13 @@ func parseSet(doc []byte) (SetInfo, error) {
 	return info, nil
 }
 
-// TakeSet makes the rows of a set part of the store: it is the mutation of a decree, which must be the one after the last applied.
+// takeSet makes the rows of a set part of the store: it is the mutation of a decree, which must be the one after the last applied.
 // The rows take the place of older ones with their keys. When it returns nil, all of it and all before is durable: LastFlushed is at least decree.
 // A crash leaves all of it or nothing. The set stays as it was: remove it when nobody needs it any more. After an error nothing was
-// applied, unless the store has failed; ErrNoSet says that the set isn't complete.
+// applied, unless the store has failed; ErrNoSet says that this set isn't there, or of no use.
 //
 // Mutations wait while it runs. Call Flush before, so that little is left to be flushed then.
-func (s *Store) TakeSet(ctx context.Context, decree, timestampUS int64, dir string) error {
-	if err := s.takeSet(ctx, decree, timestampUS, dir); err != nil {
-		return fmt.Errorf("applying decree %d, the set of rows in %s: %w", decree, dir, err)
-	}
-	return nil
-}
-
-func (s *Store) takeSet(ctx context.Context, decree, timestampUS int64, dir string) error {
+func (s *Store) takeSet(ctx context.Context, t Taken, dir string) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -226,14 +243,18 @@ func (s *Store) takeSet(ctx context.Context, decree, timestampUS int64, dir stri
 	if err != nil {
 		return err
 	}
+	if info.Load != t.Load || info.Digest != t.Digest || info.Partitions != t.Partitions {
+		return fmt.Errorf("the set in %s is of load %d, %d partitions, %s, and load %d, %d, %s is to be taken: %w", dir, info.Load, info.Partitions, info.Digest,
+			t.Load, t.Partitions, t.Digest, ErrNoSet)
+	}
 	taken := s.dir + takenSuffix
-	paths, err := s.linkSet(info, dir, taken, meta{decree, timestampUS})
+	paths, err := s.linkSet(info, dir, taken, &t)
 	if err == nil {
-		err = s.applySet(ctx, decree, timestampUS, info, paths)
+		err = s.applySet(ctx, &t, info, paths)
 	}
 	if err == nil {
 		s.durable.stale.Store(true)
-		if err = s.refreshDurable(); err == nil && s.durable.decree.Load() < decree {
+		if err = s.refreshDurable(); err == nil && s.durable.decree.Load() < t.Decree {
 			err = fmt.Errorf("it isn't in table files: %w", ErrFailed)
 		}
 	}
@@ -245,7 +266,7 @@ func (s *Store) takeSet(ctx context.Context, decree, timestampUS int64, dir stri
 
 // linkSet gives the files of a set second names, since Pebble takes the ones that it gets, and writes a table with the record of the
 // decree, so that rows and decree come in one step.
-func (s *Store) linkSet(info SetInfo, dir, taken string, m meta) (paths []string, err error) {
+func (s *Store) linkSet(info SetInfo, dir, taken string, t *Taken) (paths []string, err error) {
 	if err := errors.Join(s.fs.RemoveAll(taken), makeDir(s.fs, taken)); err != nil {
 		return nil, err
 	}
@@ -264,25 +285,29 @@ func (s *Store) linkSet(info SetInfo, dir, taken string, m meta) (paths []string
 	po := pebbleOptions(&s.opts, s.instance)
 	po.EnsureDefaults()
 	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), po.MakeWriterOptions(0, s.db.FormatMajorVersion().MaxTableFormat()))
-	err = w.Set(metaKey, m.append(nil))
+	err = errors.Join(w.Set(metaKey, meta{t.Decree, t.Timestamp}.append(nil)), w.Set(takeKey, t.append(nil)))
 	return append(paths, record), errors.Join(err, w.Close())
 }
 
-func (s *applier) applySet(ctx context.Context, decree, timestampUS int64, info SetInfo, paths []string) error {
+func (s *applier) applySet(ctx context.Context, t *Taken, info SetInfo, paths []string) error {
 	s.applyMu.Lock()
 	defer s.applyMu.Unlock()
-	if last := s.applied.Load(); decree != last+1 {
+	if last := s.applied.Load(); t.Decree != last+1 {
 		return fmt.Errorf("the last decree applied is %d: %w", last, base.ErrInvalidState)
 	}
 	// The record of the decree is in the memtable, so Pebble flushes that first.
 	if err := s.db.Ingest(ctx, paths); err != nil {
-		return classify(err)
+		if err = classify(err); s.member.Err() == nil && !base.Passing(err) {
+			err = fmt.Errorf("%w: %w", ErrNoSet, err) // its files are bad
+		}
+		return err
 	}
 	if err := s.member.Err(); err != nil {
 		return err
 	}
-	s.applied.Store(decree)
-	s.timestamp.Store(timestampUS)
+	s.applied.Store(t.Decree)
+	s.timestamp.Store(t.Timestamp)
+	s.taken.Store(t)
 	if s.recent != nil {
 		s.recent.overflow = true // the sweep that is under way read rows that may be others now
 	}

@@ -1,6 +1,7 @@
 package rrdb
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,12 +16,22 @@ import (
 	"pegasus/base"
 )
 
-const setDir = "data/1.2/set"
+const setDir = "data/1.2/load.7"
+
+// takeOf is a mutation that takes the set in setDir.
+func takeOf(t testing.TB, s *Store) []byte {
+	t.Helper()
+	info, err := s.ReadSet(setDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return AppendTake(nil, Take{Load: info.Load, Digest: info.Digest, Partitions: info.Partitions, TimetagUS: info.TimetagUS})
+}
 
 // makeSet makes a set of rows, and returns them as a payload that has the same effect.
 func makeSet(t testing.TB, s *Store, rows int, value string) (payload []byte) {
 	t.Helper()
-	b, err := s.BuildSet(setDir)
+	b, err := s.BuildSet(setDir, SetOf{Load: 7, Partitions: 8, TimetagUS: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,8 +73,17 @@ func TestTakeSet(t *testing.T) {
 		apply(AppendOp(AppendOp(nil, Op{Key: rowKey("h1", "s00000"), Value: []byte("old")}), Op{Key: rowKey("h1", "s00001"), Delete: true}))
 		hist = append(hist, makeSet(t, h.store, rows, "new"))
 		at := int64(len(hist))
-		if err := h.store.TakeSet(t.Context(), at, at, setDir); err != nil {
+		take := takeOf(t, h.store)
+		if IsServerWrite(take) || !IsTake(take) || IsTake(hist[at-1]) {
+			t.Error("a take isn't known as one")
+		}
+		if err := h.store.Apply(at, at, take); err != nil {
 			t.Fatal(err)
+		}
+		want, err := ParseTake(take)
+		taken := Taken{want, at, at}
+		if err != nil || h.store.Taken() != taken || want.Load != 7 || want.Partitions != 8 {
+			t.Fatalf("%+v, %+v: %v", h.store.Taken(), want, err)
 		}
 		if h.store.LastApplied() != at || h.store.LastFlushed() != at || h.store.LastTimestamp() != at {
 			t.Fatalf("applied %d, flushed %d, of %d", h.store.LastApplied(), h.store.LastFlushed(), at)
@@ -72,25 +92,29 @@ func TestTakeSet(t *testing.T) {
 		if _, err := h.store.ReadSet(setDir); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := h.fs.Stat("data/1.2/rdb" + takenSuffix); err == nil {
+			t.Error("its files are left")
+		}
 		h.crash()
 		if got := h.store.LastApplied(); got != at {
 			t.Fatalf("after a crash the store is at decree %d, not %d", got, at)
 		}
 		compareContent(t, h.store, hist.at(at))
-		// A second time it is the mutation of a later decree, and no earlier one.
-		if err := h.store.TakeSet(t.Context(), at, at, setDir); !errors.Is(err, base.ErrInvalidState) {
+		// A second time it has no effect, whether the set is there or not, unless it is of another load.
+		if err := h.store.Apply(at, at, take); !errors.Is(err, base.ErrInvalidState) {
 			t.Fatalf("decree %d a second time: %v", at, err)
 		}
-		hist = append(hist, hist[at-1])
-		if err := h.store.TakeSet(t.Context(), at+1, at+1, setDir); err != nil {
-			t.Fatal(err)
+		change := AppendOp(nil, Op{Key: rowKey("h1", "s00000"), Value: []byte("changed")})
+		next := AppendTake(nil, Take{Load: 8, Digest: want.Digest, Partitions: 8})
+		h.fs.RemoveAll(setDir)
+		err = h.store.ApplyAll([]Mutation{{at + 1, at + 1, change}, {at + 2, at + 2, take}, {at + 3, at + 3, nil}, {at + 4, at + 4, next}, {at + 5, at + 5, change}})
+		if hist = append(hist, change, nil, nil); !errors.Is(err, ErrNoSet) || h.store.LastApplied() != at+3 || h.store.Taken() != taken || h.store.Failed() != nil {
+			t.Fatalf("applied %d, %+v: %v", h.store.LastApplied(), h.store.Taken(), err)
 		}
+		compareContent(t, h.store, hist.at(at+3))
 		// Later mutations replace its rows.
 		apply(AppendOp(nil, Op{Key: rowKey("h1", "s00000"), Value: []byte("newer")}))
 		compareContent(t, h.store, hist.at(int64(len(hist))))
-		if _, err := h.fs.Stat("data/1.2/rdb" + takenSuffix); err == nil {
-			t.Error("its files are left")
-		}
 	}
 }
 
@@ -121,8 +145,9 @@ func TestTakeSetCrash(t *testing.T) {
 			t.Fatal(err)
 		}
 		hist = append(hist, makeSet(t, s, 50, "new"))
+		take := takeOf(t, s)
 		left.Store(n)
-		if err := s.TakeSet(t.Context(), 2, 2, setDir); err != nil {
+		if err := s.Apply(2, 2, take); err != nil {
 			t.Fatal(err)
 		}
 		left.Store(1 << 40)
@@ -139,6 +164,9 @@ func TestTakeSetCrash(t *testing.T) {
 			t.Fatalf("write %d: after the crash applied %d, flushed %d", n, got, h.store.LastFlushed())
 		}
 		compareContent(t, h.store, hist.at(got))
+		if taken := h.store.Taken(); (got == 2) != (taken.Load == 7) || taken.Decree > got {
+			t.Fatalf("write %d: after the crash applied %d, %+v", n, got, taken)
+		}
 		if got == 2 {
 			after++
 			continue
@@ -149,7 +177,7 @@ func TestTakeSetCrash(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := h.store.TakeSet(t.Context(), 2, 2, setDir); err != nil {
+		if err := h.store.Apply(2, 2, take); err != nil {
 			t.Fatalf("write %d: another attempt: %v", n, err)
 		}
 		compareContent(t, h.store, hist.at(2))
@@ -173,6 +201,13 @@ func TestTakeSetBad(t *testing.T) {
 		"a file elsewhere": func(SetInfo) {
 			writeDurable(h.fs, setDir, setFile, []byte(`{"format":1,"partition":"1.2","tables":[{"name":"../x","size":1}]}`))
 		},
+		"other rows": func(SetInfo) { makeSet(t, h.store, 100, "other") },
+		"another load": func(SetInfo) {
+			b, err := h.store.BuildSet(setDir, SetOf{Load: 6, Partitions: 8})
+			if _, e := b.Finish(); err != nil || e != nil {
+				t.Fatal(err, e)
+			}
+		},
 		"a file is missing": func(i SetInfo) { h.fs.Remove(setDir + "/" + i.Tables[0].Name) },
 		"a file is cut off": func(i SetInfo) { writeDurable(h.fs, setDir, i.Tables[0].Name, []byte("x")) },
 	} {
@@ -181,22 +216,24 @@ func TestTakeSetBad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		take := takeOf(t, h.store)
 		damage(info)
-		if err := h.store.TakeSet(t.Context(), at+1, at+1, setDir); !errors.Is(err, ErrNoSet) {
+		if err := h.store.Apply(at+1, at+1, take); !errors.Is(err, ErrNoSet) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	makeSet(t, h.store, 100, "new")
 	info, _ := h.store.ReadSet(setDir)
+	take := takeOf(t, h.store)
 	writeDurable(h.fs, setDir, info.Tables[0].Name, []byte(strings.Repeat("x", int(info.Tables[0].Size))))
-	if err := h.store.TakeSet(t.Context(), at+1, at+1, setDir); err == nil {
-		t.Error("a table that is none is taken")
+	if err := h.store.Apply(at+1, at+1, take); !errors.Is(err, ErrNoSet) {
+		t.Errorf("a table that is none: %v", err)
 	}
 	if h.store.LastApplied() != at || h.store.Failed() != nil {
 		t.Fatalf("applied %d of %d, %v", h.store.LastApplied(), at, h.store.Failed())
 	}
 	h.put("h1", "s", "w", 0)
-	b, err := h.store.BuildSet(setDir)
+	b, err := h.store.BuildSet(setDir, SetOf{Load: 7, Partitions: 8})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,12 +270,13 @@ func TestTakeSetDiskFull(t *testing.T) {
 	}
 	defer s.Close()
 	makeSet(t, s, 100, "new")
+	take := takeOf(t, s)
 	full.Store(true)
-	if err := s.TakeSet(t.Context(), 1, 1, setDir); !base.Passing(err) || s.LastApplied() != 0 {
+	if err := s.Apply(1, 1, take); errors.Is(err, ErrNoSet) || !base.Passing(err) || s.LastApplied() != 0 {
 		t.Fatalf("applied %d: %v", s.LastApplied(), err)
 	}
 	full.Store(false)
-	if err := s.TakeSet(t.Context(), 1, 1, setDir); err != nil {
+	if err := s.Apply(1, 1, take); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -252,7 +290,7 @@ func TestSweepAndSet(t *testing.T) {
 	recent := &recentWrites{} // as while a sweep reads
 	h.store.recent = recent
 	h.store.applyMu.Unlock()
-	if err := h.store.TakeSet(t.Context(), 1, h.timestamp(1), setDir); err != nil {
+	if err := h.store.Apply(1, h.timestamp(1), takeOf(t, h.store)); err != nil {
 		t.Fatal(err)
 	}
 	if !recent.overflow {
@@ -264,6 +302,78 @@ func TestSweepAndSet(t *testing.T) {
 	if st := h.sweep(); st.Rows != 1000 || h.physical() != 1000 {
 		t.Errorf("%+v, %d rows are left", st, h.physical())
 	}
+}
+
+// The rows say what the digest is, each part of them.
+func TestSetDigest(t *testing.T) {
+	h := newHarness(t, nil)
+	type row struct {
+		key, data string
+		expire    uint32
+		timetag   uint64
+	}
+	seen := map[string]int{}
+	for i, rows := range [][]row{nil, {{"a", "v", 1, 2}}, {{"a", "v", 1, 2}}, {{"b", "v", 1, 2}}, {{"a", "w", 1, 2}}, {{"a", "v", 2, 2}}, {{"a", "v", 1, 3}}, {{"a", "v", 1, 2}, {"b", "", 0, 0}}} {
+		b, err := h.store.BuildSet(setDir, SetOf{Load: int64(i + 1), Partitions: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if err := b.Add(rowKey(r.key, ""), r.expire, r.timetag, []byte(r.data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		info, err := b.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[info.Digest]++; seen[info.Digest] > 1 != (i == 2) {
+			t.Errorf("set %d has digest %s of another", i, info.Digest)
+		}
+	}
+}
+
+// A mutation that takes a set, and one that is no such, is an error for who doesn't know it, and is read for what it is or not at all.
+func TestTakeBad(t *testing.T) {
+	h := newHarness(t, nil)
+	makeSet(t, h.store, 10, "new")
+	take := takeOf(t, h.store)
+	// What a program does that doesn't know the op: it is none of the ops that it has, and its key is no row's.
+	if err := h.store.applier.Apply(1, 1, take); !errors.Is(err, base.ErrInvalidData) {
+		t.Errorf("by an older program: %v", err)
+	}
+	put := AppendOp(nil, Op{Key: rowKey("h", "s"), Value: []byte("v")})
+	newer := bytes.Clone(take)
+	newer[bytes.Index(newer, []byte("take"))+5]++
+	for name, p := range map[string][]byte{"before a put": append(bytes.Clone(take), put...), "behind a put": append(bytes.Clone(put), take...), "twice": append(bytes.Clone(take), take...), "cut off": take[:len(take)-1], "a newer version": newer,
+		"no load": AppendTake(nil, Take{Digest: "x", Partitions: 8}), "no digest": AppendTake(nil, Take{Load: 7, Partitions: 8}), "no partitions": AppendTake(nil, Take{Load: 7, Digest: "x"}),
+		"a remove": AppendOp(nil, Op{Key: takeKey, Delete: true})} {
+		want := base.ErrInvalidData
+		if err := h.store.Apply(1, 1, p); name != "cut off" && !errors.Is(err, want) || err == nil || h.store.LastApplied() != 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzTake: a payload is no take, is refused, or is one that encodes to itself.
+func FuzzTake(f *testing.F) {
+	f.Add(AppendTake(nil, Take{Load: 7, Digest: "2-abcd", Partitions: 8, TimetagUS: 5}))
+	f.Add(AppendOp(nil, Op{Key: takeKey, Value: []byte{1, 0}}))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		take, err := ParseTake(payload)
+		if err != nil {
+			if !errors.Is(err, base.ErrInvalidData) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if !IsTake(payload) || IsServerWrite(payload) || take.Load <= 0 || take.Digest == "" || take.Partitions <= 0 {
+			t.Fatalf("%+v", take)
+		}
+		if again, err := ParseTake(AppendTake(nil, take)); err != nil || again != take {
+			t.Fatalf("%+v is %+v: %v", take, again, err)
+		}
+	})
 }
 
 func FuzzSet(f *testing.F) {

@@ -2,6 +2,7 @@ package send
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"pegasus/base"
@@ -14,6 +15,9 @@ import (
 	"pegasus/rrdb"
 )
 
+// errTake says that a mutation's rows aren't in the log, since they came as files. Only a copy has them.
+var errTake = errors.New("the rows of a bulk load aren't in the log")
+
 func clusterOf(tag uint64) uint8 {
 	_, cluster, _ := rrdb.SplitTimetag(tag)
 	return cluster
@@ -23,8 +27,11 @@ func clusterOf(tag uint64) uint8 {
 // cluster own made. lanes is the partition count of the table that they go to. The operations keep slices of the payload.
 func entryOf(e *wal.Entry, own uint8, lanes int) (ship.Entry, error) {
 	out := ship.Entry{Decree: e.Decree}
-	if rrdb.IsServerWrite(e.Payload) {
+	switch {
+	case rrdb.IsServerWrite(e.Payload):
 		return out, nil
+	case rrdb.IsTake(e.Payload):
+		return out, fmt.Errorf("entry of decree %d: %w", e.Decree, errTake)
 	}
 	at := map[string]int{}
 	var op rrdb.Op

@@ -306,6 +306,14 @@ func (st *stream) read(q *ship.Read, lanes int) {
 	switch {
 	case len(list) > 0:
 		st.core.Loaded(q.ID, list)
+	case errors.Is(err, errTake):
+		// As if it were gone: what follows is of use to who has the rows.
+		was := st.core.Status().Gaps
+		st.core.Cut(q.ID, q.From+1)
+		if st.core.Status().Gaps > was {
+			st.log.Warnf("duplication %d of %v to cluster %s: decree %d is a bulk load, whose rows aren't in the log: all rows are copied, unless the duplication skips what can't be sent", st.dup, st.gpid, st.told.Remote, q.From)
+		}
+		st.hold()
 	case errors.Is(err, wal.ErrGone):
 		// The hold tells where the log begins.
 		st.core.Cut(q.ID, st.keep(q.From))

@@ -1,0 +1,162 @@
+package rrdb
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pegasus/base"
+)
+
+// takeKey holds the Taken. It is written with the rows of the set, and comes with a checkpoint.
+var takeKey = append(metaPrefix[:len(metaPrefix):len(metaPrefix)], "take"...)
+
+// Take is the only op of a mutation that makes a set of rows part of the store. Each member takes its own set, which lies beside the
+// store (SetDir).
+type Take struct {
+	Load       int64  // positive, larger than that of any set taken before
+	Digest     string // of the set, see SetInfo
+	Partitions int32  // of the table, when the set was made
+	TimetagUS  int64  // of the rows
+}
+
+// Taken is the set that a store took last; the zero one is none. No earlier one, and not this one, is taken again.
+type Taken struct {
+	Take
+	Decree, Timestamp int64
+}
+
+// The value at takeKey: version of this record (1), flags (none yet), u64 BE load, u64 BE time of the rows in microseconds, u32 BE partitions,
+// u64 BE decree, u64 BE timestamp in microseconds, digest. In a mutation it is behind the header that all values have, and decree
+// and timestamp are 0.
+const (
+	takeVersion = 1
+	takeLen     = 38
+	mostDigest  = 128
+)
+
+func (t *Taken) append(b []byte) []byte {
+	b = append(b, takeVersion, 0)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.Load))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.TimetagUS))
+	b = binary.BigEndian.AppendUint32(b, uint32(t.Partitions))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.Decree))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.Timestamp))
+	return append(b, t.Digest...)
+}
+
+func parseTaken(b []byte) (Taken, error) {
+	if len(b) <= takeLen || len(b) > takeLen+mostDigest || b[0] != takeVersion || b[1] != 0 {
+		return Taken{}, fmt.Errorf("invalid record of a set of rows that is taken, %d bytes: %w", len(b), ErrCorrupt)
+	}
+	n := binary.BigEndian.Uint64
+	t := Taken{Take{int64(n(b[2:])), string(b[takeLen:]), int32(binary.BigEndian.Uint32(b[18:])), int64(n(b[10:]))}, int64(n(b[22:])), int64(n(b[30:]))}
+	if t.Load <= 0 || t.Partitions <= 0 || t.TimetagUS < 0 || t.Decree < 0 {
+		return Taken{}, fmt.Errorf("invalid record of a set of rows that is taken, load %d, %d partitions, decree %d: %w", t.Load, t.Partitions, t.Decree, ErrCorrupt)
+	}
+	return t, nil
+}
+
+// AppendTake appends the op that takes a set. Nothing else may be in the mutation. Members of a cluster write it from version.Loads on.
+func AppendTake(payload []byte, t Take) []byte {
+	r := Taken{Take: t}
+	return AppendOp(payload, Op{Key: takeKey, Value: r.append(nil)})
+}
+
+// IsTake tells whether a mutation takes a set: not with its payload but with rows that lie beside the store. It looks at the first op alone.
+func IsTake(payload []byte) bool {
+	n := 2 + len(takeKey)
+	return len(payload) > n && payload[0] == 0 && int(payload[1]) == len(takeKey) && bytes.Equal(payload[2:n], takeKey)
+}
+
+// ParseTake reads a mutation that takes a set. An error wraps base.ErrInvalidData.
+func ParseTake(payload []byte) (Take, error) {
+	var op Op
+	r := NewOpReader(payload)
+	if !IsTake(payload) || !r.Next(&op) || r.Offset() != len(payload) {
+		return Take{}, fmt.Errorf("a mutation of %d bytes doesn't just take a set of rows: %w", len(payload), errors.Join(base.ErrInvalidData, r.Err()))
+	}
+	t, err := parseTaken(op.Value)
+	if err == nil && (t.Decree != 0 || t.Timestamp != 0) {
+		err = fmt.Errorf("it was taken at decree %d", t.Decree)
+	}
+	if err != nil {
+		return Take{}, fmt.Errorf("a mutation that takes a set of rows: %w: %w", base.ErrInvalidData, err)
+	}
+	return t.Take, nil
+}
+
+func readTaken(db *pebble.DB) (Taken, error) {
+	v, closer, err := db.Get(takeKey)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return Taken{}, nil
+	case err != nil:
+		return Taken{}, classify(err)
+	}
+	t, err := parseTaken(v)
+	if cerr := closer.Close(); err == nil && cerr != nil {
+		err = classify(cerr)
+	}
+	return t, err
+}
+
+// Taken returns the set that was taken last, as of the last mutation applied. It is durable.
+func (s *instance) Taken() Taken { return *s.taken.Load() }
+
+// SetPrefix begins the names of the directories that have sets for a store, beside the store's.
+const SetPrefix = "load."
+
+// SetDir is where the set of a load is.
+func (s *Store) SetDir(load int64) string {
+	return s.fs.PathJoin(s.fs.PathDir(s.dir), SetPrefix+strconv.FormatInt(load, 10))
+}
+
+// Apply executes one committed mutation: all its ops and its decree in one batch. Decrees
+// are consecutive.
+func (s *Store) Apply(decree, timestampUS int64, payload []byte) error {
+	one := [1]Mutation{{decree, timestampUS, payload}}
+	return s.ApplyAll(one[:])
+}
+
+// ApplyAll executes one or more consecutive mutations: a crash leaves the effects of a beginning of them, of
+// all of them or none unless one takes a set. That may take a second. When it is done, all of it and all before is durable: LastFlushed is at
+// least its decree. ErrNoSet: the set isn't here, so that the store has nothing of it, and can't go on without.
+func (s *Store) ApplyAll(ms []Mutation) error {
+	for len(ms) > 0 {
+		n := 0
+		for n < len(ms) && !IsTake(ms[n].Payload) {
+			n++
+		}
+		if n == 0 {
+			if err := s.applyTake(&ms[0]); err != nil {
+				return fmt.Errorf("applying decree %d: %w", ms[0].Decree, err)
+			}
+			ms = ms[1:]
+			continue
+		}
+		if err := s.applier.ApplyAll(ms[:n]); err != nil {
+			return err
+		}
+		ms = ms[n:]
+	}
+	return nil
+}
+
+func (s *Store) applyTake(m *Mutation) error {
+	t, err := ParseTake(m.Payload)
+	if err != nil {
+		return err
+	}
+	if last := s.Taken().Load; t.Load <= last {
+		// Asked for a second time, while the first was under way. Rows of it may have changed since.
+		s.log.Infof("load %d was taken already, the last was %d", t.Load, last)
+		return s.applier.Apply(m.Decree, m.TimestampUS, nil)
+	}
+	return s.takeSet(context.Background(), Taken{t, m.Decree, m.TimestampUS}, s.SetDir(t.Load))
+}
