@@ -348,3 +348,68 @@ func TestOwnEndIsContinued(t *testing.T) {
 	}
 	a.wantChange(ChangeAdd, 4)
 }
+
+// A mutation that isn't all in its payload reaches a learner by a checkpoint alone, whether it is in memory, in the log or under way, and
+// what follows it by the log.
+func TestApartIsLearnedByCheckpoint(t *testing.T) {
+	for _, where := range []string{"memory", "log", "under way"} {
+		a, b, c := group(t)
+		a.Core.opt.Apart = func(p []byte) bool { return string(p) == "apart" }
+		a.propose("x")
+		settle(a, b, c)
+		d := newNode(t, 4)
+		if where == "under way" {
+			if err := a.AddLearner(4); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a.propose("apart")
+		if where == "under way" {
+			settle(a, d) // the others don't answer yet
+			tick(2, a, d)
+			if d.Last() != 1 || d.fetch != nil || a.Pending() != nil {
+				t.Fatalf("%v, fetch %+v, asked %+v", d.Core, d.fetch, a.Pending())
+			}
+		}
+		settle(a, b, c)
+		a.wantApplied("x apart")
+		b.wantApplied("x")
+		if where == "log" {
+			a.propose("y")
+			settle(a, b, c)
+			tick(3, a, b, c)
+		}
+		if err := a.AddLearner(4); err != nil {
+			t.Fatal(err)
+		}
+		settle(a, b, c, d)
+		tick(3, a, d, b, c)
+		if d.fetch == nil || a.Pending() != nil {
+			t.Fatalf("%s: fetch %+v, %v, asked %+v", where, d.fetch, d.Core, a.Pending())
+		}
+		for _, e := range d.log {
+			if string(e.Payload) == "apart" {
+				t.Fatalf("%s: the learner was sent decree %d", where, e.Decree)
+			}
+		}
+		d.fetch = nil
+		d.applied = append([]Entry(nil), a.applied[:2]...)
+		d.Installed(2, true)
+		settle(a, d)
+		a.propose("z")
+		settle(a, b, c, d)
+		tick(3, a, d, b, c)
+		a.Configure(a.wantChange(ChangeAdd, 4).Config)
+		tick(4, a, b, c, d)
+		want := "x apart z"
+		if where == "log" {
+			want = "x apart y z"
+		}
+		d.wantApplied(want)
+		// A member is sent it.
+		a.propose("apart")
+		settle(a, b, c, d)
+		tick(3, a, b, c, d)
+		d.wantApplied(want + " apart")
+	}
+}

@@ -98,7 +98,7 @@ func (c *Core) advance() {
 		if !p.learner {
 			continue
 		}
-		if !p.joining && !p.snapshot && !p.down && !p.slow && p.match >= c.base && p.match+joinDistance >= c.last() && c.change == nil && !anyJoining(c.peers) {
+		if !p.joining && !p.snapshot && !p.down && !p.slow && p.match >= c.base && p.match+joinDistance >= c.last() && c.change == nil && !anyJoining(c.peers) && !c.opt.apart(c.entries[c.committed+1-c.first:]) {
 			p.joining, p.joinedAt = true, p.match
 		}
 		// Before it serves, a primary doesn't know how much is committed: all that it held when
@@ -140,10 +140,20 @@ func (o *Options) tooLarge(e *Entry) bool {
 	return o.MaxEntryBytes > 0 && int64(len(e.Payload)) > o.MaxEntryBytes
 }
 
-// blocked tells whether what p lacks is too large, and isn't committed. Then it has to stand
+// unfit tells whether p can't be sent e.
+func (o *Options) unfit(p *peer, e *Entry) bool {
+	return o.tooLarge(e) || p.learner && o.Apart != nil && o.Apart(e.Payload)
+}
+
+// blocked tells whether p can't be sent what it lacks, which isn't committed. Then it has to stand
 // still until it is ejected; the entry is committed without it, and it gets a checkpoint.
 func (c *Core) blocked(p *peer) bool {
-	return p.next > c.committed && p.next <= c.last() && c.opt.tooLarge(c.at(p.next))
+	return p.next > c.committed && p.next <= c.last() && c.opt.unfit(p, c.at(p.next))
+}
+
+// apart tells whether there is one among es that no learner is sent. Who joins would keep it from being committed.
+func (o *Options) apart(es []Entry) bool {
+	return o.Apart != nil && slices.ContainsFunc(es, func(e Entry) bool { return o.Apart(e.Payload) })
 }
 
 // paced tells whether what p lacks must wait. Commits wait for who is joining, so that one
@@ -167,9 +177,15 @@ func (c *Core) send(p *peer) bool {
 			c.lacking(p)
 			return false
 		}
-		if c.opt.tooLarge(&es[0]) {
+		if c.opt.unfit(p, &es[0]) {
 			c.lacking(p)
 			return false
+		}
+		for i := range es {
+			if c.opt.unfit(p, &es[i]) {
+				es = es[:i]
+				break
+			}
 		}
 		m.Entries = es
 		n := int64(0)

@@ -235,6 +235,9 @@ type Options struct {
 	// refuses it. A follower that lacks one, which is in the log from former times, isn't sent
 	// it: it gets a checkpoint. 0 is no bound.
 	MaxEntryBytes int64
+	// Apart, if it is set, tells of a payload that it isn't all of what the mutation does: members have the rest, learners don't. So no learner is sent
+	// it, but a checkpoint once it is committed, and none joins before.
+	Apart func(payload []byte) bool
 	// HeartbeatTicks: a follower hears from the primary at least this often.
 	HeartbeatTicks int
 	// ResendTicks: what isn't acknowledged for so long is sent again.

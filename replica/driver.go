@@ -46,10 +46,12 @@ func (r *driver) newCore(prepared []pacifica.Entry) {
 	ticks := func(d time.Duration) int { return max(1, int(d/tick)) }
 	r.core = pacifica.New(pacifica.Options{Self: r.srv.addr, Log: logReader{r.dir, r.gpid}, Pacer: &r.pacer, MaxInFlight: int64(max(1, c.MaxMutations)),
 		MaxSendBytes: r.srv.sizes.Send, MaxEntryBytes: r.srv.sizes.Entry, HeartbeatTicks: ticks(c.CommitInterval.D()), ResendTicks: 5, EjectTicks: ticks(c.PrepareTimeout.D()),
-		LearnTicks: ticks(20 * time.Second)}, r.info.Ballot, r.applied, prepared)
+		LearnTicks: ticks(20 * time.Second), Apart: rrdb.IsTake}, r.info.Ballot, r.applied, prepared)
 	r.core.SetMinMembers(r.minMembers())
 	r.core.Witness(r.store.Load().LastTimestamp())
 	r.cores++
+	r.taking.clear()
+	r.taking.note(prepared)
 }
 
 // logReader gives a core what left its window. The directory may get another log, see revive,

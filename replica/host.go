@@ -145,7 +145,7 @@ func (h handle) Propose(ctx context.Context, fill func(payload []byte) ([]byte, 
 // mayPropose tells whether a mutation of the server's own can be proposed now.
 func (r *driver) mayPropose() bool {
 	v := r.view.Load()
-	return r.failed == nil && r.core.Serving() && r.core.Room() > 0 && v.members >= v.minMembers &&
+	return r.failed == nil && r.core.Serving() && r.core.Room() > 0 && !r.taking.pending() && v.members >= v.minMembers &&
 		(!r.flights.empty() || r.applied >= r.core.Committed()) // see propose
 }
 

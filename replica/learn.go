@@ -132,6 +132,7 @@ func (r *driver) install(decree int64) error {
 	r.info = info
 	old := r.store.Swap(next)
 	r.applied = decree
+	r.taking.clear()
 	if err := old.Close(); err != nil {
 		r.log.Warnf("close the replaced store: %v", err)
 	}

@@ -43,7 +43,7 @@ func (r *replica) drive(w *worker) {
 	switch {
 	case r.inbox.running || !r.inbox.closed && r.inbox.empty():
 		r.inbox.mu.Unlock()
-	case r.inbox.closed || r.inbox.patient || len(r.inbox.calls) > 0 || r.store.Load().WouldStall():
+	case r.inbox.closed || r.inbox.patient || len(r.inbox.calls) > 0 || r.taking.pending() || r.store.Load().WouldStall():
 		r.inbox.running = true
 		r.inbox.mu.Unlock()
 		r.wake <- struct{}{}
@@ -68,7 +68,7 @@ func (r *driver) rounds(w *worker, most int) {
 			r.inbox.running = false
 			r.inbox.mu.Unlock()
 			return
-		case most == 0, most > 0 && (r.inbox.closed || r.inbox.patient || len(r.inbox.calls) > 0):
+		case most == 0, most > 0 && (r.inbox.closed || r.inbox.patient || len(r.inbox.calls) > 0 || r.taking.pending()):
 			r.inbox.mu.Unlock()
 			r.wake <- struct{}{}
 			return

@@ -164,7 +164,12 @@ func (r *driver) replay() ([]pacifica.Entry, error) {
 			ballot = e.Ballot
 			if e.Decree <= st.Committed && len(prepared) == 0 {
 				r.srv.replayed.Add(1)
-				if err := store.Apply(e.Decree, e.Timestamp, e.Payload); err != nil {
+				err := store.Apply(e.Decree, e.Timestamp, e.Payload)
+				if errors.Is(err, rrdb.ErrNoSet) {
+					r.suspectFor("rows are lacking that came as files: %v", err)
+					return nil, nil
+				}
+				if err != nil {
 					return nil, fmt.Errorf("replica %v: replay of decree %d: %w", r.gpid, e.Decree, err)
 				}
 				continue

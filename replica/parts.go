@@ -40,6 +40,7 @@ var parts = []func(*Server) part.Part{
 	newMover,
 	newCompactor,
 	newRestorer,
+	newLoader,
 	func(s *Server) part.Part { return s.gate },
 	func(s *Server) part.Part { return s.observer },
 	func(s *Server) part.Part { return s.gate.received },

@@ -14,7 +14,7 @@ import (
 // propose turns waiting writes into mutations, as many as may be in flight. What waits
 // together travels together, up to the size of a batch.
 func (r *driver) propose() {
-	if len(r.queue) == 0 || !r.core.Serving() || r.handingOver() {
+	if len(r.queue) == 0 || !r.core.Serving() || r.handingOver() || r.taking.pending() {
 		return
 	}
 	if r.srv.meta.Lease.Ended() {

@@ -43,6 +43,9 @@ type replica struct {
 	// fence is by how many partitions a primary that proposed the cut of its partition looks at rows; 0: it has not.
 	fence atomic.Int32
 
+	// taking is the mutation that takes a set of rows and isn't applied yet.
+	taking taking
+
 	// flushes counts who asked for a flush since none was under way, see flushSoon.
 	flushes   atomic.Int64
 	admission admission.Replica

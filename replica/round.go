@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -99,6 +100,7 @@ func (r *driver) handle(rd *pacifica.Ready) {
 		r.publish()
 		r.at(stepWithdrawn)
 	}
+	r.taking.note(rd.Append)
 	if n := len(rd.Append); n > 0 {
 		a := newAppending(r.replica)
 		for i := range rd.Append {
@@ -121,7 +123,11 @@ func (r *driver) handle(rd *pacifica.Ready) {
 	r.send(rd.Messages)
 	r.at(stepSent)
 	if err := r.applyAll(rd.Commit, rd.Acknowledge); err != nil {
-		r.fail(err)
+		if errors.Is(err, rrdb.ErrNoSet) {
+			r.lack(err)
+		} else {
+			r.fail(err)
+		}
 		return
 	}
 	r.at(stepApplied)
@@ -200,10 +206,12 @@ func (r *driver) applyAll(es []pacifica.Entry, acknowledge bool) error {
 		err := r.store.Load().ApplyAll(r.ms)
 		clear(r.ms)
 		if err != nil {
+			r.applied = r.store.Load().LastApplied()
 			return err
 		}
 		last := es[n-1].Decree
 		r.applied = last
+		r.taking.applied(last)
 		r.overlay.Remove(last)
 		for i := range es[:n] {
 			r.flights.commit(&es[i], acknowledge, r.worker.burst)

@@ -31,10 +31,24 @@ func (r *driver) suspectFor(format string, args ...any) {
 		r.intact.logged = math.MaxInt64 // the end of the log is gone
 	}
 	err := r.readable(func(e *wal.Entry) error {
+		if e.Decree > at && rrdb.IsTake(e.Payload) {
+			if err := r.store.Load().CheckTake(e.Payload); err != nil {
+				return err
+			}
+		}
 		r.intact.decree, r.intact.ballot = e.Decree, e.Ballot
 		return nil
 	})
 	r.log.Errorf("%s: the replica is of use up to decree %d (ballot %d); it serves nothing until it has learned the rest from a primary, or an administrator accepts that it is lost (`pegasus recover --accept-loss`) [%v]", fmt.Sprintf(format, args...), r.intact.decree, r.intact.ballot, err)
+}
+
+// lack makes the replica suspect because a mutation that is committed takes a set of rows that isn't here. It can't go on without, and
+// what its log has behind that mutation is of no use.
+func (r *driver) lack(err error) {
+	r.core.Retire()
+	r.abandon()
+	r.suspectFor("rows are lacking that came as files: %v", err)
+	r.srv.meta.SyncSoon()
 }
 
 // readable calls f for the entries from the last one that is in the store on, that one

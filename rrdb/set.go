@@ -243,9 +243,8 @@ func (s *Store) takeSet(ctx context.Context, t Taken, dir string) error {
 	if err != nil {
 		return err
 	}
-	if info.Load != t.Load || info.Digest != t.Digest || info.Partitions != t.Partitions {
-		return fmt.Errorf("the set in %s is of load %d, %d partitions, %s, and load %d, %d, %s is to be taken: %w", dir, info.Load, info.Partitions, info.Digest,
-			t.Load, t.Partitions, t.Digest, ErrNoSet)
+	if err := info.is(&t.Take); err != nil {
+		return err
 	}
 	taken := s.dir + takenSuffix
 	paths, err := s.linkSet(info, dir, taken, &t)
@@ -262,6 +261,14 @@ func (s *Store) takeSet(ctx context.Context, t Taken, dir string) error {
 		s.log.WithError(e).Warnf("%s can't be removed; the next set does", taken)
 	}
 	return err
+}
+
+// is returns an error unless the set is the one that is to be taken.
+func (i *SetInfo) is(t *Take) error {
+	if i.Load == t.Load && i.Digest == t.Digest && i.Partitions == t.Partitions {
+		return nil
+	}
+	return fmt.Errorf("the set here is of load %d, %d partitions, %s, and load %d, %d, %s is to be taken: %w", i.Load, i.Partitions, i.Digest, t.Load, t.Partitions, t.Digest, ErrNoSet)
 }
 
 // linkSet gives the files of a set second names, since Pebble takes the ones that it gets, and writes a table with the record of the

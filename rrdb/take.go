@@ -2,11 +2,9 @@ package rrdb
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -108,55 +106,3 @@ func readTaken(db *pebble.DB) (Taken, error) {
 
 // Taken returns the set that was taken last, as of the last mutation applied. It is durable.
 func (s *instance) Taken() Taken { return *s.taken.Load() }
-
-// SetPrefix begins the names of the directories that have sets for a store, beside the store's.
-const SetPrefix = "load."
-
-// SetDir is where the set of a load is.
-func (s *Store) SetDir(load int64) string {
-	return s.fs.PathJoin(s.fs.PathDir(s.dir), SetPrefix+strconv.FormatInt(load, 10))
-}
-
-// Apply executes one committed mutation: all its ops and its decree in one batch. Decrees
-// are consecutive.
-func (s *Store) Apply(decree, timestampUS int64, payload []byte) error {
-	one := [1]Mutation{{decree, timestampUS, payload}}
-	return s.ApplyAll(one[:])
-}
-
-// ApplyAll executes one or more consecutive mutations: a crash leaves the effects of a beginning of them, of
-// all of them or none unless one takes a set. That may take a second. When it is done, all of it and all before is durable: LastFlushed is at
-// least its decree. ErrNoSet: the set isn't here, so that the store has nothing of it, and can't go on without.
-func (s *Store) ApplyAll(ms []Mutation) error {
-	for len(ms) > 0 {
-		n := 0
-		for n < len(ms) && !IsTake(ms[n].Payload) {
-			n++
-		}
-		if n == 0 {
-			if err := s.applyTake(&ms[0]); err != nil {
-				return fmt.Errorf("applying decree %d: %w", ms[0].Decree, err)
-			}
-			ms = ms[1:]
-			continue
-		}
-		if err := s.applier.ApplyAll(ms[:n]); err != nil {
-			return err
-		}
-		ms = ms[n:]
-	}
-	return nil
-}
-
-func (s *Store) applyTake(m *Mutation) error {
-	t, err := ParseTake(m.Payload)
-	if err != nil {
-		return err
-	}
-	if last := s.Taken().Load; t.Load <= last {
-		// Asked for a second time, while the first was under way. Rows of it may have changed since.
-		s.log.Infof("load %d was taken already, the last was %d", t.Load, last)
-		return s.applier.Apply(m.Decree, m.TimestampUS, nil)
-	}
-	return s.takeSet(context.Background(), Taken{t, m.Decree, m.TimestampUS}, s.SetDir(t.Load))
-}

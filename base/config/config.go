@@ -129,6 +129,8 @@ type Backups struct {
 	RestoreConcurrency int   `toml:"restore_concurrency" min:"1" max:"1000" def:"2" doc:"Maximum number of partitions that a server restores from backups at the same time."`
 	RestoreRate        int64 `toml:"restore_bytes_per_second" def:"104857600" doc:"Maximum rate at which a server restores rows from backups, all partitions together. The rates of the blob store hold too. 0 disables the limit."`
 	BackupConcurrency  int   `toml:"backup_concurrency" min:"1" max:"1000" def:"2" doc:"Maximum number of partitions that a server backs up at the same time. Each takes about 80 MiB of memory."`
+	LoadConcurrency    int   `toml:"bulk_load_concurrency" min:"1" max:"1000" def:"2" doc:"Maximum number of partitions whose files for a bulk load a server reads at the same time. Each takes about 32 MiB of memory."`
+	LoadRate           int64 `toml:"bulk_load_bytes_per_second" def:"104857600" doc:"Maximum rate at which a server reads files for bulk loads, all partitions together. The rates of the blob store hold too. 0 disables the limit."`
 	BackupRate         int64 `toml:"backup_bytes_per_second" def:"67108864" doc:"Maximum rate at which a server reads rows for backups, all together. The server lowers the rate while backups slow requests down. 0 disables the limit, even if requests become slow."`
 }
 
