@@ -263,6 +263,13 @@ func (c *Core) BootLives(id uint64) bool {
 	return (c.boot.stage == bootAsked || c.boot.stage == bootRunning) && (id == c.boot.id || planted("any-boot"))
 }
 
+// BootSkipped counts an operation of a bootstrap that the remote refused, and that was left out as the mode says.
+func (c *Core) BootSkipped(id uint64) {
+	if c.BootLives(id) {
+		c.skippedOps++
+	}
+}
+
 // BootDone tells that the remote has the state of the decree that BootBegun told: what was sent is answered, what the
 // source lacks is gone there.
 func (c *Core) BootDone(id uint64) {

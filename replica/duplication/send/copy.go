@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"pegasus/base/pause"
 	"pegasus/client"
 	"pegasus/duplication/ship"
+	"pegasus/gen/duplication"
 	"pegasus/replica/part"
 	"pegasus/rrdb"
 )
@@ -54,6 +56,7 @@ type copier struct {
 	sizes   []int
 	size    int
 	theirs  int64 // rows here that the other cluster made
+	skipped atomic.Int64
 
 	send    *errgroup.Group
 	sendCtx context.Context
@@ -145,7 +148,7 @@ func (c *copier) run(ctx context.Context) (err error) {
 		return fmt.Errorf("copy: table %q of cluster %s has %d partitions now, and had %d", c.t.Name(), c.cluster, n, c.lanes)
 	}
 	took := time.Since(began)
-	st.log.Infof("duplication %d of %v to cluster %s: a copy with the state of decree %d is done, %d rows, %d MiB, in %v", st.dup, st.gpid, c.cluster, decree, c.sent, c.bytes>>20, took.Round(time.Millisecond))
+	st.log.Infof("duplication %d of %v to cluster %s: a copy with the state of decree %d is done, %d rows, %d MiB, %d rows left out, in %v", st.dup, st.gpid, c.cluster, decree, c.sent, c.bytes>>20, c.skipped.Load(), took.Round(time.Millisecond))
 	return nil
 }
 
@@ -347,7 +350,11 @@ func (c *copier) deliver(ctx context.Context, rows []row, size int) error {
 		st.counts.sentFailed.Add(1)
 		st.mu.Lock()
 		st.trouble = err.Error()
+		skip := st.told.FailMode.V == duplication.FAIL_SKIP
 		st.mu.Unlock()
+		if outcome == ship.Refused && skip {
+			return c.leaveOut(ctx, rows, size, err)
+		}
 		if try == copyTries {
 			return fmt.Errorf("send %d rows of a copy: %w", len(rows), err)
 		}
@@ -360,4 +367,22 @@ func (c *copier) deliver(ctx context.Context, rows []row, size int) error {
 		}
 		wait = min(2*wait, 5*time.Second)
 	}
+}
+
+// leaveOut leaves out, and counts, what of refused rows the other cluster refuses by itself. The others are sent.
+func (c *copier) leaveOut(ctx context.Context, rows []row, size int, refused error) error {
+	if n := len(rows); n > 1 {
+		if err := c.deliver(ctx, rows[:n/2], size/2); err != nil {
+			return err
+		}
+		return c.deliver(ctx, rows[n/2:], size-size/2)
+	}
+	st := c.st
+	st.mu.Lock()
+	st.core.BootSkipped(c.id)
+	st.mu.Unlock()
+	if c.skipped.Add(1) == 1 {
+		st.log.Warnf("duplication %d of %v to cluster %s: the copy leaves out a row (mode skip): %v", st.dup, st.gpid, c.cluster, refused)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package send
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -216,8 +217,9 @@ type world struct {
 
 	rows    map[string]row // of the other cluster
 	answer  func() (code int32, silent bool)
-	leaves  bool // it leaves all writes out, and says so in the hint of a success, as our servers do
-	tagless bool // it doesn't tell timetags
+	leaves  bool   // it leaves all writes out, and says so in the hint of a success, as our servers do
+	tagless bool   // it doesn't tell timetags
+	refuses []byte // the key of a row: it refuses requests with it
 }
 
 func newWorld(t *testing.T) *world {
@@ -311,6 +313,14 @@ func (w *world) receive(_ int, r *rpc.Request) bool {
 		if code != 0 {
 			r.Reply(&dupinternal.DuplicateResponse{Error: base.Some(code), ErrorHint: base.Some("no")})
 			return true
+		}
+	}
+	for i := range q.Entries {
+		for _, x := range decodeEntry(w.t, &q.Entries[i]) {
+			if w.refuses != nil && bytes.Equal(x.key, w.refuses) {
+				r.Reply(&dupinternal.DuplicateResponse{Error: base.Some(int32(base.StoreInvalidArgument)), ErrorHint: base.Some("a row of it is too large")})
+				return true
+			}
 		}
 	}
 	if w.leaves {
@@ -915,5 +925,38 @@ func TestCopyToTableMadeForIt(t *testing.T) {
 				t.Errorf("made %v: %v came back", made, x)
 			}
 		})
+	}
+}
+
+// A row that the other cluster never takes is left out by a copy in mode skip, and counted; those that went with it are sent. In mode slow the copy
+// waits, and says what for.
+func TestCopyOfARefusedRow(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.writeLasting(50)
+	bad := rowKey("h", "bad")
+	w.r.write(rrdb.Op{Key: bad, Value: []byte("v")})
+	w.set(func() { w.refuses, w.entry.Status = bad, duplication.DS_APP })
+	w.r.become(pacifica.Primary, 6)
+	until(t, "the copy says what it waits for", func() bool { return strings.Contains(w.why(), "too large") })
+	w.set(func() {
+		if w.confirmed != -1 || w.last.Skipped.V != 0 {
+			t.Errorf("%+v, decree %d is confirmed", w.last, w.confirmed)
+		}
+		w.entry.FailMode = base.Some(duplication.FAIL_SKIP)
+	})
+	until(t, "the row is left out and counted", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.last.Skipped.V == 1 && w.confirmed == 51
+	})
+	w.set(func() {
+		if _, there := w.rows[string(bad)]; there {
+			t.Error("the refused row is there")
+		}
+		w.rows[string(bad)] = row{key: bad, value: []byte("v")}
+	})
+	if !w.same() {
+		t.Error("other rows are missing")
 	}
 }
