@@ -15,6 +15,7 @@ import (
 	"pegasus/gen/dupinternal"
 	"pegasus/gen/metaadmin"
 	idl "pegasus/gen/rrdb"
+	"pegasus/gen/value"
 )
 
 // sentPut is a put that another cluster sends.
@@ -72,6 +73,7 @@ func TestDuplicate(t *testing.T) {
 	if res := g.mustDuplicate(0, own, bad, sentPut(now, 5, "good", "v")); !strings.Contains(res.ErrorHint.V, "1 writes were made by this cluster") || !strings.Contains(res.ErrorHint.V, "1 writes can't be applied") {
 		t.Errorf("%+v", res)
 	}
+	g.mustDuplicate(0, bad) // its sender tries again: it is lost once
 	g.wantGet(0, "good", "v")
 	if err := g.read(0, "circle"); err == nil {
 		t.Error("a write of this cluster has come back")
@@ -81,7 +83,7 @@ func TestDuplicate(t *testing.T) {
 	if code != http.StatusOK {
 		t.Fatal(code, body)
 	}
-	for name, want := range map[string]int{"dup_requests": 11, "dup_lagging_writes": 2, "dup_stale_rows": 2, "dup_lost_writes": 1, "dup_own_writes": 1,
+	for name, want := range map[string]int{"dup_requests": 12, "dup_lagging_writes": 2, "dup_stale_rows": 2, "dup_lost_writes": 1, "dup_own_writes": 1,
 		"dup_future_writes": 2, "dup_misrouted_writes": 0, "duplicate_requests": 6} {
 		if !regexp.MustCompile(fmt.Sprintf(`(?m)^pegasus_%s_total\{.*\} %d$`, name, want)).MatchString(body) {
 			t.Errorf("%s isn't %d: %s", name, want, regexp.MustCompile("(?m)^pegasus_"+name+".*$").FindString(body))
@@ -113,4 +115,49 @@ func TestDuplicateNeedsVersion(t *testing.T) {
 	until(t, "the server writes the number of its cluster", func() bool { return srv.gate.received.Origin() == 2 })
 	g.mustDuplicate(0, sentPut(time.Now(), 3, "a", "v"))
 	g.wantGet(0, "a", "v")
+}
+
+// The largest row that a client may write is taken from another cluster, too. A larger one is lost, which is told and counted, and its sender isn't
+// asked to try again.
+func TestDuplicateLargestRow(t *testing.T) {
+	g := newGroupWith(t, 1, func(c *config.Config) {
+		c.Cluster.ID, c.Replica.MinReplicas, c.RPC.MaxFrameBytes, c.Replica.MaxWriteBytes = 2, 1, 1<<20, 0
+	})
+	most := int(g.nodes[0].srv.sizes.Write)
+	size := most / 2
+	for fits, over := 0, most+1; over-fits > 1; size = (fits + over) / 2 {
+		var res idl.UpdateResponse
+		err := g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("largest"), Value: make([]byte, size)}, &res, 10*time.Second, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.Error == 0 {
+			fits = size
+		} else {
+			over = size
+		}
+	}
+	largest := strings.Repeat("x", size)
+	if size < most-200 {
+		t.Errorf("a client may write %d bytes of %d", size, most)
+	}
+	res := g.mustDuplicate(0, sentPut(time.Now(), 3, "largest", largest))
+	if res.ErrorHint.Set {
+		t.Fatalf("the largest: %+v", res)
+	}
+	arg := value.Blob(rowKey("largest"))
+	var got idl.ReadResponse
+	if err := g.send(0, base.RPCGet, &arg, &got, 10*time.Second, false); err != nil || string(got.Value) != largest {
+		t.Errorf("the largest has %d bytes, want %d: %v", len(got.Value), size, err)
+	}
+	larger := sentPut(time.Now(), 3, "larger!", largest+"x")
+	for range 3 {
+		if res := g.mustDuplicate(0, larger, sentPut(time.Now(), 3, "small", "v")); !strings.Contains(res.ErrorHint.V, fmt.Sprintf("a row of it takes more than %d bytes", most)) {
+			t.Errorf("a larger one: %+v", res)
+		}
+	}
+	g.wantGet(0, "small", "v")
+	if _, body := g.page(0, "/metrics?format=prometheus&types=replica"); !regexp.MustCompile(`(?m)^pegasus_dup_lost_writes_total\{.*\} 1$`).MatchString(body) {
+		t.Errorf("%s", regexp.MustCompile("(?m)^pegasus_dup_lost.*$").FindString(body))
+	}
 }

@@ -2,6 +2,7 @@ package rrdb
 
 import (
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"time"
 
@@ -33,11 +34,23 @@ type Duplicated struct {
 	// Lost is how many can't be applied. Reason says why, of the first.
 	Lost   int
 	Reason string
+	// LostIDs tell those apart, one for each: a write that is sent again has the same in this process.
+	LostIDs []uint64
 	// Clusters are the numbers of the clusters that made the writes, one bit for each.
 	Clusters [2]uint64
 }
 
-func (d *Duplicated) lose(format string, args ...any) {
+// lostSeed makes LostIDs.
+var lostSeed = maphash.MakeSeed()
+
+func (d *Duplicated) lose(w *dupinternal.DuplicateEntry, format string, args ...any) {
+	var h maphash.Hash
+	h.SetSeed(lostSeed)
+	maphash.WriteComparable(&h, w.Timestamp.V)
+	maphash.WriteComparable(&h, w.ClusterId.V)
+	maphash.WriteComparable(&h, string(w.TaskCode.V))
+	_, _ = h.Write(w.RawMessage.V)
+	d.LostIDs = append(d.LostIDs, h.Sum64())
 	if d.Lost++; d.Reason == "" {
 		d.Reason = fmt.Sprintf(format, args...)
 	}
@@ -87,7 +100,13 @@ func (r *sentRow) hash() uint64 {
 }
 
 // size is what the op of the row takes at most.
-func (r *sentRow) size() int { return opSize(2+len(r.hashKey)+len(r.rest), len(r.value)) }
+func (r *sentRow) size() int {
+	key := len(r.rest)
+	if r.joined {
+		key += 2 + len(r.hashKey)
+	}
+	return opSize(key, len(r.value))
+}
 
 // duplicate evaluates the writes that another cluster sends, those that can be applied. All of them
 // become one mutation; a request that can't, because rows of it belong elsewhere or take too much, is
@@ -164,10 +183,10 @@ func (e *evaluation) sentRows(w *dupinternal.DuplicateEntry, d *Duplicated, rows
 	ts, cluster := w.Timestamp.V, w.ClusterId.V
 	switch {
 	case ts <= 0 || ts > maxTimestamp:
-		d.lose("its timestamp is %d", ts)
+		d.lose(w, "its timestamp is %d", ts)
 		return rows
 	case cluster < 0:
-		d.lose("it is of cluster %d", uint8(cluster))
+		d.lose(w, "it is of cluster %d", uint8(cluster))
 		return rows
 	}
 	d.TimestampsUS = append(d.TimestampsUS, ts)
@@ -191,7 +210,7 @@ func (e *evaluation) sentRows(w *dupinternal.DuplicateEntry, d *Duplicated, rows
 	if problem == "" {
 		return rows
 	}
-	d.lose("%s: %s", base.ShortRPC(string(w.TaskCode.V)), problem)
+	d.lose(w, "%s: %s", base.ShortRPC(string(w.TaskCode.V)), problem)
 	return rows[:before]
 }
 

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,7 @@ var (
 	lagging = metrics.Define(metrics.Replica, "dup_lagging_writes", metrics.Counter, "requests", "Writes of other clusters that arrived more than 10 s after they were made.")
 	stale   = metrics.Define(metrics.Replica, "dup_stale_rows", metrics.Counter, "rows", "Rows that a write of another cluster didn't change, because a later write of the row was there.")
 	lost    = metrics.Define(metrics.Replica, "dup_lost_writes", metrics.Counter, "requests",
-		"Writes of other clusters that can't be applied: damaged, or of a kind that isn't sent to other clusters. The clusters differ from then on; the log says why.")
+		"Writes of other clusters that can't be applied: damaged, or of a kind that isn't sent to other clusters, or too large; each once, however often it is sent. The clusters differ from then on; the log says why.")
 	misrouted = metrics.Define(metrics.Replica, "dup_misrouted_writes", metrics.Counter, "requests", "Writes of other clusters that came to a partition that they don't belong to, and went on to theirs: the table there has another number of partitions.")
 	divided   = metrics.Define(metrics.Replica, "dup_divided_requests", metrics.Counter, "requests", "Requests with writes of other clusters that were taken apart: for other partitions, or too large for one mutation.")
 	failed    = metrics.Define(metrics.Replica, "dup_divided_failed_requests", metrics.Counter, "requests", "Of dup_divided_requests, those of which a part wasn't applied in time; their senders try again.")
@@ -30,6 +31,44 @@ var (
 type Counts struct {
 	writes, lagging, stale, lost, misrouted, own, future, divided, failed atomic.Int64
 	lag                                                                   atomic.Pointer[metrics.Samples]
+	lostOnce                                                              once
+}
+
+// once tells what is new. It remembers the last onceIDs.
+type once struct {
+	mu   sync.Mutex
+	seen map[uint64]struct{}
+	ids  []uint64 // of seen, a ring
+	next int
+}
+
+const onceIDs = 4096
+
+// new counts those that it doesn't remember, and remembers them.
+func (o *once) new(ids []uint64) (n int64) {
+	if len(ids) == 0 {
+		return 0
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seen == nil {
+		o.seen = map[uint64]struct{}{}
+	}
+	for _, id := range ids {
+		if _, ok := o.seen[id]; ok {
+			continue
+		}
+		n++
+		o.seen[id] = struct{}{}
+		if len(o.ids) < onceIDs {
+			o.ids = append(o.ids, id)
+			continue
+		}
+		delete(o.seen, o.ids[o.next])
+		o.ids[o.next] = id
+		o.next = (o.next + 1) % onceIDs
+	}
+	return n
 }
 
 func (c *Counts) add(d *rrdb.Duplicated, now time.Time) {
@@ -43,7 +82,7 @@ func (c *Counts) add(d *rrdb.Duplicated, now time.Time) {
 		}
 	}
 	c.stale.Add(int64(d.Stale))
-	c.lost.Add(int64(d.Lost))
+	c.lost.Add(c.lostOnce.new(d.LostIDs))
 	c.own.Add(int64(d.Own))
 	c.future.Add(int64(d.Future))
 	if len(d.TimestampsUS) == 0 {
