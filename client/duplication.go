@@ -19,7 +19,7 @@ type DuplicationOptions struct {
 
 // AddDuplication begins to send what is written to a table to another cluster, which the configuration names.
 func (a Admin) AddDuplication(ctx context.Context, table, cluster string, o DuplicationOptions) (*duplication.DuplicationAddResponse, error) {
-	q := &duplication.DuplicationAddRequest{AppName: table, RemoteClusterName: cluster, IsDuplicatingCheckpoint: base.Some(!o.NoCopy), RemoteReplicaCount: base.NonZero(int32(o.Replicas)), RemoteAppName: base.NonZero(o.RemoteTable)}
+	q := &duplication.DuplicationAddRequest{AppName: table, RemoteClusterName: cluster, IsDuplicatingCheckpoint: base.Some(!o.NoCopy), RemoteReplicaCount: base.NonZero(int32(o.Replicas)), RemoteAppName: base.NonZero(o.RemoteTable), MustAnswer: base.Some(true)}
 	return admin(ctx, a.c, fmt.Sprintf("duplicate table %q to cluster %q", table, cluster), base.RPCAddDuplication, q,
 		func(r *duplication.DuplicationAddResponse) (base.ErrorCode, string) { return r.Err, r.Hint.V })
 }

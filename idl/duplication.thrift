@@ -31,6 +31,7 @@ struct duplication_add_request {
   3: optional bool is_duplicating_checkpoint = true;
   4: optional string remote_app_name;
   5: optional i32 remote_replica_count;
+  30: optional bool must_answer; // ours: refuse if the other cluster doesn't answer
 }
 
 struct duplication_add_response {

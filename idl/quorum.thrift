@@ -31,6 +31,7 @@ struct quorum_status_response {
   14: optional i32 version;         // the newest cluster version that the server understands; not set: 1
   15: optional i32 cluster_version; // the one in its state
   16: optional string cluster_id;
+  17: optional i32 number; // cluster.id, by which writes of clusters are told apart; not set: it has none, or is of an older program
   30: optional string hint;  // what a person should mind
 }
 

@@ -102,6 +102,7 @@ func (s *Server) quorumStatus() *metaquorum.QuorumStatusResponse {
 	s.fsm.read(func(st *state.State) { r.Tables, r.Restored = int32(countTables(st)), st.Restored() })
 	v, id := s.fsm.cluster()
 	r.Version, r.ClusterVersion, r.ClusterId = base.Some(int32(version.Newest)), base.Some(int32(v)), base.NonZero(id)
+	r.Number = base.NonZero(int32(s.cfg.Cluster.ID))
 	return r
 }
 

@@ -51,6 +51,9 @@ func newDuplication(l *leader) service.Service {
 	d := duplication.New(l, duplication.Options{Cluster: cfg.Cluster.Name, ID: cfg.Cluster.ID, Remote: func(name string) (metas []string, id int, ok bool) {
 		r, ok := cfg.Clusters[name]
 		return r.MetaServers, r.ID, ok
+	}, Self: func() (id string, metas []string) {
+		_, id = l.s.fsm.cluster()
+		return id, l.s.members.memberNames()
 	}})
 	if l.parts != nil {
 		l.parts.strained = d.Strained

@@ -30,6 +30,10 @@ func (s *DuplicationAddRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I32, 5)
 		b = tbin.AppendI32(b, s.RemoteReplicaCount.V)
 	}
+	if s.MustAnswer.Set {
+		b = tbin.AppendField(b, tbin.Bool, 30)
+		b = tbin.AppendBool(b, s.MustAnswer.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -54,6 +58,9 @@ func (s *DuplicationAddRequest) ReadThrift(r *tbin.Reader) {
 		case id == 5 && t == tbin.I32:
 			s.RemoteReplicaCount.Set = true
 			s.RemoteReplicaCount.V = r.I32()
+		case id == 30 && t == tbin.Bool:
+			s.MustAnswer.Set = true
+			s.MustAnswer.V = r.Bool()
 		default:
 			r.Skip(t)
 		}
@@ -597,63 +604,6 @@ func (s *DuplicationConfirmEntry) ReadThrift(r *tbin.Reader) {
 		case id == 65 && t == tbin.I32:
 			s.RemoteAppId.Set = true
 			s.RemoteAppId.V = r.I32()
-		default:
-			r.Skip(t)
-		}
-	}
-	r.End()
-}
-
-// AppendThrift appends the struct's body.
-func (s *DuplicationSyncRequest) AppendThrift(b []byte) []byte {
-	if s.absent&(1<<0) == 0 || s.Node != 0 {
-		b = tbin.AppendField(b, tbin.Struct, 1)
-		b = s.Node.AppendThrift(b)
-	}
-	if s.absent&(1<<1) == 0 || len(s.ConfirmList) != 0 {
-		b = tbin.AppendField(b, tbin.Map, 2)
-		b = tbin.AppendMap(b, tbin.Struct, tbin.List, len(s.ConfirmList))
-		for i := range s.ConfirmList {
-			b = s.ConfirmList[i].Key.AppendThrift(b)
-			b = tbin.AppendList(b, tbin.Struct, len(s.ConfirmList[i].Val))
-			for i1 := range s.ConfirmList[i].Val {
-				b = s.ConfirmList[i].Val[i1].AppendThrift(b)
-			}
-		}
-	}
-	if s.absent&(1<<2) == 0 || s.HpNode != (base.HostPort{}) {
-		b = tbin.AppendField(b, tbin.Struct, 3)
-		b = s.HpNode.AppendThrift(b)
-	}
-	return tbin.AppendStop(b)
-}
-
-// ReadThrift replaces s by the body that r is at.
-func (s *DuplicationSyncRequest) ReadThrift(r *tbin.Reader) {
-	*s = DuplicationSyncRequest{absent: 1<<3 - 1}
-	r.Begin()
-	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
-		switch {
-		case id == 1 && t == tbin.Struct:
-			s.absent &^= 1 << 0
-			s.Node.ReadThrift(r)
-		case id == 2 && t == tbin.Map:
-			s.absent &^= 1 << 1
-			n := seq.Map(r, tbin.Struct, tbin.List, 13)
-			s.ConfirmList = seq.Make[base.Pair[base.Gpid, []DuplicationConfirmEntry]](n)
-			for i := 0; i < n.N && r.Err() == nil; i++ {
-				s.ConfirmList[i].Key.ReadThrift(r)
-				n1 := seq.List(r, tbin.Struct, 9)
-				s.ConfirmList[i].Val = seq.Make[DuplicationConfirmEntry](n1)
-				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
-					s.ConfirmList[i].Val[i1].ReadThrift(r)
-				}
-				n1.End(r)
-			}
-			n.End(r)
-		case id == 3 && t == tbin.Struct:
-			s.absent &^= 1 << 2
-			s.HpNode.ReadThrift(r)
 		default:
 			r.Skip(t)
 		}

@@ -10,6 +10,63 @@ import (
 )
 
 // AppendThrift appends the struct's body.
+func (s *DuplicationSyncRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Node != 0 {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Node.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || len(s.ConfirmList) != 0 {
+		b = tbin.AppendField(b, tbin.Map, 2)
+		b = tbin.AppendMap(b, tbin.Struct, tbin.List, len(s.ConfirmList))
+		for i := range s.ConfirmList {
+			b = s.ConfirmList[i].Key.AppendThrift(b)
+			b = tbin.AppendList(b, tbin.Struct, len(s.ConfirmList[i].Val))
+			for i1 := range s.ConfirmList[i].Val {
+				b = s.ConfirmList[i].Val[i1].AppendThrift(b)
+			}
+		}
+	}
+	if s.absent&(1<<2) == 0 || s.HpNode != (base.HostPort{}) {
+		b = tbin.AppendField(b, tbin.Struct, 3)
+		b = s.HpNode.AppendThrift(b)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *DuplicationSyncRequest) ReadThrift(r *tbin.Reader) {
+	*s = DuplicationSyncRequest{absent: 1<<3 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Node.ReadThrift(r)
+		case id == 2 && t == tbin.Map:
+			s.absent &^= 1 << 1
+			n := seq.Map(r, tbin.Struct, tbin.List, 13)
+			s.ConfirmList = seq.Make[base.Pair[base.Gpid, []DuplicationConfirmEntry]](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.ConfirmList[i].Key.ReadThrift(r)
+				n1 := seq.List(r, tbin.Struct, 9)
+				s.ConfirmList[i].Val = seq.Make[DuplicationConfirmEntry](n1)
+				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
+					s.ConfirmList[i].Val[i1].ReadThrift(r)
+				}
+				n1.End(r)
+			}
+			n.End(r)
+		case id == 3 && t == tbin.Struct:
+			s.absent &^= 1 << 2
+			s.HpNode.ReadThrift(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *DuplicationSyncResponse) AppendThrift(b []byte) []byte {
 	if s.absent&(1<<0) == 0 || s.Err != "" {
 		b = tbin.AppendField(b, tbin.Struct, 1)

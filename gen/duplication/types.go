@@ -91,6 +91,7 @@ type DuplicationAddRequest struct {
 	IsDuplicatingCheckpoint base.Opt[bool]   // 3, optional, default true
 	RemoteAppName           base.Opt[string] // 4, optional
 	RemoteReplicaCount      base.Opt[int32]  // 5, optional
+	MustAnswer              base.Opt[bool]   // 30, optional
 
 	absent uint8
 }

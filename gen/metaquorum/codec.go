@@ -124,6 +124,10 @@ func (s *QuorumStatusResponse) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.String, 16)
 		b = tbin.AppendString(b, s.ClusterId.V)
 	}
+	if s.Number.Set {
+		b = tbin.AppendField(b, tbin.I32, 17)
+		b = tbin.AppendI32(b, s.Number.V)
+	}
 	if s.Hint.Set {
 		b = tbin.AppendField(b, tbin.String, 30)
 		b = tbin.AppendString(b, s.Hint.V)
@@ -190,6 +194,9 @@ func (s *QuorumStatusResponse) ReadThrift(r *tbin.Reader) {
 		case id == 16 && t == tbin.String:
 			s.ClusterId.Set = true
 			s.ClusterId.V = r.String()
+		case id == 17 && t == tbin.I32:
+			s.Number.Set = true
+			s.Number.V = r.I32()
 		case id == 30 && t == tbin.String:
 			s.Hint.Set = true
 			s.Hint.V = r.String()

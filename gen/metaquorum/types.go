@@ -36,6 +36,7 @@ type QuorumStatusResponse struct {
 	Version        base.Opt[int32]  // 14, optional
 	ClusterVersion base.Opt[int32]  // 15, optional
 	ClusterId      base.Opt[string] // 16, optional
+	Number         base.Opt[int32]  // 17, optional
 	Hint           base.Opt[string] // 30, optional
 
 	absent uint16

@@ -86,7 +86,7 @@ func (s *Service) noteMade(d *state.Duplication, id int32) error {
 // makeRemote makes the table in the other cluster, unless it is there. made is the table's id if it is certain that it was
 // made now, else 0.
 func (s *Service) makeRemote(ctx context.Context, d *state.Duplication, partitions int, envs []state.Env) (made int32, err error) {
-	metas, _, ok := s.opt.Remote(d.Remote)
+	metas, number, ok := s.opt.Remote(d.Remote)
 	if !ok || len(metas) == 0 {
 		return 0, fmt.Errorf("the meta servers of cluster %s are not known: write clusters.%s.meta_servers in the configuration of this cluster's servers: %w", d.Remote, d.Remote, base.ErrInvalidParameters)
 	}
@@ -94,6 +94,13 @@ func (s *Service) makeRemote(ctx context.Context, d *state.Duplication, partitio
 	defer cancel()
 	c := client.New(metas, client.Options{Framing: rpc.RDSN, Log: s.Log()})
 	defer c.Close()
+	who, err := s.identify(ctx, metas)
+	if err != nil {
+		return 0, fmt.Errorf("cluster %s: %w", d.Remote, err)
+	}
+	if why := s.mistaken(ctx, who, d.Remote, number, nil); why != "" {
+		return 0, fmt.Errorf("cluster %s: %s: %w", d.Remote, why, base.ErrInvalidParameters)
+	}
 	_, err = c.Table(ctx, d.RemoteTable)
 	var refused *client.AdminError
 	switch {

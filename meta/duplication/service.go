@@ -19,6 +19,8 @@ type Options struct {
 	ID      int    // its number, 0 if it has none
 	// Remote returns the meta servers of another cluster, and its number, 0 if none is configured; ok is false if there is no section for it.
 	Remote func(name string) (metas []string, id int, ok bool)
+	// Self returns this cluster's id, "" if it has none, and its meta servers.
+	Self func() (id string, metas []string)
 }
 
 // prepareEvery is how often a table is tried to be made in the other cluster.
@@ -127,6 +129,14 @@ func (s *Service) add(c *service.Call, q *duplication.DuplicationAddRequest, r *
 			return
 		}
 	}
+	var others []string
+	for _, d := range there {
+		others = append(others, d.Remote)
+	}
+	if code, why := s.checkRemote(q.RemoteClusterName, others, q.MustAnswer.V); why != "" {
+		refuse(code, "%s", why)
+		return
+	}
 	replicas = cmp.Or(q.RemoteReplicaCount.V, replicas)
 	now := time.Now()
 	res := s.Apply(&state.AddDuplication{Table: table, ID: int32(now.Unix()), Remote: q.RemoteClusterName, RemoteTable: to, RemoteReplicas: replicas, Checkpoint: checkpoint, Now: now.UnixMilli()})
@@ -148,6 +158,24 @@ func (s *Service) add(c *service.Call, q *duplication.DuplicationAddRequest, r *
 	r.Err, r.Appid, r.Dupid = base.ErrOK, table, res.TableID
 	r.RemoteAppName, r.RemoteReplicaCount = base.Some(to), base.Some(replicas)
 	s.Log().Infof("duplication %d of table %q to table %q of cluster %s added, with a copy %v, asked by %s", r.Dupid, q.AppName, to, q.RemoteClusterName, checkpoint, c.From)
+}
+
+// checkRemote asks another cluster what it is, and says why a table can't be sent to it, "" if it can. Where nobody answers what is
+// configured counts, as upstream does, unless somebody must: the table is made later, and senders try for ever.
+func (s *Service) checkRemote(name string, others []string, must bool) (base.ErrorCode, string) {
+	metas, number, _ := s.opt.Remote(name)
+	ctx := context.Background()
+	who, err := s.identify(ctx, metas)
+	if err != nil {
+		if must {
+			return base.ErrNetworkFailure, fmt.Sprintf("cluster %s: %v; is clusters.%s.meta_servers right?", name, err, name)
+		}
+		s.Log().Warnf("cluster %s: %v; a table is to be sent to it, and it is taken for what the configuration says", name, err)
+	}
+	if why := s.mistaken(ctx, who, name, number, others); why != "" {
+		return base.ErrInvalidParameters, "illegal operation: " + why
+	}
+	return base.ErrOK, ""
 }
 
 // addAgain answers for a duplication that is there. As upstream, a paused one goes on.
