@@ -189,6 +189,15 @@ func (c *Copy) Rows(ctx context.Context, now uint32) (*Rows, error) {
 	return &Rows{ctx: ctx, dir: c.dir, it: it, now: now, cut: c.cut}, nil
 }
 
+// All is Rows with what is left of rows that aren't live: those that have expired, and tombstones, which StoredRow.Gone tells.
+func (c *Copy) All(ctx context.Context, now uint32) (*Rows, error) {
+	r, err := c.Rows(ctx, now)
+	if err == nil {
+		r.all = true
+	}
+	return r, err
+}
+
 // Rows is an iterator over the rows of a Copy.
 type Rows struct {
 	ctx   context.Context
@@ -196,6 +205,7 @@ type Rows struct {
 	it    *pebble.Iterator
 	now   uint32
 	cut   Cut
+	all   bool // see Copy.All
 	begun bool
 	seen  int64
 	row   StoredRow
@@ -208,6 +218,7 @@ type StoredRow struct {
 	ExpireTS uint32 // seconds since base.EpochBegin; 0 is never
 	Timetag  uint64 // microseconds of the write << 8 | cluster << 1 | deleted
 	Data     []byte
+	Gone     bool // it has expired, or is a tombstone
 }
 
 // ctxRows is the number of rows after which the context is looked at.
@@ -236,10 +247,11 @@ func (r *Rows) Next() (ok bool) {
 			r.fail(fmt.Errorf("key %x is none of a row: %w", key, ErrCorrupt))
 			return false
 		}
-		if expired(expireTS, r.now) || !r.cut.Owns(base.HashOfKey(key)) {
+		gone := expired(expireTS, r.now)
+		if gone && !r.all || !r.cut.Owns(base.HashOfKey(key)) {
 			continue
 		}
-		r.row = StoredRow{Key: key, ExpireTS: expireTS, Timetag: timetag, Data: data}
+		r.row = StoredRow{Key: key, ExpireTS: expireTS, Timetag: timetag, Data: data, Gone: gone}
 		return true
 	}
 	return false

@@ -14,6 +14,7 @@ import (
 	"pegasus/base/tbin"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
+	"pegasus/gen/metaquorum"
 	"pegasus/rpc"
 )
 
@@ -32,6 +33,7 @@ type Cluster struct {
 	nextID int32
 	seen   map[string]int
 	now    func() time.Time
+	ours   bool
 }
 
 type table struct {
@@ -85,6 +87,13 @@ func (k *Cluster) SetHook(h Hook) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.hook = h
+}
+
+// SetOurs has the meta server answer what only servers of this program do.
+func (k *Cluster) SetOurs() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ours = true
 }
 
 // Seen returns how often requests of that name came, hooked ones included.
@@ -272,6 +281,12 @@ func (k *Cluster) answerMeta(r *rpc.Request) {
 		r.Reply(k.updateEnvs(&q))
 	case base.RPCClusterInfo:
 		r.Reply(&metaadmin.ConfigurationClusterInfoResponse{Err: base.ErrOK, Keys: []string{"cluster_name"}, Values: []string{"fake"}})
+	case base.RPCQuorumStatus:
+		if !k.ours {
+			r.ReplyError(base.ErrHandlerNotFound)
+			return
+		}
+		r.Reply(&metaquorum.QuorumStatusResponse{Err: base.ErrOK, Cluster: "fake", Server: k.Meta, Leader: k.Meta})
 	default:
 		r.ReplyError(base.ErrHandlerNotFound)
 	}

@@ -42,6 +42,7 @@ type copier struct {
 	cluster string
 	remote  uint8 // the number of the other cluster
 	again   bool  // the other cluster has an earlier state
+	ours    bool  // the other cluster is one of ours: it compares the timetags of removes, too
 	whole   bool  // the other cluster has no row that isn't sent to it, also none of its own
 	p       part.View
 
@@ -113,6 +114,7 @@ func (c *copier) run(ctx context.Context) (err error) {
 	if !c.lives() {
 		return errOver
 	}
+	c.ours = st.s.ours(ctx, c.cluster)
 	began := time.Now()
 	dir := filepath.Join(st.r.Scratch(), fmt.Sprintf("duplication-%v-%d-%d", st.gpid, st.dup, began.UnixNano()))
 	defer func() {
@@ -187,16 +189,29 @@ func gcd(a, b int) int {
 	return a
 }
 
-// puts sends the rows that are here.
+// puts sends the rows that are here, and to one of our clusters that clients here removed rows, also such as aren't there: an
+// older write of them may be on its way from elsewhere.
 func (c *copier) puts() error {
 	st := c.st
-	rows, err := c.rows.Rows(c.sendCtx, c.now)
+	all := c.rows.Rows
+	if c.ours {
+		all = c.rows.All
+	}
+	rows, err := all(c.sendCtx, c.now)
 	if err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		x := rows.Row()
+		if x.Gone {
+			if us, by, _ := rrdb.SplitTimetag(x.Timetag); by == st.opt.ID && us != 0 {
+				if err := c.add(row{key: bytes.Clone(x.Key), remove: true, tag: x.Timetag | 1}); err != nil {
+					return err
+				}
+			}
+			continue // of others they tell
+		}
 		if c.remote != 0 && clusterOf(x.Timetag) == c.remote {
 			if !c.whole {
 				c.theirs++

@@ -22,6 +22,7 @@ const (
 	windowBytes = 2 << 20
 	findTime    = 3 * time.Second
 	findEvery   = 2 * time.Second
+	askTime     = time.Second // a meta server is waited for that is asked whether it is one of ours
 	// soonest is the least time between two exchanges with the meta.
 	soonest = 100 * time.Millisecond
 )

@@ -3,6 +3,7 @@ package send
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -315,6 +316,23 @@ func (s *Sender) table(ctx context.Context, remote, name string) (*client.Table,
 		return nil, fmt.Errorf("table %q of cluster %s: %w", name, remote, err)
 	}
 	return t, nil
+}
+
+// ours implements owner. A meta server of C++ doesn't know the question.
+func (s *Sender) ours(ctx context.Context, remote string) bool {
+	metas, _, _ := s.opt.Remote(remote)
+	s.mu.Lock()
+	c := s.remotes[remote]
+	s.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	return slices.ContainsFunc(metas, func(m string) bool {
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		_, err := c.Admin().MetaStatus(ctx, m)
+		return err == nil
+	})
 }
 
 // The metrics, with upstream's names.

@@ -80,6 +80,8 @@ type owner interface {
 	syncSoon()
 	// table finds a table of another cluster.
 	table(ctx context.Context, remote, name string) (*client.Table, error)
+	// ours tells whether a cluster is certainly one of ours, not of C++.
+	ours(ctx context.Context, remote string) bool
 	// copySlots has room for those that copy.
 	copySlots() chan struct{}
 	// background runs f on a goroutine that the server waits for.

@@ -960,3 +960,42 @@ func TestCopyOfARefusedRow(t *testing.T) {
 		t.Error("other rows are missing")
 	}
 }
+
+// Rows were removed here in a gap of the log that the other cluster didn't have: a copy tells one of our clusters, which then leaves out older writes of them that
+// come later from elsewhere. A cluster of C++ isn't told: it applies a remove whatever its time.
+func TestCopyTellsRemovesOfRowsThatArentThere(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		w := newWorld(t)
+		if ours {
+			w.remote.SetOurs()
+		}
+		w.set(func() { w.tagless = !ours })
+		w.remote.CreateTable("copy", 4, 1)
+		removed, expired, theirs := rowKey("h", "removed"), rowKey("h", "expired"), rowKey("h", "theirs")
+		w.r.write(rrdb.Op{Key: removed, Delete: true, Timetag: rrdb.Tombstone(own)})
+		w.r.write(rrdb.Op{Key: expired, Value: []byte("short"), ExpireTS: 5, Timetag: rrdb.MakeTimetag(1002, own, false)})
+		w.r.write(rrdb.Op{Key: theirs, Delete: true, Timetag: rrdb.MakeTimetag(900, 3, true)})
+		w.r.write(rrdb.Op{Key: rowKey("h", "1"), Value: []byte("v")})
+		w.r.mu.Lock()
+		w.r.first = 4
+		w.r.mu.Unlock()
+		w.set(func() { w.confirmed = 0 })
+		w.r.become(pacifica.Primary, 6)
+		until(t, "the copy is confirmed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 4 })
+		w.set(func() {
+			want := map[string]uint64{string(removed): rrdb.MakeTimetag(1001, own, true), string(expired): rrdb.MakeTimetag(1002, own, true)}
+			if !ours {
+				want = nil
+			}
+			for _, k := range [][]byte{removed, expired, theirs} {
+				x, there := w.rows[string(k)]
+				if tag := want[string(k)]; there != (tag != 0) || there && (x.tag != tag || !x.remove) {
+					t.Errorf("ours %v: %q is %v, timetag %#x, want %#x", ours, k, x, x.tag, tag)
+				}
+			}
+			if x := w.rows[string(rowKey("h", "1"))]; string(x.value) != "v" {
+				t.Errorf("a row that is here: %v", x)
+			}
+		})
+	}
+}
