@@ -234,7 +234,7 @@ func (b *balancer) startMoves() {
 				continue
 			}
 			_, cfg, ok := st.Config(m.Gpid)
-			if !ok || !b.stillValid(m, &cfg) || !b.parts.plan.Propose(m.Gpid, stepsOf(m)) {
+			if !ok || st.Loading(m.Gpid.AppID) || !b.stillValid(m, &cfg) || !b.parts.plan.Propose(m.Gpid, stepsOf(m)) {
 				continue // the next plan knows better
 			}
 			b.active[m.Gpid] = &activeMove{*m, b.now()}

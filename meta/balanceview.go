@@ -96,7 +96,14 @@ func (b *balancer) planKey(w *planGoal) uint64 {
 	if w.options.LoadMoves > 0 && b.loadUnknown() == "" {
 		maphash.WriteComparable(&h, b.now()/b.s.cfg.Meta.BalanceLoadHalf.D())
 	}
-	b.s.fsm.read(func(st *state.State) { maphash.WriteComparable(&h, [2]int{int(st.LastID()), countTables(st)}) })
+	b.s.fsm.read(func(st *state.State) {
+		maphash.WriteComparable(&h, [2]int{int(st.LastID()), countTables(st)})
+		for _, l := range st.BulkLoads() {
+			if l.Loading() {
+				maphash.WriteComparable(&h, l.Table)
+			}
+		}
+	})
 	k := b.s.overrides
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -165,8 +172,10 @@ func (b *balancer) balanceView(run *balanceRun) (v *balance.View, ill, busy int)
 						Fixed: slices.Contains(ignored, t.ID) || run != nil && run.table != 0 && run.table != t.ID})
 				}
 				seen := &v.Tables[len(v.Tables)-1]
+				loading := st.Loading(t.ID) // its members have what would have to be made anew elsewhere
 				for i := from; i < to; i++ {
 					seen.Parts[i] = part(base.Gpid{AppID: t.ID, PartitionIndex: int32(i)}, &t.Parts[i], min(int(t.MaxReplicas), takers))
+					seen.Parts[i].Fixed = seen.Parts[i].Fixed || loading
 				}
 			})
 		})

@@ -9,8 +9,6 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/judge"
-	"pegasus/base/tbin"
-	"pegasus/gen/bulkload"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
@@ -263,31 +261,4 @@ func TestForgetNode(t *testing.T) {
 		c.ask("RPC_CM_NODE_ROLE", &placement.NodeRoleRequest{Node: only.addr, Role: placement.NODE_FORGOTTEN, Change: true}, r)
 		return r.Err == base.ErrInvalidState && strings.Contains(r.HintMessage, "still a member")
 	})
-}
-
-// What isn't there is told in the words of upstream: of tables that don't exist, and of loads that never were.
-func TestUnimplementedAnswers(t *testing.T) {
-	c := newCluster(t, 1, 3, nil)
-	c.mustCreate("temp", 4, 3)
-	var b bulkload.QueryBulkLoadResponse
-	c.ask(base.RPCQueryBulkLoadStatus, &bulkload.QueryBulkLoadRequest{AppName: "temp"}, &b)
-	if b.Err != base.ErrOK || len(b.PartitionsStatus) != 4 || len(b.BulkLoadStates) != 4 || len(b.HpBulkLoadStates.V) != 4 || b.MaxReplicaCount != 3 || b.IsBulkLoading.V {
-		t.Errorf("an idle table's bulk load: %+v", b)
-	}
-	c.ask(base.RPCQueryBulkLoadStatus, &bulkload.QueryBulkLoadRequest{AppName: "none"}, &b)
-	if b.Err != base.ErrAppNotExist {
-		t.Errorf("of no table: %v", b.Err)
-	}
-	// ERR_SERVICE_NOT_ACTIVE is no word of who doesn't lead here.
-	ask := func(code string, q tbin.Encoder, r tbin.Decoder) {
-		t.Helper()
-		if err := c.call(c.leader().name, code, rpc.THFT0, q, r); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var s bulkload.StartBulkLoadResponse
-	ask(base.RPCStartBulkLoad, &bulkload.StartBulkLoadRequest{AppName: "temp", FileProviderType: "local_service"}, &s)
-	if s.Err != base.ErrServiceNotActive || strings.Contains(s.HintMsg, "provider") || s.HintMsg == "" {
-		t.Errorf("start: %v %q", s.Err, s.HintMsg)
-	}
 }

@@ -51,7 +51,7 @@
 //     how their configurations change; verdicts.go gathers the facts that package judge judges;
 //     balancer.go moves replicas;
 //   - the services (package service): servers.go and sync.go take what replica servers say,
-//     tables.go, placement.go, recovery.go, quorumadmin.go and unimplemented.go serve administrators;
+//     tables.go, placement.go, recovery.go and quorumadmin.go serve administrators;
 //   - services.go: the list of services; leader.go, takeover.go, run.go: how all of that begins
 //     and ends.
 //

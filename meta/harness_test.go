@@ -438,6 +438,7 @@ type fakeReplica struct {
 	most      base.Opt[int32] // replicas it says it can hold
 	synced    int             // configuration syncs that were answered
 	proposals []metaadmin.ConfigurationUpdateRequest
+	loads     fakeLoads
 	updates   chan metaadmin.ConfigurationUpdateRequest
 }
 
@@ -461,6 +462,7 @@ func (f *fakeReplica) begin(l net.Listener) {
 	}
 	mux := rpc.NewMux(nil)
 	mux.HandleFunc(base.RPCConfigProposal, f.onProposal)
+	mux.HandleFunc(base.RPCLoadRows, f.onLoad)
 	mux.HandleFunc("RPC_QUERY_APP_INFO", func(r *rpc.Request) {
 		f.mu.Lock()
 		defer f.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/meta/backup"
+	"pegasus/meta/bulkload"
 	"pegasus/meta/duplication"
 	"pegasus/meta/service"
 	"pegasus/meta/split"
@@ -24,7 +25,7 @@ var services = []func(*leader) service.Service{
 	newRestores,
 	newDuplication,
 	newSplits,
-	newUnimplemented,
+	newBulkLoads,
 }
 
 func newBackups(l *leader) service.Service {
@@ -63,6 +64,18 @@ func newDuplication(l *leader) service.Service {
 
 func newSplits(l *leader) service.Service {
 	return split.New(l, split.Options{Enabled: l.s.cfg.Meta.PartitionSplit, MaxPartitions: l.s.cfg.Meta.MaxPartitionCount, Frozen: l.frozen, Look: func(id int32) { l.parts.recheck(id) },
+		Cluster: func() string {
+			_, id := l.s.fsm.cluster()
+			return id
+		}})
+}
+
+// bulkLoadsOff says why no load can be begun; "" if it can.
+var bulkLoadsOff = "the replica servers of this release can't load tables in bulk"
+
+func newBulkLoads(l *leader) service.Service {
+	c := &l.s.cfg.Meta
+	return bulkload.New(l, bulkload.Options{Blobs: l.s.blobs, Off: bulkLoadsOff, AtOnce: c.LoadsAtOnce, Tries: c.LoadTries, Now: l.time, Frozen: l.frozen,
 		Cluster: func() string {
 			_, id := l.s.fsm.cluster()
 			return id

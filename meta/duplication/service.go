@@ -151,6 +151,9 @@ func (s *Service) add(c *service.Call, q *duplication.DuplicationAddRequest, r *
 		})
 		refuse(res.Err, "illegal operation: another app(%s) is also duplicated to the same remote app(cluster=%s, app=%s)", other, q.RemoteClusterName, to)
 		return
+	case base.ErrBusy:
+		refuse(res.Err, "files are being loaded into app(%s): add the duplication when they are (`pegasus bulkload status %s`)", q.AppName, q.AppName)
+		return
 	default:
 		refuse(res.Err, "the duplication isn't added: %s", res.Err)
 		return

@@ -142,6 +142,9 @@ func (c *AddDuplication) apply(s *State) Result {
 	if t.Splitting() {
 		return failed(base.ErrSplitting)
 	}
+	if s.Loading(t.ID) {
+		return failed(base.ErrBusy)
+	}
 	live := s.Duplications()
 	for _, d := range live {
 		switch {

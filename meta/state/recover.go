@@ -110,5 +110,8 @@ func (c *Recover) apply(s *State) Result {
 	for _, id := range try.ids {
 		s.tables.add(try.byID[id])
 	}
+	if s.Version().Allows(version.Loads) {
+		bulkLoadFeature.of(s).replaced(&s.tables)
+	}
 	return Result{Err: base.ErrOK}
 }

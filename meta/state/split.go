@@ -90,7 +90,7 @@ func (s *State) MaySplit(t *Table, count int32) error {
 	switch {
 	case len(s.DuplicationsOf(t.ID)) > 0:
 		return fmt.Errorf("table %s is duplicated to another cluster: remove its duplications, and add them again once it is split: %w", t.Name, base.ErrInvalidState)
-	case t.BulkLoading:
+	case t.BulkLoading || s.Loading(t.ID):
 		return fmt.Errorf("table %s is being loaded with files: %w", t.Name, base.ErrInvalidState)
 	}
 	for i := range t.Parts {

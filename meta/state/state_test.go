@@ -149,6 +149,9 @@ func parseCommand(t *testing.T, d *datadriven.TestData) Command {
 	if c := parseBackup(t, d); c != nil {
 		return c
 	}
+	if c := parseBulkLoad(t, d); c != nil {
+		return c
+	}
 	if c := parseDuplication(t, d); c != nil {
 		return c
 	}
@@ -223,6 +226,7 @@ func show(s *State) string {
 	}
 	showBackups(&b, s)
 	showDuplications(&b, s)
+	showBulkLoads(&b, s)
 	for _, a := range s.Members() {
 		fmt.Fprintf(&b, "%s %+v %v\n", nodeName(a), s.Load(a), s.PartitionsOf(a))
 	}
@@ -354,6 +358,12 @@ func FuzzDecode(f *testing.F) {
 	s.Apply(Encode(&SetVersion{To: 2, ID: "i"}))
 	f.Add(s.AppendSnapshot(nil))
 	for _, c := range append(backupCommands(), duplicationCommands()...) {
+		f.Add(Encode(c))
+		s.Apply(Encode(c))
+		f.Add(s.AppendSnapshot(nil))
+	}
+	s = loadable(f)
+	for _, c := range bulkLoadCommands() {
 		f.Add(Encode(c))
 		s.Apply(Encode(c))
 		f.Add(s.AppendSnapshot(nil))

@@ -127,6 +127,9 @@ func (c *DropTable) apply(s *State) Result {
 	if t.Splitting() {
 		return failed(base.ErrSplitting)
 	}
+	if s.Loading(t.ID) { // its members would keep what they made of the files
+		return failed(base.ErrBusy)
+	}
 	s.tables.withdraw(t)
 	t.Status = Dropped
 	t.DropSecond = c.Now
