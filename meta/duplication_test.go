@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,7 @@ func twoClusters(t *testing.T, metas int) (a, b *cluster) {
 func TestAddDuplicationRefuses(t *testing.T) {
 	c, _ := twoClusters(t, 1)
 	c.mustCreate("temp", 2, 3)
+	huge := strings.Repeat("\xff\n", 1<<20)
 	for _, x := range []struct {
 		q    duplication.DuplicationAddRequest
 		want base.ErrorCode
@@ -67,9 +69,13 @@ func TestAddDuplicationRefuses(t *testing.T) {
 		{duplication.DuplicationAddRequest{AppName: "temp", RemoteClusterName: "east", RemoteReplicaCount: base.Some(int32(-1))}, base.ErrInvalidParameters, "never be negative"},
 		{duplication.DuplicationAddRequest{AppName: "temp", RemoteClusterName: "east", RemoteAppName: base.Some(strings.Repeat("x", base.MaxTableName+1))}, base.ErrInvalidParameters, "1 to"},
 		{duplication.DuplicationAddRequest{AppName: "none", RemoteClusterName: "east"}, base.ErrAppNotExist, "app none was not found"},
+		{duplication.DuplicationAddRequest{}, base.ErrInvalidParameters, "failed to get cluster id"},
+		{duplication.DuplicationAddRequest{AppName: huge, RemoteClusterName: "east"}, base.ErrInvalidParameters, "1 to"},
+		{duplication.DuplicationAddRequest{AppName: huge, RemoteClusterName: "east", RemoteAppName: base.Some("x")}, base.ErrAppNotExist, "app \xff"},
+		{duplication.DuplicationAddRequest{AppName: "temp", RemoteClusterName: huge}, base.ErrInvalidParameters, "get_duplication_cluster_id(\xff"},
 	} {
-		if r := c.addDup(x.q); r.Err != x.want || !strings.Contains(r.Hint.V, x.hint) || r.Dupid != 0 {
-			t.Errorf("%+v: %+v", x.q, r)
+		if r := c.addDup(x.q); r.Err != x.want || !strings.Contains(r.Hint.V, x.hint) || r.Dupid != 0 || len(r.Hint.V) > 2048 {
+			t.Errorf("%.300s: %.300s", fmt.Sprintf("%+v", x.q), fmt.Sprintf("%+v", r))
 		}
 	}
 	if r := c.dups("temp"); r.Err != base.ErrOK || len(r.EntryList) != 0 {

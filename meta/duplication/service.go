@@ -86,8 +86,9 @@ func (s *Service) Lead(ctx context.Context) {
 // add makes a duplication.
 func (s *Service) add(c *service.Call, q *duplication.DuplicationAddRequest, r *duplication.DuplicationAddResponse) {
 	refuse := func(code base.ErrorCode, format string, args ...any) {
-		r.Err, r.Hint = code, base.Some(fmt.Sprintf(format, args...))
-		s.Log().Infof("add duplication of table %.*q to %.*q: %s: %s", base.MaxTableName, q.AppName, base.MaxTableName, q.RemoteClusterName, code, r.Hint.V)
+		hint := fmt.Sprintf(format, args...) // it may have names of any length, and of any bytes
+		r.Err, r.Hint = code, base.Some(hint[:min(len(hint), maxWhy)])
+		s.Log().Infof("add duplication of table %.*q to %.*q: %s: %.*q", base.MaxTableName, q.AppName, base.MaxTableName, q.RemoteClusterName, code, maxWhy, r.Hint.V)
 	}
 	to, checkpoint := q.RemoteAppName.Or(q.AppName), q.IsDuplicatingCheckpoint.Or(true)
 	metas, id, ok := s.opt.Remote(q.RemoteClusterName)

@@ -11,7 +11,7 @@ import (
 	"pegasus/meta/wire"
 )
 
-// maxWhy bounds the reason that a replica server gives.
+// maxWhy bounds the reason that a replica server gives, or why a request is refused.
 const maxWhy = 1024
 
 // sync takes what the primaries of a replica server confirm, and answers with all
