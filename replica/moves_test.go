@@ -679,3 +679,69 @@ func TestMoveCarriesHolds(t *testing.T) {
 	g.mustPut(0, "b", "2")
 	g.same(0, 1)
 }
+
+// TestMoveFigures measures what clients feel of a move of PEGASUS_MOVE_MB MiB; without that it is skipped.
+func TestMoveFigures(t *testing.T) {
+	mb, err := strconv.Atoi(os.Getenv("PEGASUS_MOVE_MB"))
+	if err != nil {
+		t.Skip("PEGASUS_MOVE_MB isn't set")
+	}
+	g := moveGroup(t, 3, func(c *config.Config) {
+		c.Storage.MemtableBytes, c.Storage.BlockCacheBytes, c.WAL.SegmentBytes = 64<<20, 64<<20, 64<<20
+	})
+	for i := range g.nodes {
+		g.mover(i).patience.Store(int64(moveDisk))
+	}
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := w; i < mb*8; i += 4 {
+				g.mustPut(0, fmt.Sprintf("row%d", i), string(noise(128<<10, uint64(i))))
+			}
+		})
+	}
+	wg.Wait()
+	g.same(0, 1, 2)
+	for _, i := range []int{0, 1} {
+		var mu sync.Mutex
+		var took []time.Duration
+		stop := make(chan struct{})
+		var writers sync.WaitGroup
+		for w := range 4 {
+			writers.Go(func() {
+				v := string(noise(1000, uint64(w)))
+				for k := 0; ; k++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					began := time.Now()
+					g.mustPut(0, fmt.Sprintf("w%d.%d", w, k), v)
+					mu.Lock()
+					took = append(took, time.Since(began))
+					mu.Unlock()
+				}
+			})
+		}
+		figures := func(f func()) (p50, p99, worst time.Duration, n int) {
+			mu.Lock()
+			took = nil
+			mu.Unlock()
+			f()
+			mu.Lock()
+			defer mu.Unlock()
+			slices.Sort(took)
+			n = len(took)
+			return took[n/2], took[n*99/100], took[n-1], n
+		}
+		p50, p99, worst, n := figures(func() { time.Sleep(8 * time.Second) })
+		t.Logf("node %d, without a move: p50 %v, p99 %v, worst %v of %d puts", i, p50, p99, worst, n)
+		var m answer.DiskMove
+		p50, p99, worst, n = figures(func() { m = g.move(i) })
+		t.Logf("node %d, moved: p50 %v, p99 %v, worst %v of %d puts; %d MiB in %.1f s: %.1f MB/s, gap %.0f ms, %s %s", i, p50, p99, worst, n, m.Done>>20, m.Seconds, float64(m.Done)/m.Seconds/1e6, m.Gap*1000, m.State, m.Error)
+		close(stop)
+		writers.Wait()
+	}
+	g.same(0, 1, 2)
+}
