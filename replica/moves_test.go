@@ -127,12 +127,18 @@ func (g *group) leftovers(i int) (left []string) {
 // TestMoveUnderLoad moves the primary and a secondary of three between two disks and back, while clients write
 // and read. Nothing is lost, and nobody is refused.
 func TestMoveUnderLoad(t *testing.T) {
-	g := moveGroup(t, 3, func(*config.Config) {})
+	for _, sync := range []string{"always", "os"} {
+		t.Run(sync, func(t *testing.T) { moveUnderLoad(t, sync) })
+	}
+}
+
+func moveUnderLoad(t *testing.T, sync string) {
+	g := moveGroup(t, 3, func(c *config.Config) { c.WAL.Sync = sync })
 	for i := range 200 {
 		g.mustPut(0, fmt.Sprintf("old%d", i), string(noise(2000, uint64(i))))
 	}
 	l := g.load(4)
-	for round, i := range []int{2, 0, 1, 0, 2} {
+	for round, i := range []int{2, 0, 0} {
 		l.more(50)
 		in, other := g.diskOf(i)
 		m := g.move(i)

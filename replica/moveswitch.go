@@ -242,7 +242,15 @@ func (c *changing) open(es []wal.Entry) error {
 	if v := c.next.look(); v.failed != nil || v.suspect || v.Last != last || v.applied < c.decree {
 		return fmt.Errorf("it has decrees up to %d, and %d in the store, instead of %d and %d or more (in doubt: %t): %w", v.Last, v.applied, last, c.decree, v.suspect, base.ErrInvalidState)
 	}
-	return nil
+	if c.mv.srv.syncs {
+		return nil
+	}
+	// What was on the disk for long in the first place must not be in memory alone again.
+	return c.bounded(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), c.patience())
+		defer cancel()
+		return c.next.flush(ctx)
+	})
 }
 
 func (c *changing) closeQuietly(r *replica) {
