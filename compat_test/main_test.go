@@ -59,7 +59,8 @@ func golden(t *testing.T) string {
 // serves POST /kill (the replica server with most primaries of temp, SIGKILL), /restart (the one that
 // was killed; answers when every partition of temp has all replicas again), /stop (the one with most
 // primaries, SIGSTOP; answers when the metas name others), /continue (the one that was stopped),
-// /kill-meta (the leader, SIGKILL), /leader (answers when a meta leads), /restart-meta (the one that was killed) and
+// /kill-meta (the leader, SIGKILL), /leader (answers when a meta leads), /restart-meta (the one that was killed), /split (doubles the partitions
+// of temp; answers when it is split) and
 // /move?table=T&to=first or last (all primaries of T to that secondary). It returns its URL.
 func control(t *testing.T, c *cluster.Cluster) string {
 	t.Helper()
@@ -136,6 +137,7 @@ func control(t *testing.T, c *cluster.Cluster) string {
 		table, to := r.FormValue("table"), r.FormValue("to")
 		return "all primaries of " + table + " to the " + to + " secondary", c.MovePrimaries(table, to == "last")
 	}))
+	mux.HandleFunc("POST /split", do("split", func(*http.Request) (string, error) { return split(t, c) }))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

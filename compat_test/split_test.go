@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +26,9 @@ var (
 	splitSeed  = flag.Int("split-seed", 0, "is added to the number of a run of TestSplit")
 )
 
+// splitsOn is the configuration with which tables may be split.
+const splitsOn = "[meta]\npartition_split = true\n"
+
 // splitWorld is a table under load whose partitions are doubled.
 type splitWorld struct {
 	*testing.T
@@ -41,7 +46,7 @@ type splitWorld struct {
 }
 
 func newSplitWorld(t *testing.T, metas int) *splitWorld {
-	w := &splitWorld{T: t, c: cluster.Start(t, cluster.Options{Metas: metas, Tables: "temp:4", Config: "[meta]\npartition_split = true\n"}), rows: map[string]string{}, sums: map[string]int64{}, maybe: map[string]int64{}}
+	w := &splitWorld{T: t, c: cluster.Start(t, cluster.Options{Metas: metas, Tables: "temp:4", Config: splitsOn}), rows: map[string]string{}, sums: map[string]int64{}, maybe: map[string]int64{}}
 	w.k = client.New(w.c.Metas(), client.Options{Timeout: 20 * time.Second, AttemptTimeout: time.Second})
 	t.Cleanup(w.k.Close)
 	var err error
@@ -296,6 +301,45 @@ func splitRun(t *testing.T, run int) {
 	if n := w.table.Partitions(); n != 16 && n != 8 && n != 4 {
 		t.Errorf("the client has %d partitions", n)
 	}
+}
+
+// split doubles the partitions of temp, and waits until they are.
+func split(t *testing.T, c *cluster.Cluster) (string, error) {
+	k := client.New(c.Metas(), client.Options{})
+	defer k.Close()
+	cfg, err := c.Config("temp")
+	if err != nil {
+		return "", err
+	}
+	to := 2 * cfg.PartitionCount
+	if err := k.Admin().StartSplit(runContext(t, 30*time.Second), "temp", to); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d partitions", to), cluster.Poll(2*time.Minute, func() error {
+		q, err := k.Admin().QuerySplit(runContext(t, 10*time.Second), "temp")
+		switch {
+		case errors.Is(err, base.ErrInvalidState):
+			return nil
+		case err != nil:
+			return err
+		}
+		return fmt.Errorf("%d partitions are being split: %s", len(q.Status), q.HintMsg.V)
+	})
+}
+
+// TestClientsThroughSplit: the published Go client and pypegasus3 work while a table is split, and afterwards, without a restart.
+func TestClientsThroughSplit(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Tables: "temp:4", Config: splitsOn})
+	env := []string{"PEGASUS_SPLIT=1", "PEGASUS_META=" + strings.Join(c.Metas(), ","), "PEGASUS_REPLICA=" + strings.Join(c.Replicas(), ","), "PEGASUS_CONTROL=" + control(t, c)}
+	t.Run("go", func(t *testing.T) {
+		dir := goModule(t)
+		bin := filepath.Join(t.TempDir(), "walk.test")
+		if out, err := goTool(t, dir, "test", "-c", "-o", bin, "."); err != nil {
+			t.Fatalf("compile the walk-through: %v\n%s", err, out)
+		}
+		goTestBinary(t, bin, []string{"-test.run=^TestSplit$"}, env)
+	})
+	t.Run("python", func(t *testing.T) { pythonWalk(t, env) })
 }
 
 // TestSplitControl: a split that was begun is paused, goes on, is canceled; the table is as before. What can't be is refused with

@@ -138,6 +138,9 @@ func (b *balancer) balanceView(run *balanceRun) (v *balance.View, ill, busy int)
 		}
 	})
 	part := func(g base.Gpid, c *state.Config, whole int) (q balance.Part) {
+		if c.Unborn() {
+			return balance.Part{Fixed: true} // of a table that is being split
+		}
 		if c.Primary != 0 {
 			q.Orphan = !b.nodes.det.Stays(c.Primary)
 			q.Members = c.AppendMembers(make([]base.RPCAddress, 0, 1+len(c.Secondaries)))
@@ -168,8 +171,9 @@ func (b *balancer) balanceView(run *balanceRun) (v *balance.View, ill, busy int)
 		b.locked(func(st *state.State) {
 			w.piece(st, func(t *state.Table, from, to int) {
 				if from == 0 {
+					_, splitting := st.SplitOf(t.ID)
 					v.Tables = append(v.Tables, balance.Table{ID: t.ID, Name: t.Name, Replicas: int(t.MaxReplicas), Parts: make([]balance.Part, len(t.Parts)),
-						Fixed: slices.Contains(ignored, t.ID) || run != nil && run.table != 0 && run.table != t.ID})
+						Fixed: splitting || slices.Contains(ignored, t.ID) || run != nil && run.table != 0 && run.table != t.ID})
 				}
 				seen := &v.Tables[len(v.Tables)-1]
 				loading := st.Loading(t.ID) // its members have what would have to be made anew elsewhere

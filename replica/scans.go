@@ -12,14 +12,17 @@ import (
 // clients repeat a call that is refused, so that each of their scanners from before the cut fails and none misses rows.
 const scanDoubt = 10 * time.Second
 
+// scanPause is how long clients at most wait before they repeat a call: what comes later is another one.
+const scanPause = 2500 * time.Millisecond
+
 // scanWatch is the rrdb.ScanWatch of one request.
 //
 // Clients walk over a list of partitions that they made when they began, and don't say whether the children are in it. So a scan
 // that began before a cut and comes to the cut partition afterwards would miss rows. It can't be told from one that
 // began later, but both come over connections, and one that is newer than the cut is of a client that has the children in its list: who
 // opens a connection has asked the meta, or was told that an older one broke. Over an older connection
-// the first scan of a whole partition is refused with the code that makes clients ask the meta, and so are those of the
-// next seconds. So are scans while one from before the cut goes on over the same connection.
+// the first scan of a whole partition is refused with the code that makes clients ask the meta, and so are those that
+// follow it closely, for scanDoubt. So are scans while one from before the cut goes on over the same connection.
 type scanWatch struct {
 	req *rpc.Request
 	r   *replica
@@ -29,7 +32,8 @@ type scanWatch struct {
 type scanNote struct {
 	mu    sync.Mutex
 	count int32     // the largest that a cut had whose partition was scanned
-	until time.Time // when the client may scan partitions of that count
+	first time.Time // when a scan of a partition of that count was refused first
+	last  time.Time // and last
 	older time.Time // when a scan from before a cut went on
 }
 
@@ -67,9 +71,10 @@ func (n *scanNote) begins(now time.Time, count, partitions int32, old bool) base
 	case !old:
 		return base.ErrOK
 	case n.count < count:
-		n.count, n.until = count, now.Add(scanDoubt)
+		n.count, n.first, n.last = count, now, now
 	}
-	if now.Before(n.until) {
+	if now.Sub(n.first) < scanDoubt && now.Sub(n.last) < scanPause {
+		n.last = now
 		return base.ErrParentPartitionMisused
 	}
 	return base.ErrOK

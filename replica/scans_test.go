@@ -21,15 +21,17 @@ func TestScanNote(t *testing.T) {
 	begins(0, 0, 4, false, base.ErrOK)
 	begins(0, 8, 8, false, base.ErrOK) // a newer connection
 	begins(0, 8, 8, true, base.ErrParentPartitionMisused)
-	begins(scanDoubt-1, 8, 8, true, base.ErrParentPartitionMisused) // the same, or another partition
-	begins(0, 0, 4, false, base.ErrSplitting)                       // a partition that isn't cut yet
-	begins(1, 8, 8, true, base.ErrOK)
+	for range 4 { // the same, or another partition
+		begins(scanDoubt/5, 8, 8, true, base.ErrParentPartitionMisused)
+	}
+	begins(0, 0, 4, false, base.ErrSplitting) // a partition that isn't cut yet
+	begins(scanDoubt/5, 8, 8, true, base.ErrOK)
 	begins(0, 0, 4, false, base.ErrSplitting)
 	begins(0, 8, 8, true, base.ErrOK)
 	begins(0, 16, 16, true, base.ErrParentPartitionMisused) // the next split
-	begins(scanDoubt, 16, 16, true, base.ErrOK)
-	begins(0, 8, 16, true, base.ErrOK) // was cut when there were 8, and knows of 16
-	n.older = now                      // a scan from before it goes on
+	begins(scanPause, 16, 16, true, base.ErrOK)             // not the same call
+	begins(0, 8, 16, true, base.ErrOK)                      // was cut when there were 8, and knows of 16
+	n.older = now                                           // a scan from before it goes on
 	begins(scanDoubt-1, 16, 16, true, base.ErrParentPartitionMisused)
 	begins(0, 16, 16, false, base.ErrParentPartitionMisused)
 	begins(1, 16, 16, true, base.ErrOK)
