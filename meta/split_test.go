@@ -9,6 +9,7 @@ import (
 	"pegasus/base/version"
 	"pegasus/gen/layer2"
 	"pegasus/gen/split"
+	"pegasus/meta/balance"
 	"pegasus/rpc"
 )
 
@@ -51,6 +52,25 @@ func TestSplitBegins(t *testing.T) {
 		r := c.startSplit("temp", 4)
 		if n := c.query("temp").PartitionCount; r.Err != x.err || !strings.Contains(r.HintMsg, x.hint) || n != x.parts {
 			t.Errorf("%+v: %+v, and there are %d partitions", x, r, n)
+		}
+		if x.err == base.ErrOK {
+			// Nothing of it is moved, and the others are balanced meanwhile.
+			c.mustCreate("other", 2, 3)
+			c.whole("other", 3)
+			var v *balance.View
+			ill := 0
+			until(t, "a view of both tables", func() bool {
+				v, ill, _ = c.leader().srv.leader.Load().bal.balanceView(nil)
+				return len(v.Tables) == 2
+			})
+			for _, b := range v.Tables {
+				if b.Fixed != (b.Name == "temp") {
+					t.Errorf("table %s: fixed %v", b.Name, b.Fixed)
+				}
+			}
+			if ill != 0 {
+				t.Errorf("%d partitions aren't whole", ill)
+			}
 		}
 	}
 }

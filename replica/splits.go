@@ -33,6 +33,8 @@ type splitter struct {
 	mu   sync.Mutex
 	busy map[base.Gpid]bool // a switch is being carried out
 	held atomic.Int64       // requests that wait for a child
+
+	counts map[base.Gpid]*splitCounts // under mu
 }
 
 const (
@@ -46,7 +48,7 @@ const (
 )
 
 func newSplitter(s *Server) part.Part {
-	sp := &splitter{srv: s, busy: map[base.Gpid]bool{}}
+	sp := &splitter{srv: s, busy: map[base.Gpid]bool{}, counts: map[base.Gpid]*splitCounts{}}
 	s.moved = sp.moved
 	return sp
 }
@@ -82,7 +84,12 @@ func (sp *splitter) onSwitch(req *rpc.Request) {
 		ctx, cancel := context.WithTimeout(sp.srv.ctx, switchTime)
 		defer cancel()
 		res := switching.SwitchResponse{Err: base.ErrOK}
-		if err := sp.carryOut(ctx, q.Parent, q.PartitionCount); err != nil {
+		counts := sp.countsOf(q.Parent)
+		counts.started.Add(1)
+		if err := sp.carryOut(ctx, q.Parent, q.PartitionCount); err == nil {
+			counts.ok.Add(1)
+		} else {
+			counts.failed.Add(1)
 			res.Err, res.HintMsg = base.CodeOf(err), err.Error()
 		}
 		req.Reply(&res)
@@ -406,13 +413,21 @@ func (sp *splitter) askMeta(ctx context.Context, r *replica, a split.Action) err
 // moved answers a request whose row isn't the partition's since its table was split. As long as nobody serves the row
 // it waits. whose is by how many partitions the row was looked at; again nil is for a write.
 func (sp *splitter) moved(req *rpc.Request, r *replica, whose int32, again func(*worker)) {
-	if req.IsBackup || !sp.toCome(r, whose) {
+	refuse := func() {
+		if c := sp.countsOf(r.gpid); again == nil || !readsRows(req.Code) {
+			c.noWrites.Add(1)
+		} else {
+			c.noReads.Add(1)
+		}
 		req.ReplyError(base.ErrParentPartitionMisused)
+	}
+	if req.IsBackup || !sp.toCome(r, whose) {
+		refuse()
 		return
 	}
 	if sp.held.Add(1) > maxHeld {
 		sp.held.Add(-1)
-		req.ReplyError(base.ErrParentPartitionMisused)
+		refuse()
 		return
 	}
 	req.Go(func() {
@@ -435,7 +450,7 @@ func (sp *splitter) moved(req *rpc.Request, r *replica, whose int32, again func(
 			}
 			pause.For(sp.srv.ctx, 5*time.Millisecond)
 		}
-		req.ReplyError(base.ErrParentPartitionMisused)
+		refuse()
 	})
 }
 
