@@ -51,7 +51,7 @@ func TestGoClient(t *testing.T) {
 		t.Fatalf("compile the walk-through: %v\n%s", err, out)
 	}
 	c := cluster.Start(t, cluster.Options{})
-	// TestGoOpenDuringFailover, TestStoppedServer and TestClientsThroughSplit run those.
+	// TestGoOpenDuringFailover, TestStoppedServer and TestGoClientThroughSplit run those.
 	goTestBinary(t, bin, []string{"-test.skip=^(TestOpenDuringFailover|TestStopped|TestSplit)$"}, []string{
 		"PEGASUS_META=" + strings.Join(c.Metas(), ","),
 		"PEGASUS_REPLICA=" + strings.Join(c.Replicas(), ","),

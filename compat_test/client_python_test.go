@@ -17,22 +17,17 @@ import (
 // TestPythonClient walks through every operation of PyPI's pypegasus3; python/walk.py has the
 // walk.
 func TestPythonClient(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
-	pythonWalk(t, []string{"PEGASUS_META=" + strings.Join(c.Metas(), ","), "PEGASUS_CONTROL=" + control(t, c)})
-}
-
-// pythonWalk runs walk.py with that environment; each of its steps is a subtest of t.
-func pythonWalk(t *testing.T, env []string) {
-	t.Helper()
 	root, err := cluster.ModuleRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
 	src := filepath.Join(root, "compat_test", "python")
 	python := pythonEnv(t, src)
+	c := cluster.Start(t, cluster.Options{})
 	cmd := exec.CommandContext(runContext(t, 12*time.Minute), python, "-u", "-W", "ignore", filepath.Join(src, "walk.py"))
 	cmd.Dir = t.TempDir() // the client writes a log where it runs
-	cmd.Env = append(append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1"), env...)
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1",
+		"PEGASUS_META="+strings.Join(c.Metas(), ","), "PEGASUS_CONTROL="+control(t, c))
 	out, err := cmd.CombinedOutput()
 	passed, failed := 0, 0
 	for s := bufio.NewScanner(bytes.NewReader(out)); s.Scan(); {

@@ -16,7 +16,7 @@ import (
 // on which the client asks the metas; afterwards the same client reads, writes and scans everything.
 func TestSplit(t *testing.T) {
 	if os.Getenv("PEGASUS_SPLIT") == "" {
-		t.Skip("TestClientsThroughSplit in the directory above runs this")
+		t.Skip("TestGoClientThroughSplit in the directory above runs this")
 	}
 	w := newWalk(t)
 	const rows = 300

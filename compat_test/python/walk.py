@@ -131,40 +131,6 @@ class Walk(object):
             yield self.run('moved-' + to)
 
     @inlineCallbacks
-    def split(self):
-        """The table is split while this client reads and writes: what fails, fails with the code on which the
-        client asks the metas, and afterwards the same client works."""
-        ok = yield self.c.init()
-        true('init: %r' % (ok,), ok)
-        rows = ['py.%d' % i for i in range(100)]
-        for h in rows:
-            yield self.put(h, 's', '0')
-        done = []
-        failed = {}
-        d = self.do('split')
-        d.addBoth(done.append)
-        n = 0
-        while not done:
-            n += 1
-            ret = yield self.c.set(rows[n % len(rows)], 's', '1', 0, 2000)
-            code = ret[0] if isinstance(ret, tuple) else ret
-            if code != OK:
-                failed[code] = failed.get(code, 0) + 1
-            yield sleep(0.005)
-        print('INFO split: %s; %d writes, failed: %r' % (done[0], n, failed))
-        true('writes were made', n > 10)
-        end = time.time() + 30
-        i = 0
-        while i < len(rows):
-            ret = yield self.c.get(rows[i], 's')
-            if isinstance(ret, tuple) and ret[0] == OK:
-                i += 1
-                continue
-            true('%s isn\'t read: %r' % (rows[i], ret), time.time() < end)
-            yield sleep(0.1)
-        print('PASS split')
-
-    @inlineCallbacks
     def run(self, phase):
         self.phase = phase
         for step in (self.kept_data, self.single, self.binary, self.empty, self.big, self.ttl,
@@ -459,7 +425,7 @@ class Walk(object):
 def main(status):
     w = Walk(os.environ['PEGASUS_META'].split(','), os.environ['PEGASUS_CONTROL'])
     try:
-        yield w.split() if os.environ.get('PEGASUS_SPLIT') else w.all()
+        yield w.all()
         w.c.close()
         status.append(1 if w.failed else 0)
     except BaseException as e:
