@@ -645,6 +645,9 @@ func TestManual(t *testing.T) {
 		t.Errorf("disk ls after disk add: %s: %v", out, err)
 	}
 	m.refused("isn't here", "pegasus disk move HOST:PORT APP_ID.PARTITION --from TAG --to TAG", "HOST:PORT", first, "APP_ID.PARTITION", "99.0", "--from TAG", "--from "+tag, "--to TAG", "--to more")
+	m.must("more", "pegasus disk balance --dry-run")
+	m.either("replicas moved", "pegasus disk balance --server HOST:PORT", "HOST:PORT", first)
+	m.either("replicas moved", "pegasus disk balance")
 
 	m.must(first, "pegasus node ls")
 	m.must(first, "pegasus nodes")

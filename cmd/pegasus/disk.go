@@ -10,7 +10,7 @@ import (
 
 func diskCmd() *cobra.Command {
 	f := &clientFlags{}
-	c := &cobra.Command{Use: "disk", Short: "Show the data directories of replica servers; add one, move replicas between them, retry or abandon failed ones", RunE: wantSubcommand}
+	c := &cobra.Command{Use: "disk", Short: "Show the data directories of replica servers; add one, move replicas between them, balance them, retry or abandon failed ones", RunE: wantSubcommand}
 	f.add(c)
 	with := func(use, short string, n int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
 		return &cobra.Command{Use: use, Short: short, Args: wantArgs(n, n),
@@ -50,6 +50,14 @@ func diskCmd() *cobra.Command {
 			panic(err)
 		}
 	}
-	c.AddCommand(ls, retry, abandon, add, move)
+	var b cli.DiskBalance
+	balance := with("balance", "Balance replicas across the data directories of each replica server", 0,
+		func(ctx context.Context, e *cli.Env, _ []string) error { return e.DiskBalance(ctx, b) })
+	balance.Long = "Balance replicas across the data directories of each replica server: bytes within a tenth of what is a directory's\n" +
+		"share by its room, and numbers of replicas as far as that allows. With --dry-run the command only shows each move with\n" +
+		"its reason. Otherwise the servers move one replica at a time. Ctrl-C stops after the present move; the next call goes on."
+	balance.Flags().StringVar(&b.Server, "server", "", "balance only this replica server (host:port)")
+	balance.Flags().BoolVar(&b.DryRun, "dry-run", false, "show the moves and their reasons, and move nothing")
+	c.AddCommand(ls, add, balance, move, retry, abandon)
 	return c
 }
