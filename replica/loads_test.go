@@ -312,7 +312,7 @@ func TestLoadMemberLacksSet(t *testing.T) {
 		t.Error("it is taken")
 	}
 	l.mustPut(0, "k", "v")
-	// A restart forgets the promise, as it does the log's end of who proposed in vain.
+	// A restart forgets the promise.
 	l.nodes[2].stop()
 	l.nodes[2].start()
 	until(t, "the member is back", func() bool {

@@ -104,11 +104,11 @@ func (r *driver) accept() error {
 		if e.Decree <= at {
 			return nil
 		}
-		r.applied = e.Decree
 		return store.ApplyAll([]rrdb.Mutation{{Decree: e.Decree, TimestampUS: e.Timestamp, Payload: e.Payload}})
 	})
+	r.applied = store.LastApplied()
 	if err != nil {
-		r.log.Warnf("the log can't be read beyond decree %d: %v", r.applied, err)
+		r.log.Warnf("the log is of no use beyond decree %d: %v", r.applied, err)
 	}
 	ctx, cancel := context.WithTimeout(r.srv.ctx, acceptTime)
 	defer cancel()
