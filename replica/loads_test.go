@@ -151,12 +151,15 @@ func (l *loadTest) take(i int, load int64, digest string) (a loading.LoadRespons
 // loaded waits until nodes have the rows of a load, and nothing else of it.
 func (l *loadTest) loaded(load int64, n int, nodes ...int) {
 	l.t.Helper()
-	l.same(nodes...)
-	for _, i := range nodes {
-		if got := l.nodes[i].srv.replica(l.gpid).store.Load().Taken().Load; got != load {
-			l.t.Fatalf("node %d took load %d last, not %d", i, got, load)
+	until(l.t, fmt.Sprintf("all have taken load %d", load), func() bool {
+		for _, i := range nodes {
+			if r := l.nodes[i].srv.replica(l.gpid); r == nil || r.store.Load().Taken().Load != load {
+				return false
+			}
 		}
-	}
+		return true
+	})
+	l.same(nodes...)
 	primary := slices.IndexFunc(l.nodes, func(n *node) bool { return n.addr == l.meta.config(l.gpid).Primary })
 	for k := range n {
 		if k == 2 {
