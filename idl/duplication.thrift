@@ -77,6 +77,10 @@ struct duplication_entry {
   11: optional map<i32,duplication_partition_state> partition_states;
   60: optional i32 remote_app_id; // ours: of the table in the other cluster, once it is known
   61: optional bool remote_made; // ours: that table was made for this duplication, and began empty
+  // Ours, told to replica servers: partitions that a split has made of others. Those that wait send nothing before their
+  // parents have sent what is before the cut; those that copy begin with a copy.
+  62: optional list<i32> waits;
+  63: optional list<i32> copies;
 }
 
 struct duplication_app_state {
@@ -108,6 +112,7 @@ struct duplication_confirm_entry {
   63: optional i64 gaps; // ours
   64: optional i32 room; // ours
   65: optional i32 remote_app_id; // ours: of the table in the other cluster
+  66: optional i64 copied; // ours: the decree whose state a copy brought, since this primary leads
 }
 
 struct duplication_sync_request {

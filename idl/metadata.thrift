@@ -69,6 +69,10 @@ struct replica_info {
   // Ours: of a damaged replica, the last decree that its log tells of, also from behind the
   // damage: if it led alone, everything up to there may be committed. The highest i64: not known.
   22: optional i64 last_logged_decree;
+  // Ours: how many partitions the table has as far as the replica was told, and will have because
+  // of the last cut in its store (a split).
+  23: optional i32 partition_count;
+  24: optional i32 cut_count;
   // Ours: capacity units of the reads, and of the writes, that it served since it was opened; told to the meta only.
   30: optional i64 read_units;
   31: optional i64 write_units;

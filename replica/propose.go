@@ -61,8 +61,10 @@ func (r *driver) propose() {
 				continue
 			}
 			if errors.Is(err, rrdb.ErrDivide) {
+				// A partition that is being split has one half of its rows alone already, while the table has not more partitions yet: the parts
+				// wait for the other half, as other writes do.
 				info := &r.view.Load().info
-				r.srv.gate.received.Divide(req, &r.received, info.AppName, r.gpid, info.Partitions)
+				r.srv.gate.received.Divide(req, &r.received, info.AppName, r.gpid, max(info.Partitions, w.Count))
 				continue
 			}
 			if errors.Is(err, base.ErrParentPartitionMisused) {

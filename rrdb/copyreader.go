@@ -137,6 +137,9 @@ func (c *Copy) release() {
 // Decree is the last whose effects are in the copy.
 func (c *Copy) Decree() int64 { return c.meta.decree }
 
+// Cut tells which rows of the copy are the partition's.
+func (c *Copy) Cut() Cut { return c.cut }
+
 // Bytes returns about how many bytes of keys and values the copy has, expired ones and those that
 // were overwritten too.
 func (c *Copy) Bytes() (int64, error) {

@@ -37,17 +37,20 @@ const (
 	Splits
 	// Loads: files are loaded into tables, a mutation says that a set of rows is taken.
 	Loads
+	// DuplicatedSplits: tables are split that are sent to other clusters.
+	DuplicatedSplits
 )
 
 // since is the version from which on each feature is written.
 var since = map[Feature]Version{
-	ClusterID:    2,
-	Duplications: 2,
-	Origins:      3,
-	Tombstones:   4,
-	RemoteTables: 4,
-	Splits:       5,
-	Loads:        6,
+	ClusterID:        2,
+	Duplications:     2,
+	Origins:          3,
+	Tombstones:       4,
+	RemoteTables:     4,
+	Splits:           5,
+	Loads:            6,
+	DuplicatedSplits: 6,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

@@ -26,7 +26,8 @@ type Core struct {
 	readAfter, sendAfter int64
 	readFails            int
 
-	boot boot
+	boot   boot
+	booted int64 // the decree of the last bootstrap that was done since this replica leads, or Unknown
 
 	skippedDecrees, skippedOps, gaps int64
 }
@@ -58,7 +59,7 @@ const (
 
 // New returns a Core that leads nothing. persisted is the decree that the meta has, or Unknown.
 func New(opt Options, persisted int64) *Core {
-	return &Core{opt: opt, persisted: persisted, acked: persisted}
+	return &Core{opt: opt, persisted: persisted, acked: persisted, booted: Unknown}
 }
 
 // Configure says what the operator wants. A pause ends a bootstrap: what it keeps on the disk might be kept for long.
@@ -92,7 +93,7 @@ func (c *Core) Lead(committed int64) {
 func (c *Core) Resign() {
 	c.leading, c.told = false, false
 	c.forget()
-	c.acked = c.persisted
+	c.acked, c.booted = c.persisted, Unknown
 	c.boot = boot{begun: c.boot.begun}
 }
 
@@ -130,11 +131,12 @@ func (c *Core) Resize(window int64) { c.opt.Window = window }
 // Commit tells how far the log is committed.
 func (c *Core) Commit(decree int64) { c.committed = max(c.committed, decree) }
 
-// Persisted tells what the meta has persisted, or Unknown. A replica that leads must have asked since it does:
-// what one that led before has had persisted decides where the duplication begins. Answers may come late.
-func (c *Core) Persisted(decree int64) {
-	first := c.leading && !c.told
-	c.told = c.leading
+// Persisted tells what the meta has persisted, or Unknown. since: it was asked since this replica leads; what
+// one that led before has had persisted decides where the duplication goes on, or begins. Answers may come late. Nothing is sent before such an
+// answer: a child of this partition may send what is later as soon as the meta has persisted the cut.
+func (c *Core) Persisted(decree int64, since bool) {
+	first := c.leading && since && !c.told
+	c.told = c.leading && (c.told || since)
 	switch {
 	case decree > c.persisted || planted("late-persisted"):
 		c.persisted = decree
@@ -151,8 +153,10 @@ func (c *Core) Persisted(decree int64) {
 	}
 }
 
-// started tells whether there is a persisted decree to go on from.
-func (c *Core) started() bool { return c.persisted != Unknown || planted("unstarted") }
+// started tells whether there is a persisted decree to go on from, and it is the present one.
+func (c *Core) started() bool {
+	return (c.told || planted("untold")) && c.persisted != Unknown || planted("unstarted")
+}
 
 // Loaded answers a Read. Entries without a gap follow what was read before; the first one that doesn't
 // is where the log goes on.
@@ -212,7 +216,7 @@ func (c *Core) Cut(id uint64, first int64) {
 func (c *Core) Yielded(first int64) {
 	switch {
 	case !c.leading:
-	case c.boot.stage != bootNone || !c.started():
+	case c.boot.stage != bootNone || c.persisted == Unknown && !planted("unstarted"):
 		// A bootstrap goes on, although another one follows if the log behind it is gone.
 	case first > c.next:
 		c.reading = 0
@@ -274,7 +278,7 @@ func (c *Core) BootSkipped(id uint64) {
 // source lacks is gone there.
 func (c *Core) BootDone(id uint64) {
 	if c.BootLives(id) && c.boot.stage == bootRunning {
-		c.acked = max(c.acked, c.boot.at)
+		c.acked, c.booted = max(c.acked, c.boot.at), c.boot.at
 		if planted("boot-reads-on") {
 			c.next = max(c.next, c.committed+1)
 		} else {
@@ -315,8 +319,12 @@ func (c *Core) Tick() {
 
 // Ready returns what is to be done now, once.
 func (c *Core) Ready() (r Ready) {
-	if !c.leading || c.mode.Paused {
+	if !c.leading || c.mode.Paused || c.mode.Waits && !planted("no-wait") {
 		return r
+	}
+	if c.mode.Copies && c.told && c.booted == Unknown && c.boot.stage == bootNone && !planted("no-copy") {
+		c.again()
+		c.wantBoot()
 	}
 	switch c.boot.stage {
 	case bootWanted:
@@ -379,7 +387,7 @@ func (c *Core) Hold() int64 {
 // Status tells how far it is.
 func (c *Core) Status() Status {
 	s := Status{Reason: c.reason(), Acked: c.acked, Persisted: c.persisted, Committed: c.committed, Bytes: c.bytes,
-		Booting: c.boot.stage != bootNone, SkippedDecrees: c.skippedDecrees, SkippedOps: c.skippedOps, Gaps: c.gaps, Bootstraps: c.boot.begun}
+		Booting: c.boot.stage != bootNone, SkippedDecrees: c.skippedDecrees, SkippedOps: c.skippedOps, Gaps: c.gaps, Bootstraps: c.boot.begun, Booted: c.booted}
 	for _, l := range c.lanes {
 		if l.flying > 0 {
 			s.Flying++
@@ -400,6 +408,8 @@ func (c *Core) reason() Reason {
 		return NotLeading
 	case c.mode.Paused:
 		return Paused
+	case c.mode.Waits:
+		return WaitsForParent
 	case c.boot.stage == bootWanted, c.boot.stage == bootAsked:
 		return WantsBoot
 	case c.boot.stage == bootRunning:

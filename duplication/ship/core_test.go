@@ -13,6 +13,7 @@ func led(t *testing.T, m Mode, committed int64) *Core {
 	c := New(testOptions, 0)
 	c.Configure(m)
 	c.Lead(committed)
+	c.Persisted(0, true)
 	for range 15 {
 		c.Tick()
 	}
@@ -61,7 +62,7 @@ func TestDecreesStayTogether(t *testing.T) {
 	if d, ok := c.Confirm(); d != 2 || !ok || c.Hold() != 1 {
 		t.Errorf("confirm %d %v, hold %d", d, ok, c.Hold())
 	}
-	c.Persisted(2)
+	c.Persisted(2, true)
 	if _, ok := c.Confirm(); ok || c.Hold() != 3 {
 		t.Errorf("hold %d", c.Hold())
 	}
@@ -89,9 +90,9 @@ func TestRefusedOperation(t *testing.T) {
 			c.Tick()
 		}
 		st := c.Status()
-		want := Status{Reason: Refusing, Acked: 1, Persisted: 0, Committed: 3, Bytes: 200}
+		want := Status{Reason: Refusing, Acked: 1, Persisted: 0, Committed: 3, Bytes: 200, Booted: Unknown}
 		if skip {
-			want = Status{Reason: UpToDate, Acked: 3, Persisted: 0, Committed: 3, SkippedOps: 1}
+			want = Status{Reason: UpToDate, Acked: 3, Persisted: 0, Committed: 3, SkippedOps: 1, Booted: Unknown}
 		}
 		if st.Flying = 0; st != want || !sent[1] || sent[3] != skip {
 			t.Errorf("skip %v: %+v, sent %v", skip, st, sent)
@@ -135,7 +136,7 @@ func TestBeginning(t *testing.T) {
 		t.Errorf("%+v", c.Status())
 	}
 	c.Commit(9)
-	c.Persisted(Unknown)
+	c.Persisted(Unknown, true)
 	if d, ok := c.Confirm(); d != 9 || !ok || c.Hold() != 10 {
 		t.Errorf("confirm %d %v, hold %d", d, ok, c.Hold())
 	}
@@ -143,7 +144,7 @@ func TestBeginning(t *testing.T) {
 	if r := c.Ready(); r.Read != nil {
 		t.Errorf("reads %+v", r.Read)
 	}
-	c.Persisted(9)
+	c.Persisted(9, true)
 	if r := c.Ready(); r.Read == nil || r.Read.From != 10 || r.Read.To != 10 {
 		t.Errorf("%+v", r)
 	}
@@ -200,6 +201,71 @@ func TestPauseEndsBootstrap(t *testing.T) {
 	c.BootBegun(id, 10)
 	c.Configure(Mode{Paused: true})
 	if c.BootDone(id); c.BootLives(id) || c.Status().Acked != 0 || c.Status().Reason != Paused {
+		t.Errorf("%+v", c.Status())
+	}
+}
+
+// A primary sends nothing before it has heard what is persisted since it leads: what it has heard before may be behind a
+// cut, whose child sends already.
+func TestHearsFirst(t *testing.T) {
+	c := led(t, Mode{}, 10)
+	c.Lead(12)
+	for range 30 {
+		c.Tick()
+	}
+	c.Persisted(4, false) // an answer to an earlier question
+	if r := c.Ready(); r.Read != nil || c.Status().Reason != Starting || c.Hold() != 5 {
+		t.Errorf("%+v, %+v", r, c.Status())
+	}
+	c.Persisted(8, true)
+	if r := c.Ready(); r.Read == nil || r.Read.From != 9 {
+		t.Errorf("%+v, %+v", r.Read, c.Status())
+	}
+}
+
+// A child of a split keeps its log and sends nothing, not even a bootstrap, until its parent has sent the cut.
+func TestChildWaits(t *testing.T) {
+	c := led(t, Mode{Waits: true}, 10)
+	if r := c.Ready(); r.Read != nil || c.Status().Reason != WaitsForParent || c.Hold() != 1 {
+		t.Errorf("%+v, %+v", r, c.Status())
+	}
+	c.Yielded(5)
+	if r := c.Ready(); r.Bootstrap != 0 {
+		t.Errorf("%+v", r)
+	}
+	c.Configure(Mode{})
+	if r := c.Ready(); r.Bootstrap == 0 {
+		t.Errorf("%+v, %+v", r, c.Status())
+	}
+	c = led(t, Mode{Waits: true}, 10)
+	c.Configure(Mode{})
+	c.Persisted(6, true)
+	if r := c.Ready(); r.Read == nil || r.Read.From != 7 {
+		t.Errorf("%+v, %+v", r.Read, c.Status())
+	}
+}
+
+// A child whose parent was copied behind the cut is copied once, also where gaps are skipped.
+func TestChildCopies(t *testing.T) {
+	c := led(t, Mode{Copies: true, Skip: true}, 10)
+	id := c.Ready().Bootstrap
+	if id == 0 {
+		t.Fatalf("%+v", c.Status())
+	}
+	c.BootBegun(id, 10)
+	c.BootDone(id)
+	if r := c.Ready(); r.Bootstrap != 0 || c.Status().Booted != 10 {
+		t.Errorf("%+v, %+v", r, c.Status())
+	}
+	if d, ok := c.Confirm(); d != 10 || !ok {
+		t.Errorf("confirms %d, %v", d, ok)
+	}
+	c.Lead(11) // and again, as nobody has persisted it
+	c.Persisted(0, true)
+	for range 30 {
+		c.Tick()
+	}
+	if c.Status().Booted != Unknown || c.Ready().Bootstrap == 0 {
 		t.Errorf("%+v", c.Status())
 	}
 }

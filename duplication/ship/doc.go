@@ -31,6 +31,23 @@
 // Where the log lacks what comes next, a bootstrap closes the gap. In the mode Skip the gap is left
 // out instead, and counted; so is an operation that the remote will never take.
 //
+// # A source that is split
+//
+// A partition becomes two at a decree, the cut (package pacifica/split). The log up to there has the rows of both, and is
+// the parent's: it sends all of it. The child's own log begins behind the cut. Timetags alone don't
+// order the two streams, since upstream's servers don't compare those of removes: a remove of the parent that comes behind a
+// put of the child's on the same row takes it away. So the child waits (Mode.Waits), and keeps its log, until the meta has persisted that the
+// parent is at the cut. That holds because
+//   - the child begins with the persisted decree before its cut, and the meta makes it the cut when the parent is there. So the
+//     child is never taken to have what only the parent sends;
+//   - what is acknowledged isn't under way any more: a batch of which nobody knows is waited out before it is sent again;
+//   - a primary sends nothing before it has asked, since it leads, what is persisted. What one that led before remembers may be behind
+//     the cut, and what it sent again would come behind what the child sends.
+//
+// A parent that is copied (a bootstrap) when its store has been cut brings the rows of its own half alone. What it hadn't sent of the
+// child's half then is in nobody's log, so that the child begins with a bootstrap (Mode.Copies). Status.Booted tells the meta of which decree
+// the parent's was; one from before the cut brought both halves.
+//
 // # Invariants
 //
 // Checked by the simulator (package sim) on every step:

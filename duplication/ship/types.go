@@ -24,6 +24,10 @@ type Mode struct {
 	Bootstrap bool
 	// Skip leaves out, and counts, what can't be sent.
 	Skip bool
+	// Waits: the partition came of another one by a split, which hasn't sent yet what is before the cut. Nothing is sent, also no bootstrap.
+	Waits bool
+	// Copies: it begins with a bootstrap, whatever is persisted and whatever Skip says.
+	Copies bool
 }
 
 // Op is an operation as it is sent.
@@ -86,20 +90,21 @@ type Reason int
 
 // The reasons, the strongest first.
 const (
-	NotLeading  Reason = iota // this replica isn't the primary
-	Paused                    // by an operator
-	Starting                  // the decree it begins with isn't persisted yet
-	WantsBoot                 // a bootstrap is to begin
-	Booting                   // a bootstrap is under way
-	Refusing                  // the remote will never take what comes next
-	Failing                   // the remote doesn't take what comes next
-	Waiting                   // until a batch that nobody knows of can't be applied any more
-	Shipping                  // there is more to send, and it is being sent
-	UpToDate                  // the remote has everything
-	ReadFailing               // the log can't be read
+	NotLeading     Reason = iota // this replica isn't the primary
+	Paused                       // by an operator
+	WaitsForParent               // the partition that it came of hasn't sent yet what they have in common
+	Starting                     // the decree it begins with isn't persisted yet, or the meta hasn't told it
+	WantsBoot                    // a bootstrap is to begin
+	Booting                      // a bootstrap is under way
+	Refusing                     // the remote will never take what comes next
+	Failing                      // the remote doesn't take what comes next
+	Waiting                      // until a batch that nobody knows of can't be applied any more
+	Shipping                     // there is more to send, and it is being sent
+	UpToDate                     // the remote has everything
+	ReadFailing                  // the log can't be read
 )
 
-var reasons = [...]string{"not leading", "paused", "the decree to begin with is not persisted yet", "waits for a bootstrap", "bootstrapping",
+var reasons = [...]string{"not leading", "paused", "waits for its parent, the partition that it was split off from, which has not sent all that is from before", "the decree to begin with is not persisted yet", "waits for a bootstrap", "bootstrapping",
 	"the remote refuses what comes next", "the remote fails", "waits for a batch that may be under way", "shipping", "up to date", "the log can't be read"}
 
 func (r Reason) String() string {
@@ -121,4 +126,6 @@ type Status struct {
 	SkippedDecrees, SkippedOps int64
 	// Gaps is how often the log lacked what comes next.
 	Gaps, Bootstraps int64 // Bootstraps: that were begun
+	// Booted is the decree that the last bootstrap which is done since this replica leads brought, or Unknown.
+	Booted int64
 }

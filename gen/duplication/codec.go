@@ -324,6 +324,20 @@ func (s *DuplicationEntry) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Bool, 61)
 		b = tbin.AppendBool(b, s.RemoteMade.V)
 	}
+	if s.Waits.Set {
+		b = tbin.AppendField(b, tbin.List, 62)
+		b = tbin.AppendList(b, tbin.I32, len(s.Waits.V))
+		for i := range s.Waits.V {
+			b = tbin.AppendI32(b, s.Waits.V[i])
+		}
+	}
+	if s.Copies.Set {
+		b = tbin.AppendField(b, tbin.List, 63)
+		b = tbin.AppendList(b, tbin.I32, len(s.Copies.V))
+		for i := range s.Copies.V {
+			b = tbin.AppendI32(b, s.Copies.V[i])
+		}
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -381,6 +395,22 @@ func (s *DuplicationEntry) ReadThrift(r *tbin.Reader) {
 		case id == 61 && t == tbin.Bool:
 			s.RemoteMade.Set = true
 			s.RemoteMade.V = r.Bool()
+		case id == 62 && t == tbin.List:
+			s.Waits.Set = true
+			n := seq.List(r, tbin.I32, 4)
+			s.Waits.V = seq.Make[int32](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Waits.V[i] = r.I32()
+			}
+			n.End(r)
+		case id == 63 && t == tbin.List:
+			s.Copies.Set = true
+			n := seq.List(r, tbin.I32, 4)
+			s.Copies.V = seq.Make[int32](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Copies.V[i] = r.I32()
+			}
+			n.End(r)
 		default:
 			r.Skip(t)
 		}
@@ -424,7 +454,7 @@ func (s *DuplicationAppState) ReadThrift(r *tbin.Reader) {
 			s.Appid = r.I32()
 		case id == 2 && t == tbin.Map:
 			s.absent &^= 1 << 1
-			n := seq.Map(r, tbin.I32, tbin.Struct, 11)
+			n := seq.Map(r, tbin.I32, tbin.Struct, 15)
 			s.Duplications = seq.Make[base.Pair[int32, DuplicationEntry]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Duplications[i].Key = r.I32()
@@ -510,7 +540,7 @@ func (s *DuplicationQueryResponse) ReadThrift(r *tbin.Reader) {
 			s.Appid = r.I32()
 		case id == 4 && t == tbin.List:
 			s.absent &^= 1 << 2
-			n := seq.List(r, tbin.Struct, 10)
+			n := seq.List(r, tbin.Struct, 15)
 			s.EntryList = seq.Make[DuplicationEntry](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.EntryList[i].ReadThrift(r)
@@ -565,6 +595,10 @@ func (s *DuplicationConfirmEntry) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I32, 65)
 		b = tbin.AppendI32(b, s.RemoteAppId.V)
 	}
+	if s.Copied.Set {
+		b = tbin.AppendField(b, tbin.I64, 66)
+		b = tbin.AppendI64(b, s.Copied.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -604,6 +638,9 @@ func (s *DuplicationConfirmEntry) ReadThrift(r *tbin.Reader) {
 		case id == 65 && t == tbin.I32:
 			s.RemoteAppId.Set = true
 			s.RemoteAppId.V = r.I32()
+		case id == 66 && t == tbin.I64:
+			s.Copied.Set = true
+			s.Copied.V = r.I64()
 		default:
 			r.Skip(t)
 		}

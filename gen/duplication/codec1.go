@@ -48,7 +48,7 @@ func (s *DuplicationSyncRequest) ReadThrift(r *tbin.Reader) {
 			s.ConfirmList = seq.Make[base.Pair[base.Gpid, []DuplicationConfirmEntry]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.ConfirmList[i].Key.ReadThrift(r)
-				n1 := seq.List(r, tbin.Struct, 9)
+				n1 := seq.List(r, tbin.Struct, 10)
 				s.ConfirmList[i].Val = seq.Make[DuplicationConfirmEntry](n1)
 				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
 					s.ConfirmList[i].Val[i1].ReadThrift(r)
@@ -102,7 +102,7 @@ func (s *DuplicationSyncResponse) ReadThrift(r *tbin.Reader) {
 			s.DupMap = seq.Make[base.Pair[int32, []base.Pair[int32, DuplicationEntry]]](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.DupMap[i].Key = r.I32()
-				n1 := seq.Map(r, tbin.I32, tbin.Struct, 11)
+				n1 := seq.Map(r, tbin.I32, tbin.Struct, 15)
 				s.DupMap[i].Val = seq.Make[base.Pair[int32, DuplicationEntry]](n1)
 				for i1 := 0; i1 < n1.N && r.Err() == nil; i1++ {
 					s.DupMap[i].Val[i1].Key = r.I32()

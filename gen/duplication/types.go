@@ -158,6 +158,8 @@ type DuplicationEntry struct {
 	PartitionStates    base.Opt[[]base.Pair[int32, DuplicationPartitionState]] // 11, optional
 	RemoteAppId        base.Opt[int32]                                         // 60, optional
 	RemoteMade         base.Opt[bool]                                          // 61, optional
+	Waits              base.Opt[[]int32]                                       // 62, optional
+	Copies             base.Opt[[]int32]                                       // 63, optional
 
 	absent uint8
 }
@@ -204,6 +206,7 @@ type DuplicationConfirmEntry struct {
 	Gaps                base.Opt[int64]  // 63, optional
 	Room                base.Opt[int32]  // 64, optional
 	RemoteAppId         base.Opt[int32]  // 65, optional
+	Copied              base.Opt[int64]  // 66, optional
 
 	absent uint8
 }

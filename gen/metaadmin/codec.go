@@ -267,7 +267,7 @@ func (s *ConfigurationQueryByNodeRequest) ReadThrift(r *tbin.Reader) {
 			s.Node.ReadThrift(r)
 		case id == 2 && t == tbin.List:
 			s.StoredReplicas.Set = true
-			n := seq.List(r, tbin.Struct, 11)
+			n := seq.List(r, tbin.Struct, 12)
 			s.StoredReplicas.V = seq.Make[metadata.ReplicaInfo](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.StoredReplicas.V[i].ReadThrift(r)
@@ -353,7 +353,7 @@ func (s *ConfigurationQueryByNodeResponse) ReadThrift(r *tbin.Reader) {
 			n.End(r)
 		case id == 3 && t == tbin.List:
 			s.GcReplicas.Set = true
-			n := seq.List(r, tbin.Struct, 11)
+			n := seq.List(r, tbin.Struct, 12)
 			s.GcReplicas.V = seq.Make[metadata.ReplicaInfo](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.GcReplicas.V[i].ReadThrift(r)

@@ -170,6 +170,14 @@ func (s *ReplicaInfo) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 22)
 		b = tbin.AppendI64(b, s.LastLoggedDecree.V)
 	}
+	if s.PartitionCount.Set {
+		b = tbin.AppendField(b, tbin.I32, 23)
+		b = tbin.AppendI32(b, s.PartitionCount.V)
+	}
+	if s.CutCount.Set {
+		b = tbin.AppendField(b, tbin.I32, 24)
+		b = tbin.AppendI32(b, s.CutCount.V)
+	}
 	if s.ReadUnits.Set {
 		b = tbin.AppendField(b, tbin.I64, 30)
 		b = tbin.AppendI64(b, s.ReadUnits.V)
@@ -223,6 +231,12 @@ func (s *ReplicaInfo) ReadThrift(r *tbin.Reader) {
 		case id == 22 && t == tbin.I64:
 			s.LastLoggedDecree.Set = true
 			s.LastLoggedDecree.V = r.I64()
+		case id == 23 && t == tbin.I32:
+			s.PartitionCount.Set = true
+			s.PartitionCount.V = r.I32()
+		case id == 24 && t == tbin.I32:
+			s.CutCount.Set = true
+			s.CutCount.V = r.I32()
 		case id == 30 && t == tbin.I64:
 			s.ReadUnits.Set = true
 			s.ReadUnits.V = r.I64()

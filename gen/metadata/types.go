@@ -158,6 +158,8 @@ type ReplicaInfo struct {
 	Bytes               base.Opt[int64]                  // 20, optional
 	MemberBallot        base.Opt[int64]                  // 21, optional
 	LastLoggedDecree    base.Opt[int64]                  // 22, optional
+	PartitionCount      base.Opt[int32]                  // 23, optional
+	CutCount            base.Opt[int32]                  // 24, optional
 	ReadUnits           base.Opt[int64]                  // 30, optional
 	WriteUnits          base.Opt[int64]                  // 31, optional
 

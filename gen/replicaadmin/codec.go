@@ -143,7 +143,7 @@ func (s *QueryReplicaInfoResponse) ReadThrift(r *tbin.Reader) {
 			s.Err.ReadThrift(r)
 		case id == 2 && t == tbin.List:
 			s.absent &^= 1 << 1
-			n := seq.List(r, tbin.Struct, 11)
+			n := seq.List(r, tbin.Struct, 12)
 			s.Replicas = seq.Make[metadata.ReplicaInfo](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Replicas[i].ReadThrift(r)

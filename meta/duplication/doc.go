@@ -11,6 +11,7 @@
 //
 //   - Only the present primary of a partition confirms anything of it.
 //   - What a replica server is told to be confirmed is committed in the quorum's log.
+//   - A partition that a split has made sends nothing before its parent has sent what is from before the cut (meta/state, Half).
 //   - A copy begins only once the other cluster has the table.
 //
 // It must not know how anything is sent: replica servers do that.

@@ -48,6 +48,8 @@ func (s *Service) listed(d *state.Duplication, why bool) duplication.Duplication
 				if x := s.problems[k]; x != "" {
 					reason = x
 				}
+			case d.Waits(p) && reason == "":
+				reason = "waits for its parent: " + waitsFor(d, p)
 			case !ok:
 				reason = "no primary has told yet"
 			}
@@ -58,6 +60,16 @@ func (s *Service) listed(d *state.Duplication, why bool) duplication.Duplication
 	}
 	e.PartitionStates = base.Some(parts)
 	return e
+}
+
+// waitsFor says what of a partition's parent is to be sent first.
+func waitsFor(d *state.Duplication, partition int32) string {
+	for _, h := range d.Halves {
+		if h.Child == partition {
+			return fmt.Sprintf("partition %d has sent decree %d, and is to send decree %d before", h.Parent, d.Confirms(h.Parent), h.Cut)
+		}
+	}
+	return ""
 }
 
 // Strained returns the duplications of a table for which a partition's primary keeps much of the log, as it said last.

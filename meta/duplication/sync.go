@@ -66,12 +66,20 @@ func (s *Service) hear(st *state.State, node base.RPCAddress, q *duplication.Dup
 					notes = append(notes, note)
 				}
 				if e.ConfirmedDecree > d.Confirms(g.PartitionIndex) && d.Status != state.DupPrepare {
-					news = append(news, state.Confirmation{Table: d.Table, ID: d.ID, Partition: g.PartitionIndex, Decree: e.ConfirmedDecree, Ballot: e.Ballot.V})
+					news = append(news, state.Confirmation{Table: d.Table, ID: d.ID, Partition: g.PartitionIndex, Decree: e.ConfirmedDecree, Ballot: e.Ballot.V, Copied: copiedOf(st, e.Copied.V)})
 				}
 			}
 		}
 	}
 	return news, notes
+}
+
+// copiedOf is the decree of a copy that is remembered.
+func copiedOf(st *state.State, decree int64) int64 {
+	if st.Version().Allows(version.DuplicatedSplits) && decree > 0 {
+		return decree
+	}
+	return 0
 }
 
 // answer has all duplications, with what is confirmed of each partition. A server that was a member and will be one again must not
@@ -85,11 +93,27 @@ func answer(st *state.State, r *duplication.DuplicationSyncResponse) {
 			e := entry(&ds[i])
 			progress := make([]base.Pair[int32, int64], 0, len(ds[i].Confirmed))
 			for n, d := range ds[i].Confirmed {
-				progress = append(progress, base.Pair[int32, int64]{Key: int32(n), Val: d})
+				p := int32(n)
+				if unborn(st, id, p) {
+					continue // nobody knows yet where it will begin
+				}
+				progress = append(progress, base.Pair[int32, int64]{Key: p, Val: d})
+				if ds[i].Waits(p) {
+					e.Waits = base.Some(append(e.Waits.V, p))
+				}
+				if ds[i].Copies(p) {
+					e.Copies = base.Some(append(e.Copies.V, p))
+				}
 			}
 			e.Progress, e.RemoteAppId, e.RemoteMade = base.Some(progress), base.NonZero(ds[i].RemoteID), base.NonZero(ds[i].RemoteMade)
 			of = append(of, base.Pair[int32, duplication.DuplicationEntry]{Key: e.Dupid, Val: e})
 		}
 		r.DupMap = append(r.DupMap, base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{Key: id, Val: of})
 	}
+}
+
+// unborn tells whether a partition isn't split off from its parent yet.
+func unborn(st *state.State, table, partition int32) bool {
+	_, c, ok := st.Config(base.Gpid{AppID: table, PartitionIndex: partition})
+	return ok && c.Unborn()
 }

@@ -66,6 +66,11 @@ type Duplication struct {
 	RemoteID int32
 	// RemoteMade tells that the table with RemoteID was made for this duplication, and began empty.
 	RemoteMade bool
+	// Halves are partitions that a split has made of others, as long as they don't go on by themselves. Copied are the decrees whose
+	// states partitions were copied with last, or NotConfirmed; it may be shorter than Confirmed. Both from
+	// version.DuplicatedSplits on.
+	Halves []Half
+	Copied []int64
 }
 
 // Confirms returns what is confirmed of a partition.
@@ -245,6 +250,8 @@ func (c *NoteRemoteTable) apply(s *State) Result {
 type Confirmation struct {
 	Table, ID, Partition int32
 	Decree, Ballot       int64
+	// Copied is the decree whose state the partition was copied with last, by who confirms; 0: it was not. From version.DuplicatedSplits on.
+	Copied int64
 }
 
 // ConfirmDuplications notes confirmed decrees, which never fall. What is confirmed of something that isn't
@@ -257,12 +264,11 @@ func (c *ConfirmDuplications) apply(s *State) Result {
 	for _, n := range c.List {
 		_, now, there := s.Config(base.Gpid{AppID: n.Table, PartitionIndex: n.Partition})
 		i, ok := ds.find(n.Table, n.ID)
-		if !ok || !there || now.Ballot != n.Ballot || n.Partition < 0 || int(n.Partition) >= len(ds.list[i].Confirmed) || n.Decree <= ds.list[i].Confirmed[n.Partition] {
+		if !ok || !there || now.Ballot != n.Ballot || n.Partition < 0 || int(n.Partition) >= len(ds.list[i].Confirmed) || n.Decree <= ds.list[i].Confirmed[n.Partition] || ds.list[i].Waits(n.Partition) {
 			continue
 		}
 		ds.change(i, func(d *Duplication) {
-			d.Confirmed = slices.Clone(d.Confirmed)
-			d.Confirmed[n.Partition] = n.Decree
+			d.confirm(n.Partition, n.Decree, n.Copied)
 			if d.Status == DupApp && d.begun() {
 				d.Status = DupLog
 			}

@@ -14,7 +14,8 @@ import (
 func parseDuplication(t *testing.T, d *datadriven.TestData) Command {
 	t.Helper()
 	var id, table, status, mode, partition int
-	var decree, ballot int64
+	var decree, ballot, copied int64
+	d.MaybeScanArgs(t, "copied", &copied)
 	var remote, to string
 	var on, setMode bool
 	d.MaybeScanArgs(t, "id", &id)
@@ -35,15 +36,19 @@ func parseDuplication(t *testing.T, d *datadriven.TestData) Command {
 	case "note-remote":
 		return &NoteRemoteTable{Table: int32(table), ID: int32(id), RemoteID: int32(decree), Made: on}
 	case "confirm-dup":
-		return &ConfirmDuplications{[]Confirmation{{int32(table), int32(id), int32(partition), decree, ballot}}}
+		return &ConfirmDuplications{[]Confirmation{{Table: int32(table), ID: int32(id), Partition: int32(partition), Decree: decree, Ballot: ballot, Copied: copied}}}
 	}
 	return nil
 }
 
 func showDuplications(b *strings.Builder, s *State) {
 	for _, d := range duplicationFeature.of(s).list {
-		fmt.Fprintf(b, "dup %d of table %d to %s/%s with %d replicas, checkpoint %v, status %d mode %d confirmed %v\n",
+		fmt.Fprintf(b, "dup %d of table %d to %s/%s with %d replicas, checkpoint %v, status %d mode %d confirmed %v",
 			d.ID, d.Table, d.Remote, d.RemoteTable, d.RemoteReplicas, d.Checkpoint, d.Status, d.Mode, d.Confirmed)
+		if len(d.Copied)+len(d.Halves) > 0 {
+			fmt.Fprintf(b, " copied %v halves %+v", d.Copied, d.Halves)
+		}
+		b.WriteString("\n")
 	}
 	s.Tables(func(t *Table) {
 		if t.Duplicating {
@@ -57,7 +62,7 @@ func duplicationCommands() []Command {
 	return []Command{
 		&AddDuplication{Table: 1, ID: 7, Remote: "b", RemoteTable: "a", RemoteReplicas: 3, Checkpoint: true, Now: 5},
 		&ModifyDuplication{Table: 1, ID: 7, Status: DupApp, SetMode: true, Mode: DupSkip},
-		&ConfirmDuplications{[]Confirmation{{1, 7, 0, 0, 0}, {1, 7, 1, 5, 0}}},
+		&ConfirmDuplications{[]Confirmation{{Table: 1, ID: 7}, {Table: 1, ID: 7, Partition: 1, Decree: 5, Copied: 3}}},
 		&NoteRemoteTable{Table: 1, ID: 7, RemoteID: 9, Made: true},
 	}
 }

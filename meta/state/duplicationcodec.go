@@ -21,7 +21,7 @@ func (s *duplications) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	}
 	for i := range s.list {
 		d := &s.list[i]
-		if d.Status < DupPrepare || d.Status > DupPause || d.Mode < DupSlow || d.Mode > DupFast || d.Remote == "" || d.RemoteTable == "" ||
+		if d.Status < DupPrepare || d.Status > DupPause || d.Mode < DupSlow || d.Mode > DupFast || d.Remote == "" || d.RemoteTable == "" || !d.halvesValid() ||
 			i > 0 && cmp.Or(cmp.Compare(s.list[i-1].Table, d.Table), cmp.Compare(s.list[i-1].ID, d.ID)) >= 0 {
 			r.Fail(tbin.ErrMalformed)
 			return
@@ -61,7 +61,10 @@ func (d *Duplication) appendFields(b []byte) []byte {
 	b = appendDecrees(b, 10, d.Confirmed)
 	// From version.RemoteTables on.
 	b = appendI64(b, 11, int64(d.RemoteID))
-	return appendBool(b, 12, d.RemoteMade)
+	b = appendBool(b, 12, d.RemoteMade)
+	// From version.DuplicatedSplits on.
+	b = appendStructs[Half](b, 13, d.Halves)
+	return appendDecrees(b, 14, d.Copied)
 }
 
 func (d *Duplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -90,6 +93,10 @@ func (d *Duplication) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		d.RemoteID = int32(r.I64())
 	case field{12, tbin.Bool}:
 		d.RemoteMade = r.Bool()
+	case field{13, tbin.List}:
+		d.Halves = readStructs[Half](r)
+	case field{14, tbin.List}:
+		d.Copied = readDecrees(r)
 	default:
 		unknownField(r, id)
 	}
@@ -191,7 +198,8 @@ func (n *Confirmation) appendFields(b []byte) []byte {
 	b = appendI64(b, 2, int64(n.ID))
 	b = appendI64(b, 3, int64(n.Partition))
 	b = appendI64(b, 4, n.Decree)
-	return appendI64(b, 5, n.Ballot)
+	b = appendI64(b, 5, n.Ballot)
+	return appendI64(b, 6, n.Copied)
 }
 
 func (n *Confirmation) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -206,6 +214,8 @@ func (n *Confirmation) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		n.Decree = r.I64()
 	case field{5, tbin.I64}:
 		n.Ballot = r.I64()
+	case field{6, tbin.I64}:
+		n.Copied = r.I64()
 	default:
 		unknownField(r, id)
 	}

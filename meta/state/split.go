@@ -8,6 +8,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/appenv"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	"pegasus/pacifica/split"
 )
 
@@ -87,10 +88,16 @@ func (s *State) MaySplit(t *Table, count int32) error {
 	if _, ok := s.SplitOf(t.ID); ok {
 		return fmt.Errorf("app(%s) is already executing partition split: %w", t.Name, base.ErrBusy)
 	}
-	switch {
-	case len(s.DuplicationsOf(t.ID)) > 0:
-		return fmt.Errorf("table %s is duplicated to another cluster: remove its duplications, and add them again once it is split: %w", t.Name, base.ErrInvalidState)
-	case t.BulkLoading || s.Loading(t.ID):
+	for _, d := range s.DuplicationsOf(t.ID) {
+		switch {
+		case !s.Version().Allows(version.DuplicatedSplits):
+			return fmt.Errorf("table %s is duplicated to another cluster: remove its duplications, and add them again once it is split, or raise the cluster's version to %d: %w",
+				t.Name, version.DuplicatedSplits.Since(), base.ErrInvalidState)
+		case d.Status == DupPrepare || d.Status == DupApp || !d.begun():
+			return fmt.Errorf("duplication %d of table %s to cluster %s is being copied, or hasn't begun on each partition: split the table once the duplication sends what is written: %w", d.ID, t.Name, d.Remote, base.ErrInvalidState)
+		}
+	}
+	if t.BulkLoading || s.Loading(t.ID) {
 		return fmt.Errorf("table %s is being loaded with files: %w", t.Name, base.ErrInvalidState)
 	}
 	for i := range t.Parts {
@@ -242,6 +249,7 @@ func (c *RegisterChild) apply(s *State) Result {
 	t.Parts = slices.Clone(t.Parts)
 	t.Parts[child.PartitionIndex] = n
 	s.tables.index(child, &n, true)
+	duplicationFeature.of(s).part(t.ID, c.Parent.PartitionIndex, child.PartitionIndex, n.LastCommitted, false)
 	sp.set(i, SplitDone, c.Parent.PartitionIndex)
 	if !slices.ContainsFunc(sp.list[i].Status, func(s SplitStatus) bool { return s != SplitDone }) {
 		sp.end(i)

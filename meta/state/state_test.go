@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -155,6 +156,9 @@ func parseCommand(t *testing.T, d *datadriven.TestData) Command {
 	if c := parseDuplication(t, d); c != nil {
 		return c
 	}
+	if c := parseSplit(t, d); c != nil {
+		return c
+	}
 	t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	return nil
 }
@@ -227,6 +231,7 @@ func show(s *State) string {
 	showBackups(&b, s)
 	showDuplications(&b, s)
 	showBulkLoads(&b, s)
+	showSplits(&b, s)
 	for _, a := range s.Members() {
 		fmt.Fprintf(&b, "%s %+v %v\n", nodeName(a), s.Load(a), s.PartitionsOf(a))
 	}
@@ -357,7 +362,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(s.AppendSnapshot(nil))
 	s.Apply(Encode(&SetVersion{To: 2, ID: "i"}))
 	f.Add(s.AppendSnapshot(nil))
-	for _, c := range append(backupCommands(), duplicationCommands()...) {
+	for _, c := range slices.Concat(backupCommands(), duplicationCommands(), splitCommands()) {
 		f.Add(Encode(c))
 		s.Apply(Encode(c))
 		f.Add(s.AppendSnapshot(nil))

@@ -215,8 +215,8 @@ func (s *server) ask() {
 			}
 			core.Configure(m)
 			// A primary that has asked before it was one must ask again.
-			if p != ship.Unknown || leads && w.ballot == ballot {
-				core.Persisted(p)
+			if since := leads && w.ballot == ballot; since || p != ship.Unknown {
+				core.Persisted(p, since)
 			}
 		})
 	}

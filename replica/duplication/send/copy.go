@@ -172,9 +172,19 @@ func (c *copier) reach(ctx context.Context) error {
 	return s.Err()
 }
 
+// here is of how many partitions of the table this one has its rows. A store that was cut for a split has
+// those of the half alone, also while the other half isn't a partition yet, or this server hasn't heard of it.
+func (c *copier) here() int {
+	n := max(int(c.p.Partitions), 1)
+	if c.rows != nil {
+		n = max(n, int(c.rows.Cut().Count))
+	}
+	return n
+}
+
 // partitions returns those of the other table that can have rows of this partition.
 func (c *copier) partitions() (list []int) {
-	here := max(int(c.p.Partitions), 1)
+	here := c.here()
 	step := gcd(here, c.lanes)
 	for i := int(c.st.gpid.PartitionIndex) % step; i < c.lanes; i += step {
 		list = append(list, i)
@@ -248,7 +258,7 @@ func (c *copier) sweep() (err error) {
 
 func (c *copier) sweepOnce() error {
 	st := c.st
-	here := max(uint64(c.p.Partitions), 1)
+	here := uint64(c.here())
 	s := c.t.ScanAll(client.ScanOptions{Timetag: true}, c.partitions()...)
 	defer s.Close()
 	var removed, kept int64

@@ -14,6 +14,10 @@
 //
 //   - Each member of a partition holds its log from the confirmed decree on: any of them may lead next. A replica that
 //     nobody has told yet what it is to hold, after a start, holds all of it.
+//   - Of a partition that isn't a member of the table yet, since it is being split off, all of the log is held, and nobody
+//     takes from an answer what the meta was asked before it became one.
+//   - A copy has the rows that the store has by its own cut, whatever this server has heard of the table: a row of another
+//     partition isn't missing here.
 //   - Only a primary that the meta has heard of lately sends: so two of them never do at a time.
 //   - Nothing here waits for another cluster while it holds a lock, nor on a goroutine of the host.
 //

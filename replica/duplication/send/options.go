@@ -23,6 +23,8 @@ const (
 	findTime    = 3 * time.Second
 	findEvery   = 2 * time.Second
 	askTime     = time.Second // a meta server is waited for that is asked whether it is one of ours
+	// nudgeEvery is how often the meta is asked while a partition waits for the one that it was split off from.
+	nudgeEvery = 500 * time.Millisecond
 	// soonest is the least time between two exchanges with the meta.
 	soonest = 100 * time.Millisecond
 )

@@ -42,7 +42,7 @@ type Sender struct {
 	asked atomic.Int64 // when the last exchange began that the meta answered, nanoseconds since base; 0: none did
 	base  time.Time
 
-	duplicated atomic.Pointer[map[base.Gpid]bool] // partitions of duplicated tables; nil: the meta hasn't told yet
+	duplicated atomic.Pointer[map[int32]bool] // duplicated tables; nil: the meta hasn't told yet
 
 	mu      sync.Mutex
 	streams map[key]*stream
@@ -201,6 +201,7 @@ func (s *Sender) syncLoop(ctx context.Context) {
 func (s *Sender) exchange(ctx context.Context, began time.Duration) error {
 	q := &duplication.DuplicationSyncRequest{}
 	epochs := map[key]int64{}
+	members := s.members()
 	at := map[base.Gpid]int{}
 	for _, st := range s.all(nil) {
 		e, epoch, leads := st.confirmation()
@@ -221,12 +222,24 @@ func (s *Sender) exchange(ctx context.Context, began time.Duration) error {
 		return err
 	}
 	s.asked.Store(int64(max(began, 1)))
-	s.reconcile(ctx, a, epochs)
+	s.reconcile(ctx, a, epochs, members)
 	return nil
 }
 
-// reconcile makes the streams that the meta wants, and ends the others.
-func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncResponse, epochs map[key]int64) {
+// members returns the replicas here that are members of their partitions. Of those the meta says what is to be held. It says nothing
+// of a partition that isn't split off from another one yet, nor of a learner.
+func (s *Sender) members() map[base.Gpid]bool {
+	m := map[base.Gpid]bool{}
+	for _, r := range s.host.Replicas() {
+		if role := r.View().Role; role == pacifica.Primary || role == pacifica.Secondary {
+			m[r.Gpid()] = true
+		}
+	}
+	return m
+}
+
+// reconcile makes the streams that the meta wants, and ends the others. epochs and members are as they were when it was asked.
+func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncResponse, epochs map[key]int64, members map[base.Gpid]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wanted := map[key]bool{}
@@ -261,9 +274,10 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 			}
 		}
 	}
-	duplicated := map[base.Gpid]bool{}
-	for k := range wanted {
-		duplicated[k.gpid] = true
+	// By table: a partition that was split off just now is sent, too, though nobody has said so yet.
+	duplicated := map[int32]bool{}
+	for _, t := range a.DupMap {
+		duplicated[t.Key] = len(t.Val) > 0
 	}
 	s.duplicated.Store(&duplicated)
 	for k, st := range s.streams {
@@ -275,8 +289,7 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 	}
 	for g, since := range s.seen {
 		if r, ok := s.host.Replica(g); !since.IsZero() && ok {
-			// A learner is no member yet, of which the meta would say something.
-			if role := r.View().Role; role == pacifica.Primary || role == pacifica.Secondary || time.Since(since) > outsiderTime {
+			if members[g] || time.Since(since) > outsiderTime {
 				r.Release(firstHold)
 				s.seen[g] = time.Time{}
 			}
@@ -288,7 +301,7 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 // which are.
 func (s *Sender) Duplicated(g base.Gpid) (yes, known bool) {
 	if m := s.duplicated.Load(); m != nil {
-		return (*m)[g], true
+		return (*m)[g.AppID], true
 	}
 	return false, false
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,14 +63,15 @@ type stream struct {
 	tableID int32     // of the other cluster's table, 0 if it isn't known yet
 	doubted bool      // the table was looked for again, since it has another id
 	lanes   int
-	held    int64  // from where on the log is held, Unknown if it isn't
-	holds   int64  // counts the times that it was held
-	floor   int64  // what is below isn't held any more: it took too much room
-	trouble string // the last that failed, "" if nothing did since something went well
-	room    int32  // percent of the room of the log that is used while this keeps it, as it was last told
-	stuck   string // why it stands still until somebody does something
-	rewound int64  // since it leads: what is confirmed, though the partition has no mutation of that number; else 0
-	hadThen int64  // the last mutation that it had when that was noticed
+	held    int64     // from where on the log is held, Unknown if it isn't
+	holds   int64     // counts the times that it was held
+	floor   int64     // what is below isn't held any more: it took too much room
+	trouble string    // the last that failed, "" if nothing did since something went well
+	room    int32     // percent of the room of the log that is used while this keeps it, as it was last told
+	stuck   string    // why it stands still until somebody does something
+	rewound int64     // since it leads: what is confirmed, though the partition has no mutation of that number; else 0
+	hadThen int64     // the last mutation that it had when that was noticed
+	nudged  time.Time // when the meta was last asked because this waits for its parent
 }
 
 // owner is what a stream asks of the Sender.
@@ -151,8 +153,15 @@ func (st *stream) step(ctx context.Context) {
 		r = st.core.Ready()
 	}
 	lanes := st.lanes
-	if st.core.Status().Reason == ship.Starting {
+	switch st.core.Status().Reason {
+	case ship.Starting:
 		st.s.syncSoon()
+	case ship.WaitsForParent:
+		// Its parent often is here, too, and what it has sent is told with the same exchange.
+		if now.Sub(st.nudged) >= nudgeEvery {
+			st.nudged = now
+			st.s.syncSoon()
+		}
 	}
 	st.mu.Unlock()
 	for _, b := range r.Send {
@@ -407,7 +416,7 @@ func (st *stream) confirmation() (e duplication.DuplicationConfirmEntry, epoch i
 	s := st.core.Status()
 	e = duplication.DuplicationConfirmEntry{Dupid: st.dup, ConfirmedDecree: s.Persisted, LastCommittedDecree: base.Some(s.Committed),
 		Why: base.Some(st.why(s)), Skipped: base.Some(s.SkippedDecrees + s.SkippedOps), Gaps: base.Some(s.Gaps), Ballot: base.Some(st.ballot),
-		RemoteAppId: base.NonZero(st.tableID)}
+		RemoteAppId: base.NonZero(st.tableID), Copied: base.NonZero(max(s.Booted, 0))}
 	if st.room = 0; s.Committed > s.Acked {
 		st.room = roomUsed(st.r.LogRoom())
 	}
@@ -450,10 +459,12 @@ func (st *stream) configure(e *duplication.DuplicationEntry, confirmed, asked in
 		st.rewound, st.hadThen = confirmed, v.Prepared
 		st.log.Errorf("duplication %d of %v to cluster %s: %s", st.dup, st.gpid, e.Remote, st.why(st.core.Status()))
 	}
-	st.core.Configure(ship.Mode{Paused: e.Status == duplication.DS_PAUSE || e.Status == duplication.DS_PREPARE, Skip: e.FailMode.V == duplication.FAIL_SKIP,
+	here := st.gpid.PartitionIndex
+	st.core.Configure(ship.Mode{Waits: slices.Contains(e.Waits.V, here), Copies: slices.Contains(e.Copies.V, here),
+		Paused: e.Status == duplication.DS_PAUSE || e.Status == duplication.DS_PREPARE, Skip: e.FailMode.V == duplication.FAIL_SKIP,
 		Bootstrap: e.Status == duplication.DS_PREPARE || e.Status == duplication.DS_APP})
-	if confirmed != ship.Unknown || st.leads && st.epoch == asked {
-		st.core.Persisted(confirmed)
+	if since := st.leads && st.epoch == asked; since || confirmed != ship.Unknown {
+		st.core.Persisted(confirmed, since)
 	}
 	st.hold()
 	st.wake()

@@ -463,7 +463,7 @@ func TestStream(t *testing.T) {
 	w := newWorld(t)
 	w.remote.CreateTable("copy", 4, 1)
 	w.writeSome(10)
-	until(t, "the log is held for the duplication", func() bool { d, ok := w.r.held("duplication-7"); return ok && d == 11 })
+	until(t, "the log is held for the duplication", func() bool { d, ok := w.r.held("duplication-7"); return ok && d <= 11 })
 	until(t, "and not as a whole any more", func() bool { _, ok := w.r.held(firstHold); return !ok })
 	w.r.become(pacifica.Primary, 6)
 	until(t, "the beginning is persisted", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 10 })
@@ -776,12 +776,12 @@ func TestNothingToHold(t *testing.T) {
 		t.Errorf("held from %d on, %v", d, ok)
 	}
 	nothing := &duplication.DuplicationSyncResponse{Err: base.ErrOK}
-	s.reconcile(t.Context(), nothing, nil)
+	s.reconcile(t.Context(), nothing, nil, s.members())
 	if _, ok := r.held(firstHold); !ok {
 		t.Error("a replica that may become a member again isn't held")
 	}
 	s.seen[r.gpid] = time.Now().Add(-2 * outsiderTime)
-	s.reconcile(t.Context(), nothing, nil)
+	s.reconcile(t.Context(), nothing, nil, s.members())
 	if _, ok := r.held(firstHold); ok {
 		t.Error("what is no member is held for ever")
 	}
