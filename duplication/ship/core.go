@@ -22,9 +22,9 @@ type Core struct {
 	order   []pending
 	lanes   map[int32]*lane
 	bytes   int64
-	// readAfter and sendAfter are the ticks before which nothing is read or sent.
-	readAfter, sendAfter int64
-	readFails            int
+	// readAfter, sendAfter and confirmAfter are the ticks before which nothing is read, sent or confirmed.
+	readAfter, sendAfter, confirmAfter int64
+	readFails                          int
 
 	boot   boot
 	booted int64 // the decree of the last bootstrap that was done since this replica leads, or Unknown
@@ -158,6 +158,9 @@ func (c *Core) started() bool {
 	return (c.told || planted("untold")) && c.persisted != Unknown || planted("unstarted")
 }
 
+// mustCopy tells whether nothing counts before a bootstrap is done.
+func (c *Core) mustCopy() bool { return c.mode.Copies && c.booted == Unknown && !planted("no-copy") }
+
 // Loaded answers a Read. Entries without a gap follow what was read before; the first one that doesn't
 // is where the log goes on.
 func (c *Core) Loaded(id uint64, es []Entry) {
@@ -215,7 +218,8 @@ func (c *Core) Cut(id uint64, first int64) {
 // Yielded tells that the log below first isn't held any more, as it took too much room.
 func (c *Core) Yielded(first int64) {
 	switch {
-	case !c.leading:
+	case !c.leading, c.mode.Waits:
+		// A read will tell, once there is one.
 	case c.boot.stage != bootNone || c.persisted == Unknown && !planted("unstarted"):
 		// A bootstrap goes on, although another one follows if the log behind it is gone.
 	case first > c.next:
@@ -228,9 +232,13 @@ func (c *Core) cut(first int64) {
 	switch {
 	case first <= c.next:
 		c.failedRead() // it is there
-	case c.mode.Skip:
+	case c.mode.Skip && !c.mustCopy():
 		c.gaps++
 		c.skippedDecrees += first - c.next
+		if !planted("skip-no-fence") {
+			// Some of it may be under way, from a primary before. A child of this partition goes on when it is confirmed.
+			c.confirmAfter = max(c.confirmAfter, c.sendAfter)
+		}
 		c.order = append(c.order, pending{decree: first - 1})
 		c.next = first
 		c.advance()
@@ -322,7 +330,7 @@ func (c *Core) Ready() (r Ready) {
 	if !c.leading || c.mode.Paused || c.mode.Waits && !planted("no-wait") {
 		return r
 	}
-	if c.mode.Copies && c.told && c.booted == Unknown && c.boot.stage == bootNone && !planted("no-copy") {
+	if c.mustCopy() && c.told && c.boot.stage == bootNone {
 		c.again()
 		c.wantBoot()
 	}
@@ -364,7 +372,7 @@ func (c *Core) readSize() int64 { return min(c.opt.Read, c.opt.Window) }
 
 // Confirm returns the decree that the meta shall persist; false: it has it, or there is none.
 func (c *Core) Confirm() (int64, bool) {
-	return c.acked, c.leading && c.acked != Unknown && c.acked > c.persisted
+	return c.acked, c.leading && c.acked != Unknown && c.acked > c.persisted && c.now >= c.confirmAfter && !c.mustCopy()
 }
 
 // Hold returns the first decree of the log that must stay: Unknown if it isn't known yet.

@@ -230,12 +230,14 @@ func TestChildWaits(t *testing.T) {
 		t.Errorf("%+v, %+v", r, c.Status())
 	}
 	c.Yielded(5)
-	if r := c.Ready(); r.Bootstrap != 0 {
+	if r := c.Ready(); r.Bootstrap != 0 || c.Status().Acked != 0 {
 		t.Errorf("%+v", r)
 	}
 	c.Configure(Mode{})
-	if r := c.Ready(); r.Bootstrap == 0 {
-		t.Errorf("%+v, %+v", r, c.Status())
+	if r := c.Ready().Read; r == nil {
+		t.Error("nothing is read")
+	} else if c.Cut(r.ID, 5); c.Ready().Bootstrap == 0 {
+		t.Errorf("%+v", c.Status())
 	}
 	c = led(t, Mode{Waits: true}, 10)
 	c.Configure(Mode{})
@@ -251,6 +253,9 @@ func TestChildCopies(t *testing.T) {
 	id := c.Ready().Bootstrap
 	if id == 0 {
 		t.Fatalf("%+v", c.Status())
+	}
+	if d, ok := c.Confirm(); ok {
+		t.Errorf("confirms %d", d)
 	}
 	c.BootBegun(id, 10)
 	c.BootDone(id)

@@ -20,6 +20,7 @@ var PlantedBugs = []PlantedBug{
 	{"unstarted", "nothing is sent before the beginning is persisted"},
 	{"untold", "a primary sends nothing before it has heard what is persisted"},
 	{"no-wait", "a child sends nothing before its parent has sent what is before the cut"},
+	{"skip-no-fence", "what may still be applied of what is skipped is waited out"},
 	{"no-copy", "a child whose parent was copied after the cut is copied, too"},
 	{"late-read", "a read of an earlier leadership is ignored"},
 	{"ships-uncommitted", "only committed entries are sent"},

@@ -264,7 +264,7 @@ func (c *ConfirmDuplications) apply(s *State) Result {
 	for _, n := range c.List {
 		_, now, there := s.Config(base.Gpid{AppID: n.Table, PartitionIndex: n.Partition})
 		i, ok := ds.find(n.Table, n.ID)
-		if !ok || !there || now.Ballot != n.Ballot || n.Partition < 0 || int(n.Partition) >= len(ds.list[i].Confirmed) || n.Decree <= ds.list[i].Confirmed[n.Partition] || ds.list[i].Waits(n.Partition) {
+		if !ok || !there || now.Ballot != n.Ballot || n.Partition < 0 || int(n.Partition) >= len(ds.list[i].Confirmed) || n.Decree <= ds.list[i].Confirmed[n.Partition] || !ds.list[i].mayConfirm(&n) {
 			continue
 		}
 		ds.change(i, func(d *Duplication) {

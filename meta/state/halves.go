@@ -33,6 +33,12 @@ func (d *Duplication) Copies(partition int32) bool {
 	return h != nil && h.Copy
 }
 
+// mayConfirm tells whether what is confirmed of a partition counts: not while it waits, nor before the copy that it begins with.
+func (d *Duplication) mayConfirm(n *Confirmation) bool {
+	h := d.half(n.Partition)
+	return h == nil || d.Confirms(h.Parent) >= h.Cut && (!h.Copy || n.Copied >= h.Cut)
+}
+
 func (d *Duplication) half(child int32) *Half {
 	for i := range d.Halves {
 		if d.Halves[i].Child == child {

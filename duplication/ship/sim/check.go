@@ -11,18 +11,18 @@ type check struct {
 	from   int64 // the decree after which everything must arrive
 	acked  int64 // up to it, that was checked
 	booted int64 // up to it, that a bootstrap brought, which was checked
+	whole  int64 // up to it, that a bootstrap from before the cut brought
 	lanes  map[int32]int64
 	spared map[int64]bool // decrees that may be missing, since they were skipped
-	keys   map[int]bool   // whose last state may be missing for that
 }
 
+// never is a decree that isn't reached.
+const never = 1 << 60
+
 func (c *check) reset(from int64) {
-	c.from, c.acked, c.booted = from, from, 0
+	c.from, c.acked, c.booted, c.whole = from, from, 0, 0
 	c.lanes = map[int32]int64{}
 	c.spared = map[int64]bool{}
-	if c.keys == nil {
-		c.keys = map[int]bool{}
-	}
 }
 
 // exempt spares decrees that the log lacked.
@@ -32,16 +32,18 @@ func (c *check) exempt(from, to int64) {
 	}
 }
 
-// missing returns an operation of a decree that the remote neither has nor had.
-func (w *world) missing(decree int64, lane int32) (op, bool) {
-	if !w.remote.byTag || decree <= w.check.booted || w.check.spared[decree] || decree > int64(len(w.log)) {
+// missing returns an operation of a decree that the remote neither has nor had; forChild: of those of the child's keys.
+func (p *part) missing(decree int64, lane int32, forChild bool) (op, bool) {
+	w := p.w
+	if !w.remote.byTag || decree <= p.check.whole || p.check.spared[decree] || decree > p.last() {
 		return op{}, false
 	}
-	for _, o := range w.log[decree-1] {
-		if lane >= 0 && w.remote.lane(o.key) != lane || w.check.keys[o.key] {
-			continue
-		}
-		if w.remote.rows[o.key].tag < o.tag {
+	for _, o := range p.at(decree) {
+		odd := !p.owns(o.key, never)
+		switch {
+		case lane >= 0 && w.remote.lane(o.key) != lane, w.spoilt[o.key], forChild && !odd:
+		case decree <= p.check.booted && !(forChild && odd && w.child.check.booted == 0):
+		case w.remote.rows[o.key].tag < o.tag:
 			return o, true
 		}
 	}
@@ -49,49 +51,66 @@ func (w *world) missing(decree int64, lane int32) (op, bool) {
 }
 
 // checkBooted: the remote has the state of a decree, or a later one.
-func (w *world) checkBooted(decree int64) {
-	for k, r := range w.image(decree) {
+func (p *part) checkBooted(decree int64) {
+	w := p.w
+	for k, r := range p.image(decree) {
 		if is := w.remote.rows[k]; is.tag < r.tag && !(r.deleted && is.absent()) {
 			w.violate("a bootstrap to the state of %d is done, and key %d is %+v there, not %+v", decree, k, is, r)
 		}
 	}
-	w.check.booted = max(w.check.booted, decree)
+	p.check.booted = max(p.check.booted, decree)
+	if !p.isChild && (p.cut == 0 || decree < p.cut) {
+		p.check.whole = max(p.check.whole, decree)
+	}
 }
 
 // checkAcked: what is acknowledged is at the remote.
-func (w *world) checkAcked(decree int64) {
-	for d := w.check.acked + 1; d <= decree; d++ {
-		if o, bad := w.missing(d, -1); bad {
-			w.violate("decree %d is acknowledged, and key %d of decree %d isn't at the remote", decree, o.key, d)
+func (p *part) checkAcked(decree int64) {
+	for d := max(p.check.acked, p.base) + 1; d <= decree; d++ {
+		if o, bad := p.missing(d, -1, false); bad {
+			p.w.violate(p.name()+": decree %d is acknowledged, and key %d of decree %d isn't at the remote", decree, o.key, d)
 		}
 	}
-	w.check.acked = max(w.check.acked, decree)
+	p.check.acked = max(p.check.acked, decree)
 }
 
-// checkOrder: what comes before in a lane is there.
-func (w *world) checkOrder(b ship.Batch) {
+// checkOrder: what comes before in a lane is there, and what the parent of a child has of its keys, too.
+func (p *part) checkOrder(b ship.Batch) {
+	w := p.w
+	if c := w.child; c != nil && !p.isChild && p.persisted >= c.base && b.Ops[0].Decree <= c.base {
+		w.violate("decree %d of the parent arrives when the child may have sent what is later", b.Ops[0].Decree)
+	}
 	if !w.remote.byTag {
 		return
 	}
 	last := b.Ops[0].Decree
-	for d := max(w.check.from, w.check.lanes[b.Lane]) + 1; d < last && w.bad == nil; d++ {
-		if o, bad := w.missing(d, b.Lane); bad && d > w.check.from {
-			w.violate("decree %d of lane %d arrives before key %d of decree %d", last, b.Lane, o.key, d)
+	for d := max(p.check.from, p.check.lanes[b.Lane], p.base) + 1; d < last && w.bad == nil; d++ {
+		if o, bad := p.missing(d, b.Lane, false); bad && d > p.check.from {
+			w.violate("%s: decree %d of lane %d arrives before key %d of decree %d", p.name(), last, b.Lane, o.key, d)
 		}
 	}
-	w.check.lanes[b.Lane] = max(w.check.lanes[b.Lane], last-1)
+	p.check.lanes[b.Lane] = max(p.check.lanes[b.Lane], last-1)
+	if !p.isChild || w.source.persisted == ship.Unknown {
+		return
+	}
+	for d := w.source.check.from + 1; d <= p.base && w.bad == nil; d++ {
+		if o, bad := w.source.missing(d, b.Lane, true); bad {
+			w.violate("decree %d of the child arrives before key %d of decree %d of its parent", last, o.key, d)
+		}
+	}
 }
 
 // checkBatch: only what is committed is sent.
-func (w *world) checkBatch(b ship.Batch) {
+func (p *part) checkBatch(b ship.Batch) {
+	w := p.w
 	if len(b.Ops) == 0 {
 		w.violate("an empty batch")
 	}
 	for _, o := range b.Ops {
-		ok := o.Decree <= w.committed
+		ok := o.Decree <= p.committed
 		if ok {
 			ok = false
-			for _, x := range w.log[o.Decree-1] {
+			for _, x := range p.at(o.Decree) {
 				ok = ok || x.key == int(o.Data[0]) && x.tag == binary.BigEndian.Uint64(o.Data[2:])
 			}
 		}
@@ -102,17 +121,18 @@ func (w *world) checkBatch(b ship.Batch) {
 }
 
 // checkServer looks at a core after each tick.
-func (w *world) checkServer(s *server) {
+func (p *part) checkServer(s *server) {
+	w := p.w
 	if !s.up {
 		return
 	}
 	st := s.core.Status()
-	if w.primary == s.n && st.Acked != ship.Unknown && st.Acked > w.committed {
-		w.violate("server %d: %d is acknowledged, and %d committed", s.n, st.Acked, w.committed)
+	if p.primary == s.n && st.Acked != ship.Unknown && st.Acked > p.committed {
+		w.violate("server %d: %d is acknowledged, and %d committed", s.n, st.Acked, p.committed)
 		return
 	}
-	if w.primary == s.n && w.meta.persisted != ship.Unknown {
-		w.checkAcked(st.Acked)
+	if p.primary == s.n && p.persisted != ship.Unknown {
+		p.checkAcked(st.Acked)
 	}
 	if most := options.Window + 3*(900+10+64); st.Bytes > most || st.Bytes < 0 {
 		w.violate("server %d: %d bytes are in memory, and %d allowed", s.n, st.Bytes, most)
@@ -120,14 +140,19 @@ func (w *world) checkServer(s *server) {
 	if h := s.core.Hold(); s.bootID != 0 && s.core.BootLives(s.bootID) && h > s.bootAt+1 {
 		w.violate("server %d: holds the log from %d, and a bootstrap brings decree %d", s.n, h, s.bootAt)
 	}
-	if h := s.core.Hold(); h != ship.Unknown && w.meta.persisted != ship.Unknown && h > w.meta.persisted+1 && !st.Booting {
-		w.violate("server %d: holds the log from %d, and the meta has persisted %d", s.n, h, w.meta.persisted)
+	if h := s.core.Hold(); h != ship.Unknown && p.persisted != ship.Unknown && h > p.persisted+1 && !st.Booting {
+		w.violate("server %d: holds the log from %d, and the meta has persisted %d", s.n, h, p.persisted)
 	}
 }
 
 // rested tells whether everything was confirmed.
 func (w *world) rested() bool {
-	return w.primary >= 0 && w.meta.persisted == w.committed && len(w.log) == int(w.committed) && w.servers[w.primary].core.Status().Reason == ship.UpToDate
+	for _, p := range w.parts() {
+		if p.primary < 0 || p.persisted != p.committed || p.last() != p.committed || p.half || p.servers[p.primary].core.Status().Reason != ship.UpToDate {
+			return false
+		}
+	}
+	return w.source.cut == 0 || w.child != nil
 }
 
 // atRest: the remote has the rows of the source.
@@ -136,28 +161,36 @@ func (w *world) atRest() {
 		return
 	}
 	if !w.rested() {
-		st := ship.Status{}
-		if w.primary >= 0 {
-			st = w.servers[w.primary].core.Status()
+		for _, p := range w.parts() {
+			st := ship.Status{}
+			if p.primary >= 0 {
+				st = p.servers[p.primary].core.Status()
+			}
+			w.tracef("%s: %d are committed, the meta has %d, cut %d, half %v, copies %v, the primary %d: %+v", p.name(), p.committed, p.persisted, p.cut, p.half, p.copies, p.primary, st)
 		}
-		w.violate("it doesn't come to rest: %d are committed, the meta has %d, the primary %d: %+v", w.committed, w.meta.persisted, w.primary, st)
+		w.violate("it doesn't come to rest")
 		return
 	}
 	skipped := false
-	for d := range w.check.spared {
-		for _, o := range w.log[d-1] {
-			w.check.keys[o.key] = true
-		}
-		skipped = skipped || len(w.log[d-1]) > 0
-	}
 	n := int64(0)
-	for _, s := range w.servers {
-		n += s.skippedOps + s.skippedDecrees
+	for _, p := range w.parts() {
+		for d := range p.check.spared {
+			if d <= p.base {
+				continue
+			}
+			for _, o := range p.at(d) {
+				w.spoilt[o.key] = true
+			}
+			skipped = skipped || len(p.at(d)) > 0
+		}
+		for _, s := range p.servers {
+			n += s.skippedOps + s.skippedDecrees
+		}
 	}
 	if skipped && n == 0 {
 		w.violate("decrees were skipped and not counted")
 	}
-	if n > 0 && !w.meta.skip {
+	if n > 0 && !w.skips {
 		w.violate("%d were skipped without being asked", n)
 	}
 	for k, tag := range w.remote.theirs {
@@ -165,11 +198,16 @@ func (w *world) atRest() {
 			w.violate("key %d: the remote's clients wrote %d, and %+v is there", k, tag, is)
 		}
 	}
-	for k, r := range w.image(w.committed) {
-		is := w.remote.rows[k]
-		if w.check.keys[k] || r.decree <= w.check.from || is.tag == r.tag || is.absent() && r.deleted {
-			continue
+	for _, p := range w.parts() {
+		for k, r := range p.image(p.committed) {
+			is, from := w.remote.rows[k], w.source.check.from
+			if r.child {
+				from = w.child.check.from
+			}
+			if w.spoilt[k] || r.decree <= from || is.tag == r.tag || is.absent() && r.deleted {
+				continue
+			}
+			w.violate("key %d: the source has %+v, the remote %+v", k, r, is)
 		}
-		w.violate("key %d: the source has %+v, the remote %+v", k, r, is)
 	}
 }

@@ -10,7 +10,13 @@ type Bug struct {
 // Bugs lists the bugs that can be planted in this build: those in what the model does for the core, and under the
 // build tag plantedbugs those in the core.
 func Bugs() []Bug {
-	return append([]Bug{{"old-ballot", "the meta takes what is confirmed under the present ballot only"}}, coreBugs()...)
+	return append([]Bug{
+		{"old-ballot", "the meta takes what is confirmed under the present ballot only"},
+		{"child-begins-at-cut", "a child has what its parent has sent, and no more"},
+		{"child-begins-late", "a child sends its log from the first decree on"},
+		{"copy-is-forgotten", "a child whose parent was copied after the cut is copied"},
+		{"copy-sweeps-all", "a copy of a parent leaves the child's rows alone"},
+	}, coreBugs()...)
 }
 
 // Find runs seeds with a planted bug until one finds it, and returns that seed and what it

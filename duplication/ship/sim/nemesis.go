@@ -4,52 +4,71 @@ import "pegasus/duplication/ship"
 
 // nemesis writes, and makes trouble.
 func (w *world) nemesis() {
-	if w.primary >= 0 && !w.chance(3) {
-		if w.chance(2) {
-			w.write()
-		}
-		if w.committed < int64(len(w.log)) && w.chance(2) {
-			w.committed++
-		}
+	for _, p := range w.parts() {
+		p.nemesis()
 	}
 	if w.remote.byTag && w.chance(50) {
 		w.remote.local(w)
 	}
-	if w.primary < 0 && w.chance(10) {
-		if n := w.rnd.IntN(servers); w.servers[n].up {
-			w.lead(n)
+	if p := w.source; w.opt.Seed%8 >= 4 && p.cut == 0 && w.now > rounds/6 && p.primary >= 0 && p.persisted != ship.Unknown && w.chance(100) {
+		p.propose()
+	}
+	w.trouble()
+}
+
+// nemesis of a partition.
+func (p *part) nemesis() {
+	w := p.w
+	if p.primary >= 0 && !w.chance(3) {
+		if w.chance(2) {
+			p.write()
+		}
+		if p.committed < p.last() && w.chance(2) {
+			p.committed++
 		}
 	}
 	// The beginning is short, and its own kind of trouble.
-	soon := w.meta.persisted == ship.Unknown && w.opt.Seed%4 == 1
-	if soon && w.primary >= 0 && w.chance(12) {
-		w.crash(w.servers[w.primary])
+	soon := p.persisted == ship.Unknown && w.opt.Seed%4 == 1 || p.half && w.opt.Seed%3 == 1
+	if p.primary < 0 && (w.chance(10) || soon && w.chance(3)) {
+		if n := w.rnd.IntN(servers); p.servers[n].up {
+			p.lead(n)
+		}
 	}
-	for _, s := range w.servers {
+	if soon && p.primary >= 0 && w.chance(12) {
+		p.crash(p.servers[p.primary])
+	}
+	for _, s := range p.servers {
 		if !s.up && (w.chance(40) || soon && w.chance(4)) {
 			s.up, s.askAt = true, w.now
 			s.begin()
 		}
 	}
+}
+
+// trouble is what happens to one partition, or to the remote, or what operators do.
+func (w *world) trouble() {
+	ps := w.parts()
+	p := ps[w.rnd.IntN(len(ps))]
 	switch w.rnd.IntN(500) {
 	case 0, 1, 2, 3: // a crash
-		w.crash(w.servers[w.rnd.IntN(servers)])
+		p.crash(p.servers[w.rnd.IntN(servers)])
 	case 4, 5, 6: // another primary
-		if n := w.rnd.IntN(servers); w.servers[n].up && n != w.primary {
-			w.lead(n)
+		if n := w.rnd.IntN(servers); p.servers[n].up && n != p.primary {
+			p.lead(n)
 		}
 	case 7: // a server whose log lacks more than it may
-		s := w.servers[w.rnd.IntN(servers)]
-		if at := w.committed - int64(w.rnd.IntN(6)); at > s.first && w.chance(2) {
+		s := p.servers[w.rnd.IntN(servers)]
+		if at := p.committed - int64(w.rnd.IntN(6)); at > s.first && w.chance(2) {
 			w.stats.Cuts++
-			w.tracef("server %d: the log is cut, it begins with %d", s.n, at)
+			w.tracef("%s: server %d: the log is cut, it begins with %d", p.name(), s.n, at)
 			s.first = at
 		}
 	case 8:
 		w.stats.Pauses++
 		w.meta.paused = !w.meta.paused
 	case 9:
-		if w.chance(3) {
+		// Nothing is added while the table is being split.
+		if w.chance(3) && (w.source.cut == 0 || w.child != nil) {
 			w.remove()
 		}
 	case 10, 11:
@@ -59,35 +78,50 @@ func (w *world) nemesis() {
 	case 16: // the remote is split, or made anew
 		w.stats.Reshapes++
 		w.remote.lanes = 1 + w.rnd.IntN(5)
-		w.check.lanes = map[int32]int64{}
 		w.tracef("the remote has %d lanes", w.remote.lanes)
-		for _, s := range w.servers {
-			if s.up {
-				s.core.Reshape()
+		for _, p := range ps {
+			p.check.lanes = map[int32]int64{}
+			for _, s := range p.servers {
+				if s.up {
+					s.core.Reshape()
+				}
 			}
 		}
 	case 17:
 		if w.remote.poison = -1; w.chance(2) {
 			w.remote.poison = w.rnd.IntN(keys)
-			if w.meta.skip {
-				w.check.keys[w.remote.poison] = true
+			if w.skips {
+				w.spoilt[w.remote.poison] = true
 			}
 		}
 	case 18, 19, 20:
 		w.meta.paused = false
+	case 21:
+		if w.opt.Seed%5 == 0 {
+			w.meta.skip = !w.meta.skip
+			if w.skips = true; w.remote.poison >= 0 {
+				w.spoilt[w.remote.poison] = true
+			}
+		}
+	case 22, 23: // a primary that doesn't hear of the meta for a while
+		if n := w.rnd.IntN(servers); p.servers[n].up && n != p.primary {
+			p.servers[n].deaf = w.now + 60 + int64(w.rnd.IntN(200))
+			p.lead(n)
+		}
 	}
 }
 
-func (w *world) crash(s *server) {
+func (p *part) crash(s *server) {
+	w := p.w
 	if !s.up {
 		return
 	}
 	w.stats.Crashes++
-	w.tracef("server %d crashes", s.n)
+	w.tracef("%s: server %d crashes", p.name(), s.n)
 	s.up = false
 	s.life++
-	if w.primary == s.n {
-		w.primary = -1
+	if p.primary == s.n {
+		p.primary = -1
 	}
 }
 
@@ -95,22 +129,25 @@ func (w *world) crash(s *server) {
 func (w *world) remove() {
 	w.stats.Removals++
 	w.tracef("the duplication is removed, and added again")
-	w.meta = meta{gen: w.meta.gen + 1, persisted: ship.Unknown, boot: w.chance(2), skip: w.meta.skip}
-	from := int64(1 << 60) // until it begins
+	w.meta = meta{gen: w.meta.gen + 1, boot: w.chance(2), skip: w.meta.skip}
+	from := int64(never) // until it begins
 	if w.meta.boot {
 		from = 0
 	}
-	w.check.reset(from)
-	if w.meta.skip && w.remote.poison >= 0 {
-		w.check.keys[w.remote.poison] = true
+	if w.skips && w.remote.poison >= 0 {
+		w.spoilt[w.remote.poison] = true
 	}
-	for _, s := range w.servers {
-		if !s.up {
-			continue
-		}
-		s.begin()
-		if w.primary == s.n {
-			s.core.Lead(w.committed)
+	for _, p := range w.parts() {
+		p.persisted, p.copied, p.half, p.copies = ship.Unknown, 0, false, false
+		p.check.reset(max(from, p.base))
+		for _, s := range p.servers {
+			if !s.up {
+				continue
+			}
+			s.begin()
+			if p.primary == s.n {
+				s.core.Lead(p.committed)
+			}
 		}
 	}
 }
@@ -119,15 +156,18 @@ func (w *world) remove() {
 func (w *world) heal() {
 	w.tracef("calm")
 	w.calm = true
+	w.skips = w.skips || w.meta.skip
 	w.meta.paused, w.remote.down, w.remote.poison = false, false, -1
-	for _, s := range w.servers {
-		if !s.up {
-			s.up, s.askAt = true, w.now
-			s.begin()
+	for _, p := range w.parts() {
+		for _, s := range p.servers {
+			if !s.up {
+				s.up, s.askAt = true, w.now
+				s.begin()
+			}
 		}
+		if p.primary < 0 {
+			p.lead(w.rnd.IntN(servers))
+		}
+		p.committed = p.last()
 	}
-	if w.primary < 0 {
-		w.lead(w.rnd.IntN(servers))
-	}
-	w.committed = int64(len(w.log))
 }

@@ -9,25 +9,11 @@ import (
 // meta is the source's meta.
 type meta struct {
 	gen        int // which duplication it is
-	persisted  int64
 	paused     bool
 	skip, boot bool
 }
 
 func (m *meta) mode() ship.Mode { return ship.Mode{Paused: m.paused, Bootstrap: m.boot, Skip: m.skip} }
-
-// confirm persists a decree.
-func (m *meta) confirm(w *world, decree int64) {
-	if decree <= m.persisted {
-		return
-	}
-	if m.persisted == ship.Unknown && !m.boot {
-		w.check.reset(decree) // everything after it must arrive
-	}
-	w.tracef("meta: persists %d", decree)
-	m.persisted = decree
-	w.checkAcked(decree)
-}
 
 // remote is the cluster that is duplicated to.
 type remote struct {
@@ -42,7 +28,8 @@ type remote struct {
 func (r *remote) lane(key int) int32 { return int32(key % r.lanes) }
 
 // take applies a batch, all or nothing; ordered: it is one of a duplication that still is.
-func (r *remote) take(w *world, b ship.Batch, lanes int, ordered bool) ship.Outcome {
+func (r *remote) take(p *part, b ship.Batch, lanes int, ordered bool) ship.Outcome {
+	w := p.w
 	if r.down || r.lanes != lanes {
 		w.stats.Failed++
 		return ship.Failed
@@ -54,10 +41,10 @@ func (r *remote) take(w *world, b ship.Batch, lanes int, ordered bool) ship.Outc
 		}
 	}
 	if ordered {
-		w.checkOrder(b)
+		p.checkOrder(b)
 	}
 	for _, o := range b.Ops {
-		r.apply(w, int(o.Data[0]), row{tag: binary.BigEndian.Uint64(o.Data[2:]), deleted: o.Data[1] == 1, decree: o.Decree})
+		r.apply(w, int(o.Data[0]), row{tag: binary.BigEndian.Uint64(o.Data[2:]), deleted: o.Data[1] == 1, decree: o.Decree, child: p.isChild})
 	}
 	return ship.Done
 }

@@ -10,6 +10,7 @@ import (
 type server struct {
 	n     int
 	w     *world
+	p     *part
 	up    bool
 	life  int   // grows with each crash
 	first int64 // of its log
@@ -22,7 +23,7 @@ type server struct {
 	bootID uint64 // of the bootstrap that is carried out
 	bootAt int64
 
-	askAt                       int64
+	askAt, deaf                 int64 // deaf: until then the meta's answers are lost
 	skippedOps, skippedDecrees  int64 // of cores that are gone
 	wasSkippedOps, wasSkippedDs int64
 }
@@ -30,7 +31,7 @@ type server struct {
 // begin makes the core of a process that starts, or of a duplication that is added.
 func (s *server) begin() {
 	s.core = ship.New(options, ship.Unknown)
-	s.core.Configure(s.w.meta.mode())
+	s.core.Configure(s.p.mode())
 	s.wasSkippedOps, s.wasSkippedDs = 0, 0
 	s.bootID = 0
 }
@@ -46,33 +47,33 @@ func (s *server) hold() int64 {
 
 // yield lets the log go that is held.
 func (s *server) yield() {
-	w := s.w
-	s.floor = w.committed + 1
+	w, p := s.w, s.p
+	s.floor = p.committed + 1
 	was := s.core.Status().SkippedDecrees
 	s.core.Yielded(s.floor)
 	if n := s.core.Status().SkippedDecrees - was; n > 0 {
-		w.check.exempt(s.floor-n, s.floor)
+		p.check.exempt(s.floor-n, s.floor)
 	}
 	w.stats.Yields++
-	w.tracef("server %d: the log below %d isn't held any more", s.n, s.floor)
+	w.tracef("%s: server %d: the log below %d isn't held any more", p.name(), s.n, s.floor)
 	s.tally()
 }
 
 func (s *server) tick() {
-	w := s.w
+	w, p := s.w, s.p
 	s.core.Tick()
-	if w.primary == s.n {
-		s.core.Commit(w.committed)
+	if p.primary == s.n {
+		s.core.Commit(p.committed)
 	}
 	if w.now >= s.askAt {
 		s.askAt = w.now + 5 + int64(w.rnd.IntN(10))
 		s.ask()
 	}
-	if w.committed-s.first > room && w.chance(80) && !w.calm && w.opt.Seed%3 != 0 && s.hold() < w.committed {
+	if p.committed-s.first > room && w.chance(80) && !w.calm && w.opt.Seed%3 != 0 && s.hold() < p.committed {
 		s.yield()
 	}
 	if h := s.hold(); h != ship.Unknown && h > s.first && w.chance(5) {
-		s.first = min(h, w.committed+1)
+		s.first = min(h, p.committed+1)
 	}
 	r := s.core.Ready()
 	life, core := s.life, s.core
@@ -103,7 +104,7 @@ func (s *server) tally() {
 
 // read reads the log as it is now.
 func (s *server) read(r ship.Read) {
-	w := s.w
+	w, p := s.w, s.p
 	defer s.tally()
 	if w.chance(30) && !w.calm {
 		s.core.Unread(r.ID)
@@ -112,15 +113,15 @@ func (s *server) read(r ship.Read) {
 	if r.From < s.first {
 		was := s.core.Status().SkippedDecrees
 		if s.core.Cut(r.ID, s.first); s.core.Status().SkippedDecrees > was {
-			w.check.exempt(r.From, s.first)
+			p.check.exempt(r.From, s.first)
 		}
 		return
 	}
 	var es []ship.Entry
 	var size int64
-	for d := r.From; d <= int64(len(w.log)) && size < r.Bytes; d++ { // what isn't committed is in the log, too
+	for d := r.From; d <= p.last() && size < r.Bytes; d++ { // what isn't committed is in the log, too
 		e := ship.Entry{Decree: d}
-		for _, o := range w.log[d-1] {
+		for _, o := range p.at(d) {
 			data := make([]byte, 10+o.size)
 			data[0] = byte(o.key)
 			if o.deleted {
@@ -140,7 +141,7 @@ func (s *server) read(r ship.Read) {
 		at := r.From
 		for _, e := range es {
 			if e.Decree > at {
-				w.check.exempt(at, e.Decree)
+				p.check.exempt(at, e.Decree)
 				break
 			}
 			at = e.Decree + 1
@@ -150,9 +151,9 @@ func (s *server) read(r ship.Read) {
 
 // send sends a batch.
 func (s *server) send(b ship.Batch) {
-	w := s.w
+	w, p := s.w, s.p
 	w.stats.Batches++
-	w.checkBatch(b)
+	p.checkBatch(b)
 	core, life, lanes, gen := s.core, s.life, w.remote.lanes, w.meta.gen
 	answer := func(o ship.Outcome) {
 		w.after(w.delay(), func() {
@@ -163,8 +164,8 @@ func (s *server) send(b ship.Batch) {
 	}
 	arrive := func(reply bool) func() {
 		return func() {
-			o := w.remote.take(w, b, lanes, gen == w.meta.gen)
-			w.tracef("remote: batch %d of server %d, lane %d, decrees %d..%d: %d", b.ID, s.n, b.Lane, b.Ops[0].Decree, b.Ops[len(b.Ops)-1].Decree, o)
+			o := w.remote.take(p, b, lanes, gen == w.meta.gen)
+			w.tracef("remote: batch %d of %s, server %d, lane %d, decrees %d..%d: %d", b.ID, p.name(), s.n, b.Lane, b.Ops[0].Decree, b.Ops[len(b.Ops)-1].Decree, o)
 			if reply {
 				answer(o)
 			}
@@ -196,27 +197,28 @@ func (s *server) send(b ship.Batch) {
 
 // ask is what a server tells the meta and asks it.
 func (s *server) ask() {
-	w := s.w
+	w, p := s.w, s.p
 	confirm, ok := s.core.Confirm()
-	life, gen, ballot, core := s.life, w.meta.gen, w.ballot, s.core
-	leads := w.primary == s.n
+	copied := max(s.core.Status().Booted, 0)
+	life, gen, ballot, core := s.life, w.meta.gen, p.ballot, s.core
+	leads := p.primary == s.n
 	deliver := func() {
 		if w.meta.gen != gen {
 			return
 		}
 		// What was sent under an earlier ballot may be of a process that began elsewhere.
-		if ok && w.primary == s.n && (w.ballot == ballot || w.opt.Bug == "old-ballot") {
-			w.meta.confirm(w, confirm)
+		if ok && p.primary == s.n && (p.ballot == ballot || w.opt.Bug == "old-ballot") {
+			p.confirm(confirm, copied)
 		}
-		p, m := w.meta.persisted, w.meta.mode()
+		has, m := p.persisted, p.mode()
 		w.after(w.delay()*int64(1+w.rnd.IntN(6)), func() {
-			if !s.up || s.life != life || s.core != core {
+			if !s.up || s.life != life || s.core != core || w.now < s.deaf && !w.calm {
 				return
 			}
 			core.Configure(m)
 			// A primary that has asked before it was one must ask again.
-			if since := leads && w.ballot == ballot; since || p != ship.Unknown {
-				core.Persisted(p, since)
+			if since := leads && p.ballot == ballot; since || has != ship.Unknown {
+				core.Persisted(has, since)
 			}
 		})
 	}
@@ -224,7 +226,7 @@ func (s *server) ask() {
 	case w.calm:
 		w.after(1, deliver)
 	case w.chance(6):
-	case w.chance(10) || w.meta.persisted == ship.Unknown && ok && w.chance(2):
+	case w.chance(10) || p.persisted == ship.Unknown && ok && w.chance(2):
 		w.after(w.delay(), deliver)
 		w.after(w.delay()*10, deliver)
 	default:

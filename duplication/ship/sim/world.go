@@ -18,7 +18,7 @@ type Options struct {
 
 // Stats counts what happened, to show that the model isn't idle.
 type Stats struct {
-	Events, Writes, Batches, Lost, Failed, Refused, Doubled, Leads, Crashes, Cuts, Yields, Boots, Swept, Pauses, Removals, Reshapes, SkippedOps, SkippedDecrees int
+	Events, Writes, Batches, Lost, Failed, Refused, Doubled, Leads, Crashes, Cuts, Yields, Boots, Swept, Pauses, Removals, Reshapes, SkippedOps, SkippedDecrees, Cuttings, Children, ChildrenCopied int
 }
 
 // Add adds another run.
@@ -41,6 +41,9 @@ func (s *Stats) Add(o Stats) {
 	s.Reshapes += o.Reshapes
 	s.SkippedOps += o.SkippedOps
 	s.SkippedDecrees += o.SkippedDecrees
+	s.Cuttings += o.Cuttings
+	s.Children += o.Children
+	s.ChildrenCopied += o.ChildrenCopied
 }
 
 // Violation is a broken invariant.
@@ -71,6 +74,7 @@ type row struct {
 	tag     uint64 // see tagOf
 	deleted bool
 	decree  int64 // of the source
+	child   bool  // the decree is of the child's log
 }
 
 // absent tells whether there is no row.
@@ -127,35 +131,33 @@ type world struct {
 	stats Stats
 	bad   *Violation
 
-	// The source: the log that all servers share, of which the first committed entries are so for sure.
-	log       [][]op // by decree - 1
-	committed int64
-	servers   [servers]*server
-	primary   int // -1: none
-	ballot    int64
-	lastTag   uint64
+	source  *part
+	child   *part // of source, once it is registered
+	lastTag uint64
 
 	meta   meta
 	remote remote
-	check  check
+	skips  bool         // the mode is, or was, to skip
+	spoilt map[int]bool // keys whose last state may be missing, since something was skipped
 }
 
 // Run runs a seed.
 func Run(opt Options) (Stats, *Violation) {
-	w := &world{opt: opt, rnd: rand.New(rand.NewPCG(opt.Seed, 77)), primary: -1}
+	w := &world{opt: opt, rnd: rand.New(rand.NewPCG(opt.Seed, 77)), spoilt: map[int]bool{}}
 	w.remote = remote{byTag: opt.Seed%2 == 0, lanes: 1 + w.rnd.IntN(4), rows: map[int]row{}, poison: -1}
-	w.check.reset(0)
 	w.remote.theirs = map[int]uint64{}
-	w.meta = meta{persisted: ship.Unknown, skip: w.rnd.IntN(4) == 0, boot: w.rnd.IntN(3) == 0}
+	w.meta = meta{skip: w.rnd.IntN(4) == 0, boot: w.rnd.IntN(3) == 0}
+	w.skips = w.meta.skip
+	p := newPart(w, ship.Unknown)
+	w.source = p
 	for range w.rnd.IntN(20) {
-		w.write()
-		w.committed = int64(len(w.log))
+		p.write()
+		p.committed = p.last()
 	}
-	for i := range w.servers {
-		w.servers[i] = &server{n: i, w: w, first: 1, up: true}
-		w.servers[i].begin()
+	for _, s := range p.servers {
+		s.begin()
 	}
-	w.lead(0)
+	p.lead(0)
 	for w.now < rounds && w.bad == nil {
 		w.nemesis()
 		w.step()
@@ -165,11 +167,21 @@ func Run(opt Options) (Stats, *Violation) {
 		w.step()
 	}
 	w.atRest()
-	for _, s := range w.servers {
-		w.stats.SkippedOps += int(s.skippedOps)
-		w.stats.SkippedDecrees += int(s.skippedDecrees)
+	for _, p := range w.parts() {
+		for _, s := range p.servers {
+			w.stats.SkippedOps += int(s.skippedOps)
+			w.stats.SkippedDecrees += int(s.skippedDecrees)
+		}
 	}
 	return w.stats, w.bad
+}
+
+// parts are the partitions that there are.
+func (w *world) parts() []*part {
+	if w.child == nil {
+		return []*part{w.source}
+	}
+	return []*part{w.source, w.child}
 }
 
 func (w *world) tracef(format string, args ...any) {
@@ -203,71 +215,13 @@ func (w *world) step() {
 		w.stats.Events++
 		heap.Pop(&w.queue).(event).f()
 	}
-	for _, s := range w.servers {
-		if s.up {
-			s.tick()
+	for _, p := range w.parts() {
+		for _, s := range p.servers {
+			if s.up {
+				s.tick()
+			}
+			p.checkServer(s)
 		}
-		w.checkServer(s)
+		p.nudge()
 	}
-}
-
-// write makes an entry that isn't committed yet.
-func (w *world) write() {
-	d := int64(len(w.log)) + 1
-	var ops []op
-	used := map[int]bool{}
-	for range w.rnd.IntN(4) {
-		k := w.rnd.IntN(keys)
-		if used[k] { // the last one of a mutation counts
-			continue
-		}
-		used[k] = true
-		w.lastTag++
-		size := w.rnd.IntN(60)
-		if w.chance(40) {
-			size = 900
-		}
-		deleted := w.chance(3)
-		ops = append(ops, op{key: k, row: row{tag: tagOf(w.lastTag, own, deleted), deleted: deleted, decree: d}, size: size})
-	}
-	w.log = append(w.log, ops)
-	w.stats.Writes += len(ops)
-}
-
-// written is when the last mutation up to a decree was made.
-func (w *world) written(decree int64) (ts int64) {
-	for _, ops := range w.log[:decree] {
-		for _, o := range ops {
-			ts = max(ts, int64(o.tag>>8))
-		}
-	}
-	return ts
-}
-
-// image is what the source has at a decree.
-func (w *world) image(decree int64) map[int]row {
-	m := map[int]row{}
-	for _, ops := range w.log[:decree] {
-		for _, o := range ops {
-			m[o.key] = o.row
-		}
-	}
-	return m
-}
-
-// lead makes a server the primary; the one before stops at once. What it hadn't committed may be replaced.
-func (w *world) lead(n int) {
-	w.ballot++
-	w.stats.Leads++
-	if w.primary >= 0 && w.servers[w.primary].up {
-		w.servers[w.primary].core.Resign()
-	}
-	if keep := w.committed + int64(w.rnd.IntN(int(int64(len(w.log))-w.committed)+1)); keep < int64(len(w.log)) {
-		w.log = w.log[:keep]
-	}
-	w.committed = int64(len(w.log)) // it commits what it has prepared, then serves
-	w.primary = n
-	w.tracef("server %d leads, %d are committed, the meta has %d", n, w.committed, w.meta.persisted)
-	w.servers[n].core.Lead(w.committed)
-	w.servers[n].leads = w.ballot
 }
