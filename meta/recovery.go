@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
 	"pegasus/base/tbin"
 	"pegasus/base/version"
 	"pegasus/gen/layer2"
@@ -20,6 +21,7 @@ import (
 	"pegasus/meta/service"
 	"pegasus/meta/state"
 	"pegasus/meta/wire"
+	protocol "pegasus/pacifica/split"
 	"pegasus/rpc"
 )
 
@@ -121,7 +123,7 @@ func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRec
 		r.Err, r.HintMessage = base.ErrInvalidParameters, err.Error()
 		return
 	}
-	tables, lost := rebuild(all, old, time.Now().Unix())
+	tables, splits, lost := rebuild(all, old, time.Now().Unix())
 	for _, g := range lost {
 		fmt.Fprintf(&hint, "ERROR: partition(%v) has no replica collected\n", g)
 	}
@@ -141,7 +143,7 @@ func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRec
 		rc.s.fsm.read(func(st *state.State) { hint.WriteString(freeNames(st, tables)) })
 	}
 	r.HintMessage = hint.String()
-	if r.Err = rc.apply(&state.Recover{Tables: tables, Merged: restored, Unknown: used && !restored, ID: id}).Err; r.Err != base.ErrOK {
+	if r.Err = rc.apply(&state.Recover{Tables: tables, Merged: restored, Unknown: used && !restored, ID: id, Splits: splits}).Err; r.Err != base.ErrOK {
 		return
 	}
 	rc.changed(c, "%d tables are recovered from %d replica servers", len(tables), len(nodes))
@@ -214,13 +216,24 @@ func identityOf(all []inventory, own string, old []state.Table) (id string, err 
 	for _, inv := range all {
 		for _, a := range inv.tables {
 			for _, t := range old {
-				if t.ID == a.AppId && described(&a) && (int(a.PartitionCount) != len(t.Parts) || a.CreateSecond != t.CreateSecond) {
+				if t.ID == a.AppId && described(&a) && (!grown(int(a.PartitionCount), len(t.Parts)) || a.CreateSecond != t.CreateSecond) {
 					return "", fmt.Errorf("replica server %v has another table %d (%q) than the backup (%q): the backup isn't of the cluster with the id %s", inv.node, t.ID, a.AppName, t.Name, inv.cluster)
 				}
 			}
 		}
 	}
 	return id, nil
+}
+
+// grown tells whether a table may have n partitions that had fewer, or as many, before: splits double them. A backup may also be of a table
+// that was being split, and is of half as many still, for who serves it.
+func grown(n, before int) bool {
+	if n*2 == before {
+		return true
+	}
+	for ; before > 0 && before < n; before *= 2 {
+	}
+	return n == before
 }
 
 // takeInventory asks all nodes at once.
@@ -263,10 +276,16 @@ type found struct {
 // rebuild makes tables out of inventories; lost are the partitions of available tables that
 // nobody has. old are the tables of a backup: what only the meta knows is taken from them,
 // what the replica servers know as well, from those, who can't be behind a backup.
-func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Table, lost []base.Gpid) {
+//
+// splits are the tables that are being split: of how many partitions a table is the servers know at different times, and some
+// may know of no new ones yet. Of a partition that was cut, or of whose child there is a replica, the split can't be taken back. A child
+// that nobody has, and of whose parent's members none was told, isn't registered; its rows are the parent's still, and the
+// parent is ordered to switch.
+func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Table, splits []state.Split, lost []base.Gpid) {
 	infos := map[int32]*layer2.AppInfo{}
 	replicas := map[base.Gpid][]found{}
 	best := map[int32]int64{}
+	counts := map[int32]int32{} // of partitions, the most that somebody knows of
 	for _, inv := range all {
 		if inv.err != nil {
 			continue
@@ -275,12 +294,16 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 		for _, rep := range inv.replicas {
 			replicas[rep.Pid] = append(replicas[rep.Pid], found{inv.node, rep})
 			ballot[rep.Pid.AppID] = max(ballot[rep.Pid.AppID], rep.Ballot)
+			if rep.Status != metadata.PS_ERROR {
+				counts[rep.Pid.AppID] = max(counts[rep.Pid.AppID], rep.PartitionCount.V, rep.CutCount.V, rep.Pid.PartitionIndex+1)
+			}
 		}
 		for i := range inv.tables {
 			a := &inv.tables[i]
 			if !described(a) {
 				continue // by no means the newest, whatever the ballot
 			}
+			counts[a.AppId] = max(counts[a.AppId], a.PartitionCount)
 			if infos[a.AppId] == nil || ballot[a.AppId] > best[a.AppId] {
 				infos[a.AppId], best[a.AppId] = a, ballot[a.AppId]
 			}
@@ -301,19 +324,33 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 		if !described(a) {
 			continue
 		}
+		count := a.PartitionCount
+		for count < counts[id] && count <= protocol.MaxCount/2 {
+			count *= 2
+		}
 		t := state.Table{
 			ID: id, Status: state.Available, Name: a.AppName, Type: a.AppType, Stateful: a.IsStateful, MaxReplicas: a.MaxReplicaCount,
 			InitPartitions: a.PartitionCount, CreateSecond: cmp.Or(a.CreateSecond, now), AtomicIdempotent: a.AtomicIdempotent.Or(false),
-			Envs: a.Envs, Parts: make([]state.Config, a.PartitionCount),
+			Envs: a.Envs, Parts: make([]state.Config, count),
 		}
 		if b := before[id]; b != nil {
 			t.Status, t.DropSecond, t.ExpireSecond = b.Status, b.DropSecond, b.ExpireSecond
 			t.InitPartitions, t.Duplicating, t.BulkLoading = b.InitPartitions, b.Duplicating, b.BulkLoading
 			t.CreateSecond = cmp.Or(b.CreateSecond, t.CreateSecond)
 		}
+		var split state.Split
 		for i := range t.Parts {
 			g := base.Gpid{AppID: id, PartitionIndex: int32(i)}
 			t.Parts[i] = choose(replicas[g])
+			if parent, ok := protocol.ParentOf(g.PartitionIndex, count); ok && t.Status == state.Available && t.Parts[i].Primary == 0 && len(replicas[g]) == 0 &&
+				notSplit(replicas[base.Gpid{AppID: id, PartitionIndex: parent}], count) {
+				if split.Status == nil {
+					split = state.Split{Table: id, Status: make([]state.SplitStatus, count/2)}
+				}
+				split.Status[parent] = state.SplitOrdered
+				t.Parts[i] = state.Config{Ballot: state.ChildBallot}
+				continue
+			}
 			switch b := before[id]; {
 			case t.Parts[i].Primary != 0:
 			case t.Status == state.Available:
@@ -322,8 +359,16 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 				t.Parts[i] = b.Parts[i]
 			}
 		}
+		if split.Status != nil {
+			splits = append(splits, split)
+		}
+		if looks := func(e state.Env) bool { return e.Key == appenv.ValidateHash }; count > a.PartitionCount && !slices.ContainsFunc(t.Envs, looks) {
+			t.Envs = append(slices.Clone(t.Envs), state.Env{Key: appenv.ValidateHash, Val: "true"})
+			slices.SortFunc(t.Envs, func(a, b state.Env) int { return cmp.Compare(a.Key, b.Key) })
+		}
 		tables = append(tables, t)
 	}
+	slices.SortFunc(splits, func(a, b state.Split) int { return cmp.Compare(a.Table, b.Table) })
 	// Of two tables with one name, which was dropped and which not nobody knows; the newer
 	// one keeps it.
 	slices.SortFunc(tables, func(a, b state.Table) int { return -cmp.Compare(a.ID, b.ID) })
@@ -338,7 +383,13 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 	}
 	slices.Reverse(tables)
 	slices.SortFunc(lost, base.Gpid.Compare)
-	return tables, lost
+	return tables, splits, lost
+}
+
+// notSplit tells whether the child of a partition isn't registered: each of its replicas says that the table has fewer than count partitions, which the
+// primary hears when it is. Replicas that don't tell may be of a program that can't.
+func notSplit(parent []found, count int32) bool {
+	return len(parent) > 0 && !slices.ContainsFunc(parent, func(f found) bool { return f.PartitionCount.V == 0 || f.PartitionCount.V >= count })
 }
 
 // described tells whether a replica server knows the table. It may have a replica and not do

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"pegasus/base"
+	"pegasus/base/version"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
@@ -89,7 +90,7 @@ func TestRebuild(t *testing.T) {
 		{node: 2, tables: []layer2.AppInfo{app(2, "new", 2), app(7, "same", 1)}, replicas: []metadata.ReplicaInfo{has(2, 0, 5), has(7, 0, 1)}},
 		{node: 3, err: errors.New("unreachable"), tables: []layer2.AppInfo{app(9, "x", 1)}},
 	}
-	tables, lost := rebuild(all, nil, 100)
+	tables, _, lost := rebuild(all, nil, 100)
 	var got []string
 	for _, x := range tables {
 		got = append(got, x.Name)
@@ -124,7 +125,7 @@ func TestRebuildMerges(t *testing.T) {
 	app := func(id int32, name string, parts int32) layer2.AppInfo {
 		return layer2.AppInfo{AppId: id, AppName: name, AppType: "pegasus", IsStateful: true, PartitionCount: parts, MaxReplicaCount: 2, AtomicIdempotent: base.Some(true)}
 	}
-	tables, lost := rebuild([]inventory{
+	tables, _, lost := rebuild([]inventory{
 		{node: 1, tables: []layer2.AppInfo{app(1, "renamed", 1), app(2, "was", 2), app(8, "later", 1)},
 			replicas: []metadata.ReplicaInfo{has(1, 0, 7, metadata.PS_SECONDARY), has(2, 0, 5, metadata.PS_INACTIVE), has(8, 0, 3, metadata.PS_PRIMARY)}},
 		{node: 2, tables: []layer2.AppInfo{{AppId: 2, MaxReplicaCount: 3}}, replicas: []metadata.ReplicaInfo{has(1, 0, 7, metadata.PS_PRIMARY)}},
@@ -173,5 +174,91 @@ func TestRecoveryRefused(t *testing.T) {
 	}
 	if code := ask(&metaadmin.ConfigurationRecoveryRequest{RecoveryNodes: []base.RPCAddress{c.reps[0].addr, 0x7f000001_00010001}}); code != base.ErrServiceAlreadyRunning || r.HintMessage == "" {
 		t.Errorf("where there is a table, also from a node that doesn't answer: %v %q", code, r.HintMessage)
+	}
+}
+
+// A table that was being split when the metas lost their state: what its members know of it differs. No partition with rows is
+// forgotten, none begins empty, and what wasn't split yet is split.
+func TestRebuildSplit(t *testing.T) {
+	type rep struct {
+		node           base.RPCAddress
+		part           int32
+		ballot         int64
+		count, cut     int32
+		knows, decrees int64 // what its server says of the count; its last decree
+	}
+	done, ordered := state.SplitDone, state.SplitOrdered
+	for _, c := range []struct {
+		name   string
+		reps   []rep
+		parts  []int64 // ballots; 0: none
+		status []state.SplitStatus
+		lost   []int32
+	}{
+		{"not begun, or only in the metas", []rep{{1, 0, 3, 2, 0, 2, 9}, {1, 1, 3, 2, 0, 2, 9}}, []int64{4, 4}, nil, nil},
+		{"one is cut, nobody has a child", []rep{{1, 0, 3, 2, 4, 2, 9}, {1, 1, 3, 2, 0, 2, 9}}, []int64{4, 4, -1, -1}, []state.SplitStatus{ordered, ordered}, nil},
+		{"a child is made, and nobody was told of it", []rep{{1, 0, 3, 2, 4, 2, 9}, {1, 1, 3, 2, 0, 2, 9}, {1, 2, 0, 4, 4, 2, 9}}, []int64{4, 4, 1, -1}, []state.SplitStatus{done, ordered}, nil},
+		{"a child serves, its table is known with the old count", []rep{{1, 0, 3, 2, 4, 2, 9}, {2, 1, 8, 2, 0, 2, 9}, {1, 2, 4, 4, 4, 2, 20}}, []int64{4, 9, 5, -1}, []state.SplitStatus{done, ordered}, nil},
+		{"all serve, one server was told late", []rep{{1, 0, 3, 4, 4, 4, 9}, {2, 1, 8, 2, 4, 2, 9}, {1, 2, 4, 4, 4, 4, 20}, {2, 3, 9, 4, 4, 2, 20}}, []int64{4, 9, 5, 10}, nil, nil},
+		{"a child is lost that was registered", []rep{{1, 0, 3, 4, 4, 4, 9}, {1, 1, 3, 4, 4, 4, 9}, {1, 3, 4, 4, 4, 4, 9}}, []int64{4, 4, 0, 5}, nil, []int32{2}},
+		{"a program that doesn't tell counts", []rep{{1, 0, 3, 0, 0, 4, 9}, {1, 1, 3, 0, 0, 4, 9}, {1, 3, 4, 0, 0, 4, 9}}, []int64{4, 4, 0, 5}, nil, []int32{2}},
+		{"a child and its parent are lost", []rep{{1, 1, 3, 4, 4, 4, 9}, {1, 3, 4, 4, 4, 4, 9}}, []int64{0, 4, 0, 5}, nil, []int32{0, 2}},
+	} {
+		by := map[base.RPCAddress]*inventory{}
+		for _, r := range c.reps {
+			inv := by[r.node]
+			if inv == nil {
+				inv = &inventory{node: r.node, tables: []layer2.AppInfo{{AppId: 1, AppName: "t", IsStateful: true, PartitionCount: int32(r.knows), MaxReplicaCount: 2}}}
+				by[r.node] = inv
+			}
+			inv.replicas = append(inv.replicas, metadata.ReplicaInfo{Pid: base.Gpid{AppID: 1, PartitionIndex: r.part}, Ballot: r.ballot, Status: metadata.PS_INACTIVE,
+				LastCommittedDecree: r.decrees, LastPreparedDecree: r.decrees, PartitionCount: base.NonZero(r.count), CutCount: base.NonZero(r.cut)})
+		}
+		var all []inventory
+		for n := base.RPCAddress(1); n < 4; n++ {
+			if by[n] != nil {
+				all = append(all, *by[n])
+			}
+		}
+		tables, splits, lost := rebuild(all, nil, 100)
+		var ballots []int64
+		for _, p := range tables[0].Parts {
+			ballots = append(ballots, p.Ballot)
+		}
+		var status []state.SplitStatus
+		if len(splits) > 0 {
+			status = splits[0].Status
+		}
+		var missing []int32
+		for _, g := range lost {
+			missing = append(missing, g.PartitionIndex)
+		}
+		if !reflect.DeepEqual(ballots, c.parts) || !reflect.DeepEqual(status, c.status) || !reflect.DeepEqual(missing, c.lost) {
+			t.Errorf("%s: ballots %v status %v lost %v, want %v %v %v", c.name, ballots, status, missing, c.parts, c.status, c.lost)
+		}
+		if len(lost) > 0 {
+			continue
+		}
+		// The metas take it, and go on.
+		s := state.New()
+		for _, cmd := range []state.Command{&state.Init{Cluster: "x", Version: version.Newest, ID: "i"}, &state.Recover{Tables: tables, Splits: splits}} {
+			if res, err := s.Apply(state.Encode(cmd)); err != nil || res.Err != base.ErrOK {
+				t.Fatalf("%s: %+v: %v, %v", c.name, cmd, res.Err, err)
+			}
+		}
+		if is, ok := s.SplitOf(1); ok != (c.status != nil) || !reflect.DeepEqual(is.Status, c.status) {
+			t.Errorf("%s: recovered as %+v", c.name, is)
+		}
+	}
+}
+
+func TestGrown(t *testing.T) {
+	for _, c := range []struct {
+		n, before int
+		want      bool
+	}{{4, 4, true}, {8, 4, true}, {16, 4, true}, {12, 4, false}, {2, 4, true}, {1, 4, false}, {4, 0, false}, {6, 4, false}} {
+		if got := grown(c.n, c.before); got != c.want {
+			t.Errorf("%d partitions, %d before: %v", c.n, c.before, got)
+		}
 	}
 }

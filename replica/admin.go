@@ -91,7 +91,14 @@ func byApp(m map[int32][]base.Gpid) []base.Pair[int32, []base.Gpid] {
 func (a administrator) queryReplicas(_ *rpc.Request, _ *replicaadmin.QueryReplicaInfoRequest, r *replicaadmin.QueryReplicaInfoResponse) {
 	r.Err, r.ClusterId = base.ErrOK, a.srv.meta.Identity.Wire()
 	for _, rep := range a.srv.all() {
-		r.Replicas = append(r.Replicas, rep.reported(rep.look()))
+		v := rep.look()
+		i := rep.reported(v)
+		// Who rebuilds the metas' state tells by it how far a split is.
+		i.PartitionCount = base.NonZero(v.info.Partitions)
+		if st := rep.store.Load(); st != nil {
+			i.CutCount = base.NonZero(st.Cut().Count)
+		}
+		r.Replicas = append(r.Replicas, i)
 	}
 }
 

@@ -39,6 +39,8 @@ const (
 	Loads
 	// DuplicatedSplits: tables are split that are sent to other clusters.
 	DuplicatedSplits
+	// RecoveredSplits: metas that lost their state go on with a split.
+	RecoveredSplits
 )
 
 // since is the version from which on each feature is written.
@@ -51,6 +53,7 @@ var since = map[Feature]Version{
 	Splits:           5,
 	Loads:            6,
 	DuplicatedSplits: 6,
+	RecoveredSplits:  6,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

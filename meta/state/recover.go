@@ -1,6 +1,7 @@
 package state
 
 import (
+	"cmp"
 	"slices"
 
 	"pegasus/base"
@@ -20,15 +21,19 @@ var recoveryFeature = feature{
 // id, nor, being available, such a name. Any other
 // State gives base.ErrServiceAlreadyRunning, tables that can't be base.ErrInvalidParameters;
 // nothing is changed then. ID is the identity that the replica servers have; it becomes the
-// State's.
+// State's. Splits are of the tables that were being split, and have all those of which some child isn't registered.
 type Recover struct {
 	Tables  []Table
 	Merged  bool
 	Unknown bool
 	ID      string
+	Splits  []Split // by table, from version.RecoveredSplits on
 }
 
 func (c *Recover) needs() version.Version {
+	if len(c.Splits) > 0 {
+		return version.RecoveredSplits.Since()
+	}
 	if c.Unknown || c.ID != "" {
 		return 2
 	}
@@ -40,7 +45,8 @@ func (c *Recover) appendFields(b []byte) []byte {
 	for i := range c.Tables {
 		b = tbin.AppendStop(c.Tables[i].appendFields(b))
 	}
-	return appendString(appendBool(appendBool(b, 2, c.Merged), 3, c.Unknown), 4, c.ID)
+	b = appendString(appendBool(appendBool(b, 2, c.Merged), 3, c.Unknown), 4, c.ID)
+	return appendStructs[Split](b, 5, c.Splits)
 }
 
 func (c *Recover) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -54,6 +60,9 @@ func (c *Recover) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		return
 	case field{4, tbin.String}:
 		c.ID = r.String()
+		return
+	case field{5, tbin.List}:
+		c.Splits = readStructs[Split](r)
 		return
 	default:
 		unknownField(r, id)
@@ -88,6 +97,9 @@ func (c *Recover) apply(s *State) Result {
 		if c.Unknown && t.Status == Available && s.tables.byName[t.Name] != nil {
 			return failed(base.ErrInvalidParameters)
 		}
+		if !c.splitFits(&t) {
+			return failed(base.ErrInvalidParameters)
+		}
 		try.add(&t)
 	}
 	if c.Unknown {
@@ -98,6 +110,7 @@ func (c *Recover) apply(s *State) Result {
 			s.tables.add(try.byID[id])
 		}
 		slices.Sort(s.tables.ids)
+		c.goOn(s)
 		return Result{Err: base.ErrOK}
 	}
 	s.cluster.restored = false
@@ -113,5 +126,52 @@ func (c *Recover) apply(s *State) Result {
 	if s.Version().Allows(version.Loads) {
 		bulkLoadFeature.of(s).replaced(&s.tables)
 	}
+	c.goOn(s)
 	return Result{Err: base.ErrOK}
+}
+
+// splitFits tells whether the children of a table that aren't registered are those of its split.
+func (c *Recover) splitFits(t *Table) bool {
+	i, ok := (&splits{c.Splits}).find(t.ID)
+	if !ok {
+		return !t.Splitting()
+	}
+	st := c.Splits[i].Status
+	if len(t.Parts) != 2*len(st) || !t.Splitting() {
+		return false
+	}
+	for p, is := range st {
+		if t.Parts[p].Unborn() || t.Parts[len(st)+p].Unborn() == (is == SplitDone) {
+			return false
+		}
+	}
+	return true
+}
+
+// goOn has splits go on where the replica servers are, whatever a backup says of them. Partitions of which it says nothing, although their
+// tables are duplicated, are copied: nobody knows what of them was sent.
+func (c *Recover) goOn(s *State) {
+	if !s.Version().Allows(version.RecoveredSplits) {
+		return
+	}
+	sp, ds := splitFeature.of(s), duplicationFeature.of(s)
+	if c.Unknown {
+		sp.list = slices.Concat(sp.list, c.Splits)
+		slices.SortFunc(sp.list, func(a, b Split) int { return cmp.Compare(a.Table, b.Table) })
+	} else {
+		sp.list = slices.Clone(c.Splits)
+	}
+	for i := range ds.list {
+		t := s.tables.byID[ds.list[i].Table]
+		if t == nil || ds.list[i].Status == DupPrepare {
+			continue
+		}
+		for n := len(ds.list[i].Confirmed); n > 0 && 2*n <= len(t.Parts); n *= 2 {
+			for p := range n {
+				if child := &t.Parts[n+p]; !child.Unborn() && ds.list[i].Confirms(int32(n+p)) == NotConfirmed {
+					ds.change(i, func(d *Duplication) { d.part(int32(p), int32(n+p), t.Parts[p].LastCommitted, true) })
+				}
+			}
+		}
+	}
 }
