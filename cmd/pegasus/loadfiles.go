@@ -23,8 +23,7 @@ const loadPlace = "URL is NAME or NAME/ROOT with the name of a store in the conf
 // bulkloadCmd is for the files of bulk loads.
 func bulkloadCmd() *cobra.Command {
 	f := &blobFlags{}
-	c := &cobra.Command{Use: "bulkload", Short: "Make and check files that are loaded into a table", RunE: wantSubcommand}
-	f.add(c)
+	c := &cobra.Command{Use: "bulkload", Short: "Make and check files, and load them into a table", RunE: wantSubcommand}
 	with := func(c *cobra.Command, do func(context.Context, *cli.Loads) error) error {
 		return f.with(c, func(ctx context.Context, e *cli.Env, set *blob.Set, _ map[string]config.Blob) error {
 			return do(ctx, &cli.Loads{Env: e, Set: set, Errs: c.ErrOrStderr()})
@@ -78,6 +77,9 @@ func bulkloadCmd() *cobra.Command {
 			return with(c, func(ctx context.Context, l *cli.Loads) error { return l.Verify(ctx, from) })
 		}}
 	place(v, &from)
+	f.add(b)
+	f.add(v)
 	c.AddCommand(b, v)
+	c.AddCommand(loadCmds()...)
 	return c
 }
