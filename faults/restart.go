@@ -61,6 +61,9 @@ func clockStart(ctx context.Context, w *world, r *rand.Rand) error {
 	}
 	defer free()
 	by := []int64{-86400, 86400, 30 * 86400}[r.IntN(3)]
+	if w.peer != nil {
+		by = max(min(by, mostApart), -mostApart)
+	}
 	d := between(r, 20*time.Second, 45*time.Second) // longer than a sweep waits after a start
 	w.tell("start %s with a clock that is %d s off, for %v", s.Name, by, d.Round(time.Millisecond))
 	kill(s)
