@@ -616,7 +616,7 @@ func TestSlowDiskUndoesMove(t *testing.T) {
 				case "ended":
 					on.Store(true)
 				case "serving":
-					g.mustPut(0, "serving", "v")
+					until(t, "a write is taken", func() bool { return g.put(0, "serving", "v") == nil })
 				}
 			}
 			g.mover(0).reached.Store(&hook)
@@ -626,7 +626,7 @@ func TestSlowDiskUndoesMove(t *testing.T) {
 			until(t, "it serves where it was, and something is stuck", func() bool {
 				return g.serving(0) && on.Load() && g.nodes[0].srv.moveOf(g.gpid) != nil && g.nodes[0].srv.replica(g.gpid).dir.Dir == in
 			})
-			g.mustPut(0, "after", "v")
+			until(t, "a write is taken", func() bool { return g.put(0, "after", "v") == nil })
 			on.Store(false)
 			release()
 			if m := g.moved(0, 0); m.State != "IDLE" || !strings.Contains(m.Error, "in time") {
