@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"pegasus/backup"
-	"pegasus/backup/export"
-	"pegasus/backup/export/exporttest"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob"
@@ -19,6 +17,8 @@ import (
 	"pegasus/blob/stores"
 	"pegasus/gen/layer2"
 	"pegasus/rocks/pegasus"
+	"pegasus/rowfile"
+	"pegasus/rowfile/rowfiletest"
 )
 
 // numbered is n rows of a partition, of a table with some partitions. All are live.
@@ -146,7 +146,7 @@ func place(t *testing.T, c config.Blob, n int, partitions int32) {
 // exported writes the table as Parquet, and compares what is read from it.
 func exported(ctx context.Context, t *testing.T, s *blob.Store, table backup.Table, partitions int32, want []backup.Sum, clock uint32) {
 	var out bytes.Buffer
-	w, err := export.New("parquet", &out, nil)
+	w, err := rowfile.NewWriter("parquet", &out, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func exported(ctx context.Context, t *testing.T, s *blob.Store, table backup.Tab
 	for i := range digests {
 		digests[i] = backup.NewDigest(clock)
 	}
-	err = exporttest.ReadParquet(bytes.NewReader(out.Bytes()), int64(out.Len()), func(partition int32, row pegasus.Row) error {
+	err = rowfiletest.ReadParquet(bytes.NewReader(out.Bytes()), int64(out.Len()), func(partition int32, row pegasus.Row) error {
 		digests[partition].Add(base.AppendKey(nil, row.HashKey, row.SortKey), row.Value)
 		return nil
 	})

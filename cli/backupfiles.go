@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"pegasus/backup"
-	"pegasus/backup/export"
 	"pegasus/base"
 	"pegasus/blob"
 	"pegasus/blob/stores"
 	"pegasus/rocks/pegasus"
+	"pegasus/rowfile"
 )
 
 // DamagedError: a backup isn't complete, or not whole.
@@ -407,7 +407,7 @@ func (b *Backups) report(s *blob.Store, r backup.Report) error {
 // ExportOptions say what is exported, and how.
 type ExportOptions struct {
 	Table   string // may be empty if there is only one
-	Format  string // of package export
+	Format  string // of package rowfile
 	Text    bool   // keys and values as text with escapes
 	Expired bool   // rows that have expired, too
 	To      string // a file; empty: standard output
@@ -415,7 +415,7 @@ type ExportOptions struct {
 
 // Export writes the rows of a table to a file, which appears when it is whole, or to the output.
 func (b *Backups) Export(ctx context.Context, place string, o ExportOptions) error {
-	if _, err := export.New(o.Format, io.Discard, nil); err != nil {
+	if _, err := rowfile.NewWriter(o.Format, io.Discard, nil); err != nil {
 		return err
 	}
 	if o.Text && o.Format == "parquet" {
@@ -446,11 +446,11 @@ func (b *Backups) Export(ctx context.Context, place string, o ExportOptions) err
 }
 
 func (b *Backups) export(ctx context.Context, t openTable, o ExportOptions, out io.Writer) (rows int64, err error) {
-	var text export.Text
+	var text rowfile.Text
 	if o.Text {
 		text = Escape
 	}
-	w, err := export.New(o.Format, out, text)
+	w, err := rowfile.NewWriter(o.Format, out, text)
 	if err != nil {
 		return 0, err
 	}

@@ -25,6 +25,8 @@ type ScanOptions struct {
 	From, To                   []byte
 	FromExclusive, ToInclusive bool
 
+	After []byte // full scans: in the first partition, only rows behind this row key
+
 	ExpireTS bool // fill Row.ExpireTS
 	// Timetag has each row's timetag instead of its value. Servers that can't tell it answer 0, which no row has.
 	Timetag bool
@@ -105,6 +107,9 @@ func (t *Table) ScanAll(o ScanOptions, partitions ...int) *Scanner {
 	s := &Scanner{t: t, opts: o, full: true, err: checkBatch(o.Batch)}
 	for _, p := range partitions {
 		s.parts = append(s.parts, scanPart{index: p, of: max(n, p+1)})
+	}
+	if len(s.parts) > 0 && len(o.After) > 0 {
+		s.parts[0].after = o.After
 	}
 	return s
 }

@@ -90,7 +90,8 @@ func (m *manual) backups() {
 	m.must("deleted", "pegasus backup delete ID", "ID", strconv.FormatInt(spark.ID, 10))
 
 	// Policies.
-	policy := []string{"POLICY", "daily", "NAME", "backups"}
+	// Its time of day is far from now, or a backup would begin beside what follows.
+	policy := []string{"POLICY", "daily", "NAME", "backups", "02:00", time.Now().Add(12 * time.Hour).Format("15:04")}
 	m.must("added", "pegasus backup policy add POLICY --tables T,TABLE --provider NAME --every 24h --at 02:00 --keep 7", policy...)
 	m.must("daily", "pegasus backup policy ls")
 	m.must("daily", "pegasus backup policy show POLICY", policy...)

@@ -611,6 +611,28 @@ func (m *manual) fromTrash(line string) {
 	}
 }
 
+// rows moves rows between tables and files.
+func (m *manual) rows() {
+	m.t.Helper()
+	dir := m.t.TempDir()
+	at := func(names ...string) (replace []string) {
+		for _, n := range names {
+			replace = append(replace, n, filepath.Join(dir, n))
+		}
+		return replace
+	}
+	m.do(os.WriteFile(filepath.Join(dir, "people.csv"), []byte("id,country,seconds\n1,DE,60\n"), 0o644))
+	m.must("rows of table T are in", "pegasus export T rows.jsonl", at("rows.jsonl")...)
+	m.must("rows of table T are in", "pegasus export T rows.csv --encoding text --hash-filter prefix:user", at("rows.csv")...)
+	m.must("4 files", "pegasus export T DIR --split --format parquet", "DIR", filepath.Join(dir, "split"))
+	m.must("rows of table T are written", "pegasus import rows.jsonl T", at("rows.jsonl")...)
+	m.must("rows of table T are written", "pegasus import rows.csv T --encoding text --state rows.state --rejects rows.bad", at("rows.csv", "rows.state", "rows.bad")...)
+	m.must("1 rows could be written", "pegasus import people.csv T --hash-key user:{id} --sort-key {country} --value {*} --ttl seconds --dry-run", at("people.csv")...)
+	m.must("are copied", "pegasus copy T TABLE --state copy.state", at("copy.state")...)
+	m.must("hash keys", "pegasus count T --stats")
+	m.must("are removed", "pegasus clear TABLE --sort-filter prefix:2024", "2024", "2024 --yes")
+}
+
 // gpidOf is the partition of what lies in .trash: <table id>.<partition>.<microseconds>.unused.
 func gpidOf(dir string) string { return strings.Join(strings.Split(filepath.Base(dir), ".")[:2], ".") }
 
@@ -700,6 +722,7 @@ func TestManual(t *testing.T) {
 	m.must("what is in it", "pegasus blob cat NAME PATH", archive...)
 
 	m.backups()
+	m.rows()
 
 	// TestMigrate moves a table to another cluster.
 	ends := []string{"NAME", "TABLE", "METAS", strings.Join(c.Metas(), ",")}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"time"
 
@@ -14,17 +13,18 @@ import (
 	"pegasus/blob"
 	"pegasus/bulkload"
 	"pegasus/rocks/pegasus"
+	"pegasus/rowfile"
 )
 
 // Options say what is made of what.
 type Options struct {
 	bulkload.WriterOptions
-	From   []string // files with rows
-	Format string   // of all of them; empty: by the ends of their names
-	Text   Bytes    // how keys and values are written in JSON lines and CSV
-	Skip   bool     // rows that can't be loaded are left out, and of rows with the same keys the last one is taken
-	Memory int      // bytes for sorting; 0 for 256 MiB
-	Temp   string   // directory for files of sorted rows; empty: the system's
+	From   []string      // files with rows
+	Format string        // of all of them; empty: by the ends of their names
+	Text   rowfile.Bytes // how keys and values are written in JSON lines and CSV
+	Skip   bool          // rows that can't be loaded are left out, and of rows with the same keys the last one is taken
+	Memory int           // bytes for sorting; 0 for 256 MiB
+	Temp   string        // directory for files of sorted rows; empty: the system's
 	Now    time.Time
 	// Bad hears of each row that can't be loaded or that another one replaces; nil: nobody does.
 	Bad func(Problem)
@@ -149,12 +149,12 @@ func (b *builder) bad(file int32, line int64, err error) {
 
 // read reads an input into the sorter.
 func (b *builder) read(file int32) error {
-	in, end, err := openInput(b.o.From[file], b.o.Format, b.o.Text)
+	in, end, err := rowfile.Open(b.o.From[file], rowfile.ReadOptions{Format: b.o.Format, Text: b.o.Text})
 	if err != nil {
 		return err
 	}
 	defer end.Close()
-	var row Row
+	var row rowfile.Row
 	var rec record
 	for {
 		if b.res.Read%often == 0 {
@@ -162,13 +162,13 @@ func (b *builder) read(file int32) error {
 				return err
 			}
 		}
-		line, err := in.next(&row)
-		var wrong *badRow
+		line, err := in.Next(&row)
+		var wrong *rowfile.BadRow
 		switch {
 		case err == io.EOF:
 			return nil
 		case errors.As(err, &wrong):
-			err = wrong.err
+			err = wrong.Err
 		case err != nil:
 			return fmt.Errorf("%s:%d: %w", b.o.From[file], line, err)
 		default:
@@ -194,22 +194,21 @@ func (b *builder) read(file int32) error {
 var errExpired = errors.New("expired")
 
 // take turns a row into a record.
-func (b *builder) take(row *Row, rec *record) error {
+func (b *builder) take(row *rowfile.Row, rec *record) error {
 	if err := base.CheckHashKey(row.HashKey); err != nil {
 		return err
 	}
-	if n := len(row.HashKey) + len(row.SortKey) + len(row.Value); n > mostRow-64 {
-		return errLong
+	if n := len(row.HashKey) + len(row.SortKey) + len(row.Value); n > rowfile.MostRow-64 {
+		return rowfile.ErrLong
 	}
 	v := pegasus.Value{Data: row.Value}
-	switch at := row.Expires - base.EpochBegin; {
-	case row.Expires == 0:
-	case at < 1 || at > math.MaxInt32:
-		return fmt.Errorf("it expires at %d: give Unix seconds from 2016-01-01 to 2084-01-19", row.Expires)
-	case row.Expires <= b.o.Now.Unix():
+	var gone bool
+	var err error
+	if v.ExpireTS, gone, err = row.ExpireTS(b.o.Now); err != nil {
+		return err
+	}
+	if gone {
 		return errExpired
-	default:
-		v.ExpireTS = uint32(at)
 	}
 	written := row.Written
 	if written == 0 {

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -17,13 +16,13 @@ import (
 	"testing"
 	"time"
 
-	"pegasus/backup/export"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/blob/stores"
 	"pegasus/bulkload"
 	"pegasus/rocks/pegasus"
+	"pegasus/rowfile"
 )
 
 var (
@@ -108,13 +107,13 @@ func TestBuild(t *testing.T) {
 		want = append(want, show(r))
 	}
 	slices.Sort(want)
-	for _, format := range Formats() {
+	for _, format := range rowfile.Formats() {
 		t.Run(format, func(t *testing.T) {
 			dir := t.TempDir()
 			from := []string{filepath.Join(dir, "a."+format), filepath.Join(dir, "b."+format)}
 			for i, name := range from {
 				var b bytes.Buffer
-				w, err := export.New(format, &b, nil)
+				w, err := rowfile.NewWriter(format, &b, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -348,66 +347,4 @@ func TestInterrupted(t *testing.T) {
 			t.Fatalf("%v is left", left)
 		}
 	}
-}
-
-// A line that is too long isn't held in memory, and the next one is read.
-func TestLongLine(t *testing.T) {
-	in := &jsonInput{r: bufio.NewReaderSize(strings.NewReader(strings.Repeat("x", 10000)+"\n"+jsonLine("h", "s", "v", "")), 16), text: base64.StdEncoding.DecodeString, most: 100}
-	var row Row
-	line, err := in.next(&row)
-	if wrong := (*badRow)(nil); line != 1 || !errors.As(err, &wrong) || wrong.err != errLong || cap(in.buf) > 200 {
-		t.Fatalf("line %d, %d bytes: %v", line, cap(in.buf), err)
-	}
-	if line, err := in.next(&row); line != 2 || err != nil || string(row.Value) != "v" {
-		t.Fatalf("line %d: %+v: %v", line, row, err)
-	}
-	if _, err := in.next(&row); err != io.EOF {
-		t.Fatal(err)
-	}
-	c, err := newCSV(strings.NewReader("hash_key,sort_key,value\n\""+strings.Repeat("x", 10000)), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.limit.left = 100
-	if _, err := c.r.Read(); !errors.Is(err, errLong) {
-		t.Fatalf("got %v", err)
-	}
-}
-
-// FuzzInput reads anything as each form: no panic, and an end.
-func FuzzInput(f *testing.F) {
-	f.Add([]byte(jsonLine("h", "s", "v", `,"expires":1800000000`)+"\n"), uint8(0))
-	f.Add([]byte("hash_key,sort_key,value\nYQ==,,\n"), uint8(1))
-	var b bytes.Buffer
-	w, err := export.New("parquet", &b, nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, r := range randomRows(20) {
-		w.Write(0, r)
-	}
-	w.Close()
-	f.Add(b.Bytes(), uint8(2))
-	f.Fuzz(func(t *testing.T, b []byte, format uint8) {
-		name := filepath.Join(t.TempDir(), "f")
-		if err := os.WriteFile(name, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		in, end, err := openInput(name, Formats()[int(format)%3], nil)
-		if err != nil {
-			return
-		}
-		defer end.Close()
-		var row Row
-		var wrong *badRow
-		for range len(b) + 2 {
-			if _, err := in.next(&row); err != nil && !errors.As(err, &wrong) {
-				return
-			}
-		}
-		if format%3 == 2 { // a page of Parquet may have many rows in few bytes
-			return
-		}
-		t.Fatalf("%d bytes have more rows", len(b))
-	})
 }

@@ -2,7 +2,7 @@
 //
 // # What it owns
 //
-// Reading such rows, sorting them by partition and key with files where memory doesn't suffice, and telling of each row that can't be
+// Sorting such rows by partition and key with files where memory doesn't suffice, and telling of each row that can't be
 // loaded where it stands.
 //
 // # Invariants
@@ -11,5 +11,5 @@
 //   - Memory is bounded by Options.Memory, one row of at most 64 MiB, and what bulkload.Writer needs. Parquet needs a page of each column more.
 //   - Of rows with the same keys the last one counts, by the order of the files and in them. Each is told unless skipped.
 //
-// It must not know how the files are laid out: package bulkload does.
+// It must not know how files of rows are read (package rowfile), nor how those of a load are laid out (package bulkload).
 package build

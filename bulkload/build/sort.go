@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"slices"
+
+	"pegasus/rowfile"
 )
 
 // record is a row on its way. Its slices are good until the next one.
@@ -252,7 +254,7 @@ func (r *run) next() error {
 		}
 		n[i] = v
 	}
-	if n[3] > mostRow || n[4] > mostRow {
+	if n[3] > rowfile.MostRow || n[4] > rowfile.MostRow {
 		return fmt.Errorf("a row of %d and %d bytes: the disk gives back what wasn't written", n[3], n[4])
 	}
 	r.rec = record{int32(n[0]), int32(n[1]), int64(n[2]), grow(r.rec.key, n[3]), grow(r.rec.value, n[4])}

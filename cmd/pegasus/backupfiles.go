@@ -10,10 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"pegasus/backup/export"
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/cli"
+	"pegasus/rowfile"
 )
 
 const backupPlace = "URL is where the backup lies: NAME/PATH with the name of a store in the configuration file ([blob.NAME]), or\n" +
@@ -84,7 +84,7 @@ func backupFileCmds() []*cobra.Command {
 			})
 		}}
 	exportFlags.add(exp, true, true)
-	exp.Flags().StringVarP(&o.Format, "format", "f", "jsonl", "one of "+strings.Join(export.Formats(), ", "))
+	exp.Flags().StringVarP(&o.Format, "format", "f", "jsonl", "one of "+strings.Join(rowfile.Formats(), ", "))
 	exp.Flags().StringVar(&o.To, "to", "", "file to write (default: standard output)")
 	exp.Flags().BoolVar(&o.Text, "text", false, "write keys and values as text, with escapes for what can't be printed")
 	exp.Flags().BoolVar(&o.Expired, "expired", false, "write rows that have expired, too")

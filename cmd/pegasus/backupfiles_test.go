@@ -14,12 +14,12 @@ import (
 	"time"
 
 	"pegasus/backup"
-	"pegasus/backup/export/exporttest"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob/stores"
 	"pegasus/gen/layer2"
 	"pegasus/rocks/pegasus"
+	"pegasus/rowfile/rowfiletest"
 )
 
 // rowsOf are rows for a backup.
@@ -240,7 +240,7 @@ func TestBackupExportRecorded(t *testing.T) {
 	same("jsonl", read(bufio.NewScanner(bytes.NewReader(to("jsonl")))))
 	b := to("parquet")
 	rows := map[string]string{}
-	err = exporttest.ReadParquet(bytes.NewReader(b), int64(len(b)), func(_ int32, r pegasus.Row) error {
+	err = rowfiletest.ReadParquet(bytes.NewReader(b), int64(len(b)), func(_ int32, r pegasus.Row) error {
 		rows[fmt.Sprintf("%q/%q", r.HashKey, r.SortKey)] = fmt.Sprintf("%q %v", r.Data, r.ExpireTS > 0)
 		return nil
 	})

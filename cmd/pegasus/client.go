@@ -195,12 +195,17 @@ func scanFlags(c *cobra.Command, s *cli.Scan) {
 
 func scanCmd() *cobra.Command {
 	var s cli.Scan
+	var file string
 	c, _ := dataCmd("scan TABLE [HASH_KEY]", "Print the rows of a table, or the rows of a hash key ordered by sort key", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
 		if len(a) > 1 {
 			s.HashKey = &a[1]
 		}
+		if file != "" {
+			return (&cli.Transfer{Env: e}).ScanTo(ctx, a[0], s, file)
+		}
 		return e.Scan(ctx, a[0], s)
 	})
+	c.Flags().StringVar(&file, "to-file", "", "file that the rows are written to, in place of standard output; `pegasus export` is quicker and writes what programs read")
 	rangeFlags(c, &s.Range)
 	scanFlags(c, &s)
 	c.Flags().BoolVar(&s.Expires, "expires", false, "print the expiry of each row")
@@ -209,12 +214,22 @@ func scanCmd() *cobra.Command {
 
 func countCmd() *cobra.Command {
 	var s cli.Scan
+	var stats bool
+	var top int
 	c, _ := dataCmd("count TABLE [HASH_KEY]", "Print the number of rows of a table or a hash key", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
 		if len(a) > 1 {
 			s.HashKey = &a[1]
 		}
+		if stats {
+			if s.HashKey != nil || s.From != "" || s.To != "" || s.Partition >= 0 {
+				return errors.New("--stats is for whole tables: it goes with --hash-filter and --sort-filter alone")
+			}
+			return (&cli.Transfer{Env: e, Progress: os.Stderr}).Stats(ctx, a[0], cli.ChoiceArgs{HashFilter: s.HashFilter, SortFilter: s.Filter}, top)
+		}
 		return e.Count(ctx, a[0], s)
 	})
+	c.Flags().BoolVar(&stats, "stats", false, "read all rows, and print sizes, hash keys and the largest rows")
+	numberVar(c.Flags(), &top, "top", "", 10, base.Range{Min: 0, Max: 10000}, "with --stats: how many of the largest rows to print")
 	c.Flags().StringVar(&s.From, "from", "", "first sort key")
 	c.Flags().StringVar(&s.To, "to", "", "sort key to stop before; empty means the end")
 	c.Flags().StringVar(&s.Filter, "sort-filter", "", "print only sort keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")

@@ -14,6 +14,7 @@ import (
 	"pegasus/blob"
 	"pegasus/bulkload/build"
 	"pegasus/cli"
+	"pegasus/rowfile"
 )
 
 const loadPlace = "URL is NAME or NAME/ROOT with the name of a store in the configuration file ([blob.NAME]), or file:///DIRECTORY, s3://BUCKET/PREFIX or\n" +
@@ -60,7 +61,7 @@ func bulkloadCmd() *cobra.Command {
 	b.Flags().StringVar(&to.Where, "to", "", "URL of the place")
 	numberVar(b.Flags(), &o.AppID, "app-id", "", 0, base.Range{Min: 1, Max: math.MaxInt32}, "the table's id")
 	numberVar(b.Flags(), &o.Partitions, "partitions", "", 0, base.Partitions, "how many partitions the table has")
-	b.Flags().StringVarP(&o.Format, "format", "f", "", "one of "+strings.Join(build.Formats(), ", ")+" (default: by the ends of names)")
+	b.Flags().StringVarP(&o.Format, "format", "f", "", "one of "+strings.Join(rowfile.Formats(), ", ")+" (default: by the ends of names)")
 	b.Flags().BoolVar(&text, "text", false, "keys and values are text, with escapes: \\xNN, \\n and so on")
 	b.Flags().BoolVar(&o.Skip, "skip", false, "leave out rows that can't be loaded, and take the last one of those with the same keys")
 	numberVar(b.Flags(), &memory, "memory", "", 256, base.Range{Min: 1, Max: 1 << 20}, "MiB of rows that are sorted in memory")

@@ -1,4 +1,4 @@
-package export
+package rowfile
 
 import (
 	"bufio"
@@ -12,14 +12,14 @@ import (
 
 const bufferSize = 256 << 10
 
-// jsonl writes the objects itself: no key needs escapes but those of Text, and base64 none.
-type jsonl struct {
+// jsonlWriter writes the objects itself: no key needs escapes but those of Text, and base64 none.
+type jsonlWriter struct {
 	w    *bufio.Writer
 	text Text
 	line []byte
 }
 
-func (j *jsonl) Write(partition int32, row pegasus.Row) error {
+func (j *jsonlWriter) Write(partition int32, row pegasus.Row) error {
 	b := append(j.line[:0], `{"partition":`...)
 	b = strconv.AppendInt(b, int64(partition), 10)
 	for _, f := range []struct {
@@ -58,7 +58,7 @@ func appendJSON(b []byte, s string) []byte {
 	return b
 }
 
-func (j *jsonl) Close() error { return j.w.Flush() }
+func (j *jsonlWriter) Close() error { return j.w.Flush() }
 
 type csvWriter struct {
 	w    *csv.Writer
@@ -68,7 +68,7 @@ type csvWriter struct {
 	err  error
 }
 
-func newCSV(w io.Writer, text Text) Writer {
+func newCSVWriter(w io.Writer, text Text) Writer {
 	if text == nil {
 		text = base64.StdEncoding.EncodeToString
 	}

@@ -1,4 +1,4 @@
-// Package export writes rows of backups for programs that know nothing of Pegasus: JSON lines, CSV and Parquet.
+// Package rowfile is files of rows for programs that know nothing of Pegasus: JSON lines, CSV and Parquet. It writes and reads them.
 //
 // # What it owns
 //
@@ -20,7 +20,10 @@
 // # Invariants
 //
 //   - Any bytes come out as they went in: base64 and text can both be turned back.
-//   - Rows are written as they come, in bounded memory.
+//   - Rows are written and read as they come, in bounded memory: a row of MostRow, and of Parquet a group of rows (32 MiB as we write them) or a page of each column.
+//   - A row that can't be read is a *BadRow with its place, and the next one is read; any other error ends the file.
 //
-// It must not know where rows come from.
-package export
+// A file with other columns is read by a Mapping, which makes keys and values of them.
+//
+// It must not know where rows come from or go to.
+package rowfile

@@ -1,4 +1,4 @@
-package export
+package rowfile
 
 import (
 	"bytes"
@@ -9,8 +9,8 @@ import (
 	"pegasus/rocks/pegasus"
 )
 
-// parquetRow is the schema.
-type parquetRow struct {
+// writtenRow is the schema.
+type writtenRow struct {
 	Partition int32  `parquet:"partition"`
 	HashKey   []byte `parquet:"hash_key"`
 	SortKey   []byte `parquet:"sort_key"`
@@ -25,21 +25,21 @@ const (
 )
 
 type parquetWriter struct {
-	w     *parquet.GenericWriter[parquetRow]
-	batch []parquetRow
+	w     *parquet.GenericWriter[writtenRow]
+	batch []writtenRow
 	times []int64 // of the batch
 	bytes int     // of the row group
 }
 
-func newParquet(w io.Writer) Writer {
+func newParquetWriter(w io.Writer) Writer {
 	return &parquetWriter{
-		w:     parquet.NewGenericWriter[parquetRow](w, parquet.Compression(&parquet.Snappy), parquet.CreatedBy("pegasus", "", "")),
-		batch: make([]parquetRow, 0, batchRows), times: make([]int64, 0, 2*batchRows),
+		w:     parquet.NewGenericWriter[writtenRow](w, parquet.Compression(&parquet.Snappy), parquet.CreatedBy("pegasus", "", "")),
+		batch: make([]writtenRow, 0, batchRows), times: make([]int64, 0, 2*batchRows),
 	}
 }
 
 func (p *parquetWriter) Write(partition int32, row pegasus.Row) error {
-	r := parquetRow{Partition: partition, HashKey: bytes.Clone(row.HashKey), SortKey: bytes.Clone(row.SortKey), Value: bytes.Clone(row.Data)}
+	r := writtenRow{Partition: partition, HashKey: bytes.Clone(row.HashKey), SortKey: bytes.Clone(row.SortKey), Value: bytes.Clone(row.Data)}
 	// An empty slice is a value, nil would be one too: no column of bytes is optional.
 	if at, ok := expires(row.Value); ok {
 		p.times = append(p.times, at*1000)

@@ -1,4 +1,4 @@
-package export
+package rowfile
 
 import (
 	"bufio"
@@ -21,12 +21,12 @@ type Writer interface {
 type Text func([]byte) string
 
 var makers = map[string]func(io.Writer, Text) Writer{
-	"jsonl":   func(w io.Writer, t Text) Writer { return &jsonl{w: bufio.NewWriterSize(w, bufferSize), text: t} },
-	"csv":     newCSV,
-	"parquet": func(w io.Writer, _ Text) Writer { return newParquet(w) },
+	"jsonl":   func(w io.Writer, t Text) Writer { return &jsonlWriter{w: bufio.NewWriterSize(w, bufferSize), text: t} },
+	"csv":     newCSVWriter,
+	"parquet": func(w io.Writer, _ Text) Writer { return newParquetWriter(w) },
 }
 
-// Formats lists what New knows.
+// Formats lists what there are.
 func Formats() []string {
 	list := make([]string, 0, len(makers))
 	for f := range makers {
@@ -36,8 +36,8 @@ func Formats() []string {
 	return list
 }
 
-// New makes a Writer of a form.
-func New(format string, w io.Writer, text Text) (Writer, error) {
+// NewWriter makes a Writer of a form.
+func NewWriter(format string, w io.Writer, text Text) (Writer, error) {
 	m := makers[format]
 	if m == nil {
 		return nil, fmt.Errorf("unknown format %q: give one of %s", format, strings.Join(Formats(), ", "))

@@ -1,4 +1,4 @@
-package export
+package rowfile
 
 import (
 	"bufio"
@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"pegasus/backup/export/exporttest"
 	"pegasus/base"
 	"pegasus/rocks/pegasus"
+	"pegasus/rowfile/rowfiletest"
 )
 
 type exported struct {
@@ -48,7 +48,7 @@ func hard(n int) []exported {
 func write(t *testing.T, format string, text Text, rows []exported) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	w, err := New(format, &out, text)
+	w, err := NewWriter(format, &out, text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestParquet(t *testing.T) {
 		}
 		b := write(t, "parquet", nil, want)
 		var got []exported
-		err := exporttest.ReadParquet(bytes.NewReader(b), int64(len(b)), func(partition int32, row pegasus.Row) error {
+		err := rowfiletest.ReadParquet(bytes.NewReader(b), int64(len(b)), func(partition int32, row pegasus.Row) error {
 			row.HashKey, row.SortKey, row.Data = bytes.Clone(row.HashKey), bytes.Clone(row.SortKey), bytes.Clone(row.Data)
 			got = append(got, exported{partition, row})
 			return nil
@@ -184,7 +184,7 @@ func TestParquet(t *testing.T) {
 }
 
 func TestUnknownFormat(t *testing.T) {
-	if _, err := New("xml", io.Discard, nil); err == nil || !strings.Contains(err.Error(), "csv, jsonl, parquet") {
+	if _, err := NewWriter("xml", io.Discard, nil); err == nil || !strings.Contains(err.Error(), "csv, jsonl, parquet") {
 		t.Error(err)
 	}
 }

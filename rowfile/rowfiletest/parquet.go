@@ -1,5 +1,5 @@
-// Package exporttest reads what package export writes, for tests: with a schema of its own, so that a change there is noticed.
-package exporttest
+// Package rowfiletest reads what package rowfile writes, for tests: with a schema of its own, so that a change there is noticed.
+package rowfiletest
 
 import (
 	"io"
@@ -20,7 +20,7 @@ type row struct {
 	Written   *int64 `parquet:"written,optional,timestamp(microsecond)"`
 }
 
-// ReadParquet reads what package export wrote, f for each row.
+// ReadParquet reads what package rowfile wrote, f for each row.
 func ReadParquet(from io.ReaderAt, size int64, f func(partition int32, r pegasus.Row) error) error {
 	file, err := parquet.OpenFile(from, size)
 	if err != nil {

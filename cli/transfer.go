@@ -1,0 +1,614 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"pegasus/blob"
+	"pegasus/blob/stores"
+	"pegasus/client"
+	"pegasus/rowfile"
+	"pegasus/rows"
+)
+
+// Transfer moves rows between tables and files.
+type Transfer struct {
+	*Env
+	Set      *blob.Set
+	Errs     io.Writer // bad rows and questions
+	Progress io.Writer
+	In       io.Reader
+}
+
+// Encodings are how keys and values are written in JSON lines and CSV.
+func Encodings() []string { return []string{"base64", "hex", "raw", "text"} }
+
+func decoding(name string) (rowfile.Bytes, error) {
+	switch name {
+	case "base64":
+		return nil, nil
+	case "hex":
+		return hex.DecodeString, nil
+	case "raw":
+		return func(s string) ([]byte, error) { return []byte(s), nil }, nil
+	case "text":
+		return Unescape, nil
+	}
+	return nil, fmt.Errorf("unknown encoding %q: give one of %s", name, strings.Join(Encodings(), ", "))
+}
+
+func encoding(name, format string) (rowfile.Text, error) {
+	if name != "base64" && format == "parquet" {
+		return nil, errors.New("a Parquet file holds bytes as they are: leave --encoding out")
+	}
+	switch name {
+	case "base64":
+		return nil, nil
+	case "hex":
+		return hex.EncodeToString, nil
+	case "text":
+		return Escape, nil
+	}
+	return nil, fmt.Errorf("encoding %q can't be written: give one of base64, hex, text", name)
+}
+
+// splitFile splits the URL of a file into that of its directory and its name.
+func splitFile(url string) (store, name string) {
+	place, query, _ := strings.Cut(url, "?")
+	i := strings.LastIndexByte(place, '/')
+	store, name = place[:i], place[i+1:]
+	if strings.HasSuffix(store, ":/") || strings.HasSuffix(store, ":") {
+		store += "/"
+	}
+	if query != "" {
+		store += "?" + query
+	}
+	return store, name
+}
+
+func isURL(name string) bool { return strings.Contains(name, "://") }
+
+// ImportArgs are the arguments of `import`.
+type ImportArgs struct {
+	rows.ImportOptions
+	Files    []string
+	Format   string // empty: by the ends of names
+	Encoding string
+	Mapping  rowfile.Mapping
+	Rejects  string // file of the rows that aren't written; empty: none
+	MaxBad   int64  // bad rows with which the import goes on; -1: any number
+}
+
+const stdin = "-"
+
+// Import writes the rows of files into a table.
+func (x *Transfer) Import(ctx context.Context, table string, a ImportArgs) error {
+	o := a.ImportOptions
+	var err error
+	if o.Read.Text, err = decoding(a.Encoding); err != nil {
+		return err
+	}
+	o.Table, o.Now = table, time.Now()
+	if a.Mapping != (rowfile.Mapping{}) {
+		a.Mapping.Now = o.Now
+		o.Read.Mapping = &a.Mapping
+	}
+	inputs, end, err := x.inputs(ctx, a.Files, a.Format, o.State)
+	if err != nil {
+		return err
+	}
+	defer end()
+	t, err := x.Client.Table(ctx, table)
+	if err != nil {
+		return err
+	}
+	bad, err := x.rejects(a.Rejects, o.State, a.MaxBad)
+	if err != nil {
+		return err
+	}
+	bar := NewBar(x.Progress, "import")
+	defer bar.End()
+	last := time.Now()
+	o.Bad = bad.add
+	o.Progress = func(p rows.Progress) {
+		bar.Bytes(p.Bytes, p.All)
+		if x.Progress != nil && bar == nil && time.Since(last) > lineEvery {
+			last = time.Now()
+			fmt.Fprintf(x.Progress, "%d rows read, %d written, %d bad\n", p.Read, p.Written, p.Bad)
+		}
+	}
+	began := time.Now()
+	res, err := rows.Import(ctx, t, inputs, o)
+	bar.End()
+	err = errors.Join(err, bad.close())
+	if err != nil && o.State != "" && !o.DryRun {
+		err = fmt.Errorf("%w; the same command goes on where it was", err)
+	}
+	text := fmt.Sprintf("%d rows of table %s are written (%.0f a second)", res.Written, Escape([]byte(table)), float64(res.Written)/time.Since(began).Seconds())
+	if o.DryRun {
+		text = fmt.Sprintf("%d rows could be written into table %s; nothing was", res.Read-res.Bad-res.Expired, Escape([]byte(table)))
+	}
+	for _, n := range []struct {
+		n    int64
+		what string
+	}{{res.Bad, "can't be"}, {res.Expired, "have expired"}, {res.Before, "were dealt with before"}} {
+		if n.n > 0 {
+			text += fmt.Sprintf(", %d %s", n.n, n.what)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w (%s)", err, text)
+	}
+	if err := x.print(map[string]any{"table": table, "result": res, "dry_run": o.DryRun, "seconds": time.Since(began).Seconds()}, "%s", text); err != nil {
+		return err
+	}
+	if res.Bad > 0 {
+		return &BadRowsError{res.Bad, a.Rejects}
+	}
+	return nil
+}
+
+// BadRowsError says that all but some rows were imported.
+type BadRowsError struct {
+	Rows int64
+	File string // that lists them; may be empty
+}
+
+func (e *BadRowsError) Error() string {
+	s := fmt.Sprintf("%d rows were left out", e.Rows)
+	if e.File != "" {
+		s += ": see " + e.File
+	}
+	return s
+}
+
+// ExitStatus tells a script that the rest is there.
+func (e *BadRowsError) ExitStatus() int { return 2 }
+
+// lineEvery is how often progress is told where there is no terminal.
+const lineEvery = 10 * time.Second
+
+// inputs opens what the names say.
+func (x *Transfer) inputs(ctx context.Context, names []string, format, state string) (list []rows.Input, end func(), err error) {
+	var ends []func()
+	endAll := func() {
+		for _, f := range ends {
+			f()
+		}
+	}
+	defer func() {
+		if err != nil {
+			endAll()
+		}
+	}()
+	for _, name := range names {
+		in := rows.Input{Name: name, Format: format}
+		file := name
+		switch {
+		case name == stdin && format == "":
+			return nil, nil, errors.New("standard input has no name that tells its format: give --format")
+		case name == stdin && state != "":
+			return nil, nil, errors.New("standard input can't be read again: leave --state out, or give files")
+		case name == stdin:
+			in.Open = func(context.Context) (io.ReadCloser, int64, error) { return spool(io.NopCloser(x.In), -1, in.Format) }
+		case isURL(name):
+			where, n := splitFile(name)
+			s, done, err := stores.Find(ctx, x.Set, where)
+			if err != nil {
+				return nil, nil, err
+			}
+			ends = append(ends, done)
+			file = n
+			in.Open = func(ctx context.Context) (io.ReadCloser, int64, error) {
+				r, err := s.Open(ctx, n)
+				if err != nil {
+					return nil, 0, err
+				}
+				return spool(r, r.Info().Size, in.Format)
+			}
+		default:
+			if _, err := os.Stat(name); err != nil {
+				return nil, nil, err // before anything is written
+			}
+			in.Open = func(context.Context) (io.ReadCloser, int64, error) {
+				f, err := os.Open(name)
+				if err != nil {
+					return nil, 0, err
+				}
+				size := int64(-1)
+				if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+					size = info.Size()
+				}
+				return f, size, nil
+			}
+		}
+		if in.Format == "" {
+			if in.Format, err = rowfile.FormatOf(file); err != nil {
+				return nil, nil, err
+			}
+		} else if !slices.Contains(rowfile.Formats(), in.Format) {
+			return nil, nil, fmt.Errorf("unknown format %q: give one of %s", in.Format, strings.Join(rowfile.Formats(), ", "))
+		}
+		list = append(list, in)
+	}
+	return list, endAll, nil
+}
+
+// spool makes a file of a stream if the format needs one.
+func spool(r io.ReadCloser, size int64, format string) (io.ReadCloser, int64, error) {
+	if format != "parquet" {
+		return r, size, nil
+	}
+	defer r.Close()
+	f, err := os.CreateTemp("", "pegasus-import-*.parquet")
+	if err != nil {
+		return nil, 0, fmt.Errorf("make a file of the stream, as Parquet needs one: %w", err)
+	}
+	// On every system that we run on a file lives on while it is open.
+	if err := os.Remove(f.Name()); err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	size, err = io.Copy(f, r)
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, fmt.Errorf("make a file of the stream, as Parquet needs one: %w", err)
+	}
+	return f, size, nil
+}
+
+// rejected tells bad rows, and writes them to a file.
+type rejected struct {
+	errs io.Writer
+	f    *os.File
+	e    *json.Encoder
+	n    int64
+	most int64
+}
+
+func (x *Transfer) rejects(name, state string, most int64) (*rejected, error) {
+	r := &rejected{errs: x.Errs, most: most}
+	if name == "" {
+		return r, nil
+	}
+	flags := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
+	if state != "" {
+		if _, err := os.Stat(state); err == nil { // the import goes on
+			flags = os.O_CREATE | os.O_WRONLY | os.O_APPEND
+		}
+	}
+	f, err := os.OpenFile(name, flags, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("the file for rows that can't be written: %w", err)
+	}
+	r.f, r.e = f, json.NewEncoder(f)
+	r.e.SetEscapeHTML(false)
+	return r, nil
+}
+
+type rejectedRow struct {
+	File    string  `json:"file"`
+	Line    int64   `json:"line,omitempty"`
+	Error   string  `json:"error"`
+	HashKey *string `json:"hash_key,omitempty"` // base64
+	SortKey *string `json:"sort_key,omitempty"`
+}
+
+func (r *rejected) add(b rows.BadRow) error {
+	r.n++
+	if r.n <= toldRows {
+		fmt.Fprintln(r.errs, b)
+	} else if r.n == toldRows+1 {
+		fmt.Fprintln(r.errs, "more aren't told here")
+	}
+	if r.e != nil {
+		row := rejectedRow{File: b.File, Line: b.Line, Error: b.Err.Error()}
+		if b.HashKey != nil || b.SortKey != nil {
+			h, s := base64.StdEncoding.EncodeToString(b.HashKey), base64.StdEncoding.EncodeToString(b.SortKey)
+			row.HashKey, row.SortKey = &h, &s
+		}
+		if err := r.e.Encode(row); err != nil {
+			return fmt.Errorf("write the row that can't be imported (%s) to %s: %w", b, r.f.Name(), err)
+		}
+	}
+	if r.most >= 0 && r.n > r.most {
+		return fmt.Errorf("%s; %d bad rows are more than --max-bad %d allows (-1: any number)", b, r.n, r.most)
+	}
+	return nil
+}
+
+func (r *rejected) close() error {
+	if r.f == nil {
+		return nil
+	}
+	if err := errors.Join(r.f.Sync(), r.f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", r.f.Name(), err)
+	}
+	return nil
+}
+
+// ChoiceArgs say which rows are read.
+type ChoiceArgs struct {
+	HashFilter, SortFilter string // as ParseFilter has it
+	Parallel               int
+}
+
+func (x *Transfer) choice(a ChoiceArgs) (c rows.Choice, err error) {
+	c.Parallel = a.Parallel
+	if c.HashFilter, err = x.ParseFilter(a.HashFilter); err != nil {
+		return c, err
+	}
+	c.SortFilter, err = x.ParseFilter(a.SortFilter)
+	return c, err
+}
+
+func (a ChoiceArgs) all() bool { return a.HashFilter == "" && a.SortFilter == "" }
+
+// ExportArgs are the arguments of `export`.
+type ExportArgs struct {
+	ChoiceArgs
+	Format, Encoding string
+	Split            bool
+	To               string // a file, a directory with Split, a URL of either, or - for standard output
+}
+
+// stream is an Output that writes to standard output.
+type stream struct{ w io.Writer }
+
+func (s stream) Write(_ context.Context, _ string, write func(io.Writer) error) error {
+	return write(s.w)
+}
+func (stream) Read(context.Context, string) ([]byte, bool, error) { return nil, false, nil }
+func (stream) Has(context.Context, string) (bool, error)          { return false, nil }
+
+// Export writes the rows of a table into files.
+func (x *Transfer) Export(ctx context.Context, table string, a ExportArgs) error {
+	o := rows.ExportOptions{Format: a.Format, Split: a.Split, Table: table}
+	var err error
+	if o.Choice, err = x.choice(a.ChoiceArgs); err != nil {
+		return err
+	}
+	var to rows.Output = rows.Files{}
+	o.Name = a.To
+	switch {
+	case a.To == stdin && a.Split:
+		return errors.New("a file for each partition can't be written to standard output: give a directory")
+	case a.To == stdin:
+		to = stream{x.Out}
+	case isURL(a.To):
+		where, name := splitFile(a.To)
+		s, end, err := stores.Find(ctx, x.Set, where)
+		if err != nil {
+			return err
+		}
+		defer end()
+		to, o.Name = rows.Blobs{Store: s}, name
+	}
+	if o.Name == "" {
+		return fmt.Errorf("%s names no file", a.To)
+	}
+	if o.Format == "" {
+		switch {
+		case a.Split || a.To == stdin:
+			o.Format = "jsonl"
+		default:
+			if o.Format, err = rowfile.FormatOf(o.Name); err != nil {
+				return err
+			}
+		}
+	}
+	if o.Text, err = encoding(a.Encoding, o.Format); err != nil {
+		return err
+	}
+	t, err := x.Client.Table(ctx, table)
+	if err != nil {
+		return err
+	}
+	o.AppID = t.AppID()
+	bar := NewBar(x.Progress, "export")
+	defer bar.End()
+	o.Progress = partitionsBar(bar)
+	res, err := rows.Export(ctx, rows.Of(t), to, o)
+	bar.End()
+	if err != nil {
+		if a.Split {
+			err = fmt.Errorf("%w; the same command goes on with the partitions that are missing", err)
+		}
+		return err
+	}
+	if a.To == stdin {
+		return nil
+	}
+	text := fmt.Sprintf("%d rows of table %s are in %s", res.Rows, Escape([]byte(table)), a.To)
+	if a.Split {
+		text += fmt.Sprintf(": %d files", res.Files)
+	}
+	if res.Kept > 0 {
+		text += fmt.Sprintf(", and %d that were there", res.Kept)
+	}
+	return x.print(map[string]any{"table": table, "to": a.To, "result": res}, "%s", text)
+}
+
+func partitionsBar(bar *Bar) func(n int64, partitions, done int) {
+	if bar == nil {
+		return nil
+	}
+	return func(n int64, partitions, done int) {
+		bar.Permille(int64(done)*1000/int64(max(partitions, 1)), fmt.Sprintf("%d rows, %d of %d partitions", n, done, partitions))
+	}
+}
+
+// CopyArgs are the arguments of `copy` and `clear`.
+type CopyArgs struct {
+	ChoiceArgs
+	rows.Pace
+	State   string
+	Rejects string
+	MaxBad  int64
+	All     bool // clear: all rows of the table
+	Yes     bool // clear: don't ask
+}
+
+// Copy writes the rows of a table into another one, which may be of another cluster.
+func (x *Transfer) Copy(ctx context.Context, from string, there *client.Client, to string, a CopyArgs) error {
+	t, err := there.Table(ctx, to)
+	if err != nil {
+		return err
+	}
+	src, err := x.Client.Table(ctx, from)
+	if err != nil {
+		return err
+	}
+	if there == x.Client && src.AppID() == t.AppID() {
+		return fmt.Errorf("table %s can't be copied into itself", Escape([]byte(from)))
+	}
+	return x.transfer(ctx, "copy", src, t, a, rows.Copy, "%d rows of table "+Escape([]byte(from))+" are copied")
+}
+
+// Clear removes rows of a table.
+func (x *Transfer) Clear(ctx context.Context, table string, a CopyArgs) error {
+	if a.ChoiceArgs.all() != a.All {
+		return errors.New("say which rows are to be removed: --hash-filter, --sort-filter, or --all")
+	}
+	t, err := x.Client.Table(ctx, table)
+	if err != nil {
+		return err
+	}
+	if !a.Yes {
+		what := "all rows"
+		if !a.All {
+			what = "the rows that match"
+		}
+		fmt.Fprintf(x.Errs, "Remove %s of table %s? Write the table's name to go on: ", what, Escape([]byte(table)))
+		if answer := readLine(x.In); answer != table {
+			return errors.New("nothing is removed; without a terminal give --yes")
+		}
+	}
+	return x.transfer(ctx, "clear", t, t, a, rows.Clear, "%d rows of table "+Escape([]byte(table))+" are removed")
+}
+
+// readLine reads a line byte by byte, as what follows isn't its business.
+func readLine(r io.Reader) string {
+	var b bytes.Buffer
+	for one := make([]byte, 1); b.Len() < 4096; {
+		if n, err := r.Read(one); n == 1 && one[0] != '\n' {
+			b.WriteByte(one[0])
+		} else if n == 1 || err != nil {
+			break
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\r")
+}
+
+func (x *Transfer) transfer(ctx context.Context, word string, from, to *client.Table, a CopyArgs,
+	run func(context.Context, rows.Source, rows.Target, rows.CopyOptions) (rows.Result, error), done string) error {
+	o := rows.CopyOptions{Pace: a.Pace, From: from.Name(), To: to.Name(), State: a.State}
+	var err error
+	if o.Choice, err = x.choice(a.ChoiceArgs); err != nil {
+		return err
+	}
+	bad, err := x.rejects(a.Rejects, a.State, a.MaxBad)
+	if err != nil {
+		return err
+	}
+	bar := NewBar(x.Progress, word)
+	defer bar.End()
+	show := partitionsBar(bar)
+	o.Bad = bad.add
+	o.Progress = func(p rows.Progress) {
+		if show != nil {
+			show(p.Read, p.Partitions, p.Done)
+		}
+	}
+	res, err := run(ctx, rows.Of(from), to, o)
+	bar.End()
+	if err = errors.Join(err, bad.close()); err != nil {
+		if o.State != "" {
+			err = fmt.Errorf("%w; the same command goes on where it was", err)
+		}
+		return fmt.Errorf("%w (so far "+done+")", err, res.Written)
+	}
+	if err := x.print(map[string]any{"table": from.Name(), "to": to.Name(), "result": res}, done, res.Written); err != nil {
+		return err
+	}
+	if res.Bad > 0 {
+		return &BadRowsError{res.Bad, a.Rejects}
+	}
+	return nil
+}
+
+// Stats reads all rows of a table, and prints what they sum up to.
+func (x *Transfer) Stats(ctx context.Context, table string, a ChoiceArgs, top int) error {
+	o := rows.StatsOptions{Top: top}
+	var err error
+	if o.Choice, err = x.choice(a); err != nil {
+		return err
+	}
+	t, err := x.Client.Table(ctx, table)
+	if err != nil {
+		return err
+	}
+	bar := NewBar(x.Progress, "count")
+	defer bar.End()
+	o.Progress = partitionsBar(bar)
+	st, err := rows.Look(ctx, rows.Of(t), o)
+	bar.End()
+	if err != nil {
+		return err
+	}
+	type large struct {
+		HashKey string `json:"hash_key"`
+		SortKey string `json:"sort_key"`
+		Bytes   int64  `json:"bytes"`
+	}
+	list := make([]large, len(st.Top))
+	for i, l := range st.Top {
+		list[i] = large{Escape(l.HashKey), Escape(l.SortKey), l.Bytes}
+	}
+	if x.JSON {
+		return x.json(map[string]any{"table": table, "rows": st.Rows, "hash_keys": st.HashKeys, "expiring": st.Expiring,
+			"hash_key_bytes": st.HashKeyBytes, "sort_key_bytes": st.SortKeyBytes, "value_bytes": st.Value, "max_hash_key_bytes": st.MaxHashKey,
+			"max_sort_key_bytes": st.MaxSortKey, "max_value_bytes": st.MaxValue, "max_rows_of_a_hash_key": st.MaxRowsOfHashKey, "max_bytes_of_a_hash_key": st.MaxBytesOfHashKey, "top": list})
+	}
+	mean := func(n int64) string { return fmt.Sprintf("%.1f", float64(n)/float64(max(st.Rows, 1))) }
+	fmt.Fprintf(x.Out, "rows %d, hash keys %d, rows that expire %d\n", st.Rows, st.HashKeys, st.Expiring)
+	g := newGrid("", "#bytes", "#mean", "#largest")
+	g.add("hash keys", st.HashKeyBytes, mean(st.HashKeyBytes), st.MaxHashKey)
+	g.add("sort keys", st.SortKeyBytes, mean(st.SortKeyBytes), st.MaxSortKey)
+	g.add("values", st.Value, mean(st.Value), st.MaxValue)
+	if err := g.print(x.Out); err != nil {
+		return err
+	}
+	fmt.Fprintf(x.Out, "largest hash key: %d rows, %d bytes\n", st.MaxRowsOfHashKey, st.MaxBytesOfHashKey)
+	if len(list) == 0 {
+		return nil
+	}
+	g = newGrid("largest rows", "sort key", "#bytes")
+	for _, l := range list {
+		g.add(l.HashKey, l.SortKey, l.Bytes)
+	}
+	return g.print(x.Out)
+}
+
+// ScanTo has Scan print into a file, which appears when it is whole.
+func (x *Transfer) ScanTo(ctx context.Context, table string, a Scan, name string) error {
+	return rows.Files{}.Write(ctx, filepath.Clean(name), func(w io.Writer) error {
+		e := *x.Env
+		e.Out = w
+		return e.Scan(ctx, table, a)
+	})
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pegasus/client/clienttest"
+)
+
+// Rows go into a table, out of it and into another one; what can't be is told, and leaves nothing half done.
+func TestTransferCommands(t *testing.T) {
+	k := clienttest.Start(t, 2)
+	k.CreateTable("t", 4, 1)
+	k.CreateTable("u", 8, 1)
+	dir := t.TempDir()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	save := func(name, text string) string {
+		if err := os.WriteFile(in(name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return in(name)
+	}
+	people := save("people.csv", "id,country,name,days\n1,DE,Ada,9000\n2,FR,\"B, b\",\n3,,,x\n")
+	step := func(status int, want string, args ...string) string {
+		t.Helper()
+		var out, errw bytes.Buffer
+		if got := run(t.Context(), append(args, "--meta", k.Meta), &out, &errw); got != status || !strings.Contains(out.String()+errw.String(), want) {
+			t.Fatalf("%q: status %d, %s%s\nwant %d, %s", args, got, out.String(), errw.String(), status, want)
+		}
+		return out.String()
+	}
+	mapped := []string{"--hash-key", "user:{id}", "--sort-key", "{country}", "--value", "{name}"}
+	step(1, "there is no column nobody", append([]string{"import", people, "t", "--hash-key", "{nobody}"}, mapped[2:]...)...)
+	step(1, "people.csv:4: column days is \"x\": give a number", append([]string{"import", people, "t", "--ttl", "days"}, mapped...)...)
+	step(0, "3 rows could be written into table t; nothing was", append([]string{"import", people, "t", "--dry-run"}, mapped...)...)
+	step(2, "2 rows of table t are written", append([]string{"import", people, "t", "--ttl", "days", "--rejects", in("bad")}, mapped...)...)
+	var bad struct {
+		File, Error string
+		Line        int
+	}
+	if b, err := os.ReadFile(in("bad")); err != nil || json.Unmarshal(b, &bad) != nil || bad.File != people || bad.Line != 4 || bad.Error != `column days is "x": give a number` {
+		t.Errorf("%s, %v", b, err)
+	}
+	step(1, "the file for rows that can't be written", append([]string{"import", people, "t", "--rejects", in("no/such/dir")}, mapped...)...)
+	step(0, "", append([]string{"import", people, "t", "--state", in("state")}, mapped...)...)
+	step(0, "3 were dealt with before", append([]string{"import", people, "t", "--state", in("state")}, mapped...)...)
+	step(1, "no such file", "import", in("none.csv"), "t")
+	step(1, "doesn't say what it is", "import", save("x.txt", ""), "t")
+	step(1, "unknown encoding", "import", people, "t", "--encoding", "rot13")
+	step(1, "give --format", "import", "-", "t")
+	step(1, "the table doesn't exist", append([]string{"import", people, "nobody"}, mapped...)...)
+
+	step(0, "3 rows of table t are in", "export", "t", in("out.csv"), "--encoding", "text")
+	if b, err := os.ReadFile(in("out.csv")); err != nil || !strings.Contains(string(b), `,user:2,FR,"B, b",`) {
+		t.Errorf("%s, %v", b, err)
+	}
+	step(0, "4 files", "export", "t", in("split"), "--split", "--format", "parquet")
+	step(0, "0 files, and 4 that were there", "export", "t", in("split"), "--split", "--format", "parquet")
+	step(1, "is of another export", "export", "u", in("split"), "--split", "--format", "parquet")
+	step(1, "leave --encoding out", "export", "t", in("a.parquet"), "--encoding", "text")
+	if out := step(0, "", "export", "t", "-"); strings.Count(out, "\n") != 3 {
+		t.Error(out)
+	}
+	step(0, "1 rows", "export", "t", "file://"+dir+"/url.jsonl", "--sort-filter", "prefix:F")
+	step(0, "1 rows of table u are written", "import", "file://"+dir+"/url.jsonl", "u")
+	parts, _ := filepath.Glob(in("split/part-*"))
+	step(0, "3 rows of table u are written", append(append([]string{"import"}, parts...), "u")...)
+
+	step(1, "can't be copied into itself", "copy", "t", "t")
+	step(0, "3 rows of table t are copied", "copy", "t", "u", "--to", k.Meta, "--rate", "1000")
+	step(0, "rows 3, hash keys 3, rows that expire 0", "count", "u", "--stats", "--top", "1")
+	step(1, "say which rows are to be removed", "clear", "u", "--yes")
+	step(1, "nothing is removed", "clear", "u", "--all")
+	step(0, "1 rows of table u are removed", "clear", "u", "--hash-filter", "postfix:2", "--yes")
+	step(0, "2", "count", "u")
+	step(0, "", "scan", "u", "--to-file", in("scan"))
+	if b, err := os.ReadFile(in("scan")); err != nil || strings.Count(string(b), "\n") != 2 {
+		t.Errorf("%s, %v", b, err)
+	}
+	step(0, `"written":2`, "clear", "u", "--all", "--yes", "-o", "json")
+}

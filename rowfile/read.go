@@ -1,0 +1,384 @@
+package rowfile
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Row is a row of a file.
+type Row struct {
+	HashKey, SortKey, Value []byte
+	Expires                 int64 // Unix seconds; 0 is never
+	Written                 int64 // Unix microseconds; 0 is unknown
+}
+
+// BadRow says that a row can't be read, and that the next one may be.
+type BadRow struct{ Err error }
+
+func (e *BadRow) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *BadRow) Unwrap() error { return e.Err }
+
+// Reader gives rows. Next returns the line (of Parquet the number of the row, from 1) where the row begins, io.EOF at the end, and *BadRow for one
+// that can't be read. A row is good until the next call.
+type Reader interface {
+	Next(*Row) (line int64, err error)
+}
+
+// MostRow bounds a row that is read, in bytes.
+const MostRow = 64 << 20
+
+// ErrLong says that a row is longer than MostRow.
+var ErrLong = fmt.Errorf("the row has more than %d bytes", MostRow)
+
+// Bytes turns text of a file into bytes. nil: base64.
+type Bytes func(string) ([]byte, error)
+
+// ReadOptions say how rows are read.
+type ReadOptions struct {
+	Format  string   // one of Formats; empty: by the end of the name
+	Text    Bytes    // how keys and values are written in JSON lines and CSV, without a Mapping
+	Mapping *Mapping // how rows are made of columns; nil: the columns are those that NewWriter writes
+	Columns []string // of CSV: the names of the columns, if the first line hasn't them
+	Comma   rune     // of CSV; 0: a comma
+}
+
+var ends = map[string]string{".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+// FormatOf returns the format that a file has by the end of its name.
+func FormatOf(name string) (string, error) {
+	if f := ends[strings.ToLower(filepath.Ext(name))]; f != "" {
+		return f, nil
+	}
+	return "", fmt.Errorf("the name of %s doesn't say what it is: give the format, one of %s", name, strings.Join(Formats(), ", "))
+}
+
+// Open opens a file.
+func Open(name string, o ReadOptions) (Reader, io.Closer, error) {
+	if o.Format == "" {
+		var err error
+		if o.Format, err = FormatOf(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := NewReader(f, o)
+	if err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return r, f, nil
+}
+
+// NewReader reads rows of the format that o names. Parquet needs a file: f must be an *os.File.
+func NewReader(f io.Reader, o ReadOptions) (Reader, error) {
+	if !slices.Contains(Formats(), o.Format) {
+		return nil, fmt.Errorf("unknown format %q: give one of %s", o.Format, strings.Join(Formats(), ", "))
+	}
+	if o.Text == nil {
+		o.Text = base64.StdEncoding.DecodeString
+	}
+	var m *mapping
+	if o.Mapping != nil {
+		var err error
+		if m, err = o.Mapping.compile(); err != nil {
+			return nil, err
+		}
+	}
+	switch o.Format {
+	case "jsonl":
+		return &jsonReader{r: bufio.NewReaderSize(f, 256<<10), text: o.Text, m: m, most: MostRow}, nil
+	case "csv":
+		return newCSVReader(f, o, m)
+	}
+	file, ok := f.(*os.File)
+	if !ok {
+		return nil, errors.New("a Parquet file can't be read from a stream")
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if m != nil {
+		return newColumnsReader(file, info.Size(), m)
+	}
+	return newParquetReader(file, info.Size())
+}
+
+type jsonReader struct {
+	r    *bufio.Reader
+	text Bytes
+	m    *mapping
+	most int // bytes of a line
+	line int64
+	buf  []byte
+}
+
+// jsonRow is a line, as `pegasus backup export` writes it. partition isn't used: the keys tell it.
+type jsonRow struct {
+	Partition *int64  `json:"partition"`
+	HashKey   *string `json:"hash_key"`
+	SortKey   *string `json:"sort_key"`
+	Value     *string `json:"value"`
+	Expires   int64   `json:"expires"`
+	Written   int64   `json:"written"`
+}
+
+func (j *jsonReader) Next(r *Row) (int64, error) {
+	for {
+		b, err := j.readLine()
+		if err != nil {
+			return j.line, err
+		}
+		if b = bytes.TrimSpace(b); len(b) > 0 {
+			if err := j.parse(b, r); err != nil {
+				return j.line, &BadRow{err}
+			}
+			return j.line, nil
+		}
+	}
+}
+
+// readLine returns the next line. A line that is too long is skipped, and is a BadRow.
+func (j *jsonReader) readLine() ([]byte, error) {
+	j.buf = j.buf[:0]
+	j.line++
+	long := false
+	for {
+		part, err := j.r.ReadSlice('\n')
+		if long = long || len(j.buf)+len(part) > j.most; !long {
+			j.buf = append(j.buf, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err == io.EOF && (len(j.buf) > 0 || long):
+			err = nil
+		}
+		if err == nil && long {
+			err = &BadRow{ErrLong}
+		}
+		return j.buf, err
+	}
+}
+
+func (j *jsonReader) parse(b []byte, r *Row) error {
+	if j.m != nil {
+		f, err := parseObject(b)
+		if err != nil {
+			return err
+		}
+		return j.m.row(f, r)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	var row jsonRow
+	if err := d.Decode(&row); err != nil {
+		return fmt.Errorf("it is no JSON object of a row: %w", err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("there is more than one JSON object in the line")
+	}
+	if row.HashKey == nil || row.SortKey == nil || row.Value == nil {
+		return errors.New("hash_key, sort_key or value isn't there")
+	}
+	*r = Row{Expires: row.Expires, Written: row.Written}
+	return r.set(j.text, *row.HashKey, *row.SortKey, *row.Value)
+}
+
+func (r *Row) set(text Bytes, hashKey, sortKey, value string) error {
+	for _, f := range []struct {
+		name, from string
+		to         *[]byte
+	}{{"hash_key", hashKey, &r.HashKey}, {"sort_key", sortKey, &r.SortKey}, {"value", value, &r.Value}} {
+		b, err := text(f.from)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+		*f.to = b
+	}
+	return nil
+}
+
+// limited ends with an error where a row is too long, before it is in memory.
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, ErrLong
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
+
+type csvReader struct {
+	r       *csv.Reader
+	limit   *limited
+	text    Bytes
+	m       *mapping
+	columns map[string]int
+	names   []string
+}
+
+func newCSVReader(r io.Reader, o ReadOptions, m *mapping) (*csvReader, error) {
+	c := &csvReader{limit: &limited{r: r, left: MostRow}, text: o.Text, m: m, columns: map[string]int{}, names: o.Columns}
+	c.r = csv.NewReader(c.limit)
+	c.r.ReuseRecord = true
+	if o.Comma != 0 {
+		c.r.Comma = o.Comma
+	}
+	if len(c.names) == 0 {
+		head, err := c.r.Read()
+		if err != nil {
+			if err == io.EOF {
+				err = errors.New("it is empty")
+			}
+			return nil, fmt.Errorf("read the names of the columns in the first line: %w", err)
+		}
+		c.names = slices.Clone(head)
+		c.names[0] = strings.TrimPrefix(c.names[0], "\ufeff")
+	}
+	c.r.FieldsPerRecord = len(c.names)
+	for i, name := range c.names {
+		if _, twice := c.columns[name]; twice {
+			return nil, fmt.Errorf("column %.100s is there twice", name)
+		}
+		c.columns[name] = i
+		if m == nil && !slices.Contains([]string{"partition", "hash_key", "sort_key", "value", "expires", "written"}, name) {
+			return nil, fmt.Errorf("unknown column %.100q: name each of hash_key, sort_key, value, and if you have them expires, written, partition", name)
+		}
+	}
+	need := []string{"hash_key", "sort_key", "value"}
+	if m != nil {
+		need = m.uses
+	}
+	for _, name := range need {
+		if _, ok := c.columns[name]; !ok {
+			return nil, noColumn(name, c.names)
+		}
+	}
+	return c, nil
+}
+
+func noColumn(name string, names []string) error {
+	return fmt.Errorf("there is no column %.100s; there are %.1000s", name, strings.Join(names, ", "))
+}
+
+func (c *csvReader) Next(r *Row) (int64, error) {
+	c.limit.left = MostRow
+	record, err := c.r.Read()
+	var wrong *csv.ParseError
+	if errors.As(err, &wrong) {
+		if wrong.Err != csv.ErrFieldCount {
+			return int64(wrong.StartLine), fmt.Errorf("line %d: %w", wrong.Line, wrong.Err) // what follows could be read as anything
+		}
+		return int64(wrong.StartLine), &BadRow{fmt.Errorf("it has %d columns, and should have %d", len(record), c.r.FieldsPerRecord)}
+	}
+	if err != nil {
+		return 0, err
+	}
+	line, _ := c.r.FieldPos(0)
+	if err := c.parse(record, r); err != nil {
+		return int64(line), &BadRow{err}
+	}
+	return int64(line), nil
+}
+
+func (c *csvReader) parse(record []string, r *Row) (err error) {
+	if c.m != nil {
+		return c.m.row(csvFields{c, record}, r)
+	}
+	*r = Row{}
+	for name, to := range map[string]*int64{"expires": &r.Expires, "written": &r.Written} {
+		if i, ok := c.columns[name]; ok && record[i] != "" {
+			if *to, err = strconv.ParseInt(record[i], 10, 64); err != nil {
+				return fmt.Errorf("%s is %.100q: give a number", name, record[i])
+			}
+		}
+	}
+	return r.set(c.text, record[c.columns["hash_key"]], record[c.columns["sort_key"]], record[c.columns["value"]])
+}
+
+// parquetRow is the schema that `pegasus backup export` writes. Columns of a file that aren't here are left out.
+type parquetRow struct {
+	HashKey []byte `parquet:"hash_key"`
+	SortKey []byte `parquet:"sort_key"`
+	Value   []byte `parquet:"value"`
+	Expires *int64 `parquet:"expires,optional,timestamp(millisecond)"`
+	Written *int64 `parquet:"written,optional,timestamp(microsecond)"`
+}
+
+type parquetReader struct {
+	r     *parquet.GenericReader[parquetRow]
+	batch [64]parquetRow
+	n, i  int
+	row   int64
+}
+
+func newParquetReader(f io.ReaderAt, size int64) (in *parquetReader, err error) {
+	defer guard(&err)
+	file, err := parquet.OpenFile(f, size)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"hash_key", "sort_key", "value"} {
+		column, ok := file.Schema().Lookup(name)
+		if !ok || column.Node.Type().Kind() != parquet.ByteArray || column.Node.Repeated() {
+			return nil, fmt.Errorf("it has no column %s of bytes", name)
+		}
+	}
+	return &parquetReader{r: parquet.NewGenericReader[parquetRow](file)}, nil
+}
+
+// guard makes an error of a panic of the library, which trusts files more than it should.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("the Parquet file can't be read: %v", p)
+	}
+}
+
+func (p *parquetReader) Next(r *Row) (line int64, err error) {
+	defer guard(&err)
+	if p.i == p.n {
+		p.i = 0
+		clear(p.batch[:])
+		if p.n, err = p.r.Read(p.batch[:]); p.n == 0 {
+			if err == nil {
+				err = io.ErrNoProgress
+			}
+			return p.row, err
+		}
+	}
+	from := &p.batch[p.i]
+	p.i++
+	p.row++
+	*r = Row{HashKey: from.HashKey, SortKey: from.SortKey, Value: from.Value}
+	if from.Expires != nil {
+		r.Expires = *from.Expires / 1000
+	}
+	if from.Written != nil {
+		r.Written = *from.Written
+	}
+	return p.row, nil
+}

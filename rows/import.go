@@ -1,0 +1,319 @@
+package rows
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"pegasus/base"
+	"pegasus/rowfile"
+)
+
+// Input is a file of an import.
+type Input struct {
+	Name   string
+	Format string // of rowfile.Formats
+	// Open opens it from its beginning. size is in bytes, -1 if nobody knows. For Parquet it must be an *os.File.
+	Open func(context.Context) (r io.ReadCloser, size int64, err error)
+}
+
+// ImportOptions say what is imported, and how.
+type ImportOptions struct {
+	Pace
+	Read   rowfile.ReadOptions // but for Format
+	Table  string              // for the state file
+	State  string              // file that says how far it is; empty: none. If it is there, the import goes on from there
+	DryRun bool                // rows are read and checked, and not written
+	Now    time.Time
+	// Bad is told of each row that can't be read or written. An error ends the import. It is called by one goroutine at a time.
+	Bad func(BadRow) error
+	// Progress is told now and then, by one goroutine at a time; nil: nobody is.
+	Progress func(Progress)
+}
+
+// BadRow is a row that isn't written.
+type BadRow struct {
+	File    string
+	Line    int64 // of Parquet the number of the row; from 1 on
+	Err     error
+	HashKey []byte // with SortKey, if they are known
+	SortKey []byte
+}
+
+func (b BadRow) String() string { return fmt.Sprintf("%s:%d: %v", b.File, b.Line, b.Err) }
+
+// Progress is how far an import or a copy is.
+type Progress struct {
+	Read, Written, Bad, Expired int64
+	Bytes, All                  int64 // of the files; All is 0 if nobody knows
+	Partitions, Done            int   // of a copy
+}
+
+// Result is what became of the rows.
+type Result struct {
+	Read    int64 `json:"read"`
+	Written int64 `json:"written"` // without those of which a later row has the keys
+	Bad     int64 `json:"bad"`
+	Expired int64 `json:"expired"` // they are left out
+	Before  int64 `json:"before"`  // rows that an earlier run has dealt with
+}
+
+// importState says up to which row all is written.
+type importState struct {
+	Format int      `json:"format"`
+	Table  string   `json:"table"`
+	Files  []string `json:"files"`
+	File   int      `json:"file"` // index
+	Rows   int64    `json:"rows"` // of that file, bad ones too
+	Read   int64    `json:"read"` // rows of all files
+	Done   bool     `json:"done"`
+}
+
+const (
+	windowRows  = 2000
+	windowBytes = 2 << 20
+	stateEvery  = time.Second
+)
+
+type importer struct {
+	o    *ImportOptions
+	sink *sink
+
+	mu      sync.Mutex
+	windows []*window // in the order of the files; the first isn't complete
+	state   importState
+	result  Result
+
+	saved time.Time // the state file was written; the reader's
+}
+
+// window is a number of rows that are written together.
+type window struct {
+	changes  []change
+	size     int
+	file     int
+	rows     int64 // of the file, when it ends
+	sums     Result
+	complete bool
+}
+
+// Import writes the rows of files into a table.
+func Import(ctx context.Context, to Target, inputs []Input, o ImportOptions) (Result, error) {
+	im := &importer{o: &o}
+	im.state = importState{Format: stateFormat, Table: o.Table}
+	for _, in := range inputs {
+		im.state.Files = append(im.state.Files, in.Name)
+	}
+	if o.State != "" && !o.DryRun {
+		var old importState
+		there, err := readState(o.State, &old)
+		if err != nil {
+			return Result{}, err
+		}
+		if there {
+			if old.Table != o.Table || !slices.Equal(old.Files, im.state.Files) || old.File < 0 || old.Rows < 0 {
+				return Result{}, fmt.Errorf("the state file %s is of an import of %q into table %s: give another name, or remove it to begin anew", o.State, old.Files, old.Table)
+			}
+			im.state, im.result.Before = old, old.Read
+			if old.Done {
+				return im.result, nil
+			}
+		}
+	}
+	im.sink = newSink(ctx, to, o.Pace, im.refuse, im.wrote)
+	defer im.sink.stop(context.Canceled)
+	err := im.run(inputs)
+	if err == nil {
+		err = im.sink.flush()
+	}
+	im.mu.Lock()
+	if err == nil {
+		im.state.Done = true
+	}
+	im.mu.Unlock()
+	err = errors.Join(err, im.save())
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	return im.result, err
+}
+
+// save writes the state file, if there is to be one.
+func (im *importer) save() error {
+	if im.o.State == "" || im.o.DryRun {
+		return nil
+	}
+	im.saved = time.Now()
+	im.mu.Lock()
+	st := im.state
+	im.mu.Unlock()
+	return writeState(im.o.State, st)
+}
+
+func (im *importer) run(inputs []Input) error {
+	from := im.state.File
+	for i := range inputs {
+		if i < from {
+			continue
+		}
+		skip := int64(0)
+		if i == from {
+			skip = im.state.Rows
+		}
+		if err := im.file(i, &inputs[i], skip); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counted counts what is read.
+type counted struct {
+	io.Reader
+	n int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.n += int64(n)
+	return n, err
+}
+
+func (im *importer) file(index int, in *Input, skip int64) error {
+	f, size, err := in.Open(im.sink.ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.Name, err)
+	}
+	defer f.Close()
+	o := im.o.Read
+	o.Format = in.Format
+	var from io.Reader = f
+	through := &counted{Reader: f}
+	if _, ok := f.(*os.File); !ok || in.Format != "parquet" {
+		from = through
+	}
+	r, err := rowfile.NewReader(from, o)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.Name, err)
+	}
+	w := &window{file: index}
+	var row rowfile.Row
+	for n := int64(1); ; n++ {
+		line, err := r.Next(&row)
+		if err == io.EOF {
+			break
+		}
+		var wrong *rowfile.BadRow
+		if err != nil && !errors.As(err, &wrong) {
+			return fmt.Errorf("%s:%d: %w", in.Name, line, err)
+		}
+		if n <= skip {
+			continue
+		}
+		w.rows = n
+		w.sums.Read++
+		if err := im.take(w, place{in.Name, line}, &row, wrong); err != nil {
+			return err
+		}
+		if len(w.changes) >= windowRows || w.size >= windowBytes || w.sums.Read >= 10*windowRows {
+			if err := im.hand(w, through.n, size); err != nil {
+				return err
+			}
+			w = &window{file: index, rows: n}
+		}
+	}
+	return im.hand(w, through.n, size)
+}
+
+// take adds a row to the window.
+func (im *importer) take(w *window, at place, row *rowfile.Row, wrong *rowfile.BadRow) error {
+	if wrong != nil {
+		w.sums.Bad++
+		return im.tell(BadRow{File: at.file, Line: at.line, Err: wrong.Err})
+	}
+	ts, gone, err := row.ExpireTS(im.o.Now)
+	if err == nil {
+		err = base.CheckHashKey(row.HashKey)
+	}
+	switch {
+	case err != nil:
+		w.sums.Bad++
+		return im.tell(BadRow{at.file, at.line, err, bytes.Clone(row.HashKey), bytes.Clone(row.SortKey)})
+	case gone:
+		w.sums.Expired++
+		return nil
+	}
+	// One piece of memory for the row, which the reader uses again.
+	b := make([]byte, 0, len(row.HashKey)+len(row.SortKey)+len(row.Value))
+	b = append(append(append(b, row.HashKey...), row.SortKey...), row.Value...)
+	h, k := len(row.HashKey), len(row.HashKey)+len(row.SortKey)
+	c := change{hashKey: b[:h:h], sortKey: b[h:k:k], value: b[k:], expireTS: ts, where: at}
+	w.changes = append(w.changes, c)
+	w.size += c.size()
+	return nil
+}
+
+func (im *importer) tell(b BadRow) error {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	return im.o.Bad(b)
+}
+
+// refuse hears of a row that the table doesn't take.
+func (im *importer) refuse(c *change, err error) error {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.result.Bad++
+	return im.o.Bad(BadRow{c.where.file, c.where.line, err, c.hashKey, c.sortKey})
+}
+
+func (im *importer) wrote(n int64) {
+	im.mu.Lock()
+	im.result.Written += n
+	im.mu.Unlock()
+}
+
+// hand has a window written.
+func (im *importer) hand(w *window, read, size int64) error {
+	im.mu.Lock()
+	im.windows = append(im.windows, w)
+	im.result.Read += w.sums.Read
+	im.result.Bad += w.sums.Bad
+	im.result.Expired += w.sums.Expired
+	if im.o.Progress != nil {
+		im.o.Progress(Progress{Read: im.result.Read, Written: im.result.Written, Bad: im.result.Bad, Expired: im.result.Expired, Bytes: read, All: max(size, 0)})
+	}
+	im.mu.Unlock()
+	if im.o.DryRun {
+		im.complete(w)
+		return nil
+	}
+	if err := im.sink.write(w.changes, func() { im.complete(w) }); err != nil {
+		return err
+	}
+	if time.Since(im.saved) < stateEvery {
+		return nil
+	}
+	return im.save()
+}
+
+// complete hears that all of a window is written, or was refused. After a stop that isn't certain, and nothing is noted.
+func (im *importer) complete(w *window) {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	if im.sink.ctx.Err() != nil {
+		return
+	}
+	w.complete, w.changes = true, nil
+	for len(im.windows) > 0 && im.windows[0].complete {
+		d := im.windows[0]
+		im.windows = im.windows[1:]
+		im.state.File, im.state.Rows = d.file, d.rows
+		im.state.Read += d.sums.Read
+	}
+}

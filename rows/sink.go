@@ -1,0 +1,343 @@
+package rows
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"pegasus/base"
+	"pegasus/base/pause"
+	"pegasus/base/tbin"
+	"pegasus/client"
+	"pegasus/gen/rrdb"
+	"pegasus/rpc"
+)
+
+// Target takes writes; see client.Table.
+type Target interface {
+	Go(op client.Op, timeout time.Duration, done func(body []byte, err error))
+}
+
+// Pace bounds what is written.
+type Pace struct {
+	Rows     float64       // a second; 0: no bound
+	Parallel int           // writes on their way; 0: 256
+	Patience time.Duration // for how long a write that fails is tried again; 0: 5 minutes
+}
+
+const (
+	defaultParallel = 256
+	defaultPatience = 5 * time.Minute
+	// mostRows and mostBytes bound one write: well below what servers take.
+	mostRows  = 500
+	mostBytes = 256 << 10
+	// bytesOnTheWay bounds the rows of all writes under way.
+	bytesOnTheWay = 64 << 20
+	retryPause    = 200 * time.Millisecond
+)
+
+// change is a row to be written or removed.
+type change struct {
+	hashKey, sortKey, value []byte
+	expireTS                uint32
+	remove                  bool
+	where                   place
+}
+
+func (c *change) size() int { return len(c.hashKey) + len(c.sortKey) + len(c.value) + 64 }
+
+// place is where a row comes from.
+type place struct {
+	file string
+	line int64
+}
+
+// sink writes changes. write is for one goroutine at a time.
+type sink struct {
+	ctx   context.Context
+	stop  context.CancelCauseFunc
+	to    Target
+	pace  Pace
+	limit *rate.Limiter
+	bad   func(*change, error) error // a row that the table doesn't take; an error ends all
+	wrote func(n int64)
+
+	mu    sync.Mutex
+	moved sync.Cond
+	busy  map[string]int // writes of a hash key on their way
+	ops   int
+	bytes int
+}
+
+func newSink(ctx context.Context, to Target, p Pace, bad func(*change, error) error, wrote func(int64)) *sink {
+	if p.Parallel <= 0 {
+		p.Parallel = defaultParallel
+	}
+	if p.Patience <= 0 {
+		p.Patience = defaultPatience
+	}
+	s := &sink{to: to, pace: p, bad: bad, wrote: wrote, busy: map[string]int{}}
+	s.ctx, s.stop = context.WithCancelCause(ctx)
+	s.moved.L = &s.mu
+	if p.Rows > 0 {
+		s.limit = rate.NewLimiter(rate.Limit(p.Rows), max(int(p.Rows), mostRows))
+	}
+	context.AfterFunc(s.ctx, func() {
+		s.mu.Lock()
+		s.moved.Broadcast()
+		s.mu.Unlock()
+	})
+	return s
+}
+
+// write has changes written, and calls done when all of them are, or were refused. It waits for room, not for the writes. Of changes
+// with the same keys the last one counts. The changes' slices must stay as they are.
+func (s *sink) write(changes []change, done func()) error {
+	groups := group(changes)
+	left := len(groups)
+	if left == 0 {
+		done()
+	}
+	var mu sync.Mutex
+	ended := func() {
+		mu.Lock()
+		left--
+		last := left == 0
+		mu.Unlock()
+		if last {
+			done()
+		}
+	}
+	// A hash key with several groups holds its place until all of them are written.
+	keys := map[string]int{}
+	for _, g := range groups {
+		keys[turn(g)]++
+	}
+	for _, g := range groups {
+		if s.limit != nil {
+			if err := s.limit.WaitN(s.ctx, len(g)); err != nil {
+				return s.cause()
+			}
+		}
+		key := turn(g)
+		n := keys[key]
+		keys[key] = 0 // the first one takes the places of all
+		if err := s.begin(key, n, g); err != nil {
+			return err
+		}
+		s.send(g, time.Now(), func() {
+			s.end(key, g)
+			ended()
+		})
+	}
+	return nil
+}
+
+// turn names what a group waits for: the writes of its hash key, or of its row if it has none.
+func turn(g []change) string {
+	if len(g[0].hashKey) == 0 {
+		return "\x00" + string(g[0].sortKey)
+	}
+	return string(g[0].hashKey)
+}
+
+func (s *sink) cause() error { return context.Cause(s.ctx) }
+
+// begin waits until a group may be sent. n > 0: it is the first of n of its hash key, and those before must have ended.
+func (s *sink) begin(key string, n int, g []change) error {
+	size := sizeOf(g)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.ctx.Err() == nil && (s.ops >= s.pace.Parallel || s.ops > 0 && s.bytes+size > bytesOnTheWay || n > 0 && s.busy[key] > 0) {
+		s.moved.Wait()
+	}
+	if s.ctx.Err() != nil {
+		return s.cause()
+	}
+	s.ops++
+	s.bytes += size
+	if n > 0 {
+		s.busy[key] = n
+	}
+	return nil
+}
+
+func (s *sink) end(key string, g []change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ops--
+	s.bytes -= sizeOf(g)
+	if s.busy[key]--; s.busy[key] == 0 {
+		delete(s.busy, key)
+	}
+	s.moved.Broadcast()
+}
+
+// flush waits until nothing is on its way.
+func (s *sink) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.ctx.Err() == nil && s.ops > 0 {
+		s.moved.Wait()
+	}
+	return s.cause()
+}
+
+func sizeOf(g []change) (n int) {
+	for i := range g {
+		n += g[i].size()
+	}
+	return n
+}
+
+// group puts changes together that one write can carry: those of one hash key, with one expiry, none of them with the same sort key.
+// The groups of a hash key may be written in any order.
+func group(changes []change) (groups [][]change) {
+	type id struct {
+		hashKey  string
+		expireTS uint32
+		remove   bool
+	}
+	last := make(map[string]int, len(changes)) // the last change of a row
+	for i := range changes {
+		last[string(base.AppendKey(nil, changes[i].hashKey, changes[i].sortKey))] = i
+	}
+	open := map[id]int{}
+	for i := range changes {
+		c := &changes[i]
+		if last[string(base.AppendKey(nil, c.hashKey, c.sortKey))] != i {
+			continue
+		}
+		if len(c.hashKey) == 0 { // a write of many rows needs one
+			groups = append(groups, []change{*c})
+			continue
+		}
+		k := id{string(c.hashKey), c.expireTS, c.remove}
+		if g, ok := open[k]; ok && len(groups[g]) < mostRows && sizeOf(groups[g])+c.size() <= mostBytes {
+			groups[g] = append(groups[g], *c)
+			continue
+		}
+		open[k] = len(groups)
+		groups = append(groups, []change{*c})
+	}
+	return groups
+}
+
+// request makes the write of a group.
+func request(g []change) client.Op {
+	c := &g[0]
+	op := client.Op{Hash: base.HashOf(c.hashKey, c.sortKey), Write: true}
+	switch {
+	case len(g) == 1 && c.remove:
+		op.Code, op.Arg = base.RPCRemove, rpc.Blob(base.AppendKey(nil, c.hashKey, c.sortKey))
+	case len(g) == 1:
+		op.Code = base.RPCPut
+		op.Arg = &rrdb.UpdateRequest{Key: base.AppendKey(nil, c.hashKey, c.sortKey), Value: c.value, ExpireTsSeconds: int32(c.expireTS)}
+	case c.remove:
+		arg := &rrdb.MultiRemoveRequest{HashKey: c.hashKey, SortKeys: make([][]byte, len(g))}
+		for i := range g {
+			arg.SortKeys[i] = g[i].sortKey
+		}
+		op.Code, op.Arg = base.RPCMultiRemove, arg
+	default:
+		arg := &rrdb.MultiPutRequest{HashKey: c.hashKey, Kvs: make([]rrdb.KeyValue, len(g)), ExpireTsSeconds: int32(c.expireTS)}
+		for i := range g {
+			arg.Kvs[i] = rrdb.KeyValue{Key: g[i].sortKey, Value: g[i].value}
+		}
+		op.Code, op.Arg = base.RPCMultiPut, arg
+	}
+	return op
+}
+
+// send writes a group, again if that helps, and calls done once.
+func (s *sink) send(g []change, since time.Time, done func()) {
+	op := request(g)
+	s.to.Go(op, 0, func(body []byte, err error) {
+		if err == nil {
+			err = outcome(op.Code, len(g) > 1 && g[0].remove, body)
+		}
+		switch {
+		case err == nil:
+			s.wrote(int64(len(g)))
+			done()
+		case s.ctx.Err() != nil:
+			done()
+		case refused(err) && len(g) > 1:
+			// Which of the rows it is, is found out.
+			go s.oneByOne(g, since, done)
+		case refused(err):
+			if err := s.bad(&g[0], err); err != nil {
+				s.stop(err)
+			}
+			done()
+		case fatal(err) || time.Since(since) > s.pace.Patience:
+			s.stop(fmt.Errorf("write %s: %w", g[0].where, err))
+			done()
+		default:
+			go func() {
+				pause.For(s.ctx, retryPause)
+				s.send(g, since, done)
+			}()
+		}
+	})
+}
+
+func (s *sink) oneByOne(g []change, since time.Time, done func()) {
+	for i := range g {
+		one := make(chan struct{})
+		s.send(g[i:i+1:i+1], since, func() { close(one) })
+		<-one
+	}
+	done()
+}
+
+func (p place) String() string {
+	if p.line == 0 {
+		return "a row of " + p.file
+	}
+	return fmt.Sprintf("%s:%d", p.file, p.line)
+}
+
+// outcome returns what a server has against a write.
+func outcome(code string, multiRemove bool, body []byte) error {
+	var result int32
+	var err error
+	if multiRemove {
+		var r rrdb.MultiRemoveResponse
+		err = decode(body, &r)
+		result = r.Error
+	} else {
+		var r rrdb.UpdateResponse
+		err = decode(body, &r)
+		result = r.Error
+	}
+	if err != nil {
+		return fmt.Errorf("answer to %s: %w", code, err)
+	}
+	if result != 0 {
+		return &client.StoreError{Op: code, Code: result}
+	}
+	return nil
+}
+
+func decode(body []byte, to tbin.Decoder) error { return rpc.DecodeBody(bytes.Clone(body), to) }
+
+// refused tells whether it is the row that is wrong.
+func refused(err error) bool {
+	var se *client.StoreError
+	if errors.As(err, &se) {
+		return se.Code == client.CodeInvalidArgument
+	}
+	return errors.Is(err, base.ErrInvalidData) || errors.Is(err, base.ErrInvalidParameters)
+}
+
+// fatal tells whether trying again is of no use: the metas know no such table, or the table is not for us.
+func fatal(err error) bool {
+	var ae *client.AdminError
+	return errors.As(err, &ae) && (ae.Code == base.ErrObjectNotFound || ae.Code == base.ErrBusyDropping) || errors.Is(err, base.ErrACLDeny)
+}

@@ -1,0 +1,61 @@
+package rows
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"pegasus/base/durable"
+)
+
+const stateFormat = 1
+
+// readState reads a state file into to; false: there is none.
+func readState(name string, to any) (bool, error) {
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		var head struct {
+			Format int `json:"format"`
+		}
+		if err = json.Unmarshal(b, &head); err == nil && head.Format != stateFormat {
+			err = fmt.Errorf("it has format %d, this program reads %d", head.Format, stateFormat)
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal(b, to)
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the state file %s: %w; give another name, or remove it to begin anew", name, err)
+	}
+	return true, nil
+}
+
+// writeState writes a state file, which is there whole or as it was.
+func writeState(name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	temp := name + ".tmp"
+	f, err := os.Create(temp)
+	if err == nil {
+		_, err = f.Write(append(b, '\n'))
+		err = errors.Join(err, f.Sync(), f.Close())
+	}
+	if err == nil {
+		err = os.Rename(temp, name)
+	}
+	if err == nil {
+		err = durable.Dir(filepath.Dir(name))
+	}
+	if err != nil {
+		return fmt.Errorf("write the state file %s: %w", name, err)
+	}
+	return nil
+}
