@@ -70,12 +70,9 @@ func newSplits(l *leader) service.Service {
 		}})
 }
 
-// bulkLoadsOff says why no load can be begun; "" if it can.
-var bulkLoadsOff = "the replica servers of this release can't load tables in bulk"
-
 func newBulkLoads(l *leader) service.Service {
 	c := &l.s.cfg.Meta
-	return bulkload.New(l, bulkload.Options{Blobs: l.s.blobs, Off: bulkLoadsOff, AtOnce: c.LoadsAtOnce, Tries: c.LoadTries, Now: l.time, Frozen: l.frozen,
+	return bulkload.New(l, bulkload.Options{Blobs: l.s.blobs, AtOnce: c.LoadsAtOnce, Tries: c.LoadTries, Now: l.time, Frozen: l.frozen,
 		Cluster: func() string {
 			_, id := l.s.fsm.cluster()
 			return id

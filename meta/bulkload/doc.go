@@ -23,7 +23,7 @@
 //   - Everything that a step relies on is in the State: a new leader goes on where the last one was. What members say of their sets it asks anew.
 //   - A partition whose sets differ is never taken: the load fails.
 //   - Nothing takes that wasn't noted as taking. What was noted as taking, and not as taken, when the load failed or was canceled, may have been taken or not:
-//     what members say when they forget decides, and what took keeps its rows.
+//     once all members have forgotten their sets its primary says which, and what took keeps its rows.
 //   - While a table is loading it isn't dropped, split, duplicated or balanced (state.MayLoad, meta's balancer), and it isn't begun while such a thing goes on.
 //   - A store is never asked with a lock held, nor without a deadline.
 //

@@ -45,6 +45,7 @@ type part struct {
 	taking  bool                        // the primary is being told to take
 	told    time.Time                   // when it was last
 	refusal string                      // what it answered
+	settled bool                        // whether it took is known, though nobody said so while the load went on
 }
 
 // member is what a member of a partition said.
@@ -179,6 +180,7 @@ type question struct {
 	to     base.RPCAddress
 	step   loading.LoadStep
 	forget bool // to begin anew
+	settle bool // the load has ended: did it take?
 }
 
 // advance has the members of a load prepare, and those that are ready take. taking counts the partitions of the cluster that do.
@@ -325,6 +327,7 @@ func (s *Service) finish(ctx context.Context, wg *sync.WaitGroup, j *job, alive 
 			left++
 			continue
 		}
+		before := left
 		for a, m := range is.members {
 			if m.forgot || !m.alive && (!slices.Contains(j.members[p], a) || now.Sub(r.since) > deadTime) {
 				continue
@@ -335,6 +338,14 @@ func (s *Service) finish(ctx context.Context, wg *sync.WaitGroup, j *job, alive 
 			}
 			m.busy, m.asked = true, now
 			ask = append(ask, question{job: j, part: p, to: a, step: loading.LOAD_FORGET})
+		}
+		// Whether it took, and the answer got lost, its primary tells. It can't take any more: the sets are gone.
+		if left == before && j.Parts[p].Status == state.PartTaking && !is.settled && now.Sub(r.since) <= deadTime {
+			left++
+			if a := j.primary[p]; a != 0 && alive[a] && now.Sub(is.told) >= askEvery/2 {
+				is.taking, is.told = true, now
+				ask = append(ask, question{job: j, part: p, to: a, step: loading.LOAD_TAKE, settle: true})
+			}
 		}
 	}
 	s.mu.Unlock()
@@ -396,6 +407,7 @@ func (s *Service) answered(q *question, r *loading.LoadResponse, err error) {
 		m.busy = false
 	}
 	why := ""
+	is.settled = is.settled || q.settle && err == nil
 	switch {
 	case err != nil && q.step == loading.LOAD_FORGET && base.CodeOf(err) == base.ErrHandlerNotFound: // an older program has nothing to forget
 	case err != nil:
@@ -409,13 +421,16 @@ func (s *Service) answered(q *question, r *loading.LoadResponse, err error) {
 	switch {
 	case why != "" && q.step == loading.LOAD_TAKE:
 		is.refusal = why
-		if r.Err == base.ErrInconsistentState { // the digests of the sets differ
+		if r.Err == base.ErrInconsistentState && !q.settle { // the digests of the sets differ
 			code, reason = base.ErrCorruption, fmt.Sprintf("partition %d: %s", q.part, why)
 		}
 	case why != "":
 		m.why = why
 		if q.step == loading.LOAD_PREPARE {
 			m.state = 0
+			if r.Err == base.ErrInvalidParameters { // it will never do that
+				code, reason = r.Err, fmt.Sprintf("partition %d: %s", q.part, why)
+			}
 		}
 	case q.step == loading.LOAD_FORGET:
 		m.why = ""
@@ -424,9 +439,6 @@ func (s *Service) answered(q *question, r *loading.LoadResponse, err error) {
 			break
 		}
 		m.heard, m.forgot = true, true
-		if r.State == loading.LOAD_TAKEN && j.Parts[q.part].Status == state.PartTaking {
-			note = &state.PartNote{Partition: int32(q.part), BulkPart: state.BulkPart{Status: state.PartTaken, Decree: r.Decree, HeldMS: int64(r.HeldMs)}}
-		}
 	default:
 		m.heard, m.why = true, ""
 		m.state, m.read, m.total, m.rows, m.digest = r.State, r.BytesRead, r.BytesTotal, r.Rows, r.Digest

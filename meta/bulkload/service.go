@@ -19,8 +19,6 @@ import (
 // Options are what the service needs of the meta beside its Leader.
 type Options struct {
 	Blobs *blob.Set
-	// Off says why no load may be begun; "" if it may. One that was begun goes on.
-	Off string
 	// AtOnce is how many partitions of the cluster take their rows at a time.
 	AtOnce int
 	// Tries is how often the members of a partition may fail before the load does.
@@ -69,6 +67,8 @@ func (s *Service) start(c *service.Call, q *bulkload.StartBulkLoadRequest, r *bu
 			// Upstream's rule: its engine must have been prepared for that. Whoever sets it wants rows that are there to be kept.
 			if v, _ := t.Env(appenv.AllowIngestBehind); !strings.EqualFold(v, "true") {
 				why = fmt.Errorf("inconsistent ingestion behind option: set %s=true of the table first: %w", appenv.AllowIngestBehind, base.ErrInconsistentState)
+			} else {
+				why = fmt.Errorf("ingest_behind, by which rows that are there are kept, isn't supported: load the files without it, into another table if need be: %w", base.ErrInvalidParameters)
 			}
 		}
 	})
@@ -78,10 +78,6 @@ func (s *Service) start(c *service.Call, q *bulkload.StartBulkLoadRequest, r *bu
 	}
 	if why != nil {
 		refuse(base.CodeOf(why), "%s", hintOf(why))
-		return
-	}
-	if s.o.Off != "" {
-		refuse(base.ErrServiceNotActive, "%s", s.o.Off)
 		return
 	}
 	if why := s.o.Frozen(); why != "" {
