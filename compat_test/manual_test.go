@@ -583,7 +583,8 @@ func (m *manual) fromTrash(line string) {
 		list, err := filepath.Glob(filepath.Join(m.c.Dir, "replica*", "data", ".trash", "*.unused"))
 		for _, dir := range list {
 			replicas := filepath.Dir(filepath.Dir(dir))
-			if _, err := os.Stat(filepath.Join(replicas, "reps", gpidOf(dir)+".pegasus")); err != nil {
+			// In any directory of the server: a replica may have been moved since.
+			if there, err := filepath.Glob(filepath.Join(filepath.Dir(replicas), "*", "reps", gpidOf(dir)+".pegasus")); err == nil && len(there) == 0 {
 				server, found = filepath.Base(filepath.Dir(replicas)), dir
 				return nil
 			}
