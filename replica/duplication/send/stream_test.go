@@ -217,9 +217,10 @@ type world struct {
 
 	rows    map[string]row // of the other cluster
 	answer  func() (code int32, silent bool)
-	leaves  bool   // it leaves all writes out, and says so in the hint of a success, as our servers do
-	tagless bool   // it doesn't tell timetags
-	refuses []byte // the key of a row: it refuses requests with it
+	leaves  bool                  // it leaves all writes out, and says so in the hint of a success, as our servers do
+	tagless bool                  // it doesn't tell timetags
+	refuses []byte                // the key of a row: it refuses requests with it
+	fails   func() base.ErrorCode // with what it doesn't answer a request
 }
 
 func newWorld(t *testing.T) *world {
@@ -304,6 +305,12 @@ func (w *world) receive(_ int, r *rpc.Request) bool {
 	if err := r.DecodeArg(&q); err != nil {
 		w.t.Errorf("a request that can't be read: %v", err)
 		return true
+	}
+	if w.fails != nil {
+		if code := w.fails(); code != base.ErrOK {
+			r.ReplyError(code)
+			return true
+		}
 	}
 	if w.answer != nil {
 		code, silent := w.answer()
@@ -998,4 +1005,47 @@ func TestCopyTellsRemovesOfRowsThatArentThere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever error the other cluster tells of, once: the stream goes on, in order, and leaves nothing out.
+func TestEachErrorOfTheOther(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.set(func() { w.confirmed = 0 })
+	w.r.become(pacifica.Primary, 6)
+	for _, code := range []base.ErrorCode{base.ErrUnknown, base.ErrServiceNotFound, base.ErrTimeout, base.ErrBusy, base.ErrNetworkFailure, base.ErrHandlerNotFound, base.ErrOperationDisabled, base.ErrInvalidState, base.ErrInactiveState,
+		base.ErrInvalidParameters, base.ErrInvalidData, base.ErrObjectNotFound, base.ErrAppNotExist, base.ErrCapacityExceeded, base.ErrNotEnoughMember, base.ErrTryAgain, base.ErrSplitting, base.ErrParentPartitionMisused, "ERR_NOBODY_KNOWS"} {
+		told := false
+		w.set(func() {
+			w.fails = func() base.ErrorCode {
+				if told {
+					return base.ErrOK
+				}
+				told = true
+				return code
+			}
+		})
+		w.writeLasting(1)
+		until(t, fmt.Sprintf("all is sent in spite of %s", code), func() bool { w.mu.Lock(); done := told; w.mu.Unlock(); return done && w.equal(0) })
+	}
+	w.set(func() { w.fails = nil })
+	for code := int32(-2); code <= 14; code++ {
+		told := code == 0
+		w.set(func() {
+			w.answer = func() (int32, bool) {
+				if told {
+					return 0, false
+				}
+				told = true
+				return code, false
+			}
+		})
+		w.writeLasting(1)
+		until(t, fmt.Sprintf("all is sent in spite of code %d", code), func() bool { w.mu.Lock(); done := told; w.mu.Unlock(); return done && w.equal(0) })
+	}
+	until(t, "all is confirmed", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.confirmed == w.r.View().Committed && w.last.Skipped.V == 0
+	})
 }
