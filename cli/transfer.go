@@ -90,6 +90,13 @@ type ImportArgs struct {
 	MaxBad   int64  // bad rows with which the import goes on; -1: any number
 }
 
+// how names all that decides on the rows that are made of files, but for the present time.
+func how(a *ImportArgs) string {
+	m := &a.Mapping
+	return fmt.Sprintf("format %q, encoding %s, templates %q %q %q, expiry %q, ttl %q, columns %q, delimiter %q",
+		a.Format, a.Encoding, m.HashKey, m.SortKey, m.Value, m.Expires, m.TTL, a.Read.Columns, a.Read.Comma)
+}
+
 const stdin = "-"
 
 // Import writes the rows of files into a table.
@@ -113,6 +120,8 @@ func (x *Transfer) Import(ctx context.Context, table string, a ImportArgs) error
 	if err != nil {
 		return err
 	}
+	o.ID = t.AppID()
+	o.How = how(&a)
 	bad, err := x.rejects(a.Rejects, o.State, a.MaxBad)
 	if err != nil {
 		return err
@@ -418,7 +427,10 @@ func (x *Transfer) Export(ctx context.Context, table string, a ExportArgs) error
 	if err != nil {
 		return err
 	}
-	o.AppID = t.AppID()
+	o.AppID, o.Encoding = t.AppID(), a.Encoding
+	if o.Format == "parquet" {
+		o.Encoding = "" // it has none
+	}
 	bar := NewBar(x.Progress, "export")
 	defer bar.End()
 	o.Progress = partitionsBar(bar)
@@ -476,7 +488,7 @@ func (x *Transfer) Copy(ctx context.Context, from string, there *client.Client, 
 	if there == x.Client && src.AppID() == t.AppID() {
 		return fmt.Errorf("table %s can't be copied into itself", Escape([]byte(from)))
 	}
-	return x.transfer(ctx, "copy", src, t, a, rows.Copy, "%d rows of table "+Escape([]byte(from))+" are copied")
+	return x.transfer(ctx, "copy", src, t, a, rows.Copy, "copied")
 }
 
 // Clear removes rows of a table.
@@ -498,7 +510,7 @@ func (x *Transfer) Clear(ctx context.Context, table string, a CopyArgs) error {
 			return errors.New("nothing is removed; without a terminal give --yes")
 		}
 	}
-	return x.transfer(ctx, "clear", t, t, a, rows.Clear, "%d rows of table "+Escape([]byte(table))+" are removed")
+	return x.transfer(ctx, "clear", t, t, a, rows.Clear, "removed")
 }
 
 // readLine reads a line byte by byte, as what follows isn't its business.
@@ -516,7 +528,7 @@ func readLine(r io.Reader) string {
 
 func (x *Transfer) transfer(ctx context.Context, word string, from, to *client.Table, a CopyArgs,
 	run func(context.Context, rows.Source, rows.Target, rows.CopyOptions) (rows.Result, error), done string) error {
-	o := rows.CopyOptions{Pace: a.Pace, From: from.Name(), To: to.Name(), State: a.State}
+	o := rows.CopyOptions{Pace: a.Pace, From: from.Name(), To: to.Name(), FromID: from.AppID(), ToID: to.AppID(), State: a.State}
 	var err error
 	if o.Choice, err = x.choice(a.ChoiceArgs); err != nil {
 		return err
@@ -536,13 +548,14 @@ func (x *Transfer) transfer(ctx context.Context, word string, from, to *client.T
 	}
 	res, err := run(ctx, rows.Of(from), to, o)
 	bar.End()
+	text := fmt.Sprintf("%d rows of table %s are %s", res.Written, Escape([]byte(from.Name())), done)
 	if err = errors.Join(err, bad.close()); err != nil {
 		if o.State != "" {
 			err = fmt.Errorf("%w; the same command goes on where it was", err)
 		}
-		return fmt.Errorf("%w (so far "+done+")", err, res.Written)
+		return fmt.Errorf("%w (so far %s)", err, text)
 	}
-	if err := x.print(map[string]any{"table": from.Name(), "to": to.Name(), "result": res}, done, res.Written); err != nil {
+	if err := x.print(map[string]any{"table": from.Name(), "to": to.Name(), "result": res}, "%s", text); err != nil {
 		return err
 	}
 	if res.Bad > 0 {

@@ -110,6 +110,21 @@ func (t *Table) refresh(old *route, then func(error)) {
 	go t.lookUp(max(wait, 0))
 }
 
+// Still asks the metas, and is an error if the table isn't the one any more that had an id and a number of partitions: then a walk that
+// began before may have passed rows over.
+func (t *Table) Still(ctx context.Context, id int32, partitions int) error {
+	if err := t.Refresh(ctx); err != nil {
+		return err
+	}
+	switch now, n := t.AppID(), t.Partitions(); {
+	case now != id:
+		return fmt.Errorf("table %q was dropped and made anew meanwhile, its id was %d and is %d: %w", t.name, id, now, base.ErrInvalidState)
+	case n != partitions:
+		return fmt.Errorf("table %q was split meanwhile, it had %d partitions and has %d; begin again: %w", t.name, partitions, n, base.ErrInvalidState)
+	}
+	return nil
+}
+
 // Refresh has the partitions looked up again: what is known may be of a table that was dropped, whose name another
 // one has now. Any number of callers share one look-up.
 func (t *Table) Refresh(ctx context.Context) error {

@@ -3,7 +3,6 @@ package compare
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"time"
 
 	"pegasus/base"
@@ -15,27 +14,19 @@ const pageRows = 500
 
 type table struct {
 	*client.Table
-	id, partitions int
+	id         int32
+	partitions int
 }
 
 // Of makes a Side of a table of a cluster.
-func Of(t *client.Table) Side { return table{t, int(t.AppID()), t.Partitions()} }
+func Of(t *client.Table) Side { return table{t, t.AppID(), t.Partitions()} }
 
 // Partitions implements Side: as many as there were at first.
 func (t table) Partitions() int { return t.partitions }
 
 // Still implements Side.
 func (t table) Still(ctx context.Context) error {
-	if err := t.Refresh(ctx); err != nil {
-		return err
-	}
-	switch id, n := int(t.AppID()), t.Table.Partitions(); {
-	case id != t.id:
-		return fmt.Errorf("table %q was dropped and made anew meanwhile, its id was %d and is %d: %w", t.Name(), t.id, id, base.ErrInvalidState)
-	case n != t.partitions:
-		return fmt.Errorf("table %q was split meanwhile, it had %d partitions and has %d; compare again: %w", t.Name(), t.partitions, n, base.ErrInvalidState)
-	}
-	return nil
+	return t.Table.Still(ctx, t.id, t.partitions)
 }
 
 // Rows implements Side.

@@ -17,6 +17,8 @@ type CopyOptions struct {
 	Choice
 	Pace
 	From, To string // names of the tables, for the state file
+	FromID   int32  // with ToID, likewise: a table that was made anew has other rows
+	ToID     int32
 	State    string // file that says how far it is; empty: none
 	// Bad is told of each row that the table doesn't take. An error ends all. It is called by one goroutine at a time.
 	Bad      func(BadRow) error
@@ -28,8 +30,24 @@ type copyState struct {
 	Format     int              `json:"format"`
 	From       string           `json:"from"`
 	To         string           `json:"to"`
+	FromID     int32            `json:"from_id"`
+	ToID       int32            `json:"to_id"`
+	Chosen     string           `json:"chosen,omitempty"` // rows; empty: all
 	Partitions []copiedPosition `json:"partitions"`
 }
+
+// same tells whether both are of one copy.
+func (s *copyState) same(o *copyState) bool { return s.of() == o.of() && s.into() == o.into() }
+
+func (s *copyState) of() string {
+	text := fmt.Sprintf("%s with id %d and %d partitions", s.From, s.FromID, len(s.Partitions))
+	if s.Chosen != "" {
+		text += ", " + s.Chosen
+	}
+	return text
+}
+
+func (s *copyState) into() string { return fmt.Sprintf("%s with id %d", s.To, s.ToID) }
 
 type copiedPosition struct {
 	After []byte `json:"after,omitempty"` // row key; all up to it is written
@@ -59,7 +77,7 @@ func Clear(ctx context.Context, from Source, to Target, o CopyOptions) (Result, 
 
 func run(ctx context.Context, from Source, to Target, o CopyOptions, remove bool) (Result, error) {
 	c := &copier{src: from, o: &o, remove: remove}
-	c.state = copyState{Format: stateFormat, From: o.From, To: o.To, Partitions: make([]copiedPosition, from.Partitions())}
+	c.state = copyState{Format: stateFormat, From: o.From, To: o.To, FromID: o.FromID, ToID: o.ToID, Chosen: o.Choice.String(), Partitions: make([]copiedPosition, from.Partitions())}
 	if o.State != "" {
 		var old copyState
 		there, err := readState(o.State, &old)
@@ -67,8 +85,8 @@ func run(ctx context.Context, from Source, to Target, o CopyOptions, remove bool
 			return Result{}, err
 		}
 		if there {
-			if old.From != o.From || old.To != o.To || len(old.Partitions) != len(c.state.Partitions) {
-				return Result{}, fmt.Errorf("the state file %s is of a copy of %s with %d partitions into %s: give another name, or remove it to begin anew", o.State, old.From, len(old.Partitions), old.To)
+			if !old.same(&c.state) {
+				return Result{}, fmt.Errorf("the state file %s is of a copy of %s, to %s: give another name, or remove it to begin anew", o.State, old.of(), old.into())
 			}
 			c.state = old
 		}
@@ -85,14 +103,21 @@ func run(ctx context.Context, from Source, to Target, o CopyOptions, remove bool
 	}
 	// Partitions are apart, also in the order of writes: a hash key is in one of them.
 	pace.Parallel, pace.Rows = max(1, pace.Parallel/o.walks()), pace.Rows/float64(o.walks())
+	var left []int
 	for p := range c.state.Partitions {
 		if c.state.Partitions[p].Done {
 			c.done++
 			continue
 		}
+		left = append(left, p)
+	}
+	for _, p := range left {
 		g.Go(func() error { return c.partition(gctx, p, to, pace) })
 	}
 	err := g.Wait()
+	if err == nil {
+		err = from.Still(ctx)
+	}
 	cancel(context.Canceled)
 	err = errors.Join(err, <-saved, c.save())
 	return c.result, err

@@ -12,6 +12,7 @@
 //   - A state file never says more than what is written. Who goes on from it may write a few rows again, which changes nothing.
 //   - Each row that isn't written is counted, and told with its place and the reason, or the run fails.
 //   - Memory is bounded: Options.Parallel writes, and a page of rows for each partition that is read.
+//   - A walk over a table that was split or made anew meanwhile is an error.
 //   - A file of an export appears when it is whole.
 //
 // It must not know how rows look in files (package rowfile), nor flags and terminals.

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
 	"pegasus/base"
 	"pegasus/client"
+	"pegasus/gen/rrdb"
 	"pegasus/rocks/pegasus"
 	"pegasus/rowfile"
 )
@@ -22,6 +24,8 @@ type Source interface {
 	Partitions() int
 	// Scan walks over a partition in the order of the keys.
 	Scan(partition int, o client.ScanOptions) Rows
+	// Still is an error if the table isn't the one any more that it was, or has other partitions: then rows may have been passed over.
+	Still(ctx context.Context) error
 }
 
 // Rows is a walk; see client.Scanner.
@@ -32,12 +36,23 @@ type Rows interface {
 	Close()
 }
 
-type table struct{ *client.Table }
+type table struct {
+	*client.Table
+	id         int32
+	partitions int
+}
 
+// Partitions implements Source: as many as there were at first.
+func (t table) Partitions() int { return t.partitions }
+
+// Still implements Source.
+func (t table) Still(ctx context.Context) error { return t.Table.Still(ctx, t.id, t.partitions) }
+
+// Scan implements Source.
 func (t table) Scan(partition int, o client.ScanOptions) Rows { return t.ScanAll(o, partition) }
 
 // Of makes a Source of a table of a cluster.
-func Of(t *client.Table) Source { return table{t} }
+func Of(t *client.Table) Source { return table{t, t.AppID(), t.Partitions()} }
 
 // Choice says which rows are read.
 type Choice struct {
@@ -46,6 +61,8 @@ type Choice struct {
 }
 
 const (
+	// batchBytes bounds the rows of a partition that wait for their turn, with those of a page that is read.
+	batchBytes   = 1 << 20
 	defaultWalks = 4
 	pageRows     = 1000
 )
@@ -55,6 +72,20 @@ func (c Choice) walks() int {
 		return defaultWalks
 	}
 	return c.Parallel
+}
+
+// String names the rows that are chosen, for files that say how far something is.
+func (c Choice) String() string {
+	var list []string
+	for _, f := range []struct {
+		name string
+		f    client.Filter
+	}{{"hash keys", c.HashFilter}, {"sort keys", c.SortFilter}} {
+		if f.f.Type != rrdb.FT_NO_FILTER {
+			list = append(list, fmt.Sprintf("%s %v %q", f.name, f.f.Type, f.f.Pattern))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 func (c Choice) scan(noValue bool) client.ScanOptions {
@@ -76,6 +107,7 @@ type ExportOptions struct {
 	Choice
 	Format   string       // of rowfile.Formats
 	Text     rowfile.Text // how keys and values are written in JSON lines and CSV; nil: base64
+	Encoding string       // names Text, for a directory
 	Name     string       // of the file, or of the directory if Split
 	Split    bool         // a file for each partition. Those that are there are kept, if they are of the same table and format
 	Table    string       // with Cluster and AppID, for a directory
@@ -97,6 +129,18 @@ type exportInfo struct {
 	AppID      int32  `json:"app_id"`
 	Partitions int    `json:"partitions"`
 	Rows       string `json:"rows"` // their format
+	Encoding   string `json:"encoding,omitempty"`
+	Chosen     string `json:"chosen,omitempty"` // rows; empty: all
+}
+
+func (i *exportInfo) how() (s string) {
+	if i.Encoding != "" {
+		s = " in " + i.Encoding
+	}
+	if i.Chosen != "" {
+		s += ", of " + i.Chosen
+	}
+	return s
 }
 
 const infoName = "export.json"
@@ -133,17 +177,20 @@ func Export(ctx context.Context, src Source, to Output, o ExportOptions) (Export
 	return Exported{Rows: e.rows, Files: 1}, err
 }
 
-func (e *exporter) all(ctx context.Context, one func(context.Context, int) error) error {
-	g, ctx := errgroup.WithContext(ctx)
+func (e *exporter) all(parent context.Context, one func(context.Context, int) error) error {
+	g, ctx := errgroup.WithContext(parent)
 	g.SetLimit(e.o.walks())
 	for p := range e.src.Partitions() {
 		g.Go(func() error { return one(ctx, p) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return e.src.Still(parent)
 }
 
 func (e *exporter) split(ctx context.Context, to Output) (Exported, error) {
-	info := exportInfo{Format: stateFormat, Table: e.o.Table, AppID: e.o.AppID, Partitions: e.src.Partitions(), Rows: e.o.Format}
+	info := exportInfo{Format: stateFormat, Table: e.o.Table, AppID: e.o.AppID, Partitions: e.src.Partitions(), Rows: e.o.Format, Encoding: e.o.Encoding, Chosen: e.o.Choice.String()}
 	name := path.Join(e.o.Name, infoName)
 	b, there, err := to.Read(ctx, name)
 	if err != nil {
@@ -152,7 +199,7 @@ func (e *exporter) split(ctx context.Context, to Output) (Exported, error) {
 	if there {
 		var old exportInfo
 		if err := json.Unmarshal(b, &old); err != nil || old != info {
-			return Exported{}, fmt.Errorf("%s is of another export (table %s with id %d and %d partitions, as %s): choose another directory, or remove this one", name, old.Table, old.AppID, old.Partitions, old.Rows)
+			return Exported{}, fmt.Errorf("%s is of another export (table %s with id %d and %d partitions, as %s%s): choose another directory, or remove this one", name, old.Table, old.AppID, old.Partitions, old.Rows, old.how())
 		}
 	} else {
 		doc, err := json.Marshal(info)
@@ -202,6 +249,7 @@ func (e *exporter) partition(ctx context.Context, p int, out rowfile.Writer, mu 
 	s := e.src.Scan(p, e.o.scan(false))
 	defer s.Close()
 	var batch []client.Row
+	var size int
 	flush := func() error {
 		mu.Lock()
 		for _, r := range batch {
@@ -213,11 +261,14 @@ func (e *exporter) partition(ctx context.Context, p int, out rowfile.Writer, mu 
 		}
 		mu.Unlock()
 		e.tell(len(batch), 0)
-		batch = batch[:0]
+		clear(batch)
+		batch, size = batch[:0], 0
 		return nil
 	}
 	for s.Next(ctx) {
-		if batch = append(batch, s.Row()); len(batch) == batchRows {
+		r := s.Row()
+		batch = append(batch, r)
+		if size += len(r.HashKey) + len(r.SortKey) + len(r.Value); len(batch) == batchRows || size >= batchBytes {
 			if err := flush(); err != nil {
 				return err
 			}

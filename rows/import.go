@@ -28,6 +28,8 @@ type ImportOptions struct {
 	Pace
 	Read   rowfile.ReadOptions // but for Format
 	Table  string              // for the state file
+	ID     int32               // of the table, likewise: one that was made anew has none of the rows
+	How    string              // what else decides on the rows that are made of the files, likewise
 	State  string              // file that says how far it is; empty: none. If it is there, the import goes on from there
 	DryRun bool                // rows are read and checked, and not written
 	Now    time.Time
@@ -68,6 +70,8 @@ type Result struct {
 type importState struct {
 	Format int      `json:"format"`
 	Table  string   `json:"table"`
+	ID     int32    `json:"table_id"`
+	How    string   `json:"how,omitempty"`
 	Files  []string `json:"files"`
 	File   int      `json:"file"` // index
 	Rows   int64    `json:"rows"` // of that file, bad ones too
@@ -106,7 +110,7 @@ type window struct {
 // Import writes the rows of files into a table.
 func Import(ctx context.Context, to Target, inputs []Input, o ImportOptions) (Result, error) {
 	im := &importer{o: &o}
-	im.state = importState{Format: stateFormat, Table: o.Table}
+	im.state = importState{Format: stateFormat, Table: o.Table, ID: o.ID, How: o.How}
 	for _, in := range inputs {
 		im.state.Files = append(im.state.Files, in.Name)
 	}
@@ -117,8 +121,8 @@ func Import(ctx context.Context, to Target, inputs []Input, o ImportOptions) (Re
 			return Result{}, err
 		}
 		if there {
-			if old.Table != o.Table || !slices.Equal(old.Files, im.state.Files) || old.File < 0 || old.Rows < 0 {
-				return Result{}, fmt.Errorf("the state file %s is of an import of %q into table %s: give another name, or remove it to begin anew", o.State, old.Files, old.Table)
+			if old.Table != o.Table || old.ID != o.ID || old.How != o.How || !slices.Equal(old.Files, im.state.Files) || old.File < 0 || old.Rows < 0 {
+				return Result{}, fmt.Errorf("the state file %s is of an import of %q into table %s with id %d (%s): give another name, or remove it to begin anew", o.State, old.Files, old.Table, old.ID, old.How)
 			}
 			im.state, im.result.Before = old, old.Read
 			if old.Done {
@@ -206,6 +210,9 @@ func (im *importer) file(index int, in *Input, skip int64) error {
 	for n := int64(1); ; n++ {
 		line, err := r.Next(&row)
 		if err == io.EOF {
+			if n <= skip {
+				return fmt.Errorf("%s has %d rows, and %d were read of it before: it isn't the file any more of which the state file tells", in.Name, n-1, skip)
+			}
 			break
 		}
 		var wrong *rowfile.BadRow

@@ -10,8 +10,6 @@ import (
 	"sync"
 
 	"golang.org/x/sync/errgroup"
-
-	"pegasus/client"
 )
 
 // Large is one of the largest rows.
@@ -52,11 +50,11 @@ func (h *byBytes) Pop() any {
 }
 
 // Look walks over a table and sums up what is there.
-func Look(ctx context.Context, src Source, o StatsOptions) (Stats, error) {
+func Look(parent context.Context, src Source, o StatsOptions) (Stats, error) {
 	var all Stats
 	var mu sync.Mutex
 	done := 0
-	g, ctx := errgroup.WithContext(ctx)
+	g, ctx := errgroup.WithContext(parent)
 	g.SetLimit(o.walks())
 	for p := range src.Partitions() {
 		g.Go(func() error {
@@ -74,6 +72,9 @@ func Look(ctx context.Context, src Source, o StatsOptions) (Stats, error) {
 		})
 	}
 	err := g.Wait()
+	if err == nil {
+		err = src.Still(parent)
+	}
 	slices.SortStableFunc(all.Top, func(a, b Large) int {
 		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), bytes.Compare(a.HashKey, b.HashKey), bytes.Compare(a.SortKey, b.SortKey))
 	})
@@ -143,5 +144,3 @@ func (st *Stats) add(o *Stats, top int) {
 		st.keep(l, top)
 	}
 }
-
-var _ Source = table{(*client.Table)(nil)}
