@@ -154,6 +154,7 @@ func (s *Service) add(c *service.Call, q *duplication.DuplicationAddRequest, r *
 		return
 	case base.ErrBusy:
 		refuse(res.Err, "files are being loaded into app(%s): add the duplication when they are (`pegasus bulkload status %s`)", q.AppName, q.AppName)
+		return
 	case base.ErrSplitting:
 		refuse(res.Err, "the partitions of app %s are being split: add the duplication once that is over", q.AppName)
 		return
