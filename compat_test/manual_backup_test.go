@@ -103,21 +103,70 @@ func (m *manual) backups() {
 	m.must("is complete", "pegasus backup create", "create", "create TABLE --provider backups")
 }
 
-// loads runs the commands of "Files for bulk loads", with the rows in dir and the stores of a configuration file.
+// loads runs the commands of "Files for bulk loads", those that load them too, with the rows in dir and the stores of a configuration file.
 func (m *manual) loads(dir, conf string) {
 	m.t.Helper()
 	with := func(more ...string) []string {
 		return append(more, "--from rows", "--from "+dir+"/rows", "--cluster prod", "--cluster prod --config "+conf, "NAME/", "backups/")
 	}
+	id := m.tableID("T")
 	for _, c := range []struct {
 		command string
 		replace []string
 	}{
-		{"pegasus bulkload build --from rows.jsonl --table T --app-id 2 --partitions 4 --cluster prod --to NAME/ROOT", with("ROOT", "loads")},
+		{"pegasus bulkload build --from rows.jsonl --table T --app-id 2 --partitions 4 --cluster prod --to NAME/ROOT", with("ROOT", "loads", "--app-id 2", "--app-id "+id)},
 		{"pegasus bulkload build --from rows.csv --text --skip --table T --app-id 2 --partitions 4 --cluster prod --to NAME/text --tmp /tmp", with("NAME/text", "backups/loads-text", "/tmp", m.t.TempDir())},
 		{"pegasus bulkload build --from rows.parquet --table T --app-id 2 --partitions 4 --cluster prod --to file:///mnt/loads", with("/mnt/loads", m.t.TempDir())},
 	} {
 		m.must("20 rows for table T are in ", c.command, c.replace...)
 	}
-	m.must("20 rows for table T with id 2 and 4 partitions", "pegasus bulkload verify NAME/ROOT --table T --cluster prod", with("ROOT", "loads")...)
+	m.must("20 rows for table T with id "+id+" and 4 partitions", "pegasus bulkload verify NAME/ROOT --table T --cluster prod", with("ROOT", "loads")...)
+
+	// Into the table, which has these rows.
+	const start, status = "pegasus bulkload start T --from NAME/ROOT --cluster prod", "pegasus bulkload status T"
+	m.must("no files are being loaded into table T, and none were", status)
+	m.must("table T has the rows of the files", start, "NAME/ROOT", "backups/loads")
+	m.must("table T has the rows of the files", status)
+	for _, c := range []string{"pause T", "resume T", "cancel T", "cancel T --force"} {
+		m.refused("not executing bulk load", "pegasus bulkload "+c)
+	}
+	m.must("none were", "pegasus bulkload clear T")
+	// Another one, which may be over before it is paused.
+	m.must("table T", start, "NAME/ROOT", "backups/loads --wait 0s")
+	for _, c := range []string{"pause T", "resume T", "cancel T", "cancel T --force"} {
+		m.either("paus|being read|takes|has the rows|canceled|can not (pause|restart|cancel|force cancel) bulk load|not executing bulk load", "pegasus bulkload "+c)
+	}
+	m.do(cluster.Poll(2*time.Minute, func() error {
+		out, err := m.cli(status)
+		if err == nil && !strings.HasPrefix(out, "table T has the rows of the files\n") && !strings.Contains(out, "it was canceled; ") {
+			err = fmt.Errorf("%s", out)
+		}
+		return err
+	}))
+	m.do(cluster.Poll(2*time.Minute, func() error { // not while members remove what they have
+		_, err := m.cli("pegasus bulkload clear T")
+		return err
+	}))
+	if out, err := m.c.CLI(runContext(m.t, time.Minute), "count", "T", "--meta", strings.Join(m.c.Metas(), ",")); err != nil || !strings.Contains(out, "20") {
+		m.t.Fatalf("count after the loads: %s: %v", out, err)
+	}
+}
+
+// tableID is the id of a table, as table ls shows it.
+func (m *manual) tableID(name string) string {
+	m.t.Helper()
+	var list []struct {
+		ID   int32  `json:"id"`
+		Name string `json:"name"`
+	}
+	out, err := m.c.CLI(runContext(m.t, time.Minute), "table", "ls", "-o", "json", "--meta", strings.Join(m.c.Metas(), ","))
+	m.do(err)
+	m.do(json.Unmarshal([]byte(out), &list))
+	for _, t := range list {
+		if t.Name == name {
+			return strconv.Itoa(int(t.ID))
+		}
+	}
+	m.t.Fatalf("table ls: %s", out)
+	return ""
 }

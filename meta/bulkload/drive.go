@@ -22,7 +22,8 @@ const (
 	askTime, takeTime = 5 * time.Second, 30 * time.Second
 	// firstWait is how long a partition waits after a member failed; then it is twice that each time, up to mostWait.
 	firstWait, mostWait = time.Second, 30 * time.Second
-	// deadTime is how long a load that has ended waits for members that are dead. What they have is removed when they are told of the table.
+	// deadTime is how long a load that has ended waits for members that are dead. What they have stays until a later load of the table, or as
+	// long as they have the replica.
 	deadTime = time.Minute
 	// maxCalls is how many members are asked at a time, maxNotes how many partitions one entry of the log is about.
 	maxCalls, maxNotes = 256, 256
