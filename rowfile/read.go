@@ -239,16 +239,17 @@ type csvReader struct {
 	m       *mapping
 	columns map[string]int
 	names   []string
+	given   bool // names isn't from the first line
 }
 
 func newCSVReader(r io.Reader, o ReadOptions, m *mapping) (*csvReader, error) {
-	c := &csvReader{limit: &limited{r: r, left: MostRow}, text: o.Text, m: m, columns: map[string]int{}, names: o.Columns}
+	c := &csvReader{limit: &limited{r: r, left: MostRow}, text: o.Text, m: m, columns: map[string]int{}, names: o.Columns, given: len(o.Columns) > 0}
 	c.r = csv.NewReader(c.limit)
 	c.r.ReuseRecord = true
 	if o.Comma != 0 {
 		c.r.Comma = o.Comma
 	}
-	if len(c.names) == 0 {
+	if !c.given {
 		head, err := c.r.Read()
 		if err != nil {
 			if err == io.EOF {
@@ -293,7 +294,11 @@ func (c *csvReader) Next(r *Row) (int64, error) {
 		if wrong.Err != csv.ErrFieldCount {
 			return int64(wrong.StartLine), fmt.Errorf("line %d: %w", wrong.Line, wrong.Err) // what follows could be read as anything
 		}
-		return int64(wrong.StartLine), &BadRow{fmt.Errorf("it has %d columns, and should have %d", len(record), c.r.FieldsPerRecord)}
+		want := "the first line has"
+		if c.given {
+			want = "there are to be"
+		}
+		return int64(wrong.StartLine), &BadRow{fmt.Errorf("it has %d columns, %s %d", len(record), want, c.r.FieldsPerRecord)}
 	}
 	if err != nil {
 		return 0, err

@@ -74,7 +74,7 @@ func TestMapping(t *testing.T) {
 				`3 "8" "" "{\"id\":\"8\",\"country\":\"\",\"name\":\"x\",\"ttl\":\"\",\"at\":\"1900000005\"}" 1900000005` + "\n" +
 				`4 "9" "" "{\"id\":\"9\",\"country\":\"FR\",\"name\":\"y\",\"ttl\":\"soon\",\"at\":\"\"}" 0` + "\n"},
 		{"a.csv", "1;2\n3\n", ReadOptions{Columns: []string{"a", "b"}, Comma: ';'}, Mapping{HashKey: "{b}", Value: "{a}"},
-			"1 \"2\" \"\" \"1\" 0\n2 bad: it has 1 columns, and should have 2\n"},
+			"1 \"2\" \"\" \"1\" 0\n2 bad: it has 1 columns, there are to be 2\n"},
 		{"a.jsonl", `{"id":7,"n":"ä","d":{"x":[1]}}` + "\n{\"n\":1}\n[]\n", ReadOptions{}, Mapping{HashKey: "{id}", SortKey: "{n}", Value: "{d}"},
 			"1 \"7\" \"ä\" \"{\\\"x\\\":[1]}\" 0\n2 bad: column id, which is part of a key, has nothing\n3 bad: it is no JSON object: json: cannot unmarshal array into Go value of type map[string]json.RawMessage\n"},
 		{"a.csv", csv, ReadOptions{}, Mapping{HashKey: "{user}"}, "open: there is no column user; there are id, country, name, ttl, at"},
