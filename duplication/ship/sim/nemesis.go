@@ -28,7 +28,7 @@ func (p *part) nemesis() {
 		}
 	}
 	// The beginning is short, and its own kind of trouble.
-	soon := p.persisted == ship.Unknown && w.opt.Seed%4 == 1 || p.half && w.opt.Seed%3 == 1
+	soon := p.persisted == ship.Unknown && w.opt.Seed%4 < 2 || p.half && w.opt.Seed%3 == 1
 	if p.primary < 0 && (w.chance(10) || soon && w.chance(3)) {
 		if n := w.rnd.IntN(servers); p.servers[n].up {
 			p.lead(n)
@@ -37,11 +37,39 @@ func (p *part) nemesis() {
 	if soon && p.primary >= 0 && w.chance(12) {
 		p.crash(p.servers[p.primary])
 	}
+	if p.hinders() && p.primary >= 0 {
+		p.hinder(p.servers[w.opt.Seed/8%servers])
+	}
 	for _, s := range p.servers {
 		if !s.up && (w.chance(40) || soon && w.chance(4)) {
 			s.up, s.askAt = true, w.now
 			s.begin()
 		}
+	}
+}
+
+// hinders tells whether the seed has trouble of its own about the time at which a parent has sent what is before the cut.
+func (p *part) hinders() bool { return p.cut != 0 && p.w.opt.Seed%3 == 0 }
+
+// hinder has a server lead whose log lacks what comes next, while what the one before sent is under way; or one that hasn't heard
+// how far others have come.
+func (p *part) hinder(s *server) {
+	w := p.w
+	sent := p.persisted >= p.cut
+	switch {
+	case !s.up || s.n == p.primary:
+	case !sent && w.child != nil && w.meta.skip:
+		if p.servers[p.primary].core.Status().Flying > 0 && w.chance(10) {
+			w.stats.Cuts++
+			s.first = max(s.first, p.committed+1)
+			w.tracef("%s: server %d: the log is cut, it begins with %d", p.name(), s.n, s.first)
+			p.lead(s.n)
+			s.askAt = w.now // as the driver does
+		}
+	case !sent && s.deaf < w.now && !w.meta.skip:
+		s.deaf = w.now + 800
+	case sent && s.deaf > w.now && w.chance(10):
+		p.lead(s.n)
 	}
 }
 

@@ -68,6 +68,9 @@ func (r *remote) sweep(w *world, key int, asOf int64) {
 		r.rows[key] = row{tag: is.tag, deleted: true}
 	case ship.Leftover(originOf(is.tag), own, asOf):
 		w.stats.Swept++
+		if at := originOf(is.tag).TimestampUS; at > asOf {
+			w.violate("key %d: a bootstrap to a state of %d removes what was written at %d", key, asOf, at)
+		}
 		r.apply(w, key, row{tag: is.tag | 1, deleted: true})
 	}
 }

@@ -179,7 +179,7 @@ func (s *server) send(b ship.Batch) {
 		if w.chance(2) {
 			answer(ship.Lost)
 		}
-	case w.chance(12): // the answer is lost, and it may be applied late
+	case w.chance(12), w.meta.skip && p.hinders() && p.persisted < p.cut && w.chance(3): // the answer is lost, and it may be applied late
 		w.stats.Lost++
 		if w.chance(2) {
 			answer(ship.Lost)
@@ -227,7 +227,9 @@ func (s *server) ask() {
 		w.after(1, deliver)
 	case w.chance(6):
 	case w.chance(10) || p.persisted == ship.Unknown && ok && w.chance(2):
-		w.after(w.delay(), deliver)
+		if w.chance(2) {
+			w.after(w.delay(), deliver)
+		}
 		w.after(w.delay()*10, deliver)
 	default:
 		w.after(w.delay(), deliver)
