@@ -46,7 +46,7 @@ type Sender struct {
 
 	mu      sync.Mutex
 	streams map[key]*stream
-	seen    map[base.Gpid]time.Time // held as a whole since then, until the meta has said something; zero: not any more
+	seen    map[part.Replica]time.Time // held as a whole since then, until the meta has said something; zero: not any more
 	remotes map[string]*client.Client
 	slots   chan struct{} // of copies
 }
@@ -55,7 +55,7 @@ type Sender struct {
 func New(host part.Host, opt Options) *Sender {
 	opt.EnsureDefaults()
 	return &Sender{host: host, opt: opt, log: opt.Log.WithField("part", "duplication"), soon: make(chan struct{}, 1), base: time.Now(),
-		streams: map[key]*stream{}, seen: map[base.Gpid]time.Time{}, remotes: map[string]*client.Client{}, slots: make(chan struct{}, copies)}
+		streams: map[key]*stream{}, seen: map[part.Replica]time.Time{}, remotes: map[string]*client.Client{}, slots: make(chan struct{}, copies)}
 }
 
 // Tick implements part.Part.
@@ -68,23 +68,22 @@ func (s *Sender) Tick(time.Time) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	here := map[base.Gpid]bool{}
+	here := map[part.Replica]bool{} // one that was closed and opened again is another one, whose log nobody holds
 	for _, r := range s.host.Replicas() {
-		g := r.Gpid()
-		here[g] = true
-		if _, ok := s.seen[g]; !ok {
+		here[r] = true
+		if _, ok := s.seen[r]; !ok {
 			r.Hold(firstHold, 1)
-			s.seen[g] = time.Now()
+			s.seen[r] = time.Now()
 		}
 	}
-	for g := range s.seen {
-		if !here[g] {
-			delete(s.seen, g)
+	for r := range s.seen {
+		if !here[r] {
+			delete(s.seen, r)
 		}
 	}
 	for k, st := range s.streams {
-		if !here[k.gpid] {
-			st.stop()
+		if !here[st.r] {
+			st.end()
 			delete(s.streams, k)
 		}
 	}
@@ -228,18 +227,18 @@ func (s *Sender) exchange(ctx context.Context, began time.Duration) error {
 
 // members returns the replicas here that are members of their partitions. Of those the meta says what is to be held. It says nothing
 // of a partition that isn't split off from another one yet, nor of a learner.
-func (s *Sender) members() map[base.Gpid]bool {
-	m := map[base.Gpid]bool{}
+func (s *Sender) members() map[part.Replica]bool {
+	m := map[part.Replica]bool{}
 	for _, r := range s.host.Replicas() {
 		if role := r.View().Role; role == pacifica.Primary || role == pacifica.Secondary {
-			m[r.Gpid()] = true
+			m[r] = true
 		}
 	}
 	return m
 }
 
 // reconcile makes the streams that the meta wants, and ends the others. epochs and members are as they were when it was asked.
-func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncResponse, epochs map[key]int64, members map[base.Gpid]bool) {
+func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncResponse, epochs map[key]int64, members map[part.Replica]bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wanted := map[key]bool{}
@@ -253,6 +252,11 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 				}
 				wanted[k] = true
 				st := s.streams[k]
+				if st != nil && st.r != r {
+					st.end() // it was opened again
+					delete(epochs, k)
+					st = nil
+				}
 				if st == nil {
 					st = newStream(ctx, s, s.opt, s.log, k, r, p.Val)
 					st.bring = func(ctx context.Context, id uint64) { bringAll(ctx, st, id) }
@@ -282,17 +286,14 @@ func (s *Sender) reconcile(ctx context.Context, a *duplication.DuplicationSyncRe
 	s.duplicated.Store(&duplicated)
 	for k, st := range s.streams {
 		if !wanted[k] {
-			st.stop()
-			st.r.Release(k.holder())
+			st.end()
 			delete(s.streams, k)
 		}
 	}
-	for g, since := range s.seen {
-		if r, ok := s.host.Replica(g); !since.IsZero() && ok {
-			if members[g] || time.Since(since) > outsiderTime {
-				r.Release(firstHold)
-				s.seen[g] = time.Time{}
-			}
+	for r, since := range s.seen {
+		if !since.IsZero() && (members[r] || time.Since(since) > outsiderTime) {
+			r.Release(firstHold)
+			s.seen[r] = time.Time{}
 		}
 	}
 }

@@ -222,8 +222,19 @@ func (st *stream) hold() {
 	}
 }
 
+// end has it stop, and the log let go.
+func (st *stream) end() {
+	st.stop()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.r.Release(st.holder())
+}
+
 // keep holds the log from a decree on, and returns the first that is there. mu is held.
 func (st *stream) keep(from int64) (first int64) {
+	if st.ctx.Err() != nil {
+		return from // a step or a copy goes on for a moment, and nobody would let go what it holds
+	}
 	st.held = from
 	st.holds++
 	n := st.holds

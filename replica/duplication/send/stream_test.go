@@ -787,11 +787,68 @@ func TestNothingToHold(t *testing.T) {
 	if _, ok := r.held(firstHold); !ok {
 		t.Error("a replica that may become a member again isn't held")
 	}
-	s.seen[r.gpid] = time.Now().Add(-2 * outsiderTime)
+	s.seen[r] = time.Now().Add(-2 * outsiderTime)
 	s.reconcile(t.Context(), nothing, nil, s.members())
 	if _, ok := r.held(firstHold); ok {
 		t.Error("what is no member is held for ever")
 	}
+	h.cancel()
+	h.wg.Wait()
+}
+
+// TestOpenedAgain: a replica that is closed and opened again, which may be within one tick, has a log that nobody holds. What
+// ends holds nothing any more.
+func TestOpenedAgain(t *testing.T) {
+	replicaOf := func() *fakeReplica {
+		return &fakeReplica{gpid: base.Gpid{AppID: 3}, first: 1, role: pacifica.Secondary, bal: 5, holds: map[string]int64{}, lost: map[string]func(){}}
+	}
+	r := replicaOf()
+	h := &fakeHost{r: r}
+	h.ctx, h.cancel = context.WithCancel(t.Context())
+	s := New(h, Options{ID: own, Every: time.Hour, Version: func() version.Version { return version.Newest }, Log: silence(),
+		Remote: func(string) ([]string, int, bool) { return nil, 2, true }})
+	s.begin.Do(func() {})
+	a := &duplication.DuplicationSyncResponse{DupMap: []base.Pair[int32, []base.Pair[int32, duplication.DuplicationEntry]]{{Key: 3, Val: []base.Pair[int32, duplication.DuplicationEntry]{
+		{Key: 7, Val: duplication.DuplicationEntry{Dupid: 7, Status: duplication.DS_LOG, Remote: "east", Progress: base.Some([]base.Pair[int32, int64]{{Key: 0, Val: 4}})}}}}}}
+	holds := func(r *fakeReplica, whole bool, from int64) {
+		t.Helper()
+		if _, ok := r.held(firstHold); ok != whole {
+			t.Errorf("held as a whole: %v", ok)
+		}
+		if d, _ := r.held("duplication-7"); d != from {
+			t.Errorf("held from %d on, not from %d", d, from)
+		}
+	}
+	s.Tick(time.Now())
+	holds(r, true, 0)
+	s.reconcile(h.ctx, a, nil, s.members())
+	holds(r, false, 5)
+
+	old := r
+	r = replicaOf()
+	h.r = r
+	s.Tick(time.Now())
+	holds(old, false, 0)
+	holds(r, true, 0)
+	s.reconcile(h.ctx, a, nil, s.members())
+	holds(r, false, 5)
+
+	old, r = r, replicaOf()
+	h.r = r
+	asked := s.members()
+	s.reconcile(h.ctx, a, nil, asked) // before the tick
+	holds(old, false, 0)
+	holds(r, false, 5)
+	s.Tick(time.Now())
+	holds(r, true, 5)
+
+	st := s.all(nil)[0]
+	s.reconcile(h.ctx, &duplication.DuplicationSyncResponse{}, nil, s.members())
+	holds(r, false, 0)
+	st.mu.Lock()
+	st.keep(3)
+	st.mu.Unlock()
+	holds(r, false, 0)
 	h.cancel()
 	h.wg.Wait()
 }
