@@ -25,6 +25,7 @@ import (
 	"pegasus/gen/loading"
 	"pegasus/gen/metaadmin"
 	"pegasus/pacifica"
+	"pegasus/replica/disk"
 	"pegasus/rocks/pegasus"
 	"pegasus/rrdb"
 )
@@ -356,6 +357,48 @@ func TestLoadSetGoes(t *testing.T) {
 	if n := l.view(2).info.Store; n != 2 {
 		t.Errorf("its store is number %d: it didn't come from a copy", n)
 	}
+}
+
+// A replica isn't moved to another disk while it has a set, nor if a load was taken since it was copied: the copy has nothing to take.
+func TestLoadMeetsMove(t *testing.T) {
+	l := newLoadTest(t, 1, func(c *config.Config) { c.Replica.MinReplicas, c.Replica.DiskMinSpace = 1, 0 })
+	d := l.nodes[0].srv.disks.All()[0]
+	if err := l.nodes[0].srv.disks.Add(disk.Place{Tag: "two", Path: filepath.Join(filepath.Dir(d.Path), "two")}); err != nil {
+		t.Fatal(err)
+	}
+	l.mover(0).patience.Store(int64(time.Minute))
+	l.mustPut(0, "before", "1")
+	l.files(7, 50)
+	in, other := l.diskOf(0)
+	reached, release := l.holdMove(0, "copied")
+	t.Cleanup(release)
+	if code, hint := l.askMove(0, in.Tag, other.Tag); code != base.ErrOK {
+		t.Fatalf("%v: %s", code, hint)
+	}
+	<-reached
+	l.take(0, 7, l.prepare(7, 0))
+	if a := l.send(0, l.request(7, loading.LOAD_FORGET)); a.Err != base.ErrOK || len(l.sets(0)) != 0 {
+		t.Fatalf("%+v, %v", a, l.sets(0))
+	}
+	release()
+	if m := l.moved(0, 0); m.State != "IDLE" || !strings.Contains(m.Error, "files were loaded into it") {
+		t.Errorf("%+v", m)
+	}
+	until(t, "it serves where it was", func() bool { now, _ := l.diskOf(0); return l.serving(0) && now == in })
+	l.loaded(7, 50, 0)
+	// With a set.
+	l.files(8, 50)
+	l.prepare(8, 0)
+	if code, hint := l.askMove(0, in.Tag, other.Tag); code != base.ErrInvalidState || !strings.Contains(hint, rrdb.SetPrefix) {
+		t.Errorf("%v: %s", code, hint)
+	}
+	if a := l.send(0, l.request(8, loading.LOAD_FORGET)); a.Err != base.ErrOK {
+		t.Fatalf("%+v", a)
+	}
+	if m := l.move(0); m.State != "CLOSED" {
+		t.Errorf("%+v", m)
+	}
+	l.loaded(7, 50, 0)
 }
 
 // Who learns gets a copy, although the log has all; what was taken comes with it.

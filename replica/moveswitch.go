@@ -14,6 +14,7 @@ import (
 	"pegasus/pacifica"
 	"pegasus/replica/disk"
 	"pegasus/replica/wal"
+	"pegasus/rrdb"
 )
 
 // changing is a replica that is in neither place: see moving.go.
@@ -138,6 +139,12 @@ func (c *changing) forward() error {
 	es, _, err := c.r.tail(c.move, moveTail)
 	if err != nil {
 		return err
+	}
+	for i := range es {
+		// The copy is from before, and has no set of rows to take.
+		if es[i].Decree > c.decree && rrdb.IsTake(es[i].Payload) {
+			return fmt.Errorf("files were loaded into it after decree %d, up to which it was copied: try again: %w", c.decree, base.ErrTryAgain)
+		}
 	}
 	if err := c.logTail(es); err != nil {
 		return fmt.Errorf("log of data directory %s: %w", c.to.Path, err)
