@@ -228,7 +228,7 @@ func killedWhileMoving(t *testing.T, leads bool) {
 		}
 		for _, d := range dirs {
 			to := filepath.Join(t.TempDir(), filepath.Base(d))
-			copyDir(t, d, to)
+			copyQuiet(t, d, to) // a store that was just opened may give its manifest another name
 			l.dirs = append(l.dirs, to)
 		}
 		lefts = append(lefts, l)
