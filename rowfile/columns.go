@@ -1,13 +1,16 @@
 package rowfile
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // columnsReader reads a Parquet file of any flat columns, by a mapping.
@@ -19,6 +22,7 @@ type columnsReader struct {
 	batch  []parquet.Row
 	n, i   int
 	row    int64
+	kinds  []parquet.Type
 
 	names  []string // of the columns, by index; those that aren't flat have none
 	index  map[string]int
@@ -34,6 +38,7 @@ func newColumnsReader(f io.ReaderAt, size int64, m *mapping) (c *columnsReader, 
 	c = &columnsReader{m: m, file: file, groups: file.RowGroups(), batch: make([]parquet.Row, 64), index: map[string]int{}}
 	c.names = make([]string, len(file.Schema().Columns()))
 	c.values = make([]parquet.Value, len(c.names))
+	c.kinds = make([]parquet.Type, len(c.names))
 	var nested []string
 	for _, field := range file.Schema().Fields() {
 		if !field.Leaf() || field.Repeated() {
@@ -45,7 +50,11 @@ func newColumnsReader(f io.ReaderAt, size int64, m *mapping) (c *columnsReader, 
 			continue
 		}
 		c.names[leaf.ColumnIndex] = field.Name()
+		c.kinds[leaf.ColumnIndex] = leaf.Node.Type()
 		c.index[field.Name()] = leaf.ColumnIndex
+	}
+	if len(nested) > 0 && m.object() {
+		return nil, fmt.Errorf("{*} would leave out %.1000s: nested or repeated columns can't be read; name the others in the templates", strings.Join(nested, ", "))
 	}
 	for _, name := range m.uses {
 		if _, ok := c.index[name]; ok {
@@ -117,6 +126,18 @@ func (c *columnsReader) field(b []byte, name string) ([]byte, bool, error) {
 	if v.IsNull() {
 		return b, false, nil
 	}
+	if l := c.kinds[v.Column()].LogicalType(); l != nil {
+		switch l := l.Value.(type) {
+		case *format.DecimalType, *format.Float16Type:
+			return b, false, fmt.Errorf("column %.100s has values of type %v, which can't be read", name, c.kinds[v.Column()])
+		case *format.IntType:
+			if !l.IsSigned && v.Kind() == parquet.Int32 {
+				return strconv.AppendUint(b, uint64(v.Uint32()), 10), true, nil
+			} else if !l.IsSigned && v.Kind() == parquet.Int64 {
+				return strconv.AppendUint(b, v.Uint64(), 10), true, nil
+			}
+		}
+	}
 	switch v.Kind() {
 	case parquet.Boolean:
 		b = strconv.AppendBool(b, v.Boolean())
@@ -155,6 +176,8 @@ func (c *columnsReader) object(b []byte) ([]byte, error) {
 					return appendString(b, base64.StdEncoding.EncodeToString(text))
 				}
 				return appendString(b, string(text))
+			case (k == parquet.Float || k == parquet.Double) && bytes.ContainsAny(text, "NI"):
+				return appendString(b, string(text)) // JSON has no number for NaN and infinity
 			}
 			return append(b, text...)
 		})

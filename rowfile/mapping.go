@@ -86,6 +86,16 @@ func (m *Mapping) compile() (*mapping, error) {
 	return c, nil
 }
 
+// object tells whether a template has {*}.
+func (m *mapping) object() bool {
+	for _, t := range [][]piece{m.hashKey, m.sortKey, m.value} {
+		if slices.ContainsFunc(t, func(p piece) bool { return p.kind == object }) {
+			return true
+		}
+	}
+	return false
+}
+
 func parseTemplate(s string) (list []piece, err error) {
 	var text []byte
 	flush := func() {
@@ -195,6 +205,9 @@ func (f csvFields) field(b []byte, name string) ([]byte, bool, error) {
 
 func (f csvFields) object(b []byte) ([]byte, error) {
 	for i, name := range f.c.names {
+		if !utf8.ValidString(f.record[i]) {
+			return b, fmt.Errorf("column %.100q: %w, and can't be in a JSON object", name, errNoUTF8)
+		}
 		b = appendMember(b, i, name, func(b []byte) []byte { return appendString(b, f.record[i]) })
 	}
 	return append(b, '}'), nil
@@ -253,8 +266,5 @@ func (f jsonFields) field(b []byte, name string) ([]byte, bool, error) {
 }
 
 func (f jsonFields) object(b []byte) ([]byte, error) {
-	if !utf8.Valid(f.line) {
-		return b, errors.New("it isn't UTF-8")
-	}
 	return append(b, f.line...), nil
 }

@@ -14,8 +14,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // Row is a row of a file.
@@ -41,6 +43,11 @@ type Reader interface {
 
 // MostRow bounds a row that is read, in bytes.
 const MostRow = 64 << 20
+
+var errNoKeys = errors.New("hash_key, sort_key or value isn't there")
+
+// errNoUTF8 says so. JSON has nothing else: what isn't would be another key when it is read.
+var errNoUTF8 = errors.New("it isn't UTF-8")
 
 // ErrLong says that a row is longer than MostRow.
 var ErrLong = fmt.Errorf("the row has more than %d bytes", MostRow)
@@ -122,6 +129,9 @@ func NewReader(f io.Reader, o ReadOptions) (Reader, error) {
 	return newParquetReader(file, info.Size())
 }
 
+// byteOrder is what some programs write before UTF-8 (the byte order mark).
+const byteOrder = "\ufeff"
+
 type jsonReader struct {
 	r    *bufio.Reader
 	text Bytes
@@ -146,6 +156,9 @@ func (j *jsonReader) Next(r *Row) (int64, error) {
 		b, err := j.readLine()
 		if err != nil {
 			return j.line, err
+		}
+		if j.line == 1 {
+			b = bytes.TrimPrefix(b, []byte(byteOrder))
 		}
 		if b = bytes.TrimSpace(b); len(b) > 0 {
 			if err := j.parse(b, r); err != nil {
@@ -179,7 +192,41 @@ func (j *jsonReader) readLine() ([]byte, error) {
 	}
 }
 
+// halfPair finds a half of a surrogate pair that stands alone: it is no text, and would be read as another character.
+func halfPair(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '\\')
+		if i < 0 || i+1 >= len(b) {
+			return false
+		}
+		unit := func(at int) uint64 {
+			if at+6 > len(b) || b[at] != '\\' || b[at+1] != 'u' {
+				return 0
+			}
+			n, _ := strconv.ParseUint(string(b[at+2:at+6]), 16, 16)
+			return n
+		}
+		switch u := unit(i); {
+		case u >= 0xdc00 && u < 0xe000:
+			return true
+		case u >= 0xd800 && u < 0xdc00:
+			if low := unit(i + 6); low < 0xdc00 || low >= 0xe000 {
+				return true
+			}
+			b = b[i+12:]
+		default:
+			b = b[i+2:]
+		}
+	}
+}
+
 func (j *jsonReader) parse(b []byte, r *Row) error {
+	if !utf8.Valid(b) {
+		return errNoUTF8
+	}
+	if halfPair(b) {
+		return errors.New("it has a half of a surrogate pair, which is no character")
+	}
 	if j.m != nil {
 		f, err := parseObject(b)
 		if err != nil {
@@ -197,7 +244,7 @@ func (j *jsonReader) parse(b []byte, r *Row) error {
 		return errors.New("there is more than one JSON object in the line")
 	}
 	if row.HashKey == nil || row.SortKey == nil || row.Value == nil {
-		return errors.New("hash_key, sort_key or value isn't there")
+		return errNoKeys
 	}
 	*r = Row{Expires: row.Expires, Written: row.Written}
 	return r.set(j.text, *row.HashKey, *row.SortKey, *row.Value)
@@ -239,11 +286,17 @@ type csvReader struct {
 	m       *mapping
 	columns map[string]int
 	names   []string
-	given   bool // names isn't from the first line
+	given   bool  // names isn't from the first line
+	line    int   // of the row before
+	most    int64 // bytes of a row
 }
 
 func newCSVReader(r io.Reader, o ReadOptions, m *mapping) (*csvReader, error) {
-	c := &csvReader{limit: &limited{r: r, left: MostRow}, text: o.Text, m: m, columns: map[string]int{}, names: o.Columns, given: len(o.Columns) > 0}
+	in := bufio.NewReaderSize(r, 256<<10)
+	if begin, _ := in.Peek(len(byteOrder)); string(begin) == byteOrder {
+		_, _ = in.Discard(len(byteOrder)) // they are there
+	}
+	c := &csvReader{limit: &limited{r: in, left: MostRow}, most: MostRow, text: o.Text, m: m, columns: map[string]int{}, names: o.Columns, given: len(o.Columns) > 0}
 	c.r = csv.NewReader(c.limit)
 	c.r.ReuseRecord = true
 	if o.Comma != 0 {
@@ -258,7 +311,6 @@ func newCSVReader(r io.Reader, o ReadOptions, m *mapping) (*csvReader, error) {
 			return nil, fmt.Errorf("read the names of the columns in the first line: %w", err)
 		}
 		c.names = slices.Clone(head)
-		c.names[0] = strings.TrimPrefix(c.names[0], "\ufeff")
 	}
 	c.r.FieldsPerRecord = len(c.names)
 	for i, name := range c.names {
@@ -287,7 +339,7 @@ func noColumn(name string, names []string) error {
 }
 
 func (c *csvReader) Next(r *Row) (int64, error) {
-	c.limit.left = MostRow
+	c.limit.left = c.most
 	record, err := c.r.Read()
 	var wrong *csv.ParseError
 	if errors.As(err, &wrong) {
@@ -300,10 +352,14 @@ func (c *csvReader) Next(r *Row) (int64, error) {
 		}
 		return int64(wrong.StartLine), &BadRow{fmt.Errorf("it has %d columns, %s %d", len(record), want, c.r.FieldsPerRecord)}
 	}
+	if err == ErrLong {
+		return int64(c.line), fmt.Errorf("after this line: %w", err)
+	}
 	if err != nil {
-		return 0, err
+		return int64(c.line), err
 	}
 	line, _ := c.r.FieldPos(0)
+	c.line = line
 	if err := c.parse(record, r); err != nil {
 		return int64(line), &BadRow{err}
 	}
@@ -327,18 +383,20 @@ func (c *csvReader) parse(record []string, r *Row) (err error) {
 
 // parquetRow is the schema that `pegasus backup export` writes. Columns of a file that aren't here are left out.
 type parquetRow struct {
-	HashKey []byte `parquet:"hash_key"`
-	SortKey []byte `parquet:"sort_key"`
-	Value   []byte `parquet:"value"`
-	Expires *int64 `parquet:"expires,optional,timestamp(millisecond)"`
-	Written *int64 `parquet:"written,optional,timestamp(microsecond)"`
+	HashKey *[]byte `parquet:"hash_key,optional"`
+	SortKey *[]byte `parquet:"sort_key,optional"`
+	Value   *[]byte `parquet:"value,optional"`
+	Expires *int64  `parquet:"expires,optional,timestamp(millisecond)"`
+	Written *int64  `parquet:"written,optional,timestamp(microsecond)"`
 }
 
 type parquetReader struct {
 	r     *parquet.GenericReader[parquetRow]
 	batch [64]parquetRow
 	n, i  int
+	err   error // after the rows of the batch
 	row   int64
+	all   int64 // rows that the file says it has
 }
 
 func newParquetReader(f io.ReaderAt, size int64) (in *parquetReader, err error) {
@@ -353,7 +411,22 @@ func newParquetReader(f io.ReaderAt, size int64) (in *parquetReader, err error) 
 			return nil, fmt.Errorf("it has no column %s of bytes", name)
 		}
 	}
-	return &parquetReader{r: parquet.NewGenericReader[parquetRow](file)}, nil
+	for _, name := range []string{"expires", "written"} {
+		// What has another type would be taken for another time.
+		column, ok := file.Schema().Lookup(name)
+		if !ok {
+			continue
+		}
+		t := column.Node.Type()
+		is := false
+		if l := t.LogicalType(); l != nil && t.Kind() == parquet.Int64 && !column.Node.Repeated() {
+			_, is = l.Value.(*format.TimestampType)
+		}
+		if !is {
+			return nil, fmt.Errorf("column %s is of type %v and no timestamp: leave it out, or give templates and the column with Unix seconds", name, t)
+		}
+	}
+	return &parquetReader{r: parquet.NewGenericReader[parquetRow](file), all: file.NumRows()}, nil
 }
 
 // guard makes an error of a panic of the library, which trusts files more than it should.
@@ -366,19 +439,27 @@ func guard(err *error) {
 func (p *parquetReader) Next(r *Row) (line int64, err error) {
 	defer guard(&err)
 	if p.i == p.n {
-		p.i = 0
-		clear(p.batch[:])
-		if p.n, err = p.r.Read(p.batch[:]); p.n == 0 {
-			if err == nil {
-				err = io.ErrNoProgress
-			}
-			return p.row, err
+		if p.i, p.n = 0, 0; p.err == nil {
+			clear(p.batch[:])
+			p.n, p.err = p.r.Read(p.batch[:])
+		}
+		switch {
+		case p.n > 0:
+		case p.err == nil:
+			return p.row, io.ErrNoProgress
+		case p.err == io.EOF && p.row != p.all:
+			return p.row, fmt.Errorf("the Parquet file says that it has %d rows, and has %d", p.all, p.row)
+		default:
+			return p.row, p.err
 		}
 	}
 	from := &p.batch[p.i]
 	p.i++
 	p.row++
-	*r = Row{HashKey: from.HashKey, SortKey: from.SortKey, Value: from.Value}
+	if from.HashKey == nil || from.SortKey == nil || from.Value == nil {
+		return p.row, &BadRow{errNoKeys}
+	}
+	*r = Row{HashKey: *from.HashKey, SortKey: *from.SortKey, Value: *from.Value}
 	if from.Expires != nil {
 		r.Expires = *from.Expires / 1000
 	}

@@ -93,24 +93,29 @@ func TestMapping(t *testing.T) {
 	}
 }
 
+type flatEvent struct {
+	ID    int64   `parquet:"id"`
+	Name  *string `parquet:"name,optional"`
+	Raw   []byte  `parquet:"raw"`
+	Score float64 `parquet:"score"`
+	On    bool    `parquet:"on"`
+	Small int32   `parquet:"small"`
+}
+
 type event struct {
-	ID     int64    `parquet:"id"`
-	Name   *string  `parquet:"name,optional"`
-	Raw    []byte   `parquet:"raw"`
-	Score  float64  `parquet:"score"`
-	On     bool     `parquet:"on"`
-	Small  int32    `parquet:"small"`
+	flatEvent
 	Labels []string `parquet:"labels,list"`
 }
 
 // A Parquet file of any flat columns can be read; nested ones can't be used.
 func TestMappingOfParquet(t *testing.T) {
-	var b bytes.Buffer
+	var b, flat bytes.Buffer
 	w := parquet.NewGenericWriter[event](&b, parquet.MaxRowsPerRowGroup(100))
+	fw := parquet.NewGenericWriter[flatEvent](&flat, parquet.MaxRowsPerRowGroup(100))
 	name := "n"
 	var want, objects strings.Builder
 	for i := range 250 {
-		e := event{ID: int64(i), Name: &name, Raw: []byte{0xff, byte(i)}, Score: 1.5, On: i%2 == 0, Small: -3, Labels: []string{"x", "y"}}
+		e := event{flatEvent{ID: int64(i), Name: &name, Raw: []byte{0xff, byte(i)}, Score: 1.5, On: i%2 == 0, Small: -3}, []string{"x", "y"}}
 		if i == 3 {
 			e.Name = nil
 			fmt.Fprintf(&want, "4 bad: column name, which is part of a key, has nothing\n")
@@ -122,23 +127,32 @@ func TestMappingOfParquet(t *testing.T) {
 			text = "null"
 		}
 		fmt.Fprintf(&objects, "%d %q \"\" %q 0\n", i+1, fmt.Sprint(i), fmt.Sprintf(`{"id":%d,"name":%s,"raw":"%s","score":1.5,"on":%t,"small":-3}`, i, text, base64.StdEncoding.EncodeToString(e.Raw), e.On))
-		if _, err := w.Write([]event{e}); err != nil {
+		_, err := w.Write([]event{e})
+		_, ferr := fw.Write([]flatEvent{e.flatEvent})
+		if err := errors.Join(err, ferr); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := w.Close(); err != nil {
+	if err := errors.Join(w.Close(), fw.Close()); err != nil {
 		t.Fatal(err)
 	}
-	file := save(t, "a.parquet", b.String())
+	file, flatFile := save(t, "a.parquet", b.String()), save(t, "a.parquet", flat.String())
 	for _, tc := range []struct {
 		m    Mapping
 		want string
 	}{
 		{Mapping{HashKey: "{name}-{id}", SortKey: "{on}{small}", Value: "{score}{raw}"}, want.String()},
 		{Mapping{HashKey: "{id}"}, objects.String()},
-		{Mapping{HashKey: "{labels}"}, "open: column labels is nested or repeated: only flat columns can be used"},
-		{Mapping{HashKey: "{x}"}, "open: there is no column x; there are id, name, raw, score, on, small"},
+		{Mapping{HashKey: "{labels}", Value: "{id}"}, "open: column labels is nested or repeated: only flat columns can be used"},
+		{Mapping{HashKey: "{x}", Value: "{id}"}, "open: there is no column x; there are id, name, raw, score, on, small"},
 	} {
+		file := file
+		if tc.m.Value == "" {
+			if got := all(t, file, ReadOptions{Mapping: &tc.m}); !strings.HasPrefix(got, "open: {*} would leave out labels") {
+				t.Error(got)
+			}
+			file = flatFile
+		}
 		if got := all(t, file, ReadOptions{Mapping: &tc.m}); got != tc.want {
 			t.Errorf("%+v:\n%.2000s\nwant\n%.2000s", tc.m, got, tc.want)
 		}
