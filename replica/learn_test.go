@@ -123,7 +123,7 @@ func TestLearnInterrupted(t *testing.T) {
 		defer mu.Unlock()
 		if saved[step] == "" {
 			saved[step] = t.TempDir()
-			copyDir(t, s.disks.All()[0].Path, saved[step])
+			copyQuiet(t, s.disks.All()[0].Path, saved[step])
 		}
 	})
 	g.add(2)
