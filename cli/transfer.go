@@ -122,6 +122,11 @@ func (x *Transfer) Import(ctx context.Context, table string, a ImportArgs) error
 	}
 	o.ID = t.AppID()
 	o.How = how(&a)
+	for _, name := range append(slices.Clone(a.Files), o.State) {
+		if sameFile(a.Rejects, name) {
+			return fmt.Errorf("%s is read, so it can't be the file for rows that can't be written", name)
+		}
+	}
 	bad, err := x.rejects(a.Rejects, o.State, a.MaxBad)
 	if err != nil {
 		return err
@@ -227,8 +232,14 @@ func (x *Transfer) inputs(ctx context.Context, names []string, format, state str
 				return spool(r, r.Info().Size, in.Format)
 			}
 		default:
-			if _, err := os.Stat(name); err != nil {
+			info, err := os.Stat(name)
+			switch {
+			case err != nil:
 				return nil, nil, err // before anything is written
+			case info.IsDir():
+				return nil, nil, fmt.Errorf("%s is a directory: give its files", name)
+			case state != "" && !info.Mode().IsRegular():
+				return nil, nil, fmt.Errorf("%s can't be read again: leave --state out, or give files", name)
 			}
 			in.Open = func(context.Context) (io.ReadCloser, int64, error) {
 				f, err := os.Open(name)
@@ -309,6 +320,16 @@ func (x *Transfer) rejects(name, state string, most int64) (*rejected, error) {
 	return r, nil
 }
 
+// sameFile tells whether two names are of one file that is there.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && x.Mode().IsRegular() && os.SameFile(x, y)
+}
+
 type rejectedRow struct {
 	File    string  `json:"file"`
 	Line    int64   `json:"line,omitempty"`
@@ -344,7 +365,11 @@ func (r *rejected) close() error {
 	if r.f == nil {
 		return nil
 	}
-	if err := errors.Join(r.f.Sync(), r.f.Close()); err != nil {
+	var err error
+	if info, no := r.f.Stat(); no != nil || info.Mode().IsRegular() { // a device or a pipe can't be synced
+		err = r.f.Sync()
+	}
+	if err := errors.Join(err, r.f.Close()); err != nil {
 		return fmt.Errorf("write %s: %w", r.f.Name(), err)
 	}
 	return nil

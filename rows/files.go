@@ -17,6 +17,10 @@ type Files struct{}
 
 // Write implements Output.
 func (Files) Write(_ context.Context, name string, write func(io.Writer) error) error {
+	// What isn't a file, such as /dev/null, must not be replaced by one.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("write %s: it is there and is no file", name)
+	}
 	dir := filepath.Dir(name)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)

@@ -48,6 +48,15 @@ func TestTransferCommands(t *testing.T) {
 	step(1, "the file for rows that can't be written", append([]string{"import", people, "t", "--rejects", in("no/such/dir")}, mapped...)...)
 	step(0, "", append([]string{"import", people, "t", "--state", in("state")}, mapped...)...)
 	step(0, "3 were dealt with before", append([]string{"import", people, "t", "--state", in("state")}, mapped...)...)
+	step(1, "is read, so it can't be", append([]string{"import", people, "t", "--rejects", people}, mapped...)...)
+	if b, err := os.ReadFile(people); err != nil || len(b) == 0 {
+		t.Errorf("the input is now %q, %v", b, err)
+	}
+	step(0, "3 rows of table t are written", append([]string{"import", people, "t", "--rejects", os.DevNull}, mapped...)...)
+	step(1, "can't be read again", "import", os.DevNull, "t", "-f", "csv", "--state", in("state2"))
+	step(1, "is a directory", "import", dir, "t", "-f", "csv")
+	step(1, "it is there and is no file", "export", "t", os.DevNull, "-f", "csv")
+	step(1, "it is there and is no file", "export", "t", dir, "-f", "csv")
 	step(1, "no such file", "import", in("none.csv"), "t")
 	step(1, "doesn't say what it is", "import", save("x.txt", ""), "t")
 	step(1, "unknown encoding", "import", people, "t", "--encoding", "rot13")
