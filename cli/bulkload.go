@@ -96,8 +96,11 @@ func bulkLoadOf(name string, q *bulkload.QueryBulkLoadResponse) *bulkLoadJSON {
 	return s
 }
 
-// LoadStart begins to load files into a table.
-func (e *Env) LoadStart(ctx context.Context, a BulkLoad) error {
+// BulkLoads are the commands about loads.
+type BulkLoads struct{ *Env }
+
+// Start begins to load files into a table.
+func (e BulkLoads) Start(ctx context.Context, a BulkLoad) error {
 	store, root := splitPlace(a.From)
 	if strings.Contains(a.From, "://") {
 		return errors.New("--from is NAME/ROOT: the servers read the files from the store [blob.NAME] of their configurations")
@@ -106,15 +109,15 @@ func (e *Env) LoadStart(ctx context.Context, a BulkLoad) error {
 	if err := e.Client.Admin().StartBulkLoad(ctx, q); err != nil {
 		return err
 	}
-	return e.loadWait(ctx, a.Table, a.Wait)
+	return e.wait(ctx, a.Table, a.Wait)
 }
 
-// loadWait shows how far a load is until it ends, if it is to be waited for.
-func (e *Env) loadWait(ctx context.Context, table string, wait time.Duration) error {
-	is, err := bulkLoadState(ctx, e, table)
+// wait shows how far a load is until it ends, if it is to be waited for.
+func (e BulkLoads) wait(ctx context.Context, table string, wait time.Duration) error {
+	is, err := bulkLoadState(ctx, e.Env, table)
 	if err == nil && wait > 0 {
 		err = e.watch(ctx, wait, fmt.Sprintf("the load goes on; see `pegasus bulkload status %s`", table), func() (string, bool, error) {
-			now, err := bulkLoadState(ctx, e, table)
+			now, err := bulkLoadState(ctx, e.Env, table)
 			if err != nil {
 				return "", false, err
 			}
@@ -131,23 +134,23 @@ func (e *Env) loadWait(ctx context.Context, table string, wait time.Duration) er
 	return e.print(is, "%s", is.text())
 }
 
-// LoadStatus shows how far a load is, or what came of the last one.
-func (e *Env) LoadStatus(ctx context.Context, table string, wait time.Duration) error {
-	return e.loadWait(ctx, table, wait)
+// Status shows how far a load is, or what came of the last one.
+func (e BulkLoads) Status(ctx context.Context, table string, wait time.Duration) error {
+	return e.wait(ctx, table, wait)
 }
 
-// LoadControl does something with a load that is under way.
-func (e *Env) LoadControl(ctx context.Context, table string, do bulkload.BulkLoadControlType) error {
+// Control does something with a load that is under way.
+func (e BulkLoads) Control(ctx context.Context, table string, do bulkload.BulkLoadControlType) error {
 	if err := e.Client.Admin().ControlBulkLoad(ctx, table, do); err != nil {
 		return err
 	}
-	return e.loadWait(ctx, table, 0)
+	return e.wait(ctx, table, 0)
 }
 
-// LoadClear forgets what came of the last load of a table.
-func (e *Env) LoadClear(ctx context.Context, table string) error {
+// Clear forgets what came of the last load of a table.
+func (e BulkLoads) Clear(ctx context.Context, table string) error {
 	if err := e.Client.Admin().ClearBulkLoad(ctx, table); err != nil {
 		return err
 	}
-	return e.loadWait(ctx, table, 0)
+	return e.wait(ctx, table, 0)
 }

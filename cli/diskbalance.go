@@ -47,16 +47,16 @@ func (m *diskMoveJSON) String() string {
 // underWay tells whether a move hasn't ended.
 func underWay(m *answer.DiskMove) bool { return m.State == "MOVING" || m.State == "MOVED" }
 
-// DiskBalance evens out replicas over the data directories of each server, or says how it would.
-func (e *Env) DiskBalance(ctx context.Context, a DiskBalance) error {
-	nodes, err := serversToBalance(e, ctx, a.Server)
+// Balance evens out replicas over the data directories of each server, or says how it would.
+func (e Disks) Balance(ctx context.Context, a DiskBalance) error {
+	nodes, err := serversToBalance(e.Env, ctx, a.Server)
 	if err != nil {
 		return err
 	}
 	if a.DryRun {
-		return planDisks(e, ctx, nodes)
+		return planDisks(e.Env, ctx, nodes)
 	}
-	b := diskBalancer{e: e, person: ctx, ctx: context.WithoutCancel(ctx), done: []diskMoveJSON{}, failed: []diskMoveJSON{}}
+	b := diskBalancer{e: e.Env, person: ctx, ctx: context.WithoutCancel(ctx), done: []diskMoveJSON{}, failed: []diskMoveJSON{}}
 	var failed error
 	for _, n := range nodes {
 		if err := b.server(n); err != nil {

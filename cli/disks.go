@@ -30,9 +30,12 @@ func (d *diskJSON) outlook() string {
 	return d.Next
 }
 
-// DiskList lists the data directories of the replica servers that live, those that are in
+// Disks are the commands about data directories.
+type Disks struct{ *Env }
+
+// List lists the data directories of the replica servers that live, those that are in
 // trouble with their errors.
-func (e *Env) DiskList(ctx context.Context) error {
+func (e Disks) List(ctx context.Context) error {
 	a := e.Client.Admin()
 	nodes, err := a.NodeRoles(ctx)
 	if err != nil {
@@ -46,14 +49,14 @@ func (e *Env) DiskList(ctx context.Context) error {
 			dead = append(dead, n.Node.String())
 			continue
 		}
-		there, err := disksOf(e, ctx, n.Node.String())
+		there, err := disksOf(e.Env, ctx, n.Node.String())
 		failed = errors.Join(failed, err) // the others are worth a look nonetheless
 		list = append(list, there...)
 	}
 	if e.JSON {
 		return errors.Join(e.json(list), failed)
 	}
-	return errors.Join(printDisks(e, list, dead), failed)
+	return errors.Join(printDisks(e.Env, list, dead), failed)
 }
 
 // shownHolds is how many holds of a log are printed.
@@ -107,23 +110,23 @@ func disksOf(e *Env, ctx context.Context, node string) ([]diskJSON, error) {
 	return list, nil
 }
 
-// DiskRetry has a replica server try a data directory again that failed.
-func (e *Env) DiskRetry(ctx context.Context, node, tag string) error {
-	return e.disk(ctx, node, "replica.disk-retry", tag)
+// Retry has a replica server try a data directory again that failed.
+func (e Disks) Retry(ctx context.Context, node, tag string) error {
+	return e.command(ctx, node, "replica.disk-retry", tag)
 }
 
-// DiskAbandon has a replica server give up a data directory that failed.
-func (e *Env) DiskAbandon(ctx context.Context, node, tag string) error {
-	return e.disk(ctx, node, "replica.disk-abandon", tag)
+// Abandon has a replica server give up a data directory that failed.
+func (e Disks) Abandon(ctx context.Context, node, tag string) error {
+	return e.command(ctx, node, "replica.disk-abandon", tag)
 }
 
-// DiskAdd has a replica server use one more data directory.
-func (e *Env) DiskAdd(ctx context.Context, node, tag, path string) error {
-	return e.disk(ctx, node, "replica.disk-add", tag+":"+path)
+// Add has a replica server use one more data directory.
+func (e Disks) Add(ctx context.Context, node, tag, path string) error {
+	return e.command(ctx, node, "replica.disk-add", tag+":"+path)
 }
 
-// DiskMove has a replica server move a replica between two of its data directories, and waits for the end.
-func DiskMove(ctx context.Context, e *Env, node, replica, from, to string) error {
+// Move has a replica server move a replica between two of its data directories, and waits for the end.
+func (e Disks) Move(ctx context.Context, node, replica, from, to string) error {
 	if _, err := nodeAddr(node); err != nil {
 		return err
 	}
@@ -137,7 +140,7 @@ func DiskMove(ctx context.Context, e *Env, node, replica, from, to string) error
 		return err
 	}
 	for {
-		m, err := moveOf(ctx, e, node, g)
+		m, err := e.moveOf(ctx, node, g)
 		switch {
 		case err != nil:
 			return err
@@ -162,7 +165,7 @@ func DiskMove(ctx context.Context, e *Env, node, replica, from, to string) error
 const movePoll = 200 * time.Millisecond
 
 // moveOf returns the last move of a replica that a server knows of, nil if there is none.
-func moveOf(ctx context.Context, e *Env, node string, g base.Gpid) (last *answer.DiskMove, err error) {
+func (e Disks) moveOf(ctx context.Context, node string, g base.Gpid) (last *answer.DiskMove, err error) {
 	text, err := e.Client.Admin().RemoteCommand(ctx, node, "replica.disk-moves")
 	if err != nil {
 		return nil, err
@@ -179,7 +182,7 @@ func moveOf(ctx context.Context, e *Env, node string, g base.Gpid) (last *answer
 	return last, nil
 }
 
-func (e *Env) disk(ctx context.Context, node, command, tag string) error {
+func (e Disks) command(ctx context.Context, node, command, tag string) error {
 	if _, err := nodeAddr(node); err != nil {
 		return err
 	}

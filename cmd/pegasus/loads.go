@@ -26,7 +26,7 @@ func loadCmds() []*cobra.Command {
 			if wait := a.Wait; !c.Flags().Changed("timeout") {
 				f.timeout = wait + 20*time.Second // the meta looks at the files before it answers
 			}
-			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.LoadStart(ctx, a) })
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return cli.BulkLoads{Env: e}.Start(ctx, a) })
 		}}
 	f.add(start)
 	start.Flags().StringVar(&a.From, "from", "", "NAME/ROOT: a store of the servers' configurations ([blob.NAME]), and the directory in it")
@@ -43,17 +43,23 @@ func loadCmds() []*cobra.Command {
 		return c
 	}
 	control := func(do bulkload.BulkLoadControlType) func(context.Context, *cli.Env, string) error {
-		return func(ctx context.Context, e *cli.Env, table string) error { return e.LoadControl(ctx, table, do) }
+		return func(ctx context.Context, e *cli.Env, table string) error {
+			return cli.BulkLoads{Env: e}.Control(ctx, table, do)
+		}
 	}
-	status := of("status", "Show how far a load is, or what came of the last one", func(ctx context.Context, e *cli.Env, table string) error { return e.LoadStatus(ctx, table, 0) })
+	status := of("status", "Show how far a load is, or what came of the last one", func(ctx context.Context, e *cli.Env, table string) error {
+		return cli.BulkLoads{Env: e}.Status(ctx, table, 0)
+	})
 	force := false
 	cancel := of("cancel", "End a load; the table is as it was, unless partitions took their rows", func(ctx context.Context, e *cli.Env, table string) error {
 		if force {
-			return e.LoadControl(ctx, table, bulkload.BLC_FORCE_CANCEL)
+			return cli.BulkLoads{Env: e}.Control(ctx, table, bulkload.BLC_FORCE_CANCEL)
 		}
-		return e.LoadControl(ctx, table, bulkload.BLC_CANCEL)
+		return cli.BulkLoads{Env: e}.Control(ctx, table, bulkload.BLC_CANCEL)
 	})
 	cancel.Flags().BoolVar(&force, "force", false, "also while partitions take their rows: those that did keep them, the status tells which")
 	return []*cobra.Command{start, status, of("pause", "Stop reading for now", control(bulkload.BLC_PAUSE)), of("resume", "Go on after a pause", control(bulkload.BLC_RESTART)), cancel,
-		of("clear", "Forget what came of the last load", (func(ctx context.Context, e *cli.Env, table string) error { return e.LoadClear(ctx, table) }))}
+		of("clear", "Forget what came of the last load", (func(ctx context.Context, e *cli.Env, table string) error {
+			return cli.BulkLoads{Env: e}.Clear(ctx, table)
+		}))}
 }

@@ -162,3 +162,15 @@ func readIDName(r *tbin.Reader, t tbin.Type, fid int16, table *int32, name *stri
 		unknownField(r, fid)
 	}
 }
+
+// readTwo reads a field of a struct whose first two are numbers.
+func readTwo(r *tbin.Reader, t tbin.Type, id int16, first, second *int32) {
+	switch (field{id, t}) {
+	case field{1, tbin.I64}:
+		*first = int32(r.I64())
+	case field{2, tbin.I64}:
+		*second = int32(r.I64())
+	default:
+		unknownField(r, id)
+	}
+}

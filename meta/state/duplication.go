@@ -73,14 +73,6 @@ type Duplication struct {
 	Copied []int64
 }
 
-// Confirms returns what is confirmed of a partition.
-func (d *Duplication) Confirms(partition int32) int64 {
-	if int(partition) < len(d.Confirmed) {
-		return d.Confirmed[partition]
-	}
-	return NotConfirmed
-}
-
 // begun tells whether each partition has begun to send what is written.
 func (d *Duplication) begun() bool { return !slices.Contains(d.Confirmed, NotConfirmed) }
 
@@ -121,6 +113,15 @@ func (s *duplications) mark(t *Table) {
 func (s *duplications) change(i int, f func(*Duplication)) {
 	s.list = slices.Clone(s.list)
 	f(&s.list[i])
+}
+
+// part notes of all duplications of a table that a partition has become two.
+func (s *duplications) part(table, parent, child int32, cut int64, copy bool) {
+	for i := range s.list {
+		if s.list[i].Table == table {
+			s.change(i, func(d *Duplication) { d.part(parent, child, cut, copy) })
+		}
+	}
 }
 
 // AddDuplication makes a duplication with the first free id from ID on, which Result.TableID returns.

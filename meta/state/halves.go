@@ -21,6 +21,14 @@ type Half struct {
 	Copy bool
 }
 
+// Confirms returns what is confirmed of a partition.
+func (d *Duplication) Confirms(partition int32) int64 {
+	if int(partition) < len(d.Confirmed) {
+		return d.Confirmed[partition]
+	}
+	return NotConfirmed
+}
+
 // Waits tells whether a partition may send nothing, as its parent hasn't sent what is before the cut.
 func (d *Duplication) Waits(partition int32) bool {
 	h := d.half(partition)
@@ -104,15 +112,6 @@ func (d *Duplication) part(parent, child int32, cut int64, copy bool) {
 	d.Confirmed[child] = cut - 1
 	d.Halves = append(slices.Clone(d.Halves), Half{Child: child, Parent: parent, Cut: cut, Copy: copy})
 	d.settle()
-}
-
-// part notes of all duplications of a table that a partition has become two.
-func (s *duplications) part(table, parent, child int32, cut int64, copy bool) {
-	for i := range s.list {
-		if s.list[i].Table == table {
-			s.change(i, func(d *Duplication) { d.part(parent, child, cut, copy) })
-		}
-	}
 }
 
 // needs implements newer.

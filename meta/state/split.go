@@ -320,17 +320,6 @@ func (c *OrderSwitch) readField(r *tbin.Reader, t tbin.Type, id int16) {
 	readTwo(r, t, id, &c.Table, &c.Parent)
 }
 
-func readTwo(r *tbin.Reader, t tbin.Type, id int16, first, second *int32) {
-	switch (field{id, t}) {
-	case field{1, tbin.I64}:
-		*first = int32(r.I64())
-	case field{2, tbin.I64}:
-		*second = int32(r.I64())
-	default:
-		unknownField(r, id)
-	}
-}
-
 func (c *ControlSplit) appendFields(b []byte) []byte {
 	return appendI64(appendI64(appendI64(b, 1, int64(c.Table)), 2, int64(c.Do)), 3, int64(c.Parent))
 }

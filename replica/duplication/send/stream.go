@@ -69,9 +69,14 @@ type stream struct {
 	trouble string    // the last that failed, "" if nothing did since something went well
 	room    int32     // percent of the room of the log that is used while this keeps it, as it was last told
 	stuck   string    // why it stands still until somebody does something
-	rewound int64     // since it leads: what is confirmed, though the partition has no mutation of that number; else 0
-	hadThen int64     // the last mutation that it had when that was noticed
+	rewound rewound   // since it leads; zero if it isn't
 	nudged  time.Time // when the meta was last asked because this waits for its parent
+}
+
+// rewound is a partition that has lost writes that are confirmed.
+type rewound struct {
+	confirmed int64 // though the partition has no mutation of that number
+	had       int64 // the last mutation that it had when that was noticed
 }
 
 // owner is what a stream asks of the Sender.
@@ -149,7 +154,7 @@ func (st *stream) step(ctx context.Context) {
 	st.mu.Lock()
 	st.shape()
 	var r ship.Ready
-	if st.table != nil && st.stuck == "" && st.rewound == 0 {
+	if st.table != nil && st.stuck == "" && st.rewound == (rewound{}) {
 		r = st.core.Ready()
 	}
 	lanes := st.lanes
@@ -194,12 +199,12 @@ func (st *stream) role(v *part.View) {
 		// A ballot that was passed over may have been another primary's.
 		st.core.Lead(v.Committed)
 		st.epoch++
-		st.rewound = 0
+		st.rewound = rewound{}
 		st.s.syncSoon()
 	case !leads && st.leads:
 		st.core.Resign()
 		st.epoch++
-		st.rewound = 0
+		st.rewound = rewound{}
 	}
 	st.leads, st.ballot = leads, v.Ballot
 	if leads {
@@ -451,9 +456,9 @@ func (st *stream) why(s ship.Status) string {
 	switch {
 	case st.stuck != "":
 		return st.stuck
-	case st.rewound != 0:
+	case st.rewound != (rewound{}):
 		return fmt.Sprintf("decree %d is confirmed, and the partition had only %d then: it has lost writes (a recovery, or power with wal.sync = \"os\"), and what is written since would be taken for sent; remove this duplication, and add it again with a copy",
-			st.rewound, st.hadThen)
+			st.rewound.confirmed, st.rewound.had)
 	case st.trouble != "" && s.Reason != ship.UpToDate:
 		return s.Reason.String() + ": " + st.trouble
 	}
@@ -466,8 +471,8 @@ func (st *stream) configure(e *duplication.DuplicationEntry, confirmed, asked in
 	defer st.mu.Unlock()
 	st.told = *e
 	// What was confirmed was committed, and each later primary has it: but if all have lost it.
-	if v := st.r.View(); st.leads && v.Role == pacifica.Primary && confirmed > v.Prepared && st.rewound == 0 {
-		st.rewound, st.hadThen = confirmed, v.Prepared
+	if v := st.r.View(); st.leads && v.Role == pacifica.Primary && confirmed > v.Prepared && st.rewound == (rewound{}) {
+		st.rewound = rewound{confirmed, v.Prepared}
 		st.log.Errorf("duplication %d of %v to cluster %s: %s", st.dup, st.gpid, e.Remote, st.why(st.core.Status()))
 	}
 	here := st.gpid.PartitionIndex
