@@ -99,7 +99,6 @@ func TestAdminReplay(t *testing.T) {
 				case r.follows != "":
 					p.source = newRecordedSource(t, filepath.Join(dir, r.dir))
 					metas = p.source.addr.String()
-					p.restored = append(p.restored, r.follows)
 				case r.goes != "":
 					p.other = cluster.Start(t, cluster.Options{Tables: "dupt:4:1", Replicas: 1, Config: fmt.Sprintf("[cluster]\nname = %q\nid = %d\n", name, n)})
 					metas = p.other.Metas()[0]
@@ -216,7 +215,6 @@ type adminPlayer struct {
 	rec        adminRecording
 	httpOpen   map[string]string // the request that isn't answered yet, by the recorded client's port and server
 	backups    map[int64]int64   // ids of backups, by the recorded one
-	restored   []string          // tables that were restored
 	dups       map[int32]int32   // numbers of duplications, by the recorded one
 	other      *cluster.Cluster  // that tables are duplicated to
 	source     *recordedSource   // of a table that follows
@@ -460,7 +458,7 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 				p.t.Fatalf("%s %s: our answer: %v", r.file, f.Code, err)
 			}
 		}
-		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got) || backupBehind(rec, got, p.isRestored(c)) || duplicationBehind(rec, got)) && time.Now().Before(deadline) {
+		if (full(rec) && !full(got) && isOK(got) || compacted(rec) && !compacted(got) || balanced(rec) && !balanced(got) || backupBehind(rec, got) || duplicationBehind(rec, got)) && time.Now().Before(deadline) {
 			time.Sleep(20 * time.Millisecond)
 			if err := c.conn.Send(c.sent); err != nil {
 				p.t.Fatal(err)
@@ -476,9 +474,6 @@ func (p *adminPlayer) answerAdmin(r row, f *wire.Frame) {
 			p.learnBackups(rec, got)
 			if r, ok := rec.(*duplication.DuplicationAddResponse); ok && r.Err == base.ErrOK {
 				p.dups[r.Dupid] = got.(*duplication.DuplicationAddResponse).Dupid
-			}
-			if q, ok := c.arg.(*backup.ConfigurationRestoreRequest); ok {
-				p.restored = append(p.restored, q.NewAppName)
 			}
 			d = p.fields(c, rec, got)
 			if flatten(rec).leaf["Err"] == string(base.ErrUnderRecovery) {
@@ -503,7 +498,7 @@ func balanced(v value.Value) bool {
 }
 
 // backupBehind tells that a backup, or a restore, isn't as far as it was in the recorded session, which waited for it.
-func backupBehind(rec, got value.Value, restored bool) bool {
+func backupBehind(rec, got value.Value) bool {
 	switch r := rec.(type) {
 	case *backup.ConfigurationQueryBackupPolicyResponse:
 		g := got.(*backup.ConfigurationQueryBackupPolicyResponse)
@@ -524,10 +519,10 @@ func backupBehind(rec, got value.Value, restored bool) bool {
 				return true
 			}
 		}
-	case *layer2.QueryCfgResponse: // of a table that is being restored
+	case *layer2.QueryCfgResponse: // of a table that is new, or is being restored: which partition is first is chance
 		g := got.(*layer2.QueryCfgResponse)
 		for i := range min(len(r.Partitions), len(g.Partitions)) {
-			if restored && members(&g.Partitions[i]) < members(&r.Partitions[i]) {
+			if members(&g.Partitions[i]) < members(&r.Partitions[i]) {
 				return true
 			}
 		}
@@ -581,12 +576,6 @@ func duplicationBehind(rec, got value.Value) bool {
 		}
 	}
 	return false
-}
-
-// isRestored tells that a call asks for a table that the session restored.
-func (p *adminPlayer) isRestored(c *call) bool {
-	q, ok := c.arg.(*layer2.QueryCfgRequest)
-	return ok && slices.Contains(p.restored, q.AppName)
 }
 
 func members(p *layer2.PartitionConfiguration) int {
