@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"pegasus/backup"
 	"pegasus/base"
+	"pegasus/base/durable"
 	"pegasus/blob"
 	"pegasus/blob/stores"
 	"pegasus/rocks/pegasus"
@@ -426,20 +426,13 @@ func (b *Backups) Export(ctx context.Context, place string, o ExportOptions) err
 			_, err := b.export(ctx, t, o, b.Out)
 			return err
 		}
-		f, err := os.CreateTemp(filepath.Dir(o.To), "."+filepath.Base(o.To)+".tmp-*")
-		if err != nil {
-			return fmt.Errorf("write %s: %w", o.To, err)
-		}
-		defer os.Remove(f.Name()) // it has been renamed if all went well
-		defer f.Close()
-		rows, err := b.export(ctx, t, o, f)
+		var rows int64
+		err := durable.File(o.To, func(w io.Writer) (err error) {
+			rows, err = b.export(ctx, t, o, w)
+			return err
+		})
 		if err != nil {
 			return err
-		}
-		for _, step := range []func() error{func() error { return f.Chmod(0o644) }, f.Sync, f.Close, func() error { return os.Rename(f.Name(), o.To) }} {
-			if err := step(); err != nil {
-				return fmt.Errorf("write %s: %w", o.To, err)
-			}
 		}
 		return b.print(map[string]any{"table": t.Name, "rows": rows, "file": o.To}, "%d rows of table %s are in %s", rows, Escape([]byte(t.Name)), o.To)
 	})

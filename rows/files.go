@@ -21,25 +21,10 @@ func (Files) Write(_ context.Context, name string, write func(io.Writer) error) 
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("write %s: it is there and is no file", name)
 	}
-	dir := filepath.Dir(name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(name)+".tmp-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	defer os.Remove(f.Name()) // it has been renamed if all went well
-	defer f.Close()
-	if err := write(f); err != nil {
-		return err
-	}
-	for _, step := range []func() error{func() error { return f.Chmod(0o644) }, f.Sync, f.Close, func() error { return os.Rename(f.Name(), name) }, func() error { return durable.Dir(dir) }} {
-		if err := step(); err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-	}
-	return nil
+	return durable.File(name, write)
 }
 
 // Read implements Output.

@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"pegasus/base/durable"
 )
@@ -42,18 +42,10 @@ func writeState(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	temp := name + ".tmp"
-	f, err := os.Create(temp)
-	if err == nil {
-		_, err = f.Write(append(b, '\n'))
-		err = errors.Join(err, f.Sync(), f.Close())
-	}
-	if err == nil {
-		err = os.Rename(temp, name)
-	}
-	if err == nil {
-		err = durable.Dir(filepath.Dir(name))
-	}
+	err = durable.File(name, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("write the state file %s: %w", name, err)
 	}

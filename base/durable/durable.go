@@ -1,4 +1,4 @@
-// Package durable makes names in directories outlive a power failure. It owns that one step for
+// Package durable makes names in directories outlive a power failure. It owns that one step, and the files made with it, for
 // everything that works on the operating system's files; what goes through Pebble's vfs, where
 // faults are planted, has its own in replica/disk.
 package durable
