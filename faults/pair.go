@@ -483,7 +483,7 @@ func differing(west, east map[string]string) (out []string) {
 	return out
 }
 
-// compareDigests compares the digests of each partition, with expiries and timetags.
+// compareDigests compares the digests of each partition, with expiries and timetags. Where they differ it says which rows do.
 func compareDigests(ctx context.Context, ws []*world) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -499,6 +499,7 @@ func compareDigests(ctx context.Context, ws []*world) bool {
 		if a, b := of[0][0], of[1][0]; a.Hash != b.Hash || a.Rows != b.Rows {
 			ws[0].wrong("partition %d differs: %s; %s", p, describe(of[0][:1]), describe(of[1][:1]))
 			equal = false
+			explain(ctx, ws, p)
 		}
 	}
 	return equal

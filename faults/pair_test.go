@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"pegasus/rrdb"
 )
 
 // TestPairChecks plants what two clusters may differ in, or rows of both may have become.
@@ -51,5 +53,30 @@ func TestReadLosses(t *testing.T) {
 	}
 	if got, err := readLosses(strings.NewReader("pegasus_dup_recent_lost_mutations{} 0\n")); err == nil {
 		t.Errorf("without dup_lost_writes: %v", got)
+	}
+}
+
+// TestUnlike plants each thing that two clusters may have of a row.
+func TestUnlike(t *testing.T) {
+	at := rrdb.MakeTimetag(1_800_000_000_123_456, 1, false)
+	is := stored{"v", 0, at}
+	west := map[string]stored{"same/": is, "value/": is, "expiry/": is, "cluster/": is, "all/": is, "west/": is}
+	east := map[string]stored{"same/": is, "value/": {"w", 0, at}, "expiry/": {"v", 9, at}, "cluster/": {"v", 0, at - 2}, "all/": {"w", 9, at + 256}, "east/": is}
+	if d := unlike(west, west); len(d) != 0 {
+		t.Errorf("a table is unlike itself: %v", d)
+	}
+	for i, want := range []string{
+		`row "all/" differs in expiry and timetag and value: west has "v" (1 bytes), expiry 0, written at 08:00:00.123456 by cluster 1, remove false; ` +
+			`east has "w" (1 bytes), expiry 9, written at 08:00:00.123457 by cluster 1, remove false`,
+		`row "cluster/" differs in timetag: west has "v" (1 bytes), expiry 0, written at 08:00:00.123456 by cluster 1, remove false; ` +
+			`east has "v" (1 bytes), expiry 0, written at 08:00:00.123456 by cluster 0, remove false`,
+		`row "east/" differs in presence: west has nothing; east has "v"`,
+		`row "expiry/" differs in expiry: `,
+		`row "value/" differs in value: `,
+		`row "west/" differs in presence: west has "v"`,
+	} {
+		if d := unlike(west, east); len(d) != 6 || !strings.HasPrefix(d[i], want) {
+			t.Errorf("%d: %s, not %s", i, d[i], want)
+		}
 	}
 }
