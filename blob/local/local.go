@@ -37,6 +37,8 @@ type Driver struct {
 	root    string
 	lenient bool // files without a side file count
 
+	placing sync.Mutex // held while a file that is written is put in its place
+
 	mu    sync.Mutex
 	swept map[string]bool // directories that were searched for what crashes left
 
@@ -166,6 +168,13 @@ func (d *Driver) put(ctx context.Context, name string, src *blob.Source) (blob.I
 	if err := ctx.Err(); err != nil {
 		return blob.Info{}, context.Cause(ctx)
 	}
+	fi, err := os.Stat(tmp)
+	if err != nil {
+		return blob.Info{}, err
+	}
+	// Two that write one file don't meet in between: each leaves a file with its side file.
+	d.placing.Lock()
+	defer d.placing.Unlock()
 	// An old side file beside a new file would say that the file is damaged.
 	if err := os.Remove(sidePath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return blob.Info{}, err
@@ -179,7 +188,8 @@ func (d *Driver) put(ctx context.Context, name string, src *blob.Source) (blob.I
 	if err := durable.Dir(filepath.Dir(path)); err != nil {
 		return blob.Info{}, err
 	}
-	return d.stat(name)
+	// Not what is there now: a writer in another process may have begun to put its own in the place.
+	return blob.Info{Name: name, Size: sum.Size, MD5: sum.MD5, Modified: fi.ModTime(), Version: version(fi)}, nil
 }
 
 // write writes the stream, and returns its size and MD5. What the disk gives back is compared with it by XXH3, which costs
