@@ -233,6 +233,67 @@ func TestManifestFailure(t *testing.T) {
 	}
 }
 
+// TestDirectoryFailure: when the store's directory can't be synced any more the store fails, the process doesn't, and
+// what was flushed before is there after a crash.
+func TestDirectoryFailure(t *testing.T) {
+	for nth := int64(1); ; nth++ {
+		h := newHarness(t, nil)
+		var syncs atomic.Int64
+		dir := h.options().Dir
+		on := h.faulty(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileSync && op.Path == dir && syncs.Add(1) == nth {
+				return syscall.EIO
+			}
+			return nil
+		})
+		on.Store(true)
+		var err error
+		flushed := int64(0)
+		puts := 0
+		for ; puts < 4 && err == nil; puts++ {
+			h.put("h", fmt.Sprint(puts), "1", 0)
+			if err = h.store.Flush(t.Context()); err == nil {
+				flushed = h.decree
+			}
+		}
+		if err == nil { // there are no more syncs than that
+			if nth < 4 {
+				t.Errorf("the directory was synced %d times", syncs.Load())
+			}
+			return
+		}
+		if !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) || !errors.Is(h.store.Failed(), ErrFailed) {
+			t.Fatalf("sync %d: flush: %v, the store: %v", nth, err, h.store.Failed())
+		}
+		if got := h.store.LastFlushed(); got != flushed {
+			t.Errorf("sync %d: flushed %d, want %d", nth, got, flushed)
+		}
+		told := make(chan struct{})
+		go func() { h.store.db.Metrics(); close(told) }()
+		waitFor(t, "Pebble's figures: nothing waits with its locks held", func() bool {
+			select {
+			case <-told:
+				return true
+			default:
+				return false
+			}
+		})
+		clone := h.fs.CrashClone(vfs.CrashCloneCfg{})
+		h.close()
+		for name, fs := range map[string]*vfs.MemFS{"crashed": clone, "closed": h.fs} {
+			h.fs = fs
+			h.open(false)
+			if got := h.store.LastApplied(); got < flushed || got > int64(puts) {
+				t.Errorf("sync %d, %s: decree %d is there, %d were flushed", nth, name, got, flushed)
+			}
+			if err := h.store.db.Compact(t.Context(), []byte{0}, []byte{0xff, 0xff, 0xff}, false); err != nil {
+				t.Errorf("sync %d, %s: %v", nth, name, err)
+			}
+			h.close()
+		}
+	}
+}
+
 func TestFlushFailsForAWhile(t *testing.T) {
 	h := newHarness(t, nil)
 	on := h.faulty(func(op errorfs.Op) error {

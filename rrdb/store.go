@@ -67,7 +67,7 @@ func newStore(o Options) *Store {
 	s.instance.scansOld = func(count int32) bool { return s.older.Load() > 0 || s.sessions.olderThan(s.reader, count) }
 	s.manifests = &manifests{instance: s.instance}
 	s.sweeper = &sweeper{applier: s.applier, manifests: s.manifests, certainTime: o.Shared.sweeps.deleteTime}
-	s.instance.member = o.Shared.Engine.Join(engineStore{s.applier}, engine.MemberOptions{FS: o.FS, MemtableBytes: o.memtableBytes(),
+	s.instance.member = o.Shared.Engine.Join(engineStore{s.applier}, engine.MemberOptions{FS: o.FS, Dir: o.Dir, Fail: s.instance.fail, MemtableBytes: o.memtableBytes(),
 		BulkLoad: o.Tuning.Scenario == appenv.BulkLoad, FillerKey: fillerKey})
 	s.SetEnvs(nil)
 	return s

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"syscall"
@@ -92,13 +93,24 @@ type directory struct {
 	name     string
 }
 
-// Sync implements vfs.File.
+// Sync implements vfs.File. Pebble ends the process if the directory of an open store can't be synced, since
+// nobody knows then which names of files a crash would keep. Here only the store fails, and Pebble, which changes no
+// file any more, is told that all is well.
 func (d directory) Sync() error {
+	g := d.fs.g
+	own := g.opened.Load() && g.fail != nil && d.name == g.dir
+	if own && g.Err() != nil {
+		return nil
+	}
 	f, err := d.fs.openDir(d.name)
-	if err != nil {
+	if err == nil {
+		err = errors.Join(f.Sync(), f.Close())
+	}
+	if err == nil || !own {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	g.fail(fmt.Errorf("sync of the directory: %w", err))
+	return nil
 }
 
 // SyncData implements vfs.File.

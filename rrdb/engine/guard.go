@@ -15,6 +15,8 @@ import (
 type Guard struct {
 	fs       vfs.FS
 	pace     func(n int, flush bool) // called before n bytes of a table file are written
+	dir      string                  // the store's
+	fail     func(error)             // called when dir can't be synced, nil if nobody is told
 	err      atomic.Pointer[error]
 	failed   chan struct{} // closed when the store fails
 	opened   atomic.Bool
@@ -95,6 +97,10 @@ func (g *Guard) delay(err error) error {
 
 // Create implements vfs.FS.
 func (f guardedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	// Pebble makes a manifest with a lock held that calls like Metrics want, too: nothing may block there.
+	if err := f.g.Err(); err != nil && !writtenOnce(name) {
+		return nil, err
+	}
 	if err := f.g.refuse(); err != nil {
 		return nil, err
 	}

@@ -20,7 +20,11 @@ type Store interface {
 
 // MemberOptions say what the engine must know of a store.
 type MemberOptions struct {
-	FS            vfs.FS // its disk
+	FS  vfs.FS // its disk
+	Dir string // where it is
+	// Fail is called when the names of the store's files may be lost, before Pebble goes on. It puts the
+	// store out of service (Member.Fail). Nil: an error is Pebble's.
+	Fail          func(error)
 	MemtableBytes int64  // the largest size of one memtable
 	BulkLoad      bool   // level 0 may grow: that isn't being behind
 	FillerKey     []byte // a key of the store that nobody reads, see FillMemtable
@@ -45,6 +49,7 @@ func (e *Engine) Join(s Store, o MemberOptions) *Member {
 	m := &Member{engine: e, store: s, slot: e.slots.member(), bulkLoad: o.BulkLoad, fillerKey: o.FillerKey}
 	m.mem.max = max(o.MemtableBytes, smallestArena)
 	m.Guard = newGuard(o.FS, m.pace)
+	m.Guard.dir, m.Guard.fail = o.Dir, o.Fail
 	return m
 }
 
