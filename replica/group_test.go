@@ -41,6 +41,7 @@ func newGroupWith(t testing.TB, nodes int, change func(*config.Config)) *group {
 	for range nodes {
 		g.nodes = append(g.nodes, startNodeWith(t, g.meta, change))
 	}
+	g.heard(0)
 	first := g.nodes[0].srv.Addr()
 	g.insist("the first node is primary", func() bool { return g.meta.config(g.gpid).Primary == first && g.serving(0) },
 		func() { g.meta.propose(g.gpid, metaadmin.CT_ASSIGN_PRIMARY, first, first) })
@@ -48,6 +49,12 @@ func newGroupWith(t testing.TB, nodes int, change func(*config.Config)) *group {
 		g.add(i)
 	}
 	return g
+}
+
+// heard waits until node i knows which cluster it is in: it takes no proposals before.
+func (g *group) heard(i int) {
+	g.t.Helper()
+	until(g.t, fmt.Sprintf("node %d has heard of the meta", i), g.nodes[i].srv.meta.Lease.Valid)
 }
 
 // insist waits for a condition and does what may bring it about once a second.
@@ -70,6 +77,7 @@ func (g *group) insist(what string, ok func() bool, do func()) {
 func (g *group) add(i int) {
 	g.t.Helper()
 	n := g.nodes[i].srv.Addr()
+	g.heard(i)
 	g.insist(fmt.Sprintf("node %d is a secondary", i),
 		func() bool { return slices.Contains(g.meta.config(g.gpid).Secondaries, n) },
 		func() { g.proposeAdd(i) })

@@ -371,3 +371,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestDefaultIsOnesOwn: who changes a list of the defaults changes nobody else's.
+func TestDefaultIsOnesOwn(t *testing.T) {
+	c := Default()
+	c.Cluster.MetaServers[0], c.Replica.DataDirs[0] = "x", "y"
+	if d := Default(); d.Cluster.MetaServers[0] == "x" || d.Replica.DataDirs[0] == "y" || d.Meta.WhiteList == nil {
+		t.Errorf("the next one has %v, %v, %v", d.Cluster.MetaServers, d.Replica.DataDirs, d.Meta.WhiteList)
+	}
+}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -46,7 +48,18 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Default returns the configuration of an empty file.
 func Default() Config {
-	var c Config
+	c := defaults()
+	for _, k := range keys() {
+		if k.typ.Kind() == reflect.Slice { // who gets it may change it
+			f := k.field(&c)
+			f.Set(reflect.AppendSlice(reflect.MakeSlice(k.typ, 0, f.Len()), f))
+		}
+	}
+	return c
+}
+
+// defaults is read once: a server that starts asks for it with each setting that can be changed.
+var defaults = sync.OnceValue(func() (c Config) {
 	for _, k := range keys() {
 		if err := setDefault(&c, k); err != nil {
 			// The tags are checked by a test: this is a mistake in the source of config.go.
@@ -54,7 +67,7 @@ func Default() Config {
 		}
 	}
 	return c
-}
+})
 
 // Load reads a file over the defaults. Every error is an *Error.
 func Load(path string) (Config, error) {
@@ -253,8 +266,9 @@ func (k key) kind() string {
 }
 
 // keys lists every key of the sections that are there once, in the order of the source.
-func keys() []key {
-	var out []key
+func keys() []key { return allKeys() }
+
+var allKeys = sync.OnceValue(func() (out []key) {
 	t := reflect.TypeFor[Config]()
 	for i := range t.NumField() {
 		if s := t.Field(i); s.Type.Kind() == reflect.Struct {
@@ -262,8 +276,8 @@ func keys() []key {
 				func(c *Config) reflect.Value { return reflect.ValueOf(c).Elem().Field(i) })...)
 		}
 	}
-	return out
-}
+	return slices.Clip(out) // what is appended goes into a copy
+})
 
 // keysOf lists the keys of a section.
 func keysOf(section, doc string, t reflect.Type, of func(*Config) reflect.Value) []key {
