@@ -53,8 +53,9 @@ func (h handle) Gpid() base.Gpid { return h.r.gpid }
 
 // View implements part.Replica.
 func (h handle) View() part.View {
+	serves := h.r.srv.meta.Lease.Valid() // first, see part.View
 	v := h.r.look()
-	return part.View{Role: v.Status, Ballot: v.Ballot, Committed: v.Committed, Prepared: v.Last, Applied: v.applied,
+	return part.View{Serves: serves, Role: v.Status, Ballot: v.Ballot, Committed: v.Committed, Prepared: v.Last, Applied: v.applied,
 		Usable: v.failed == nil && !v.suspect, AppName: v.info.AppName, Partitions: v.info.Partitions, Envs: v.info.Envs}
 }
 

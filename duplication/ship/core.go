@@ -14,7 +14,10 @@ type Core struct {
 	leading                     bool
 	told                        bool // the meta has said what it persisted since this replica leads
 	committed, acked, persisted int64
-	serial                      uint64 // the last ID of a batch or read
+	// had is the last decree that this replica had when it began to lead, or has acknowledged since: no later one can be persisted while
+	// it leads. lostAt is one that is, or 0.
+	had, lostAt int64
+	serial      uint64 // the last ID of a batch or read
 
 	// What was read and isn't acknowledged.
 	next    int64 // the decree to be read next
@@ -73,12 +76,12 @@ func (c *Core) Configure(m Mode) {
 	c.mode = m
 }
 
-// Lead tells that this replica is the primary, and has committed everything up to that decree. It is called
+// Lead tells that this replica is the primary, has committed everything up to a decree, and has entries up to last. It is called
 // once for each time that it becomes the primary.
-func (c *Core) Lead(committed int64) {
+func (c *Core) Lead(committed, last int64) {
 	c.Resign()
 	c.leading = true
-	c.committed = committed
+	c.committed, c.had = committed, last
 	if !planted("no-fence") {
 		c.sendAfter = c.now + c.opt.Timeout + c.opt.Linger
 	}
@@ -94,6 +97,7 @@ func (c *Core) Resign() {
 	c.leading, c.told = false, false
 	c.forget()
 	c.acked, c.booted = c.persisted, Unknown
+	c.lostAt = 0
 	c.boot = boot{begun: c.boot.begun}
 }
 
@@ -131,12 +135,25 @@ func (c *Core) Resize(window int64) { c.opt.Window = window }
 // Commit tells how far the log is committed.
 func (c *Core) Commit(decree int64) { c.committed = max(c.committed, decree) }
 
-// Persisted tells what the meta has persisted, or Unknown. since: it was asked since this replica leads; what
+// Persisted tells what the meta has persisted, or Unknown. since: it was asked since this replica leads, and no other one has led up to
+// now, when the answer is there. The caller looks at the lease for that, after the answer came: a primary that stood still may
+// hear of another one's progress before it hears of the other one. What
 // one that led before has had persisted decides where the duplication goes on, or begins. Answers may come late. Nothing is sent before such an
 // answer: a child of this partition may send what is later as soon as the meta has persisted the cut.
+//
+// What is persisted was committed, and each later primary has it. One that surely leads and hadn't has lost writes, and what is written
+// instead would be taken for sent: it sends nothing as long as it leads.
 func (c *Core) Persisted(decree int64, since bool) {
 	first := c.leading && since && !c.told
 	c.told = c.leading && (c.told || since)
+	if planted("lost-by-committed") {
+		c.had = max(c.had, c.committed)
+	}
+	if c.leading && since && decree > c.had && c.lostAt == 0 {
+		c.lostAt = decree
+		c.forget()
+		c.boot = boot{begun: c.boot.begun}
+	}
 	switch {
 	case decree > c.persisted || planted("late-persisted"):
 		c.persisted = decree
@@ -149,6 +166,7 @@ func (c *Core) Persisted(decree int64, since bool) {
 		c.wantBoot()
 	case first && c.persisted == Unknown:
 		c.acked = c.committed
+		c.had = max(c.had, c.acked)
 		c.next = c.acked + 1
 	}
 }
@@ -157,6 +175,9 @@ func (c *Core) Persisted(decree int64, since bool) {
 func (c *Core) started() bool {
 	return (c.told || planted("untold")) && c.persisted != Unknown || planted("unstarted")
 }
+
+// lacks tells whether this replica has lost what the remote has.
+func (c *Core) lacks() bool { return c.lostAt != 0 && !planted("lost-goes-on") }
 
 // mustCopy tells whether nothing counts before a bootstrap is done.
 func (c *Core) mustCopy() bool { return c.mode.Copies && c.booted == Unknown && !planted("no-copy") }
@@ -220,6 +241,7 @@ func (c *Core) Yielded(first int64) {
 	switch {
 	case !c.leading, c.mode.Waits:
 		// A read will tell, once there is one.
+	case c.lacks():
 	case c.boot.stage != bootNone || c.persisted == Unknown && !planted("unstarted"):
 		// A bootstrap goes on, although another one follows if the log behind it is gone.
 	case first > c.next:
@@ -287,6 +309,7 @@ func (c *Core) BootSkipped(id uint64) {
 func (c *Core) BootDone(id uint64) {
 	if c.BootLives(id) && c.boot.stage == bootRunning {
 		c.acked, c.booted = max(c.acked, c.boot.at), c.boot.at
+		c.had = max(c.had, c.boot.at)
 		if planted("boot-reads-on") {
 			c.next = max(c.next, c.committed+1)
 		} else {
@@ -327,7 +350,7 @@ func (c *Core) Tick() {
 
 // Ready returns what is to be done now, once.
 func (c *Core) Ready() (r Ready) {
-	if !c.leading || c.mode.Paused || c.mode.Waits && !planted("no-wait") {
+	if !c.leading || c.mode.Paused || c.lacks() || c.mode.Waits && !planted("no-wait") {
 		return r
 	}
 	if c.mustCopy() && c.told && c.boot.stage == bootNone {
@@ -372,7 +395,7 @@ func (c *Core) readSize() int64 { return min(c.opt.Read, c.opt.Window) }
 
 // Confirm returns the decree that the meta shall persist; false: it has it, or there is none.
 func (c *Core) Confirm() (int64, bool) {
-	return c.acked, c.leading && c.acked != Unknown && c.acked > c.persisted && c.now >= c.confirmAfter && !c.mustCopy()
+	return c.acked, c.leading && c.acked != Unknown && c.acked > c.persisted && c.now >= c.confirmAfter && !c.mustCopy() && !c.lacks()
 }
 
 // Hold returns the first decree of the log that must stay: Unknown if it isn't known yet.
@@ -396,6 +419,9 @@ func (c *Core) Hold() int64 {
 func (c *Core) Status() Status {
 	s := Status{Reason: c.reason(), Acked: c.acked, Persisted: c.persisted, Committed: c.committed, Bytes: c.bytes,
 		Booting: c.boot.stage != bootNone, SkippedDecrees: c.skippedDecrees, SkippedOps: c.skippedOps, Gaps: c.gaps, Bootstraps: c.boot.begun, Booted: c.booted}
+	if c.lostAt != 0 {
+		s.Lost, s.Had = c.lostAt, c.had
+	}
 	for _, l := range c.lanes {
 		if l.flying > 0 {
 			s.Flying++
@@ -414,6 +440,8 @@ func (c *Core) reason() Reason {
 	switch {
 	case !c.leading:
 		return NotLeading
+	case c.lacks():
+		return Rewound
 	case c.mode.Paused:
 		return Paused
 	case c.mode.Waits:
@@ -448,6 +476,7 @@ func (c *Core) advance() {
 	n := 0
 	for n < len(c.order) && (c.order[n].left <= 0 || planted("confirms-in-flight")) {
 		c.acked = c.order[n].decree
+		c.had = max(c.had, c.acked)
 		n++
 	}
 	c.order = slices.Delete(c.order, 0, n)

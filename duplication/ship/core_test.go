@@ -12,7 +12,7 @@ func led(t *testing.T, m Mode, committed int64) *Core {
 	t.Helper()
 	c := New(testOptions, 0)
 	c.Configure(m)
-	c.Lead(committed)
+	c.Lead(committed, committed)
 	c.Persisted(0, true)
 	for range 15 {
 		c.Tick()
@@ -128,7 +128,7 @@ func TestLostBatch(t *testing.T) {
 // Without a persisted decree nothing is sent before the meta has been asked where it begins.
 func TestBeginning(t *testing.T) {
 	c := New(testOptions, Unknown)
-	c.Lead(7)
+	c.Lead(7, 9)
 	for range 30 {
 		c.Tick()
 	}
@@ -209,7 +209,7 @@ func TestPauseEndsBootstrap(t *testing.T) {
 // cut, whose child sends already.
 func TestHearsFirst(t *testing.T) {
 	c := led(t, Mode{}, 10)
-	c.Lead(12)
+	c.Lead(12, 12)
 	for range 30 {
 		c.Tick()
 	}
@@ -220,6 +220,70 @@ func TestHearsFirst(t *testing.T) {
 	c.Persisted(8, true)
 	if r := c.Ready(); r.Read == nil || r.Read.From != 9 {
 		t.Errorf("%+v, %+v", r.Read, c.Status())
+	}
+}
+
+// A primary that hadn't what is persisted when it began to lead has lost writes. Nothing that is written since stands for them.
+func TestRewound(t *testing.T) {
+	for _, known := range []int64{Unknown, 20} {
+		c := New(testOptions, known)
+		c.Lead(10, 12)
+		c.Commit(25) // clients were quicker than the meta
+		for range 30 {
+			c.Tick()
+		}
+		c.Persisted(20, false) // of no use: who led is not known
+		if r := c.Ready(); r.Read != nil || c.Status().Reason != Starting || c.Status().Lost != 0 {
+			t.Errorf("%+v, %+v", r, c.Status())
+		}
+		c.Persisted(20, true)
+		c.Persisted(20, true)
+		_, confirms := c.Confirm()
+		if r := c.Ready(); r.Read != nil || r.Bootstrap != 0 || confirms || c.Hold() != 21 || c.Status().Reason != Rewound || c.Status().Lost != 20 || c.Status().Had != 12 {
+			t.Errorf("%+v, %+v", r, c.Status())
+		}
+		c.Yielded(26)
+		if r := c.Ready(); r.Bootstrap != 0 || c.Status().Gaps != 0 {
+			t.Errorf("%+v, %+v", r, c.Status())
+		}
+		c.Resign()
+		if c.Status().Reason != NotLeading || c.Status().Lost != 0 {
+			t.Errorf("%+v", c.Status())
+		}
+		// One that has it leads.
+		c.Lead(20, 20)
+		c.Persisted(20, true)
+		if c.Status().Reason != UpToDate {
+			t.Errorf("%+v", c.Status())
+		}
+	}
+}
+
+// What a primary acknowledges itself it has, also what it hadn't when it began to lead.
+func TestOwnProgressIsNoLoss(t *testing.T) {
+	c := New(testOptions, Unknown)
+	c.Lead(5, 5)
+	c.Commit(9)
+	c.Persisted(Unknown, true)
+	if c.Persisted(9, true); c.Status().Reason != UpToDate {
+		t.Errorf("%+v", c.Status())
+	}
+	c = led(t, Mode{}, 1)
+	c.Commit(8)
+	for range 30 {
+		c.Tick()
+	}
+	c.Loaded(c.Ready().Read.ID, []Entry{{Decree: 1}, {Decree: 2}, {Decree: 3}})
+	if c.Persisted(3, true); c.Status().Lost != 0 || c.Status().Acked != 3 {
+		t.Errorf("%+v", c.Status())
+	}
+	c = led(t, Mode{Copies: true}, 1)
+	c.Commit(8)
+	id := c.Ready().Bootstrap
+	c.BootBegun(id, 8)
+	c.BootDone(id)
+	if c.Persisted(8, true); c.Status().Lost != 0 || c.Status().Acked != 8 {
+		t.Errorf("%+v", c.Status())
 	}
 }
 
@@ -265,7 +329,7 @@ func TestChildCopies(t *testing.T) {
 	if d, ok := c.Confirm(); d != 10 || !ok {
 		t.Errorf("confirms %d, %v", d, ok)
 	}
-	c.Lead(11) // and again, as nobody has persisted it
+	c.Lead(11, 11) // and again, as nobody has persisted it
 	c.Persisted(0, true)
 	for range 30 {
 		c.Tick()

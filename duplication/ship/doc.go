@@ -55,5 +55,6 @@
 //   - only committed entries are sent;
 //   - operations of a lane are applied in the order of their decrees;
 //   - the log is held from the persisted decree on;
+//   - a primary whose log lacks what is persisted sends nothing, and no other one says that it lacks something;
 //   - the bytes in memory stay within the window, but for one entry.
 package ship

@@ -41,6 +41,8 @@ var PlantedBugs = []PlantedBug{
 	{"lost-is-done", "a batch without an answer is sent again"},
 	{"never-resends", "a batch that failed is sent again"},
 	{"overtaken", "a lane keeps its order"},
+	{"lost-goes-on", "a primary that lacks what is persisted sends nothing"},
+	{"lost-by-committed", "what is written since a primary leads doesn't stand for what it lacks"},
 }
 
 var plantedBug string

@@ -88,7 +88,7 @@ const (
 // Reason is why a duplication stands where it does.
 type Reason int
 
-// The reasons, the strongest first.
+// The reasons, the strongest first, but for the last two.
 const (
 	NotLeading     Reason = iota // this replica isn't the primary
 	Paused                       // by an operator
@@ -102,10 +102,12 @@ const (
 	Shipping                     // there is more to send, and it is being sent
 	UpToDate                     // the remote has everything
 	ReadFailing                  // the log can't be read
+	Rewound                      // the remote has writes that this partition has lost
 )
 
 var reasons = [...]string{"not leading", "paused", "waits for its parent, the partition that it was split off from, which has not sent all that is from before", "the decree to begin with is not persisted yet", "waits for a bootstrap", "bootstrapping",
-	"the remote refuses what comes next", "the remote fails", "waits for a batch that may be under way", "shipping", "up to date", "the log can't be read"}
+	"the remote refuses what comes next", "the remote fails", "waits for a batch that may be under way", "shipping", "up to date", "the log can't be read",
+	"writes were lost here that the remote has"}
 
 func (r Reason) String() string {
 	if r >= 0 && int(r) < len(reasons) {
@@ -128,4 +130,6 @@ type Status struct {
 	Gaps, Bootstraps int64 // Bootstraps: that were begun
 	// Booted is the decree that the last bootstrap which is done since this replica leads brought, or Unknown.
 	Booted int64
+	// Lost is the decree that is persisted though this replica, which leads, had only entries up to Had; 0 if there is none.
+	Lost, Had int64
 }

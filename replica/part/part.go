@@ -114,6 +114,9 @@ type View struct {
 	Committed, Prepared, Applied int64
 	// Usable: neither its disk nor its data is in doubt.
 	Usable bool
+	// Serves: the server's lease holds at this moment, and did so before the rest was looked at. So if Role says that the replica is the
+	// primary, it certainly is.
+	Serves bool
 	// Of the table.
 	AppName    string
 	Partitions int32

@@ -15,7 +15,7 @@ type bootstrap struct {
 
 // lives tells whether it still counts.
 func (b *bootstrap) lives() bool {
-	return b.s.up && b.s.life == b.life && b.s.core == b.core && b.core.BootLives(b.id)
+	return b.s.up && !b.s.still && b.s.life == b.life && b.s.core == b.core && b.core.BootLives(b.id)
 }
 
 // bootstrap brings the rows of a decree, and removes those that were removed here, one key after the other.

@@ -103,6 +103,9 @@ func (p *part) checkOrder(b ship.Batch) {
 // checkBatch: only what is committed is sent.
 func (p *part) checkBatch(b ship.Batch) {
 	w := p.w
+	if p.lost != 0 {
+		w.violate("sends decree %d, and has lost %d, which the remote has", b.Ops[0].Decree, p.lost)
+	}
 	if len(b.Ops) == 0 {
 		w.violate("an empty batch")
 	}
@@ -127,7 +130,11 @@ func (p *part) checkServer(s *server) {
 		return
 	}
 	st := s.core.Status()
-	if p.primary == s.n && st.Acked != ship.Unknown && st.Acked > p.committed {
+	if st.Lost != 0 && p.lost == 0 {
+		w.violate("server %d says that decree %d was lost, since it had only %d", s.n, st.Lost, st.Had)
+		return
+	}
+	if p.primary == s.n && st.Acked != ship.Unknown && st.Acked > p.committed && p.lost == 0 {
 		w.violate("server %d: %d is acknowledged, and %d committed", s.n, st.Acked, p.committed)
 		return
 	}

@@ -12,6 +12,7 @@ type Bug struct {
 func Bugs() []Bug {
 	return append([]Bug{
 		{"old-ballot", "the meta takes what is confirmed under the present ballot only"},
+		{"lease-unasked", "a primary that isn't one any more, and hasn't heard so, doesn't say that it has lost something"},
 		{"child-begins-at-cut", "a child has what its parent has sent, and no more"},
 		{"child-begins-late", "a child sends its log from the first decree on"},
 		{"copy-is-forgotten", "a child whose parent was copied after the cut is copied"},

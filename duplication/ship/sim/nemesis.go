@@ -10,7 +10,7 @@ func (w *world) nemesis() {
 	if w.remote.byTag && w.chance(50) {
 		w.remote.local(w)
 	}
-	if p := w.source; w.opt.Seed%8 >= 4 && p.cut == 0 && w.now > rounds/6 && p.primary >= 0 && p.persisted != ship.Unknown && w.chance(100) {
+	if p := w.source; w.opt.Seed%8 >= 4 && p.cut == 0 && p.lost == 0 && w.now > rounds/6 && p.primary >= 0 && p.persisted != ship.Unknown && w.chance(100) {
 		p.propose()
 	}
 	w.trouble()
@@ -131,6 +131,10 @@ func (w *world) trouble() {
 				w.spoilt[w.remote.poison] = true
 			}
 		}
+	case 24: // all copies lose the end of their logs
+		if w.opt.Seed%8 == 3 && p.cut == 0 && p.lost == 0 && p.persisted > p.base+4 {
+			p.lose()
+		}
 	case 22, 23: // a primary that doesn't hear of the meta for a while
 		if n := w.rnd.IntN(servers); p.servers[n].up && n != p.primary {
 			p.servers[n].deaf = w.now + 60 + int64(w.rnd.IntN(200))
@@ -166,7 +170,7 @@ func (w *world) remove() {
 		w.spoilt[w.remote.poison] = true
 	}
 	for _, p := range w.parts() {
-		p.persisted, p.copied, p.half, p.copies = ship.Unknown, 0, false, false
+		p.persisted, p.copied, p.half, p.copies, p.lost = ship.Unknown, 0, false, false, 0
 		p.check.reset(max(from, p.base))
 		for _, s := range p.servers {
 			if !s.up {
@@ -174,7 +178,7 @@ func (w *world) remove() {
 			}
 			s.begin()
 			if p.primary == s.n {
-				s.core.Lead(p.committed)
+				s.core.Lead(p.committed, p.last())
 			}
 		}
 	}
@@ -186,6 +190,9 @@ func (w *world) heal() {
 	w.calm = true
 	w.skips = w.skips || w.meta.skip
 	w.meta.paused, w.remote.down, w.remote.poison = false, false, -1
+	if w.source.lost != 0 {
+		w.remove()
+	}
 	for _, p := range w.parts() {
 		for _, s := range p.servers {
 			if !s.up {

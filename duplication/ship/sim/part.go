@@ -18,6 +18,10 @@ type part struct {
 
 	cut int64 // of the parent; 0: none is in its log
 
+	// lost is a decree that was persisted when the end of the log was lost, under lostBallot; 0: that didn't happen since the duplication
+	// was added.
+	lost, lostBallot int64
+
 	// What the meta has persisted of it: how far it is, the decree of its last copy, and, of a child, that its beginning isn't settled yet,
 	// and that it is copied.
 	persisted, copied int64
@@ -219,9 +223,17 @@ func (p *part) lead(n int) {
 	w := p.w
 	p.ballot++
 	w.stats.Leads++
-	if p.primary >= 0 && p.servers[p.primary].up {
-		p.servers[p.primary].core.Resign()
+	if p.lost != 0 && p.ballot > p.lostBallot+1 {
+		w.remove() // one that leads later can't know
 	}
+	switch old := p.primary; {
+	case old < 0 || !p.servers[old].up:
+	case old != n && !w.calm && w.chance(4):
+		p.servers[old].stand(20 + int64(w.rnd.IntN(150)))
+	default:
+		p.servers[old].core.Resign()
+	}
+	p.servers[n].still = false
 	if keep := p.committed + int64(w.rnd.IntN(int(p.last()-p.committed)+1)); keep < p.last() {
 		p.log = p.log[:keep-p.base]
 		if p.cut > keep {
@@ -231,6 +243,31 @@ func (p *part) lead(n int) {
 	p.committed = p.last() // it commits what it has prepared, then serves
 	p.primary = n
 	w.tracef("%s: server %d leads, %d are committed, the meta has %d", p.name(), n, p.committed, p.persisted)
-	p.servers[n].core.Lead(p.committed)
+	p.servers[n].core.Lead(p.committed, p.last())
 	p.servers[n].leads = p.ballot
+}
+
+// lose takes the end of the log away from all servers, which the remote has. An operator removes the duplication some time later.
+func (p *part) lose() {
+	w := p.w
+	keep := p.persisted - 1 - int64(w.rnd.IntN(3))
+	w.stats.Losses++
+	w.tracef("%s: what is behind %d is lost, the meta has %d", p.name(), keep, p.persisted)
+	for _, s := range p.servers {
+		p.crash(s)
+		s.first, s.floor = min(s.first, keep+1), min(s.floor, keep+1)
+	}
+	for d := keep + 1; d <= p.last(); d++ {
+		for _, o := range p.at(d) {
+			w.spoilt[o.key] = true
+		}
+	}
+	p.log = p.log[:keep-p.base]
+	p.committed, p.lost, p.lostBallot = keep, p.persisted, p.ballot
+	gen := w.meta.gen
+	w.after(100+int64(w.rnd.IntN(150)), func() {
+		if w.meta.gen == gen {
+			w.remove()
+		}
+	})
 }

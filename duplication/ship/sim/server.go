@@ -23,6 +23,10 @@ type server struct {
 	bootID uint64 // of the bootstrap that is carried out
 	bootAt int64
 
+	// still: it was the primary, and stands still until wakes; then it asks the meta before it hears that another one leads.
+	still bool
+	wakes int64
+
 	askAt, deaf                 int64 // deaf: until then the meta's answers are lost
 	skippedOps, skippedDecrees  int64 // of cores that are gone
 	wasSkippedOps, wasSkippedDs int64
@@ -33,7 +37,26 @@ func (s *server) begin() {
 	s.core = ship.New(options, ship.Unknown)
 	s.core.Configure(s.p.mode())
 	s.wasSkippedOps, s.wasSkippedDs = 0, 0
-	s.bootID = 0
+	s.bootID, s.still = 0, false
+}
+
+// stand has a primary that is replaced stand still before it hears of that.
+func (s *server) stand(ticks int64) {
+	w, core := s.w, s.core
+	s.still, s.wakes = true, w.now+ticks
+	w.stats.Stills++
+	w.after(ticks, func() {
+		if !s.still || s.core != core {
+			return
+		}
+		s.ask()
+		w.after(2*w.delay(), func() {
+			if s.still && s.core == core {
+				s.still = false
+				core.Resign()
+			}
+		})
+	})
 }
 
 // hold is from where on the log stays.
@@ -61,6 +84,9 @@ func (s *server) yield() {
 
 func (s *server) tick() {
 	w, p := s.w, s.p
+	if s.still {
+		return // its lease is over, so it sends nothing
+	}
 	s.core.Tick()
 	if p.primary == s.n {
 		s.core.Commit(p.committed)
@@ -201,7 +227,7 @@ func (s *server) ask() {
 	confirm, ok := s.core.Confirm()
 	copied := max(s.core.Status().Booted, 0)
 	life, gen, ballot, core := s.life, w.meta.gen, p.ballot, s.core
-	leads := p.primary == s.n
+	leads := p.primary == s.n || s.still
 	deliver := func() {
 		if w.meta.gen != gen {
 			return
@@ -211,16 +237,22 @@ func (s *server) ask() {
 			p.confirm(confirm, copied)
 		}
 		has, m := p.persisted, p.mode()
-		w.after(w.delay()*int64(1+w.rnd.IntN(6)), func() {
+		var hear func()
+		hear = func() {
 			if !s.up || s.life != life || s.core != core || w.now < s.deaf && !w.calm {
 				return
 			}
+			if s.still && w.now < s.wakes {
+				w.after(s.wakes-w.now, hear)
+				return
+			}
 			core.Configure(m)
-			// A primary that has asked before it was one must ask again.
-			if since := leads && p.ballot == ballot; since || has != ship.Unknown {
+			// A primary that has asked before it was one must ask again; and what it hears when it isn't one any more says nothing of it.
+			if since := leads && p.ballot == ballot && !s.still || s.still && w.opt.Bug == "lease-unasked"; since || has != ship.Unknown {
 				core.Persisted(has, since)
 			}
-		})
+		}
+		w.after(w.delay()*int64(1+w.rnd.IntN(6)), hear)
 	}
 	switch {
 	case w.calm:

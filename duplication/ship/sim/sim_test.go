@@ -26,7 +26,7 @@ func TestSeeds(t *testing.T) {
 	// A model in which nothing happens finds nothing.
 	for what, n := range map[string]int{"writes": all.Writes, "batches": all.Batches, "lost batches": all.Lost, "failed batches": all.Failed, "doubled batches": all.Doubled,
 		"primaries": all.Leads, "crashes": all.Crashes, "cuts": all.Cuts, "logs without room": all.Yields, "bootstraps": all.Boots, "swept rows": all.Swept, "pauses": all.Pauses, "removals": all.Removals,
-		"changes of lanes": all.Reshapes, "cuts of the source": all.Cuttings, "children": all.Children, "skipped decrees": all.SkippedDecrees, "skipped operations": all.SkippedOps} {
+		"changes of lanes": all.Reshapes, "cuts of the source": all.Cuttings, "children": all.Children, "primaries that stood still": all.Stills, "losses": 10 * all.Losses, "skipped decrees": all.SkippedDecrees, "skipped operations": all.SkippedOps} {
 		if n < int(seeds)/10 {
 			t.Errorf("%d %s in %d seeds", n, what, seeds)
 		}

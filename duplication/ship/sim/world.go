@@ -18,7 +18,7 @@ type Options struct {
 
 // Stats counts what happened, to show that the model isn't idle.
 type Stats struct {
-	Events, Writes, Batches, Lost, Failed, Refused, Doubled, Leads, Crashes, Cuts, Yields, Boots, Swept, Pauses, Removals, Reshapes, SkippedOps, SkippedDecrees, Cuttings, Children, ChildrenCopied int
+	Events, Writes, Batches, Lost, Failed, Refused, Doubled, Leads, Crashes, Cuts, Yields, Boots, Swept, Pauses, Removals, Reshapes, SkippedOps, SkippedDecrees, Cuttings, Children, ChildrenCopied, Stills, Losses int
 }
 
 // Add adds another run.
@@ -44,6 +44,8 @@ func (s *Stats) Add(o Stats) {
 	s.Cuttings += o.Cuttings
 	s.Children += o.Children
 	s.ChildrenCopied += o.ChildrenCopied
+	s.Stills += o.Stills
+	s.Losses += o.Losses
 }
 
 // Violation is a broken invariant.

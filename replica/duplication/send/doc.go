@@ -18,7 +18,8 @@
 //     takes from an answer what the meta was asked before it became one.
 //   - A copy has the rows that the store has by its own cut, whatever this server has heard of the table: a row of another
 //     partition isn't missing here.
-//   - Only a primary that the meta has heard of lately sends: so two of them never do at a time.
+//   - Only a primary that the meta has heard of lately, and whose lease holds, sends: so two of them never do at a time. What the meta
+//     tells a primary counts as said to it if its lease holds once the answer is there.
 //   - Nothing here waits for another cluster while it holds a lock, nor on a goroutine of the host.
 //
 // It must not know how the other cluster stores rows, nor whether it is one of ours.

@@ -69,14 +69,7 @@ type stream struct {
 	trouble string    // the last that failed, "" if nothing did since something went well
 	room    int32     // percent of the room of the log that is used while this keeps it, as it was last told
 	stuck   string    // why it stands still until somebody does something
-	rewound rewound   // since it leads; zero if it isn't
 	nudged  time.Time // when the meta was last asked because this waits for its parent
-}
-
-// rewound is a partition that has lost writes that are confirmed.
-type rewound struct {
-	confirmed int64 // though the partition has no mutation of that number
-	had       int64 // the last mutation that it had when that was noticed
 }
 
 // owner is what a stream asks of the Sender.
@@ -154,7 +147,7 @@ func (st *stream) step(ctx context.Context) {
 	st.mu.Lock()
 	st.shape()
 	var r ship.Ready
-	if st.table != nil && st.stuck == "" && st.rewound == (rewound{}) {
+	if st.table != nil && st.stuck == "" {
 		r = st.core.Ready()
 	}
 	lanes := st.lanes
@@ -188,7 +181,7 @@ func (st *stream) active() bool {
 
 // leads tells whether this replica may send now.
 func leads(st *stream, v *part.View) bool {
-	return v.Role == pacifica.Primary && v.Usable && st.s.fresh()
+	return v.Role == pacifica.Primary && v.Usable && v.Serves && st.s.fresh()
 }
 
 // role tells the core whether it leads. mu is held.
@@ -197,14 +190,12 @@ func (st *stream) role(v *part.View) {
 	switch {
 	case leads && (!st.leads || v.Ballot > st.ballot+1):
 		// A ballot that was passed over may have been another primary's.
-		st.core.Lead(v.Committed)
+		st.core.Lead(v.Committed, v.Prepared)
 		st.epoch++
-		st.rewound = rewound{}
 		st.s.syncSoon()
 	case !leads && st.leads:
 		st.core.Resign()
 		st.epoch++
-		st.rewound = rewound{}
 	}
 	st.leads, st.ballot = leads, v.Ballot
 	if leads {
@@ -456,9 +447,9 @@ func (st *stream) why(s ship.Status) string {
 	switch {
 	case st.stuck != "":
 		return st.stuck
-	case st.rewound != (rewound{}):
+	case s.Reason == ship.Rewound:
 		return fmt.Sprintf("decree %d is confirmed, and the partition had only %d then: it has lost writes (a recovery, or power with wal.sync = \"os\"), and what is written since would be taken for sent; remove this duplication, and add it again with a copy",
-			st.rewound.confirmed, st.rewound.had)
+			s.Lost, s.Had)
 	case st.trouble != "" && s.Reason != ship.UpToDate:
 		return s.Reason.String() + ": " + st.trouble
 	}
@@ -470,20 +461,26 @@ func (st *stream) configure(e *duplication.DuplicationEntry, confirmed, asked in
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.told = *e
-	// What was confirmed was committed, and each later primary has it: but if all have lost it.
-	if v := st.r.View(); st.leads && v.Role == pacifica.Primary && confirmed > v.Prepared && st.rewound == (rewound{}) {
-		st.rewound = rewound{confirmed, v.Prepared}
-		st.log.Errorf("duplication %d of %v to cluster %s: %s", st.dup, st.gpid, e.Remote, st.why(st.core.Status()))
-	}
 	here := st.gpid.PartitionIndex
 	st.core.Configure(ship.Mode{Waits: slices.Contains(e.Waits.V, here), Copies: slices.Contains(e.Copies.V, here),
 		Paused: e.Status == duplication.DS_PAUSE || e.Status == duplication.DS_PREPARE, Skip: e.FailMode.V == duplication.FAIL_SKIP,
 		Bootstrap: e.Status == duplication.DS_PREPARE || e.Status == duplication.DS_APP})
-	if since := st.leads && st.epoch == asked; since || confirmed != ship.Unknown {
+	if since := st.leads && st.epoch == asked && st.stillLeads(); since || confirmed != ship.Unknown {
+		was := st.core.Status().Reason
 		st.core.Persisted(confirmed, since)
+		if s := st.core.Status(); s.Reason == ship.Rewound && was != ship.Rewound {
+			st.log.Errorf("duplication %d of %v to cluster %s: %s", st.dup, st.gpid, e.Remote, st.why(s))
+		}
 	}
 	st.hold()
 	st.wake()
+}
+
+// stillLeads tells whether this replica certainly leads, and no other one has led since it does: what a process that stood still was told may
+// be of another primary, of which it hasn't heard yet. mu is held.
+func (st *stream) stillLeads() bool {
+	v := st.r.View()
+	return v.Serves && v.Role == pacifica.Primary && v.Ballot <= st.ballot+1 // as in role
 }
 
 // cannot says why a stream can't do anything with this configuration.

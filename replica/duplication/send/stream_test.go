@@ -54,6 +54,8 @@ type fakeReplica struct {
 	lost  map[string]func()
 	dir   string
 	room  part.LogRoom
+	// lapsed: the lease is over.
+	lapsed bool
 }
 
 func (r *fakeReplica) Gpid() base.Gpid { return r.gpid }
@@ -62,7 +64,7 @@ func (r *fakeReplica) View() part.View {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := int64(len(r.log))
-	return part.View{Role: r.role, Ballot: r.bal, Committed: n, Applied: n, Prepared: n, Usable: true}
+	return part.View{Role: r.role, Ballot: r.bal, Committed: n, Applied: n, Prepared: n, Usable: true, Serves: !r.lapsed}
 }
 
 func (r *fakeReplica) ReadLog(from, maxBytes int64) (es []wal.Entry, err error) {
@@ -200,6 +202,27 @@ func silence() *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
+// errorLines are the lines that tell of errors.
+type errorLines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (*errorLines) Levels() []logrus.Level { return []logrus.Level{logrus.ErrorLevel} }
+
+func (l *errorLines) Fire(e *logrus.Entry) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, e.Message)
+	return nil
+}
+
+func (l *errorLines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.lines
+}
+
 // world is a sender with a fake replica, meta and other cluster.
 type world struct {
 	t      *testing.T
@@ -213,7 +236,9 @@ type world struct {
 	none      bool // there is no duplication
 	confirmed int64
 	last      duplication.DuplicationConfirmEntry
-	deaf      bool // the meta answers nothing
+	deaf      bool   // the meta answers nothing
+	asked     func() // called when a primary asks the meta
+	errors    errorLines
 
 	rows    map[string]row // of the other cluster
 	answer  func() (code int32, silent bool)
@@ -236,7 +261,9 @@ func newWorld(t *testing.T) *world {
 func (w *world) start() {
 	h := &fakeHost{r: w.r}
 	h.ctx, h.cancel = context.WithCancel(context.Background())
-	s := New(h, Options{ID: own, Ask: w.ask, Every: 20 * time.Millisecond, Fresh: 4 * time.Second, SendTime: 500 * time.Millisecond, Linger: 200 * time.Millisecond, Log: silence(),
+	log := silence()
+	log.Logger.AddHook(&w.errors)
+	s := New(h, Options{ID: own, Ask: w.ask, Every: 20 * time.Millisecond, Fresh: 4 * time.Second, SendTime: 500 * time.Millisecond, Linger: 200 * time.Millisecond, Log: log,
 		Version: func() version.Version { return version.Newest },
 		Remote:  func(name string) ([]string, int, bool) { return []string{w.remote.Meta}, 2, name == "east" }})
 	w.h, w.s = h, s
@@ -266,6 +293,9 @@ func (w *world) ask(_ context.Context, q *duplication.DuplicationSyncRequest) (*
 	defer w.mu.Unlock()
 	if w.deaf {
 		return nil, base.ErrTimeout
+	}
+	if w.asked != nil && len(q.ConfirmList) > 0 {
+		w.asked()
 	}
 	for _, p := range q.ConfirmList {
 		for _, e := range p.Val {
@@ -896,6 +926,9 @@ func TestWritesLostHere(t *testing.T) {
 	w.start()
 	w.r.become(pacifica.Primary, 9)
 	until(t, "it says so", func() bool { return strings.Contains(w.why(), "decree 20 is confirmed, and the partition had only 12") })
+	if list := w.errors.all(); len(list) != 1 || !strings.Contains(list[0], "it has lost writes") {
+		t.Errorf("the log says %q", list)
+	}
 	for i := range 20 {
 		w.r.write(rrdb.Op{Key: rowKey("new", fmt.Sprint(i)), Value: []byte("x")})
 	}
@@ -908,6 +941,43 @@ func TestWritesLostHere(t *testing.T) {
 	if len(w.rows) != sent || w.confirmed != 20 {
 		t.Errorf("%d rows are there, of %d, and decree %d is confirmed", len(w.rows), sent, w.confirmed)
 	}
+}
+
+// A primary that stood still while another one led hears from the meta how far that one has come, before it hears that it isn't the
+// primary any more. It has lost nothing.
+func TestHearsOfAnotherPrimary(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	w.r.become(pacifica.Primary, 6)
+	w.writeSome(20)
+	until(t, "all is sent", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 20 })
+	asked := make(chan struct{})
+	w.set(func() {
+		w.asked = func() { // it was asked by a primary, and when the answer is there, that is none any more
+			w.asked = nil
+			w.r.mu.Lock()
+			w.r.lapsed = true
+			w.r.mu.Unlock()
+			w.confirmed = 30
+			close(asked)
+		}
+	})
+	<-asked
+	until(t, "it has heard", func() bool { at, _ := w.r.held("duplication-7"); return at == 31 })
+	if list := w.errors.all(); len(list) > 0 {
+		t.Error(list)
+	}
+	// It leads again, after it has got what the other one wrote.
+	w.r.become(pacifica.Secondary, 7)
+	for range 10 {
+		w.r.write()
+	}
+	w.r.mu.Lock()
+	w.r.lapsed = false
+	w.r.mu.Unlock()
+	w.r.become(pacifica.Primary, 9)
+	w.writeSome(10)
+	until(t, "it sends again", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 40 })
 }
 
 // A table that was dropped in the other cluster and made anew for another duplication is sent to, by a server that has
