@@ -57,7 +57,7 @@ func (e *evaluation) incr() error {
 	var old int64
 	valid := true
 	if len(r.data) > 0 {
-		old, valid = parseInt(r.data)
+		old, valid = ParseInt(r.data)
 	}
 	if err := e.release(r); err != nil {
 		return e.refuse(e.s.readFailed(err))
@@ -65,8 +65,8 @@ func (e *evaluation) incr() error {
 	if !valid {
 		return e.refuse(codeInvalidArgument)
 	}
-	sum := old + arg.Increment
-	if (arg.Increment > 0) != (sum > old) && arg.Increment != 0 {
+	sum, ok := AddInt(old, arg.Increment)
+	if !ok {
 		e.reply.number = old
 		return e.refuse(codeInvalidArgument)
 	}
@@ -75,14 +75,20 @@ func (e *evaluation) incr() error {
 	}
 	var digits [maxDigits]byte
 	value := strconv.AppendInt(digits[:0], sum, 10)
-	e.addPut(arg.Key, value, incrExpiry(r.expireTS, arg.ExpireTsSeconds, code == codeOK))
+	e.addPut(arg.Key, value, IncrExpiry(r.expireTS, arg.ExpireTsSeconds, code == codeOK))
 	e.reply.number = sum
 	return nil
 }
 
-// incrExpiry returns the expiry of an incremented row. For a live row 0 keeps the expiry and a negative
+// AddInt returns the sum, and whether it fits.
+func AddInt(a, b int64) (sum int64, ok bool) {
+	sum = a + b
+	return sum, b == 0 || (b > 0) == (sum > a)
+}
+
+// IncrExpiry returns the expiry of an incremented row. For a live row 0 keeps the expiry and a negative
 // number removes it.
-func incrExpiry(old uint32, asked int32, live bool) uint32 {
+func IncrExpiry(old uint32, asked int32, live bool) uint32 {
 	switch {
 	case asked > 0:
 		return uint32(asked)
@@ -183,6 +189,11 @@ func (e *evaluation) check(hashKey, sortKey []byte, kind idl.CasCheckType, opera
 	return code
 }
 
+// Passes tells whether the value of a row, if it is live, passes a check.
+func Passes(kind idl.CasCheckType, live bool, value, operand []byte) bool {
+	return kind >= idl.CT_NO_CHECK && kind <= idl.CT_VALUE_INT_GREATER && checkValue(kind, live, value, operand) == codeOK
+}
+
 // checkValue returns codeOK if the check passes, codeTryAgain if it fails, and codeInvalidArgument if the
 // values aren't numbers.
 func checkValue(kind idl.CasCheckType, live bool, value, operand []byte) int32 {
@@ -212,8 +223,8 @@ func checkValue(kind idl.CasCheckType, live bool, value, operand []byte) int32 {
 			passed = ordered(kind-idl.CT_VALUE_BYTES_LESS, bytes.Compare(value, operand))
 			break
 		}
-		a, okA := parseInt(value)
-		b, okB := parseInt(operand)
+		a, okA := ParseInt(value)
+		b, okB := ParseInt(operand)
 		if !okA || !okB {
 			return codeInvalidArgument
 		}

@@ -184,7 +184,7 @@ func (w *walker) atomicWrite() {
 	key := base.AppendKey(nil, h, s)
 	old, live := w.latest.live(key, w.now)
 	if w.rng.IntN(2) == 0 {
-		n, isInt := parseInt([]byte(old.value))
+		n, isInt := ParseInt([]byte(old.value))
 		if !live || old.value == "" {
 			n, isInt = 0, true
 		}

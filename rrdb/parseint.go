@@ -2,11 +2,11 @@ package rrdb
 
 import "math"
 
-// parseInt reads a signed 64-bit number as C's strtoll with base 0 does, and fails unless it is all of b:
+// ParseInt reads a signed 64-bit number as C's strtoll with base 0 does, and fails unless it is all of b:
 // leading white space and a sign are allowed, 0x means hexadecimal, a leading 0 octal. Upstream accepts
 // that for incr and the integer checks. strconv with base 0 accepts other forms (0b, 0o, underscores)
 // and no white space.
-func parseInt(b []byte) (int64, bool) {
+func ParseInt(b []byte) (int64, bool) {
 	for len(b) > 0 && isSpace(b[0]) {
 		b = b[1:]
 	}

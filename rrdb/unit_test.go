@@ -22,14 +22,14 @@ func TestParseInt(t *testing.T) {
 		"0777777777777777777777": 1<<63 - 1,
 	}
 	for s, want := range good {
-		if v, ok := parseInt([]byte(s)); !ok || v != want {
+		if v, ok := ParseInt([]byte(s)); !ok || v != want {
 			t.Errorf("%q: %d, %t; want %d", s, v, ok, want)
 		}
 	}
 	for _, s := range []string{"", " ", "+", "-", "--1", "+-1", "- 1", "12 ", "1_0", "0b1", "0o7", "08", "0x", "0xg", "x1", "1.0", "1e3",
 		"12\x00", "\x0012", "9223372036854775808", "-9223372036854775809", "0x8000000000000000", "01000000000000000000000",
 		"99999999999999999999999", "\xa01"} {
-		if v, ok := parseInt([]byte(s)); ok {
+		if v, ok := ParseInt([]byte(s)); ok {
 			t.Errorf("%q: taken as %d", s, v)
 		}
 	}

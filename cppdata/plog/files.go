@@ -149,9 +149,7 @@ func openAll(dir string, res *Result) (open []openFile, err error) {
 			file.Close()
 			var d *damage.Error
 			if errors.Is(err, ErrNoHeader) && i == len(res.Files)-1 && errors.As(err, &d) {
-				if l.Size > 0 {
-					res.Torn = d
-				}
+				res.Torn = d
 				return open, nil
 			}
 			return open, err

@@ -131,7 +131,7 @@ func TestCut(t *testing.T) {
 		if n < 60+16+60+4+17+8+1 {
 			want = want[:4]
 		}
-		atBlock := n == 0 || n == 60 || n == 60+16+60+4+17+8+1
+		atBlock := n == 60 || n == 60+16+60+4+17+8+1
 		if err != nil || !equal(got, want...) || (res.Torn == nil) != atBlock {
 			t.Fatalf("cut to %d bytes: decrees %v, torn %v, %v", n, got, res.Torn, err)
 		}
@@ -143,7 +143,7 @@ func TestCut(t *testing.T) {
 		if !equal(got, want...) && err == nil {
 			t.Fatalf("%d bytes and zeros: decrees %v", n, got)
 		}
-		if atBlock && n > 0 && err != nil {
+		if atBlock && err != nil {
 			t.Fatalf("zeros behind %d bytes: %v", n, err)
 		}
 	}
