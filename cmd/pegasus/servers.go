@@ -231,6 +231,6 @@ func configCmd() *cobra.Command {
 			_, err = fmt.Fprintf(c.OutOrStdout(), "%s is a valid configuration\n", args[0])
 			return err
 		},
-	})
+	}, configImportCmd())
 	return c
 }
