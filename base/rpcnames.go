@@ -71,6 +71,7 @@ const (
 	RPCQueryDuplication             = "RPC_CM_QUERY_DUPLICATION"
 	RPCListDuplication              = "RPC_CM_LIST_DUPLICATION"
 	RPCDuplicationSync              = "RPC_CM_DUPLICATION_SYNC"
+	RPCLoadsEnded                   = "RPC_CM_LOADS_ENDED" // ours: which loads of files have ended
 	RPCDDDDiagnose                  = "RPC_CM_DDD_DIAGNOSE"
 	RPCRebalance                    = "RPC_CM_REBALANCE"
 	RPCNodeRole                     = "RPC_CM_NODE_ROLE"
@@ -170,7 +171,7 @@ var rpcNames = []string{
 	RPCClusterInfo, RPCControlMeta, RPCProposeBalancer, RPCUpdateAppEnv, RPCStartRecovery, RPCStartRestore,
 	RPCQueryRestoreStatus, RPCReportRestoreStatus, RPCAddBackupPolicy, RPCModifyBackupPolicy, RPCQueryBackupPolicy,
 	RPCStartBackupApp, RPCQueryBackupStatus, RPCListRestores, RPCListBackups, RPCCancelBackup, RPCDeleteBackup, RPCRemoveBackupPolicy, RPCAddDuplication, RPCModifyDuplication, RPCQueryDuplication,
-	RPCListDuplication, RPCDuplicationSync, RPCDDDDiagnose, RPCRebalance, RPCNodeRole, RPCNodeStop, RPCExplain,
+	RPCListDuplication, RPCDuplicationSync, RPCLoadsEnded, RPCDDDDiagnose, RPCRebalance, RPCNodeRole, RPCNodeStop, RPCExplain,
 	RPCQuorumStatus, RPCQuorumChange, RPCQuorumBackup, RPCUpgradeVersion, RPCSelfCheck, RPCStartPartitionSplit,
 	RPCControlPartitionSplit, RPCQueryPartitionSplit, RPCRegisterChildReplica, RPCNotifyStopSplit, RPCQueryChildState,
 	RPCStartBulkLoad, RPCControlBulkLoad, RPCQueryBulkLoadStatus, RPCClearBulkLoad, RPCStartManualCompact,

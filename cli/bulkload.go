@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"pegasus/base"
 	"pegasus/gen/bulkload"
 )
 
@@ -14,6 +15,7 @@ import (
 type BulkLoad struct {
 	Table, From, Cluster string
 	Behind               bool
+	Rate                 int64         // bytes per second of each server; 0: as they are configured
 	Wait                 time.Duration // for its end; 0: don't
 }
 
@@ -105,7 +107,7 @@ func (e BulkLoads) Start(ctx context.Context, a BulkLoad) error {
 	if strings.Contains(a.From, "://") {
 		return errors.New("--from is NAME/ROOT: the servers read the files from the store [blob.NAME] of their configurations")
 	}
-	q := &bulkload.StartBulkLoadRequest{AppName: a.Table, ClusterName: a.Cluster, FileProviderType: store, RemoteRootPath: root, IngestBehind: a.Behind}
+	q := &bulkload.StartBulkLoadRequest{AppName: a.Table, ClusterName: a.Cluster, FileProviderType: store, RemoteRootPath: root, IngestBehind: a.Behind, BytesPerSecond: base.NonZero(a.Rate)}
 	if err := e.Client.Admin().StartBulkLoad(ctx, q); err != nil {
 		return err
 	}

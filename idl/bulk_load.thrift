@@ -42,6 +42,7 @@ struct start_bulk_load_request {
   3: string file_provider_type;
   4: string remote_root_path;
   5: bool ingest_behind = false;
+  50: optional i64 bytes_per_second; // our own: at which each server reads the files of this load; 0 or not set: as the servers are configured
 }
 
 struct start_bulk_load_response {

@@ -30,7 +30,7 @@ struct load_source {
   6: i32 app_id;                    // of the table here; the files must say the same
   7: bool ingest_behind;            // rows that are there are kept
   8: i64 timetag_us;                // when the rows count as written, the same on each member. Rows that had expired then are left out
-  9: i64 bytes_per_second;          // by member of a partition; 0: as the server is configured
+  9: i64 bytes_per_second;          // by server, all its partitions of this load; 0: as the server is configured
 }
 
 struct load_request {
@@ -57,4 +57,20 @@ struct load_response {
   11: string digest;                // of LOAD_READY: equal on members whose sets are equal
   12: i64 decree;                   // of LOAD_TAKEN
   13: i32 held_ms;                  // of LOAD_TAKEN by the primary: for how long writes waited
+}
+
+// What a replica has of a load.
+struct load_left {
+  1: dsn.gpid pid;
+  2: i64 load_id;
+}
+
+// A replica server asks the meta whether it may remove what it has.
+struct loads_ended_request {
+  1: list<load_left> left;
+}
+
+struct loads_ended_response {
+  1: dsn.error_code err;
+  2: list<load_left> ended;         // of loads that don't go on, nor will
 }

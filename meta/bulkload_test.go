@@ -354,7 +354,25 @@ func TestBulkLoad(t *testing.T) {
 		t.Errorf("before: %+v", r)
 	}
 	l.hooks(reading)
-	l.mustStart()
+	if r := l.start(func(q *bulkload.StartBulkLoadRequest) { q.BytesPerSecond = base.Some[int64](-1) }); r.Err != base.ErrInvalidParameters {
+		t.Errorf("a negative rate: %+v", r)
+	}
+	if r := l.start(func(q *bulkload.StartBulkLoadRequest) { q.BytesPerSecond = base.Some[int64](12345) }); r.Err != base.ErrOK {
+		t.Fatalf("%+v", r)
+	}
+	left := []loading.LoadLeft{{Pid: base.Gpid{AppID: l.table}, LoadId: 1}, {Pid: base.Gpid{AppID: 99}, LoadId: 7}}
+	until(t, "a member is asked", func() bool { return l.reps[0].questions(loading.LOAD_PREPARE) > 0 })
+	l.reps[0].loads.mu.Lock()
+	id := l.reps[0].loads.asked[0].LoadId
+	l.reps[0].loads.mu.Unlock()
+	present := loading.LoadLeft{Pid: base.Gpid{AppID: l.table, PartitionIndex: 1}, LoadId: id}
+	gone := func() (r loading.LoadsEndedResponse) {
+		l.ask(base.RPCLoadsEnded, &loading.LoadsEndedRequest{Left: append(left, present)}, &r)
+		return r
+	}
+	if r := gone(); r.Err != base.ErrOK || !slices.Equal(r.Ended, left) {
+		t.Errorf("which have ended, while it goes on: %+v", r)
+	}
 	until(t, "all members are heard", func() bool {
 		r = l.status()
 		n := 0
@@ -381,6 +399,9 @@ func TestBulkLoad(t *testing.T) {
 		r.HintMsg.V != "app(shop) is not during bulk load, return last time result" {
 		t.Errorf("at the end: %+v", r)
 	}
+	if r := gone(); !slices.Equal(r.Ended, append(left, present)) {
+		t.Errorf("which have ended, later: %+v", r)
+	}
 	takes := 0
 	for _, f := range l.reps {
 		f.loads.mu.Lock()
@@ -388,7 +409,7 @@ func TestBulkLoad(t *testing.T) {
 		f.loads.mu.Unlock()
 		s := first.Source.V
 		if first.Step != loading.LOAD_PREPARE || s.Provider != "local" || s.RootPath != "root" || s.ClusterName != "prod" || s.AppName != "shop" || s.PartitionCount != loadParts ||
-			s.AppId != l.table || s.IngestBehind || s.TimetagUs <= 0 || first.LoadId <= 0 || first.Paused.V || first.ClusterId.V == "" {
+			s.AppId != l.table || s.BytesPerSecond != 12345 || s.IngestBehind || s.TimetagUs <= 0 || first.LoadId <= 0 || first.Paused.V || first.ClusterId.V == "" {
 			t.Errorf("%s was asked %+v", f.name, first)
 		}
 		takes += f.questions(loading.LOAD_TAKE)

@@ -229,7 +229,7 @@ func (c *cluster) startMeta(m *metaProc, l net.Listener) {
 	if l == nil {
 		l = listen(c.t, m.name)
 	}
-	srv, err := New(Options{Config: m.cfg, Listener: l, Log: testLog(), Begin: c.begin, Dial: c.net.dial(m.name), Clock: c.wall})
+	srv, err := New(Options{Config: m.cfg, Listener: l, Log: testLog(), Begin: c.begin, Dial: c.net.dial(m.name), Clock: c.wall, LoadPace: 100 * time.Millisecond})
 	if err == nil {
 		err = srv.Start()
 	}

@@ -31,6 +31,8 @@ type Options struct {
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Clock is the wall clock; nil: time.Now.
 	Clock func() time.Time
+	// LoadPace is how often members are asked about bulk loads; 0: the usual pace.
+	LoadPace time.Duration
 }
 
 // Server is one meta server. Make it with New, then Start, then Stop.

@@ -72,7 +72,7 @@ func newSplits(l *leader) service.Service {
 
 func newBulkLoads(l *leader) service.Service {
 	c := &l.s.cfg.Meta
-	return bulkload.New(l, bulkload.Options{Blobs: l.s.blobs, AtOnce: c.LoadsAtOnce, Tries: c.LoadTries, Now: l.time, Frozen: l.frozen,
+	return bulkload.New(l, bulkload.Options{Blobs: l.s.blobs, AtOnce: c.LoadsAtOnce, Rate: c.LoadRate, Every: l.s.opts.LoadPace, Tries: c.LoadTries, Now: l.time, Frozen: l.frozen,
 		Cluster: func() string {
 			_, id := l.s.fsm.cluster()
 			return id

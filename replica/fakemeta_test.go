@@ -19,6 +19,7 @@ import (
 	"pegasus/gen/duplication"
 	"pegasus/gen/fd"
 	"pegasus/gen/layer2"
+	"pegasus/gen/loading"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
 	"pegasus/gen/placement"
@@ -62,6 +63,9 @@ type fakeMeta struct {
 	stops    []placement.NodeStopRequest // what servers said of their end
 	afterEnd int                         // beacons of such
 	newer    bool                        // it knows of that, and acts
+
+	loads int64              // loads with larger numbers haven't ended
+	asked []loading.LoadLeft // of which loads it was asked whether they have
 }
 
 func (m *fakeMeta) setClock(doubted, silent bool) {
@@ -74,6 +78,24 @@ func (m *fakeMeta) beNewer() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.newer = true
+}
+
+// loadsEnded says which loads of files have ended.
+func (m *fakeMeta) loadsEnded(req *rpc.Request) {
+	var q loading.LoadsEndedRequest
+	if err := req.DecodeArg(&q); err != nil {
+		m.t.Error(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = append(m.asked, q.Left...)
+	r := &loading.LoadsEndedResponse{Err: base.ErrOK}
+	for _, l := range q.Left {
+		if l.LoadId <= m.loads {
+			r.Ended = append(r.Ended, l)
+		}
+	}
+	req.Reply(r)
 }
 
 func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
@@ -94,6 +116,7 @@ func newFakeMeta(t testing.TB, partitions int32) *fakeMeta {
 	mux.HandleFunc(base.RPCUpdatePartitionConfiguration, m.update)
 	mux.HandleFunc(base.RPCNodeStop, m.giveOver)
 	mux.HandleFunc(base.RPCReportRestoreStatus, m.restored)
+	mux.HandleFunc(base.RPCLoadsEnded, m.loadsEnded)
 	mux.HandleFunc(base.RPCDuplicationSync, func(req *rpc.Request) { // there are none
 		req.Reply(&duplication.DuplicationSyncResponse{Err: base.ErrOK})
 	})

@@ -24,10 +24,22 @@ func newLoader(s *Server) part.Part {
 // loadHost is the server as package bulkload knows it.
 type loadHost struct{ s *Server }
 
-// Replica, Go, Same, ID, Version, Self and Ask implement bulkload.Host.
+// Replica, Replicas, Go, Same, ID, Version, Self, Ended and Ask implement bulkload.Host.
 func (h loadHost) Replica(g base.Gpid) (bulkload.Replica, bool) {
 	r := h.s.replica(g)
 	return loaded{r}, r != nil
+}
+
+func (h loadHost) Replicas() []base.Gpid {
+	var list []base.Gpid
+	for _, r := range h.s.all() {
+		list = append(list, r.gpid)
+	}
+	return list
+}
+
+func (h loadHost) Ended(ctx context.Context, left []loading.LoadLeft) ([]loading.LoadLeft, error) {
+	return h.s.meta.LoadsEnded(ctx, left)
 }
 
 func (h loadHost) Go(f func(context.Context)) { host(h).Go(f) }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -25,6 +26,7 @@ import (
 	"pegasus/gen/loading"
 	"pegasus/gen/metaadmin"
 	"pegasus/pacifica"
+	loader "pegasus/replica/bulkload"
 	"pegasus/replica/disk"
 	"pegasus/rocks/pegasus"
 	"pegasus/rrdb"
@@ -536,6 +538,151 @@ func TestLoadRestart(t *testing.T) {
 	}
 	l.take(0, 8, l.prepare(8, 0))
 	l.loaded(8, 5000, 0)
+}
+
+// A server that nobody told that a load has ended asks, and removes what it has of it; of one that goes on it keeps everything.
+func TestLoadLeftovers(t *testing.T) {
+	l := newLoadTest(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	look := func() {
+		for _, p := range l.nodes[0].srv.parts {
+			if p, is := p.(*loader.Loader); is {
+				p.LookSoon()
+			}
+		}
+	}
+	asked := func(load int64) (n int) {
+		l.meta.mu.Lock()
+		defer l.meta.mu.Unlock()
+		for _, a := range l.meta.asked {
+			if a == (loading.LoadLeft{Pid: l.gpid, LoadId: load}) {
+				n++
+			}
+		}
+		return n
+	}
+	upTo := func(load int64) {
+		l.meta.mu.Lock()
+		defer l.meta.mu.Unlock()
+		l.meta.loads = load
+	}
+	look()
+	l.files(7, 50)
+	digest := l.prepare(7, 0)
+	insist := func(what string, ok func() bool) {
+		t.Helper()
+		until(t, what, func() bool { look(); return ok() })
+	}
+	insist("the meta is asked", func() bool { return asked(7) >= 3 })
+	if len(l.sets(0)) != 1 {
+		t.Fatal("a set of a load that goes on is removed")
+	}
+	// The server is away when the load ends.
+	l.nodes[0].stop()
+	upTo(7)
+	l.nodes[0].start()
+	insist("the set is removed", func() bool { return len(l.sets(0)) == 0 })
+	until(t, "it serves again", func() bool { return l.serving(0) })
+	if a := l.tryTake(0, 7, digest); a.Err != base.ErrBusy {
+		t.Errorf("%+v", a)
+	}
+	// One that was made meanwhile is seen, also when it has ended as a failure, or was taken.
+	l.files(8, 50)
+	l.take(0, 8, l.prepare(8, 0))
+	insist("the meta is asked", func() bool { return asked(8) > 0 })
+	if len(l.sets(0)) != 1 {
+		t.Error("a set is removed before its load has ended")
+	}
+	upTo(8)
+	insist("the set is removed", func() bool { return len(l.sets(0)) == 0 })
+	l.loaded(8, 50, 0)
+}
+
+// The partitions of a load share its rate, and take turns as far as there are places.
+func TestLoadPace(t *testing.T) {
+	m := newFakeMeta(t, 2)
+	dir := t.TempDir()
+	n := startNodeWith(t, m, func(c *config.Config) {
+		c.Replica.MinReplicas, c.Replica.LoadConcurrency, c.Replica.LoadRate = 1, 1, 0
+		b := config.DefaultBlob()
+		b.Path = dir
+		c.Blob = map[string]config.Blob{"files": b}
+	})
+	var parts []*loadTest
+	for i := range int32(2) {
+		l := &loadTest{group: &group{t: t, meta: m, nodes: []*node{n}, gpid: base.Gpid{AppID: 1, PartitionIndex: i}, pool: newGroupPool(t)}, root: dir, at: time.Now()}
+		l.insist("there is a primary", func() bool { return l.serving(0) }, func() { m.propose(l.gpid, metaadmin.CT_ASSIGN_PRIMARY, n.addr, n.addr) })
+		parts = append(parts, l)
+	}
+	c := config.DefaultBlob()
+	c.Path = dir
+	set := stores.New(map[string]config.Blob{"files": c}, nil)
+	defer set.Close()
+	store, err := set.Get(t.Context(), "files")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := bulkload.Create(t.Context(), store, bulkload.WriterOptions{Place: bulkload.Place{Cluster: "c7", Table: "temp"}, AppID: 1, Partitions: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := [2][][]byte{}
+	for i := range 4000 {
+		k := base.AppendKey(nil, fmt.Appendf(nil, "%08d", i), nil)
+		hash, sort, _ := base.SplitKey(k)
+		p := base.HashOf(hash, sort) % 2
+		keys[p] = append(keys[p], k)
+	}
+	for p, list := range keys {
+		for i, k := range list {
+			v := make([]byte, 1000)
+			r := rand.New(rand.NewPCG(uint64(p), uint64(i)))
+			for j := range v {
+				v[j] = byte(r.Uint32())
+			}
+			if err := w.Add(int32(p), k, pegasus.Value{Data: v}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	request := func(i int) *loading.LoadRequest {
+		q := parts[i].request(7, loading.LOAD_PREPARE)
+		q.Source.V.PartitionCount, q.Source.V.BytesPerSecond = 2, 1<<20
+		return q
+	}
+	state := func(i int) loading.LoadResponse { return parts[i].send(0, request(i)) }
+	// Stopped before it has read much.
+	q := request(0)
+	q.Source.V.BytesPerSecond = 1 << 20
+	began := time.Now()
+	parts[0].send(0, q)
+	until(t, "the first one reads", func() bool { return state(0).BytesRead > 0 })
+	parts[1].send(0, request(1))
+	q.Paused = base.Some(true)
+	parts[0].send(0, q)
+	for range 5 {
+		if a := state(1); a.BytesRead > 0 || a.State != loading.LOAD_READING {
+			t.Fatalf("both are read: %+v", a)
+		}
+	}
+	if s := parts[0].run(0, "replica.max-concurrent-bulk-load-downloading-count"); !strings.Contains(s, `"1"`) {
+		t.Error(s)
+	}
+	if s := parts[0].run(0, "replica.max-concurrent-bulk-load-downloading-count", "0"); !strings.Contains(s, "ERR") {
+		t.Error(s)
+	}
+	parts[0].run(0, "replica.max-concurrent-bulk-load-downloading-count", "2")
+	until(t, "the other one reads", func() bool { return state(1).BytesRead > 0 })
+	bytes := int64(0)
+	for i := range 2 {
+		bytes += parts[i].ends(0, request(i)).BytesTotal
+	}
+	// What is in the bucket at first comes at once.
+	if took := time.Since(began); bytes < 3<<20 || took < time.Duration(bytes-1<<20)*time.Second/(1<<20) {
+		t.Errorf("%d bytes in %v", bytes, took)
+	}
 }
 
 // Files that can't be loaded, and places and disks that don't let them.

@@ -64,6 +64,22 @@ func (s *Store) RemoveSets(upTo int64) error {
 	return nil
 }
 
+// Sets lists the loads of which there are sets, complete or not.
+func (s *Store) Sets() (loads []int64, err error) {
+	names, err := s.fs.List(s.fs.PathDir(s.dir))
+	if err != nil {
+		return nil, fmt.Errorf("listing the sets of rows beside %s: %w", s.dir, err)
+	}
+	for _, n := range names {
+		if rest, is := strings.CutPrefix(n, SetPrefix); is {
+			if load, err := strconv.ParseInt(rest, 10, 64); err == nil && load > 0 {
+				loads = append(loads, load)
+			}
+		}
+	}
+	return loads, nil
+}
+
 // CheckTake tells whether the set is here that a mutation takes, unless it was taken.
 func (s *Store) CheckTake(payload []byte) error {
 	t, err := ParseTake(payload)

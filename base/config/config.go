@@ -84,6 +84,7 @@ type Meta struct {
 	PartitionSplit    bool     `toml:"partition_split" def:"false" doc:"Allow that tables are split (pegasus table split). Must be the same on all meta servers. It has not been measured on large tables yet. A split that was begun goes on if this is false."`
 	LoadsAtOnce       int      `toml:"bulk_load_partitions_at_once" min:"1" max:"10000" def:"4" doc:"Maximum number of partitions of the cluster that take the rows of files (pegasus bulkload) at the same time. The writes of a partition wait meanwhile."`
 	LoadTries         int      `toml:"bulk_load_tries" min:"1" max:"1000" def:"10" doc:"A bulk load fails when members of one partition failed this many times to read its files or to take its rows. Bad files fail it at once."`
+	LoadRate          int64    `toml:"bulk_load_bytes_per_second" def:"0" doc:"Rate at which each replica server reads the files of one bulk load, unless the load says another one. The limit of replica.bulk_load_bytes_per_second holds too. 0 is no other limit than that."`
 	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" max:"1m" def:"\"500ms\"" doc:"Heartbeat timeout and election timeout of the quorum. It grows up to four times while elections repeat."`
 }
 

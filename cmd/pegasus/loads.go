@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pegasus/base"
 	"pegasus/cli"
 	"pegasus/gen/bulkload"
 )
@@ -32,6 +33,7 @@ func loadCmds() []*cobra.Command {
 	start.Flags().StringVar(&a.From, "from", "", "NAME/ROOT: a store of the servers' configurations ([blob.NAME]), and the directory in it")
 	start.Flags().StringVar(&a.Cluster, "cluster", "", "the cluster's name, as it is in the place of the files")
 	start.Flags().BoolVar(&a.Behind, "ingest-behind", false, "keep rows that are there; the table needs the setting rocksdb.allow_ingest_behind=true")
+	numberVar(start.Flags(), &a.Rate, "rate", "", 0, base.Range{Min: 0, Max: 1 << 40}, "bytes per second at which each server reads the files of this load; 0: as the servers are configured")
 	durationVar(start.Flags(), &a.Wait, "wait", time.Hour, 0, "how long to wait for the end; 0 doesn't wait")
 
 	of := func(use, short string, do func(context.Context, *cli.Env, string) error) *cobra.Command {

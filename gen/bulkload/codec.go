@@ -71,6 +71,10 @@ func (s *StartBulkLoadRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Bool, 5)
 		b = tbin.AppendBool(b, s.IngestBehind)
 	}
+	if s.BytesPerSecond.Set {
+		b = tbin.AppendField(b, tbin.I64, 50)
+		b = tbin.AppendI64(b, s.BytesPerSecond.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -95,6 +99,9 @@ func (s *StartBulkLoadRequest) ReadThrift(r *tbin.Reader) {
 		case id == 5 && t == tbin.Bool:
 			s.absent &^= 1 << 4
 			s.IngestBehind = r.Bool()
+		case id == 50 && t == tbin.I64:
+			s.BytesPerSecond.Set = true
+			s.BytesPerSecond.V = r.I64()
 		default:
 			r.Skip(t)
 		}

@@ -112,11 +112,12 @@ type BulkLoadMetadata struct {
 
 // StartBulkLoadRequest is the struct start_bulk_load_request.
 type StartBulkLoadRequest struct {
-	AppName          string // 1
-	ClusterName      string // 2
-	FileProviderType string // 3
-	RemoteRootPath   string // 4
-	IngestBehind     bool   // 5
+	AppName          string          // 1
+	ClusterName      string          // 2
+	FileProviderType string          // 3
+	RemoteRootPath   string          // 4
+	IngestBehind     bool            // 5
+	BytesPerSecond   base.Opt[int64] // 50, optional
 
 	absent uint8
 }

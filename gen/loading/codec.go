@@ -5,6 +5,7 @@ package loading
 import (
 	"pegasus/base"
 	"pegasus/base/tbin"
+	"pegasus/gen/internal/seq"
 )
 
 // AppendThrift appends the struct's body.
@@ -257,6 +258,111 @@ func (s *LoadResponse) ReadThrift(r *tbin.Reader) {
 		case id == 13 && t == tbin.I32:
 			s.absent &^= 1 << 12
 			s.HeldMs = r.I32()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *LoadLeft) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Pid != (base.Gpid{}) {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Pid.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.LoadId != 0 {
+		b = tbin.AppendField(b, tbin.I64, 2)
+		b = tbin.AppendI64(b, s.LoadId)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *LoadLeft) ReadThrift(r *tbin.Reader) {
+	*s = LoadLeft{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Pid.ReadThrift(r)
+		case id == 2 && t == tbin.I64:
+			s.absent &^= 1 << 1
+			s.LoadId = r.I64()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *LoadsEndedRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || len(s.Left) != 0 {
+		b = tbin.AppendField(b, tbin.List, 1)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Left))
+		for i := range s.Left {
+			b = s.Left[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *LoadsEndedRequest) ReadThrift(r *tbin.Reader) {
+	*s = LoadsEndedRequest{absent: 1<<1 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.List:
+			s.absent &^= 1 << 0
+			n := seq.List(r, tbin.Struct, 2)
+			s.Left = seq.Make[LoadLeft](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Left[i].ReadThrift(r)
+			}
+			n.End(r)
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *LoadsEndedResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || len(s.Ended) != 0 {
+		b = tbin.AppendField(b, tbin.List, 2)
+		b = tbin.AppendList(b, tbin.Struct, len(s.Ended))
+		for i := range s.Ended {
+			b = s.Ended[i].AppendThrift(b)
+		}
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *LoadsEndedResponse) ReadThrift(r *tbin.Reader) {
+	*s = LoadsEndedResponse{absent: 1<<2 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.List:
+			s.absent &^= 1 << 1
+			n := seq.List(r, tbin.Struct, 2)
+			s.Ended = seq.Make[LoadLeft](n)
+			for i := 0; i < n.N && r.Err() == nil; i++ {
+				s.Ended[i].ReadThrift(r)
+			}
+			n.End(r)
 		default:
 			r.Skip(t)
 		}

@@ -112,3 +112,29 @@ type LoadResponse struct {
 
 // SetErr sets the field err, with which an answer says how the request went.
 func (s *LoadResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
+// LoadLeft is the struct load_left.
+type LoadLeft struct {
+	Pid    base.Gpid // 1
+	LoadId int64     // 2
+
+	absent uint8
+}
+
+// LoadsEndedRequest is the struct loads_ended_request.
+type LoadsEndedRequest struct {
+	Left []LoadLeft // 1
+
+	absent uint8
+}
+
+// LoadsEndedResponse is the struct loads_ended_response.
+type LoadsEndedResponse struct {
+	Err   base.ErrorCode // 1
+	Ended []LoadLeft     // 2
+
+	absent uint8
+}
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *LoadsEndedResponse) SetErr(code base.ErrorCode) { s.Err = code }

@@ -14,16 +14,13 @@ import (
 )
 
 const (
-	// lookEvery is how often it is looked what is to be done.
-	lookEvery = 200 * time.Millisecond
-	// askEvery is how often a member is asked that isn't there yet, stillEvery one that is, which may lose what it has.
-	askEvery, stillEvery = time.Second, 5 * time.Second
+	// askEvery is Options.Every if that is 0.
+	askEvery = time.Second
 	// askTime bounds one question. takeTime bounds an order to take: sets are moved, and writes are held meanwhile.
 	askTime, takeTime = 5 * time.Second, 30 * time.Second
-	// firstWait is how long a partition waits after a member failed; then it is twice that each time, up to mostWait.
-	firstWait, mostWait = time.Second, 30 * time.Second
-	// deadTime is how long a load that has ended waits for members that are dead. What they have stays until a later load of the table, or as
-	// long as they have the replica.
+	// mostWait is how long a partition waits at most after a member failed, see waitAfter.
+	mostWait = 30 * time.Second
+	// deadTime is how long a load that has ended waits for members that are dead. They ask by themselves later (Service.ended).
 	deadTime = time.Minute
 	// maxCalls is how many members are asked at a time, maxNotes how many partitions one entry of the log is about.
 	maxCalls, maxNotes = 256, 256
@@ -204,9 +201,9 @@ func (s *Service) advance(ctx context.Context, wg *sync.WaitGroup, j *job, alive
 		}
 		for _, a := range j.members[p] {
 			m := is.members[a]
-			due := askEvery
+			due := s.o.Every
 			if m.state == loading.LOAD_READY || m.state == loading.LOAD_TAKEN || j.Status == state.LoadPaused && m.paused {
-				due = stillEvery
+				due = 5 * s.o.Every // it may lose what it has
 			}
 			if !m.alive || m.busy || now.Before(is.wait) || now.Sub(m.asked) < due {
 				continue
@@ -220,7 +217,7 @@ func (s *Service) advance(ctx context.Context, wg *sync.WaitGroup, j *job, alive
 		}
 		switch note := (state.PartNote{Partition: int32(p), BulkPart: state.BulkPart{Digest: g.digest, Rows: g.rows, Bytes: g.bytes}}); {
 		case j.Parts[p].Status == state.PartTaking:
-			if a := j.primary[p]; a != 0 && alive[a] && !is.taking && !now.Before(is.wait) && now.Sub(is.told) >= askEvery/2 {
+			if a := j.primary[p]; a != 0 && alive[a] && !is.taking && !now.Before(is.wait) && now.Sub(is.told) >= s.o.Every/2 {
 				is.taking, is.told = true, now
 				ask = append(ask, question{job: j, part: p, to: a, step: loading.LOAD_TAKE})
 			}
@@ -334,7 +331,7 @@ func (s *Service) finish(ctx context.Context, wg *sync.WaitGroup, j *job, alive 
 				continue
 			}
 			left++
-			if !m.alive || m.busy || now.Sub(m.asked) < askEvery {
+			if !m.alive || m.busy || now.Sub(m.asked) < s.o.Every {
 				continue
 			}
 			m.busy, m.asked = true, now
@@ -343,7 +340,7 @@ func (s *Service) finish(ctx context.Context, wg *sync.WaitGroup, j *job, alive 
 		// Whether it took, and the answer got lost, its primary tells. It can't take any more: the sets are gone.
 		if left == before && j.Parts[p].Status == state.PartTaking && !is.settled && now.Sub(r.since) <= deadTime {
 			left++
-			if a := j.primary[p]; a != 0 && alive[a] && now.Sub(is.told) >= askEvery/2 {
+			if a := j.primary[p]; a != 0 && alive[a] && now.Sub(is.told) >= s.o.Every/2 {
 				is.taking, is.told = true, now
 				ask = append(ask, question{job: j, part: p, to: a, step: loading.LOAD_TAKE, settle: true})
 			}
@@ -365,7 +362,7 @@ func (s *Service) request(q *question) *loading.LoadRequest {
 	switch q.step {
 	case loading.LOAD_PREPARE:
 		r.Source = base.Some(loading.LoadSource{Provider: j.Provider, RootPath: j.Root, ClusterName: j.Cluster, AppName: j.Name, PartitionCount: int32(len(j.Parts)), AppId: j.Table,
-			IngestBehind: j.Behind, TimetagUs: j.Timetag})
+			IngestBehind: j.Behind, TimetagUs: j.Timetag, BytesPerSecond: j.Rate})
 		r.Paused = base.Some(j.Status == state.LoadPaused)
 	case loading.LOAD_TAKE:
 		r.Digest = base.Some(j.Parts[q.part].Digest)
@@ -390,6 +387,11 @@ func (s *Service) ask(ctx context.Context, q question) {
 	var r loading.LoadResponse
 	err := s.Call(ctx, q.to, base.RPCLoadRows, s.request(&q), &r)
 	s.answered(&q, &r, err)
+}
+
+// waitAfter is how long a partition waits after a member failed: twice as long each time.
+func (s *Service) waitAfter(tries int) time.Duration {
+	return min(s.o.Every<<min(tries-1, 10), mostWait)
 }
 
 // answered takes the answer of a member.
@@ -451,7 +453,7 @@ func (s *Service) answered(q *question, r *loading.LoadResponse, err error) {
 			m.why = fmt.Sprintf("%v: %s", q.to, cmp.Or(r.Reason, string(r.LoadErr)))
 			m.fails = true
 			is.tries++
-			is.wait = time.Now().Add(min(firstWait<<min(is.tries-1, 10), mostWait))
+			is.wait = time.Now().Add(s.waitAfter(is.tries))
 			switch {
 			case r.BadFiles:
 				code, reason = cmp.Or(r.LoadErr, base.ErrCorruption), fmt.Sprintf("partition %d on %s", q.part, m.why)

@@ -1,6 +1,7 @@
 package bulkload
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"pegasus/base/version"
 	"pegasus/blob"
 	"pegasus/gen/bulkload"
+	"pegasus/gen/loading"
 	"pegasus/meta/service"
 	"pegasus/meta/state"
 )
@@ -21,8 +23,12 @@ type Options struct {
 	Blobs *blob.Set
 	// AtOnce is how many partitions of the cluster take their rows at a time.
 	AtOnce int
+	// Rate is at how many bytes per second a server reads the files of a load that doesn't say; 0: as the server is configured.
+	Rate int64
 	// Tries is how often the members of a partition may fail before the load does.
 	Tries int
+	// Every is how often a member is asked that isn't there yet; 0: askEvery.
+	Every time.Duration
 	// Now is the wall clock that most agree on.
 	Now func() time.Time
 	// Frozen says why nothing may be begun or told to anybody; "" if it may.
@@ -44,6 +50,7 @@ type Service struct {
 
 // New returns the service of a meta that leads.
 func New(l service.Leader, o Options) *Service {
+	o.Every = cmp.Or(o.Every, askEvery)
 	return &Service{Leader: l, o: o, calls: make(chan struct{}, maxCalls), runs: map[int32]*run{}}
 }
 
@@ -80,6 +87,10 @@ func (s *Service) start(c *service.Call, q *bulkload.StartBulkLoadRequest, r *bu
 		refuse(base.CodeOf(why), "%s", hintOf(why))
 		return
 	}
+	if q.BytesPerSecond.V < 0 {
+		refuse(base.ErrInvalidParameters, "%d bytes per second are no rate", q.BytesPerSecond.V)
+		return
+	}
 	if why := s.o.Frozen(); why != "" {
 		refuse(base.ErrStateFreezed, "%s", why)
 		return
@@ -92,7 +103,7 @@ func (s *Service) start(c *service.Call, q *bulkload.StartBulkLoadRequest, r *bu
 	now := s.o.Now()
 	// Ids grow with time, so that one of a State that was lost isn't used again.
 	r.Err = s.Apply(&state.StartBulkLoad{From: state.BulkLoad{Table: table, ID: now.UnixMicro(), Provider: q.FileProviderType, Root: place.Root, Cluster: place.Cluster,
-		Behind: q.IngestBehind, Timetag: now.UnixMicro(), Begun: now.UnixMilli()}}).Err
+		Behind: q.IngestBehind, Rate: q.BytesPerSecond.Or(s.o.Rate), Timetag: now.UnixMicro(), Begun: now.UnixMilli()}}).Err
 	if r.Err != base.ErrOK {
 		if r.Err != base.ErrServiceNotActive { // who doesn't lead has no hint
 			refuse(r.Err, "the load isn't begun: %v; ask again", r.Err)
@@ -175,9 +186,22 @@ func (s *Service) clear(c *service.Call, q *bulkload.ClearBulkLoadStateRequest, 
 	}
 }
 
+// ended tells a replica server which loads, of which it has something, don't go on. One that isn't known here, as the metas lost their state, has ended, too. The server looks for itself
+// whether what it has may be needed yet.
+func (s *Service) ended(_ *service.Call, q *loading.LoadsEndedRequest, r *loading.LoadsEndedResponse) {
+	r.Err = base.ErrOK
+	s.Read(func(st *state.State) {
+		for _, left := range q.Left {
+			if l, ok := st.BulkLoadOf(left.Pid.AppID); !ok || !l.Loading() || l.ID != left.LoadId {
+				r.Ended = append(r.Ended, left)
+			}
+		}
+	})
+}
+
 // Lead has members prepare, take and forget.
 func (s *Service) Lead(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(s.o.Every / 5)
 	defer tick.Stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()

@@ -62,7 +62,7 @@ func (s *State) MayLoad(t *Table) error {
 
 // StartBulkLoad begins to load files into a table; see MayLoad for errors. The id is From.ID, or the next one behind that of the last load.
 type StartBulkLoad struct {
-	From BulkLoad // Table, ID, Provider, Root, Cluster, Behind, Timetag and Begun
+	From BulkLoad // Table, ID, Provider, Root, Cluster, Behind, Rate, Timetag and Begun
 }
 
 func (c *StartBulkLoad) apply(s *State) Result {

@@ -32,7 +32,7 @@ func (s *bulkLoads) readField(r *tbin.Reader, t tbin.Type, id int16) {
 
 // sound tells whether a load can be one that was written.
 func (l *BulkLoad) sound() bool {
-	if l.Table <= 0 || l.ID <= 0 || l.Status < LoadReads || l.Status > LoadCanceled || len(l.Parts) == 0 || len(l.Parts) > maxPartitions {
+	if l.Table <= 0 || l.ID <= 0 || l.Rate < 0 || l.Status < LoadReads || l.Status > LoadCanceled || len(l.Parts) == 0 || len(l.Parts) > maxPartitions {
 		return false
 	}
 	for i := range l.Parts {
@@ -57,7 +57,11 @@ func (l *BulkLoad) appendFields(b []byte) []byte {
 	b = appendI64(b, 11, int64(l.Status))
 	b = appendString(b, 12, string(l.Err))
 	b = appendString(b, 13, l.Reason)
-	return appendStructs[BulkPart](b, 14, l.Parts)
+	b = appendStructs[BulkPart](b, 14, l.Parts)
+	if l.Rate != 0 {
+		b = appendI64(b, 15, l.Rate)
+	}
+	return b
 }
 
 func (l *BulkLoad) readField(r *tbin.Reader, t tbin.Type, id int16) {
@@ -90,6 +94,8 @@ func (l *BulkLoad) readField(r *tbin.Reader, t tbin.Type, id int16) {
 		l.Reason = r.String()
 	case field{14, tbin.List}:
 		l.Parts = readStructs[BulkPart](r)
+	case field{15, tbin.I64}:
+		l.Rate = r.I64()
 	default:
 		unknownField(r, id)
 	}

@@ -49,6 +49,7 @@ type BulkLoad struct {
 	// The files lie in Root/Cluster/Name of the blob store Provider; Name is the table's when it began.
 	Provider, Root, Cluster, Name string
 	Behind                        bool
+	Rate                          int64 // bytes per second at which a server reads files of it; 0: as it is configured
 	Timetag                       int64 // when the rows count as written, Unix microseconds
 	Begun, Ended                  int64 // Unix milliseconds
 	Status                        BulkLoadStatus

@@ -19,7 +19,7 @@
 //   - The mutation is proposed only after each member of the configuration, in the same ballot, has promised to keep a set with that digest.
 //     The promise holds for keepTime, longer than the primary takes to propose; from then on the member has the mutation in its log.
 //   - A set is never removed while the mutation that takes it is in the log here and not applied.
-//   - A set is removed when it is forgotten, or when a later load of the partition is prepared, and with its replica. Until then it takes its room, whether it was
+//   - A set is removed when it is forgotten, or when a later load of the partition is prepared, and with its replica. Who wasn't told asks the meta (left.go). Until then it takes its room, whether it was
 //     taken or not; once it was taken the files are those of the store (hard links), which compactions replace.
 //   - What was taken is not taken again: the store remembers the last load (rrdb.Taken), also in copies of it.
 //   - Memory is bounded: a few partitions at a time, each with what files.Rows and rrdb.SetBuilder need.

@@ -23,6 +23,7 @@ type job struct {
 	load   int64
 	source loading.LoadSource
 	counts *counts
+	pace   *rate.Limiter // of the load
 	began  time.Time
 	before <-chan struct{} // closed when the job in whose place this one is has ended; nil: there was none
 	cancel context.CancelCauseFunc
@@ -114,12 +115,10 @@ func (l *Loader) make(ctx context.Context, j *job) (info rrdb.SetInfo, err error
 	if !j.wait(ctx) {
 		return info, context.Cause(ctx)
 	}
-	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
+	if !l.slots.take(ctx) {
 		return info, context.Cause(ctx)
 	}
-	defer func() { <-l.slots }()
+	defer l.slots.give()
 	return l.build(ctx, j, r, store)
 }
 
@@ -156,8 +155,6 @@ func (l *Loader) build(ctx context.Context, j *job, r Replica, store *rrdb.Store
 	if room := r.Room(); p.Metadata.Bytes > room/2 {
 		return info, fmt.Errorf("the files of the partition have %d bytes, and the disk has room for %d; twice as much is needed: %w", p.Metadata.Bytes, room, base.ErrDiskInsufficient)
 	}
-	own := rate.NewLimiter(rate.Inf, burst)
-	setRate(own, s.BytesPerSecond)
 	owed := int64(0)
 	rows, err := p.Rows(ctx, func(n int64) {
 		j.read.Add(n)
@@ -170,6 +167,7 @@ func (l *Loader) build(ctx context.Context, j *job, r Replica, store *rrdb.Store
 	}
 	defer rows.Close()
 	b, err := store.BuildSet(store.SetDir(j.load), j.of())
+	l.left.made(j.gpid)
 	if err != nil {
 		return info, err
 	}
@@ -185,7 +183,7 @@ func (l *Loader) build(ctx context.Context, j *job, r Replica, store *rrdb.Store
 		}
 		for owed > 0 {
 			n := int(min(owed, burst))
-			if err := errors.Join(l.pace.WaitN(ctx, n), own.WaitN(ctx, n)); err != nil {
+			if err := errors.Join(l.pace.WaitN(ctx, n), j.pace.WaitN(ctx, n)); err != nil {
 				return info, err
 			}
 			owed -= int64(n)

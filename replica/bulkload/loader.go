@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"pegasus/base"
+	"pegasus/base/pause"
 	"pegasus/base/version"
 	"pegasus/blob"
 	"pegasus/gen/loading"
@@ -23,6 +24,8 @@ import (
 // Host is the server as this package knows it.
 type Host interface {
 	Replica(base.Gpid) (Replica, bool)
+	// Replicas are those that are here and open.
+	Replicas() []base.Gpid
 	// Go runs f on a goroutine. ctx ends when the server stops, and the server waits for f.
 	Go(f func(ctx context.Context))
 	// Same returns an error if the cluster of that id isn't the server's; ID is the server's.
@@ -31,6 +34,8 @@ type Host interface {
 	// Version is what the cluster's members write.
 	Version() version.Version
 	Self() base.RPCAddress
+	// Ended asks the meta which of these loads have ended.
+	Ended(ctx context.Context, left []loading.LoadLeft) ([]loading.LoadLeft, error)
 	// Ask asks another server.
 	Ask(ctx context.Context, to base.RPCAddress, q *loading.LoadRequest) (loading.LoadResponse, error)
 }
@@ -71,8 +76,9 @@ type Loader struct {
 	host  Host
 	o     Options
 	log   *logrus.Entry
-	slots chan struct{}
+	slots slots
 	pace  *rate.Limiter
+	left  leftovers
 
 	mu     sync.Mutex
 	jobs   map[base.Gpid]*job
@@ -105,10 +111,41 @@ const (
 
 // New returns a Loader.
 func New(h Host, o Options) *Loader {
-	l := &Loader{host: h, o: o, log: o.Log.WithField("part", "bulkload"), slots: make(chan struct{}, max(1, o.Concurrency)), pace: rate.NewLimiter(rate.Inf, burst),
+	l := &Loader{host: h, o: o, log: o.Log.WithField("part", "bulkload"), pace: rate.NewLimiter(rate.Inf, burst),
 		jobs: map[base.Gpid]*job{}, kept: map[base.Gpid]promise{}, taking: map[base.Gpid]bool{}, removing: map[base.Gpid]int{}, counts: map[base.Gpid]*counts{}}
 	setRate(l.pace, o.BytesPerSecond)
+	l.slots.most.Store(int64(o.Concurrency))
 	return l
+}
+
+// slots are how many partitions are read at a time. The number may change.
+type slots struct{ most, used atomic.Int64 }
+
+// take waits for one; false: ctx has ended.
+func (s *slots) take(ctx context.Context) bool {
+	for {
+		if n := s.used.Load(); n >= max(1, s.most.Load()) {
+			if !pause.For(ctx, 50*time.Millisecond) {
+				return false
+			}
+		} else if s.used.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+func (s *slots) give() { s.used.Add(-1) }
+
+// paceOf is how fast files of a load are read, by all partitions together. The caller holds mu.
+func (l *Loader) paceOf(load, bytesPerSecond int64) *rate.Limiter {
+	for _, j := range l.jobs {
+		if j.load == load {
+			return j.pace
+		}
+	}
+	p := rate.NewLimiter(rate.Inf, burst)
+	setRate(p, bytesPerSecond)
+	return p
 }
 
 func setRate(p *rate.Limiter, n int64) {

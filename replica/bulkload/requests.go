@@ -11,6 +11,7 @@ import (
 	"pegasus/base/version"
 	"pegasus/gen/loading"
 	"pegasus/metrics"
+	"pegasus/remotecmd"
 	"pegasus/replica/part"
 	"pegasus/rpc"
 	"pegasus/rrdb"
@@ -19,6 +20,9 @@ import (
 // Register implements part.Part.
 func (l *Loader) Register(r *part.Routes) {
 	part.Handle(r, base.RPCLoadRows, part.Slow, l.serve)
+	part.Live(r, "replica.bulk_load_concurrency", func(n int) { l.slots.most.Store(int64(n)) })
+	r.Command(remotecmd.Int("replica.max-concurrent-bulk-load-downloading-count", "The maximum number of partitions whose files for a bulk load are read at the same time.", &l.slots.most,
+		func(n int64) bool { return n > 0 && n <= 1000 }))
 	part.Live(r, "replica.bulk_load_bytes_per_second", func(n int64) { setRate(l.pace, n) })
 }
 
@@ -104,7 +108,7 @@ func (l *Loader) prepare(r Replica, q *loading.LoadRequest, a *loading.LoadRespo
 	if p := l.kept[q.Pid]; p.load != q.LoadId && p.load > r.Store().Taken().Load && time.Now().Before(p.until) {
 		return fmt.Errorf("load %d may be taken yet: %w", p.load, base.ErrBusy)
 	}
-	next := &job{gpid: q.Pid, load: q.LoadId, source: src, ended: make(chan struct{}), began: time.Now(), counts: l.countsOf(q.Pid)}
+	next := &job{gpid: q.Pid, load: q.LoadId, source: src, ended: make(chan struct{}), began: time.Now(), counts: l.countsOf(q.Pid), pace: l.paceOf(q.LoadId, src.BytesPerSecond)}
 	next.paused.Store(q.Paused.V)
 	if j != nil {
 		j.cancel(errNewer)
@@ -226,8 +230,9 @@ func (l *Loader) forget(r Replica, q *loading.LoadRequest, _ *loading.LoadRespon
 	return store.RemoveSets(q.LoadId)
 }
 
-// Tick ends what can't go on.
+// Tick ends what can't go on, and looks for what is left of loads.
 func (l *Loader) Tick(time.Time) {
+	l.lookForLeft()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for g, j := range l.jobs {

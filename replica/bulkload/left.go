@@ -1,0 +1,129 @@
+package bulkload
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"pegasus/base"
+	"pegasus/gen/loading"
+	"pegasus/rrdb"
+)
+
+// leftovers are sets of loads that ended while this server was dead, or wasn't reached for long: nobody tells it to forget them any more. So it asks.
+type leftovers struct {
+	mu   sync.Mutex
+	next time.Time
+	busy bool
+	// clean are the stores that were looked at, and had no sets.
+	clean map[base.Gpid]*rrdb.Store
+}
+
+const (
+	leftEvery = time.Minute
+	// mostLeft is how many sets the meta is asked about at once.
+	mostLeft = 1000
+)
+
+// made notes that a replica gets a set.
+func (f *leftovers) made(g base.Gpid) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.clean, g)
+}
+
+// begin says whether it is time to look.
+func (f *leftovers) begin() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	if f.busy || now.Before(f.next) {
+		return false
+	}
+	f.busy, f.next = true, now.Add(leftEvery)
+	return true
+}
+
+func (f *leftovers) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.busy = false
+}
+
+// LookSoon has the next Tick look for what is left of loads, which is else done each minute.
+func (l *Loader) LookSoon() {
+	l.left.mu.Lock()
+	defer l.left.mu.Unlock()
+	l.left.next = time.Time{}
+}
+
+// lookForLeft looks, now and then, for sets of loads that have ended, and removes them. It doesn't wait.
+func (l *Loader) lookForLeft() {
+	if !l.left.begin() {
+		return
+	}
+	l.host.Go(func(ctx context.Context) {
+		defer l.left.end()
+		if err := l.removeLeft(ctx); err != nil && ctx.Err() == nil {
+			l.log.Infof("what is left of loads of files isn't removed yet: %v", err)
+		}
+	})
+}
+
+func (l *Loader) removeLeft(ctx context.Context) error {
+	var errs []error
+	for left := l.findLeft(&errs); len(left) > 0; {
+		n := min(len(left), mostLeft)
+		ended, err := l.host.Ended(ctx, left[:n])
+		if err != nil {
+			return errors.Join(append(errs, err)...)
+		}
+		left = left[n:]
+		for _, e := range ended {
+			r, here := l.host.Replica(e.Pid)
+			if !here || ctx.Err() != nil {
+				continue
+			}
+			err := l.forget(r, &loading.LoadRequest{Pid: e.Pid, LoadId: e.LoadId, Step: loading.LOAD_FORGET}, nil)
+			if err == nil {
+				l.log.Infof("replica %v: what was left of load %d is removed", e.Pid, e.LoadId)
+			}
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// findLeft lists the sets that replicas have.
+func (l *Loader) findLeft(errs *[]error) (left []loading.LoadLeft) {
+	f := &l.left
+	f.mu.Lock()
+	was := f.clean
+	f.clean = map[base.Gpid]*rrdb.Store{} // of those alone that are here yet
+	f.mu.Unlock()
+	for _, g := range l.host.Replicas() {
+		r, here := l.host.Replica(g)
+		if !here {
+			continue
+		}
+		store := r.Store()
+		f.mu.Lock()
+		f.clean[g] = store // before it is looked at: a set may be made meanwhile
+		f.mu.Unlock()
+		if was[g] == store {
+			continue
+		}
+		loads, err := store.Sets()
+		if err != nil {
+			*errs = append(*errs, err)
+		}
+		if err != nil || len(loads) > 0 {
+			f.made(g)
+		}
+		for _, id := range loads {
+			left = append(left, loading.LoadLeft{Pid: g, LoadId: id})
+		}
+	}
+	return left
+}
