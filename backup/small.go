@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -58,16 +59,21 @@ func ReadTable(ctx context.Context, s *blob.Store, t Table) (layer2.AppInfo, err
 	return info, err
 }
 
-// WriteTable writes app_metadata, with which the backup of a table begins.
+// WriteTable writes app_metadata, with which the backup of a table begins. One that says the same stays as it is:
+// whoever reads it meanwhile isn't disturbed.
 func WriteTable(ctx context.Context, s *blob.Store, l Location, info *layer2.AppInfo) error {
 	t := l.Table(info.AppName, info.AppId)
 	if err := t.Check(); err != nil {
 		return err
 	}
 	b, err := EncodeTable(info)
-	if err == nil {
-		_, err = s.PutBytes(ctx, t.MetadataFile(), b)
+	if err != nil {
+		return err
 	}
+	if was, err := s.Get(ctx, t.MetadataFile(), mostDocument); err == nil && bytes.Equal(was, b) {
+		return nil
+	}
+	_, err = s.PutBytes(ctx, t.MetadataFile(), b)
 	return err
 }
 

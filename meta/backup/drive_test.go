@@ -428,3 +428,30 @@ func TestServersShare(t *testing.T) {
 		}
 	}
 }
+
+// What a table is is written once, by whom a backup begins, and stays as it is: nobody who reads it meanwhile finds it replaced.
+func TestTableIsWrittenOnce(t *testing.T) {
+	w := newWorld(t, 2)
+	m := w.lead(nil)
+	shop := w.table("shop", 1)
+	var mu sync.Mutex
+	writes := 0
+	w.place.fail(func(op, name string) error {
+		if op != "put" || !strings.HasSuffix(name, "/app_metadata") {
+			return nil
+		}
+		mu.Lock()
+		writes++
+		mu.Unlock()
+		<-time.After(20 * time.Millisecond) // some rounds, in which another one could begin to drive it
+		return nil
+	})
+	for range 5 {
+		m.await(m.mustBegin(shop))
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if writes != 5 {
+		t.Errorf("%d writes for 5 backups", writes)
+	}
+}

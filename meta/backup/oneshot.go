@@ -57,6 +57,7 @@ func (s *Service) startBackup(c *service.Call, q *wire.StartBackupAppRequest, r 
 		refuse(base.ErrInvalidParameters, "table %.200q can't be in a backup, rename it: %v.", table.Name, err)
 		return
 	}
+	defer s.occupy(b.ID, cancel)() // it is driven once the answer is known: not two write what the table is
 	switch res := s.leader.Apply(&b); res.Err {
 	case base.ErrOK:
 	case base.ErrInvalidState:

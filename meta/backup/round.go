@@ -80,6 +80,24 @@ func (s *Service) start(ctx context.Context, id int64, driven bool) {
 	}()
 }
 
+// occupy keeps a backup from being driven until its release is called; cancel ends what whoever occupies it does.
+func (s *Service) occupy(id int64, cancel context.CancelFunc) (release func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.jobs[id] != nil {
+		return func() {}
+	}
+	j := &job{id: id, driven: true, cancel: cancel, done: make(chan struct{}), tables: map[int32]*progress{}}
+	s.jobs[id] = j
+	return func() {
+		s.mu.Lock()
+		delete(s.jobs, id)
+		s.mu.Unlock()
+		close(j.done)
+		s.wake()
+	}
+}
+
 // beginPolicy begins a backup of a policy if one is due. why: it is, and can't begin.
 func (s *Service) beginPolicy(p *state.BackupPolicy, now time.Time) (why string) {
 	if p.Disabled || len(p.Tables) == 0 || !due(p, now) {
