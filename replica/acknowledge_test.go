@@ -69,7 +69,6 @@ func TestLearnerOfOldEntry(t *testing.T) {
 	frame := int64(64 << 20)
 	change := func(c *config.Config) {
 		c.RPC.MaxFrameBytes, c.Replica.MinReplicas, c.Replica.MaxWriteBytes = frame, 1, 0
-		c.Replica.PrepareTimeout = config.Duration(time.Second)
 	}
 	g := newGroupWith(t, 1, change)
 	g.mustPut(0, "a", "1")

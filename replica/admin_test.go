@@ -23,7 +23,7 @@ import (
 // run runs a remote command of node i and returns its text.
 func (g *group) run(i int, name string, args ...string) string {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	var text rpc.Str
 	if err := g.pool.Call(ctx, g.nodes[i].srv.Addr().String(), rpc.Outgoing{Code: "RPC_CLI_CLI_CALL", Arg: &command.Command{Cmd: name, Arguments: args}}, &text); err != nil {
@@ -123,7 +123,7 @@ func TestAdminRPCs(t *testing.T) {
 	var disk replicaadmin.QueryDiskInfoResponse
 	ask := func(code string, q tbin.Encoder, r tbin.Decoder) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), answerTime)
 		defer cancel()
 		if err := g.pool.Call(ctx, g.nodes[0].srv.Addr().String(), rpc.Outgoing{Code: code, Arg: q}, r); err != nil {
 			t.Fatalf("%s: %v", code, err)

@@ -86,7 +86,7 @@ func (b *backupTest) ask(i int, q idl.BackupRequest) idl.BackupResponse {
 
 func (b *backupTest) clear(i int, policy string) idl.BackupResponse {
 	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(b.t.Context(), answerTime)
 	defer cancel()
 	var a idl.BackupResponse
 	if err := b.callWith(ctx, i, base.RPCClearColdBackup, &idl.BackupClearRequest{Pid: b.gpid, PolicyName: policy}, &a); err != nil {
@@ -616,7 +616,7 @@ func TestColdBackupStop(t *testing.T) {
 	began := time.Now()
 	b.nodes[0].stop()
 	took := time.Since(began)
-	if took > 5*time.Second { // a second on a machine that does nothing else
+	if took > 20*time.Second { // a second on a machine that does nothing else; to its end it would take a minute
 		t.Errorf("stopping took %v", took)
 	}
 	t.Logf("stopped in %v", took)

@@ -158,7 +158,6 @@ func TestDamagedLogIsLearnedAgain(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			g := newGroupWith(t, 3, func(c *config.Config) {
-				c.Replica.PrepareTimeout = config.Duration(time.Second)
 				c.WAL.SegmentBytes = 64 << 10
 			})
 			for i := range 100 {
@@ -196,7 +195,7 @@ func TestDamagedLogIsLearnedAgain(t *testing.T) {
 
 // TestShortenedLog: the end of the newest segment is gone, of which the store holds more.
 func TestShortenedLog(t *testing.T) {
-	g := newGroupWith(t, 3, func(c *config.Config) { c.Replica.PrepareTimeout = config.Duration(time.Second) })
+	g := newGroup(t, 3)
 	for i := range 50 {
 		g.mustPut(0, rowName(i), "v")
 	}
@@ -260,7 +259,7 @@ func (g *group) stray(i int, m pacifica.Message) {
 // TestStrayMessages: messages of who is no member, of stale learn requests, and of other
 // partitions change nothing, on members and elsewhere.
 func TestStrayMessages(t *testing.T) {
-	g := newGroup(t, 3)
+	g := newGroupWith(t, 3, patient)
 	g.mustPut(0, "a", "1")
 	g.same(0, 1, 2)
 	g.nodes = append(g.nodes, startNode(t, g.meta))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
-	"time"
 
 	"pegasus/gen/command"
 	"pegasus/rpc"
@@ -13,7 +12,7 @@ import (
 // command runs a remote command of node i and decodes its answer.
 func (g *group) command(i int, into any, name string, args ...string) {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
 	defer cancel()
 	var text rpc.Str
 	if err := g.pool.Call(ctx, g.nodes[i].srv.Addr().String(), rpc.Outgoing{Code: "RPC_CLI_CLI_CALL", Arg: &command.Command{Cmd: name, Arguments: args}}, &text); err != nil {

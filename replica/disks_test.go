@@ -23,7 +23,7 @@ import (
 // directories. The partition is in the first of them.
 func twoDisks(t *testing.T) (*group, *node) {
 	t.Helper()
-	g := newGroup(t, 2)
+	g := newGroupWith(t, 2, impatient)
 	n := startNode(t, g.meta)
 	n.stop()
 	n.cfg.Replica.DataDirs = append(n.cfg.Replica.DataDirs, filepath.Join(t.TempDir(), "data"))
@@ -269,7 +269,7 @@ func TestStartWithoutDisk(t *testing.T) {
 // restart that knows of them by the others alone.
 func TestAddDisk(t *testing.T) {
 	set := hurtDisks(t)
-	g := newGroup(t, 2)
+	g := newGroupWith(t, 2, impatient)
 	g.mustPut(0, "a", "1")
 	n := startNode(t, g.meta)
 	g.nodes = append(g.nodes, n)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/url"
 	"testing"
-	"time"
 
 	"pegasus/base"
 	"pegasus/gen/metaadmin"
@@ -24,7 +23,7 @@ func TestSecondaryShortOfSpace(t *testing.T) {
 		}
 	}
 	put := func() base.ErrorCode {
-		return codeOf(g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), 5*time.Second, false))
+		return codeOf(g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), answerTime, false))
 	}
 	for i := range g.nodes {
 		set(i, "0") // whatever the disk that the test runs on
@@ -64,7 +63,7 @@ func TestShortOfSpace(t *testing.T) {
 		}
 	}
 	put := func() base.ErrorCode {
-		return codeOf(g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), 5*time.Second, false))
+		return codeOf(g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("b"), Value: []byte("2")}, new(idl.UpdateResponse), answerTime, false))
 	}
 	set("100")
 	until(t, "writes are refused", func() bool { return put() == base.ErrDiskInsufficient })

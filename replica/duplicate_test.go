@@ -127,7 +127,7 @@ func TestDuplicateLargestRow(t *testing.T) {
 	size := most / 2
 	for fits, over := 0, most+1; over-fits > 1; size = (fits + over) / 2 {
 		var res idl.UpdateResponse
-		err := g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("largest"), Value: make([]byte, size)}, &res, 10*time.Second, false)
+		err := g.send(0, base.RPCPut, &idl.UpdateRequest{Key: rowKey("largest"), Value: make([]byte, size)}, &res, answerTime, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestDuplicateLargestRow(t *testing.T) {
 	}
 	arg := value.Blob(rowKey("largest"))
 	var got idl.ReadResponse
-	if err := g.send(0, base.RPCGet, &arg, &got, 10*time.Second, false); err != nil || string(got.Value) != largest {
+	if err := g.send(0, base.RPCGet, &arg, &got, answerTime, false); err != nil || string(got.Value) != largest {
 		t.Errorf("the largest has %d bytes, want %d: %v", len(got.Value), size, err)
 	}
 	larger := sentPut(time.Now(), 3, "larger!", largest+"x")

@@ -320,21 +320,37 @@ func quiet() *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
-// testConfig has short times.
+// answerTime is how long a test waits for an answer that has to come.
+const answerTime = 40 * time.Second
+
+// testConfig has short times. A lease is long: who misses to renew it because the machine is busy serves
+// nothing. A test that waits for its end sets brief.
 func testConfig(t testing.TB) config.Config {
 	t.Helper()
 	c := config.Default()
 	c.FD.BeaconInterval = config.Duration(50 * time.Millisecond)
-	c.FD.Lease = config.Duration(4 * time.Second)
-	c.FD.Grace = config.Duration(5 * time.Second)
+	c.FD.Lease = config.Duration(12 * time.Second)
+	c.FD.Grace = config.Duration(14 * time.Second)
 	c.Replica.ConfigSync = config.Duration(200 * time.Millisecond)
-	c.Replica.PrepareTimeout = config.Duration(2 * time.Second)
+	impatient(&c)
 	c.Replica.DiskRetry = config.Duration(200 * time.Millisecond)
 	c.Storage.BlockCacheBytes = 8 << 20
 	c.Storage.MemtableBytes = 1 << 20
 	c.WAL.SegmentBytes = 1 << 20
 	return c
 }
+
+// brief makes leases run out soon.
+func brief(c *config.Config) {
+	c.FD.Lease, c.FD.Grace = config.Duration(4*time.Second), config.Duration(5*time.Second)
+}
+
+// impatient makes a primary do without a member soon. On a machine that is busy for as long it loses
+// one that is well, too: add and same bring it back.
+func impatient(c *config.Config) { c.Replica.PrepareTimeout = config.Duration(2 * time.Second) }
+
+// patient is for tests in which no member may be lost.
+func patient(c *config.Config) { c.Replica.PrepareTimeout = config.Duration(30 * time.Second) }
 
 // node is a replica server in this process that can be stopped and started again.
 type node struct {
@@ -358,7 +374,8 @@ func startNodeWith(t testing.TB, m *fakeMeta, change func(*config.Config)) *node
 	n := &node{t: t, cfg: testConfig(t)}
 	change(&n.cfg)
 	n.cfg.Cluster.MetaServers = []string{m.addr}
-	n.cfg.Replica.Listen = "127.0.0.1:0"
+	// An address from which nobody connects: nobody has the port while the node is stopped.
+	n.cfg.Replica.Listen = "127.0.0.2:0"
 	n.cfg.Replica.DataDirs = []string{filepath.Join(t.TempDir(), "data")}
 	n.start()
 	t.Cleanup(func() {
@@ -400,12 +417,13 @@ func (n *node) stop() {
 // until waits for a condition.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	const limit = 2 * time.Minute
+	deadline := time.Now().Add(limit)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within a minute: %s", what)
+			t.Fatalf("not within %v: %s", limit, what)
 		}
 		<-tick.C
 	}

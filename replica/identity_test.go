@@ -36,7 +36,7 @@ func dirsOf(t *testing.T, n *node, folder string) (names []string) {
 // A server whose meta servers are suddenly those of another cluster, which has no use for what is
 // here, keeps all of it, serves nothing, and goes on when they are its own again.
 func TestForeignMetaIsNotObeyed(t *testing.T) {
-	g := newGroup(t, 2)
+	g := newGroupWith(t, 2, brief)
 	g.mustPut(0, "a", "1")
 	g.meta.mu.Lock()
 	parts := g.meta.parts
@@ -223,7 +223,7 @@ func TestDirThatLacksIdentity(t *testing.T) {
 
 // message sends node i a message of another replica server with the tag of a cluster.
 func (g *group) message(i int, tag uint64, m pacifica.Message) error {
-	ctx, cancel := context.WithTimeout(g.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(g.t.Context(), answerTime)
 	defer cancel()
 	return g.pool.Call(ctx, g.nodes[i].srv.Addr().String(), rpc.Outgoing{Code: base.RPCPacifica, Gpid: g.gpid, PartitionHash: tag, Arg: wireMessage{&m}, OneWay: true}, nil)
 }

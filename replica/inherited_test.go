@@ -15,7 +15,7 @@ func TestWaitingWriteSeesWhatWasInherited(t *testing.T) {
 	g := newGroupWith(t, 3, func(c *config.Config) {
 		// Secondaries hear of a commit by the next write only.
 		c.Replica.CommitInterval = config.Duration(time.Minute)
-		c.Replica.PrepareTimeout = config.Duration(30 * time.Second) // who starts late on a slow machine stays a member
+		patient(c) // who starts late on a slow machine stays a member
 	})
 	incr := func(i int) (int64, error) {
 		var res idl.IncrResponse

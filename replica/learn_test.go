@@ -31,11 +31,13 @@ func noise(n int, seed uint64) []byte {
 }
 
 // learnGroup has two members with more than the log holds, and a node that is nobody yet.
-func learnGroup(t *testing.T) *group {
+func learnGroup(t *testing.T, more ...func(*config.Config)) *group {
 	t.Helper()
 	g := newGroupWith(t, 2, func(c *config.Config) {
 		c.Storage.MemtableBytes = 256 << 10
-		c.Replica.PrepareTimeout = config.Duration(time.Second)
+		for _, change := range more {
+			change(c)
+		}
 	})
 	for i := range 60 {
 		g.mustPut(0, fmt.Sprintf("k%d", i), string(noise(32<<10, uint64(i))))
@@ -114,7 +116,7 @@ func copyDir(t *testing.T, from, to string) {
 // TestLearnInterrupted takes a learner's directory as it is at each step, and goes on with
 // it as after a crash there: nothing half is left, and the replica becomes a member.
 func TestLearnInterrupted(t *testing.T) {
-	g := learnGroup(t)
+	g := learnGroup(t, impatient)
 	s := g.nodes[2].srv
 	var mu sync.Mutex
 	saved := map[string]string{}

@@ -98,7 +98,7 @@ func (l *loadTest) request(load int64, step loading.LoadStep) *loading.LoadReque
 
 func (l *loadTest) send(i int, q *loading.LoadRequest) (a loading.LoadResponse) {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), answerTime)
 	defer cancel()
 	if err := l.callWith(ctx, i, base.RPCLoadRows, q, &a); err != nil {
 		l.t.Fatalf("node %d: %v", i, err)
@@ -189,7 +189,7 @@ func (l *loadTest) sets(i int) []string {
 
 // Each member prepares a load, the primary has it taken under writes, and it is there once, also after restarts.
 func TestLoad(t *testing.T) {
-	l := newLoadTest(t, 3, func(c *config.Config) { c.Replica.PrepareTimeout = config.Duration(30 * time.Second) })
+	l := newLoadTest(t, 3, patient)
 	l.files(7, 500)
 	for k := range 10 {
 		if k != 2 {
@@ -469,7 +469,7 @@ func copyQuiet(t *testing.T, from, to string) {
 // A server is killed at each step of a round while the set is being taken: it takes it from its folder when it comes back, or is a member no more.
 func TestLoadKilled(t *testing.T) {
 	for _, at := range []step{stepAppended, stepSent, stepApplied} {
-		l := newLoadTest(t, 3, func(c *config.Config) { c.Replica.PrepareTimeout = config.Duration(30 * time.Second) })
+		l := newLoadTest(t, 3)
 		l.files(7, 50)
 		digest := l.prepare(7, 0, 1, 2)
 		data := l.nodes[2].cfg.Replica.DataDirs[0]

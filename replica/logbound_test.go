@@ -170,7 +170,7 @@ func TestIdleSecondaryApplies(t *testing.T) {
 		last := g.view(0).Last
 		return g.view(1).applied == last && g.view(2).applied == last
 	})
-	if d := time.Since(start); d > 10*time.Second { // a second, on a machine that does nothing else
+	if d := time.Since(start); d > 20*time.Second { // a second, on a machine that does nothing else
 		t.Errorf("it took %v", d)
 	}
 }

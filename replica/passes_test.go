@@ -240,7 +240,7 @@ func (g *group) mixed(i int, r *rand.Rand) error {
 	if r.IntN(2) == 0 {
 		expire = int32(rrdb.ExpiryTime(time.Now())) + int32(r.IntN(6)) - 1
 	}
-	ctx, cancel := context.WithTimeout(g.t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(g.t.Context(), answerTime)
 	defer cancel()
 	call := func(code string, arg, res value.Value) error { return g.callWith(ctx, i, code, arg, res) }
 	switch r.IntN(5) {

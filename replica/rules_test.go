@@ -73,7 +73,7 @@ func TestDeny(t *testing.T) {
 			if want == base.ErrTimeout {
 				return brief
 			}
-			return 5 * time.Second
+			return answerTime
 		}
 		if code := codeOf(g.get("a", wait(c.read), false)); code != c.read {
 			t.Errorf("%s: get: %v, want %v", c.setting, code, c.read)
@@ -111,17 +111,31 @@ func results(n int, do func(i int) error) map[base.ErrorCode]int {
 	return got
 }
 
+// refusedAbove sends 30 requests at once where so many a second pass, and tells how many were refused. A
+// machine that is busy spreads them over some seconds: if it takes so many that most may pass, they are sent again.
+func refusedAbove(t *testing.T, pass int, do func(i int) error) (refused int) {
+	t.Helper()
+	until(t, "30 requests are sent at once", func() bool {
+		began := time.Now()
+		got := results(30, do)
+		most := pass * (2 + int(time.Since(began).Seconds())) // a second may begin and end meanwhile
+		refused += got[base.ErrBusy]
+		if got[base.ErrOK] < pass || got[base.ErrOK] > most || got[base.ErrOK]+got[base.ErrBusy] != 30 {
+			t.Fatalf("where %d a second pass: %v within %v", pass, got, time.Since(began))
+		}
+		return most <= 15
+	})
+	return refused
+}
+
 func TestThrottledWrites(t *testing.T) {
 	g := alone(t)
 	r := g.nodes[0].srv.replica(g.gpid)
 	put := func(i int) error { return g.put(0, fmt.Sprint("k", i), "v") }
 	g.set(appenv.WriteThrottling, "4*reject*0")
-	// 5 a second pass; the requests may fall into two seconds.
-	if got := results(30, put); got[base.ErrBusy] < 20 || got[base.ErrOK] < 5 {
-		t.Errorf("refused above 4 a second: %v", got)
-	}
-	if n := r.admission.Counts().RejectedWrites; n < 20 {
-		t.Errorf("%d writes are counted as refused", n)
+	refused := refusedAbove(t, 5, put) // 5 a second pass
+	if n := r.admission.Counts().RejectedWrites; n < int64(refused) {
+		t.Errorf("%d writes are counted as refused, %d were", n, refused)
 	}
 	g.set(appenv.WriteThrottling, "1*delay*200")
 	began := time.Now()
@@ -148,34 +162,33 @@ func TestThrottledReads(t *testing.T) {
 		return func(int) error { return g.get("a", timeout, backup) }
 	}
 	g.set(appenv.ReadThrottling, "4*reject*0")
-	if got := results(30, get(false, 5*time.Second)); got[base.ErrBusy] < 20 || got[base.ErrOK] < 5 {
-		t.Errorf("refused above 4 a second: %v", got)
-	}
-	if got := results(10, get(true, 5*time.Second)); got[base.ErrOK] != 10 {
+	refusedAbove(t, 5, get(false, answerTime))
+	if got := results(10, get(true, answerTime)); got[base.ErrOK] != 10 {
 		t.Errorf("backup requests have a throttle of their own: %v", got)
 	}
 	g.set(appenv.ReadThrottling, "1*delay*150")
 	began := time.Now()
-	if got := results(10, get(false, 5*time.Second)); got[base.ErrOK] != 10 || time.Since(began) < 150*time.Millisecond {
+	if got := results(10, get(false, answerTime)); got[base.ErrOK] != 10 || time.Since(began) < 150*time.Millisecond {
 		t.Errorf("delayed above 1 a second: %v after %v", got, time.Since(began))
 	}
 	g.set(appenv.BackupThrottling, "1*reject*100")
-	if got := results(10, get(true, 300*time.Millisecond)); got[base.ErrTimeout] < 6 || got[base.ErrOK] < 2 {
+	// Long enough for those that are answered.
+	if got := results(10, get(true, 3*time.Second)); got[base.ErrTimeout] < 6 || got[base.ErrOK] < 2 {
 		t.Errorf("backup requests above 1 a second get no answer: %v", got)
 	}
 	if n := r.admission.Counts().RejectedBackups; n < 6 {
 		t.Errorf("%d backup requests are counted as refused", n)
 	}
-	g.set(appenv.ReadThrottlingBySize, "3000")
-	if err := g.get("a", 5*time.Second, false); err != nil {
+	g.set(appenv.ReadThrottlingBySize, "1000") // the next may come three seconds later
+	if err := g.get("a", answerTime, false); err != nil {
 		t.Fatal(err)
 	}
-	if code := codeOf(g.get("a", 5*time.Second, false)); code != base.ErrBusy {
-		t.Errorf("4000 bytes were read where 3000 a second may be: %v", code)
+	if code := codeOf(g.get("a", answerTime, false)); code != base.ErrBusy {
+		t.Errorf("4000 bytes were read where 1000 a second may be: %v", code)
 	}
-	until(t, "tokens come back", func() bool { return g.get("a", 5*time.Second, false) == nil })
+	until(t, "tokens come back", func() bool { return g.get("a", answerTime, false) == nil })
 	g.set()
-	if got := results(30, get(false, 5*time.Second)); got[base.ErrOK] != 30 {
+	if got := results(30, get(false, answerTime)); got[base.ErrOK] != 30 {
 		t.Errorf("without settings: %v", got)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"pegasus/base/config"
 )
@@ -14,7 +13,7 @@ func stuckLearner(t *testing.T) *group {
 	t.Helper()
 	first := true
 	g := newGroupWith(t, 2, func(c *config.Config) {
-		c.Replica.PrepareTimeout = config.Duration(time.Second)
+		brief(c)
 		if first {
 			c.Replica.LearnRate, c.Replica.LearnMinRate = 1, 1
 			first = false

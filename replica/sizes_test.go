@@ -74,7 +74,7 @@ func multiRemove(hashKey, rows int) *idl.MultiRemoveRequest {
 // the bound it is; what is refused harms nobody.
 func TestLargeWritesReachAllMembers(t *testing.T) {
 	const frame = 256 << 10
-	g := newGroupWith(t, 3, func(c *config.Config) { c.RPC.MaxFrameBytes, c.Replica.MaxWriteBytes = frame, 0 })
+	g := newGroupWith(t, 3, func(c *config.Config) { c.RPC.MaxFrameBytes, c.Replica.MaxWriteBytes = frame, 0; patient(c) })
 	config, most := g.meta.config(g.gpid), g.nodes[0].srv.sizes.Write
 	refused, taken := 0, 0
 	for _, hashKey := range []int{100, 10_000, 60_000} {
@@ -107,7 +107,7 @@ func TestLargeWritesReachAllMembers(t *testing.T) {
 func TestAmplifiedWrite(t *testing.T) {
 	g := newGroupWith(t, 3, func(c *config.Config) {
 		c.RPC.MaxFrameBytes = 4 << 20
-		c.Replica.PrepareTimeout = config.Duration(30 * time.Second) // a slow machine is no reason for a change
+		patient(c)
 	})
 	g.mustPut(0, "a", "1")
 	before := g.meta.config(g.gpid)

@@ -40,7 +40,7 @@ func out(r *replica) {
 // TestDriverOrder is what must hold at each step of each round, while roles move under load:
 // nothing is shown too late nor too early.
 func TestDriverOrder(t *testing.T) {
-	g := newGroup(t, 3)
+	g := newGroupWith(t, 3, patient)
 	var mu sync.Mutex
 	wrong := map[string]int{}
 	var seen [steps]atomic.Int64
@@ -106,7 +106,7 @@ func TestHeldOldPrimary(t *testing.T) {
 }
 
 func heldOldPrimary(t *testing.T, where step) {
-	g := newGroup(t, 3)
+	g := newGroupWith(t, 3, patient)
 	g.mustPut(0, "k", "v0")
 	n0, n1, n2 := g.nodes[0].srv.Addr(), g.nodes[1].srv.Addr(), g.nodes[2].srv.Addr()
 	r0 := g.nodes[0].srv.replica(g.gpid)
@@ -202,7 +202,7 @@ func TestHeldNewPrimary(t *testing.T) {
 }
 
 func heldNewPrimary(t *testing.T, where step, alone bool) {
-	g := newGroup(t, 3)
+	g := newGroupWith(t, 3, patient)
 	g.mustPut(0, "k", "v0")
 	until(t, "all applied", func() bool { return g.view(1).applied == g.view(0).applied && g.view(2).applied == g.view(0).applied })
 	n0, n1, n2 := g.nodes[0].srv.Addr(), g.nodes[1].srv.Addr(), g.nodes[2].srv.Addr()

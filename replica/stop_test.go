@@ -136,7 +136,7 @@ func (l *load) end(i int) {
 // are only ever sent elsewhere, answers everything, and ends without an error; what it held is
 // in its store, and nothing is to be replayed.
 func TestStopUnderLoad(t *testing.T) {
-	g := newGroup(t, 3)
+	g := newGroupWith(t, 3, patient)
 	g.meta.beNewer()
 	l := g.load(8)
 	l.more(200)
@@ -166,7 +166,7 @@ func TestStopUnderLoad(t *testing.T) {
 // TestStopSecondaryUnderLoad: while a secondary ends it goes on acknowledging, so that no write
 // waits for it.
 func TestStopSecondaryUnderLoad(t *testing.T) {
-	g := newGroup(t, 3)
+	g := newGroupWith(t, 3, patient)
 	g.meta.beNewer()
 	l := g.load(8)
 	l.more(200)
@@ -245,7 +245,7 @@ func TestStopWhileOpening(t *testing.T) {
 	cancel()
 	select {
 	case err := <-ended:
-		if err != nil || time.Since(began) > stopTime {
+		if err != nil || time.Since(began) > 5*stopTime { // a moment, on a machine that does nothing else
 			t.Errorf("ended after %v with %v", time.Since(began), err)
 		}
 	case <-time.After(10 * stopTime):

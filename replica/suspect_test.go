@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"pegasus/base"
 	"pegasus/base/config"
@@ -91,7 +90,7 @@ func TestDamagedLastMemberWaits(t *testing.T) {
 // TestPromotedLacksCommitted: a member that the meta makes the primary, and that lacks what the
 // meta knows to be committed, doesn't take the role, and says that it can't be used.
 func TestPromotedLacksCommitted(t *testing.T) {
-	g := newGroupWith(t, 3, func(c *config.Config) { c.Replica.PrepareTimeout = config.Duration(time.Second) })
+	g := newGroup(t, 3)
 	g.mustPut(0, "a", "1")
 	g.same(0, 1, 2)
 	g.meta.set(func() { g.meta.mustHold = g.view(1).Last + 5 })
