@@ -276,6 +276,7 @@ func (e *evaluation) apply(r *sentRow, d *Duplicated) (code int32) {
 	if code != codeOK {
 		return code
 	}
+	is = numbered(is, e.cluster)
 	switch _, by, _ := SplitTimetag(is); {
 	case here == absent, !r.verify && by != cluster:
 	case here == unwritten:
@@ -299,6 +300,15 @@ func (e *evaluation) apply(r *sentRow, d *Duplicated) (code int32) {
 	}
 	e.payload = AppendOp(e.payload, op)
 	return codeOK
+}
+
+// numbered is a timetag with the number of this cluster if it has none: the row was written here before writes bore that number. Other
+// clusters were sent it with the number, and of two writes of the same time all must prefer the same one.
+func numbered(timetag uint64, own uint8) uint64 {
+	if us, by, deleted := SplitTimetag(timetag); by == 0 {
+		return MakeTimetag(us, own, deleted)
+	}
+	return timetag
 }
 
 // presence is where a row is, or what a remove left of it.

@@ -221,6 +221,29 @@ func TestReceiveLastWriterWins(t *testing.T) {
 	}
 }
 
+// A row that was written here before writes bore this cluster's number has that number at the clusters it was sent to. All prefer the
+// same one of two writes of the same time.
+func TestReceiveBesideUnnumbered(t *testing.T) {
+	for _, state := range []string{"applied", "on its way"} {
+		for cluster, want := range map[int8]string{1: "own", 3: "theirs"} {
+			h := newReceiver(t)
+			if reply, err := h.evaluateOwn(0, "k", "own"); err != nil || reply.Refused() {
+				t.Fatal(err)
+			}
+			h.propose()
+			at := h.timestamp(h.decree)
+			if state == "applied" {
+				h.apply()
+			}
+			h.receive(2, verified(sentPut(at, cluster, "k", "theirs")))
+			if v, _ := h.rowAt("k"); v != want {
+				t.Errorf("%s, then a write of cluster %d: %q, want %q", state, cluster, v, want)
+			}
+			h.close()
+		}
+	}
+}
+
 func (h *harness) evaluateOwn(cluster uint8, sortKey, value string) (Reply, error) {
 	h.t.Helper()
 	payload, reply, _, err := h.store.Evaluate(&WriteRequest{Code: base.RPCPut, Arg: argReader(&idl.UpdateRequest{Key: rowKey("h", sortKey), Value: []byte(value)}), Cluster: cluster}, h.ov, h.payload)

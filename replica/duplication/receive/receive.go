@@ -75,7 +75,6 @@ func New(o Options) (*Receiver, error) {
 		r.made.Store(c)
 		return c
 	})
-	r.look()
 	return r, nil
 }
 
@@ -91,23 +90,23 @@ func (r *Receiver) Close() error {
 // Register implements part.Part.
 func (r *Receiver) Register(rt *part.Routes) { rt.Request(base.RPCDuplicate, r.receive) }
 
-// Tick implements part.Part.
-func (r *Receiver) Tick(time.Time) { r.look() }
-
-// look asks for the cluster's version, which is only ever raised.
-func (r *Receiver) look() bool {
-	if !r.remember.Load() && r.o.Version().Allows(version.Tombstones) {
-		r.remember.Store(true)
+// may tells whether the cluster's version, which is only ever raised, allows a feature, and keeps that. It is asked until it does, and not once in a
+// while: what is written as soon as the server has heard the version bears the number of this cluster. Otherwise the first rows of
+// a new cluster wouldn't, while they do in those that they are sent to.
+func (r *Receiver) may(kept *atomic.Bool, f version.Feature) bool {
+	if kept.Load() {
+		return true
 	}
-	if !r.allowed.Load() && r.o.Version().Allows(version.Origins) {
-		r.allowed.Store(true)
+	if !r.o.Version().Allows(f) {
+		return false
 	}
-	return r.allowed.Load()
+	kept.Store(true)
+	return true
 }
 
 // Origin is the number that this cluster's writes carry; 0: none.
 func (r *Receiver) Origin() uint8 {
-	if !r.allowed.Load() {
+	if !r.may(&r.allowed, version.Origins) {
 		return 0
 	}
 	return uint8(r.o.ID)
@@ -119,7 +118,7 @@ func (r *Receiver) Ask(f func(base.Gpid) (yes, known bool)) { r.duplicated.Store
 // Remembers tells whether what is removed of a partition leaves tombstones, by clients, rules and sweeps: if its table is duplicated, which may go both
 // ways, or writes of another cluster have come since the replica was opened, or nobody has told yet.
 func (r *Receiver) Remembers(c *Counts, g base.Gpid) bool {
-	if r.o.ID == 0 || !r.remember.Load() {
+	if r.o.ID == 0 || !r.may(&r.remember, version.Tombstones) {
 		return false
 	}
 	f := r.duplicated.Load()
@@ -132,7 +131,7 @@ func (r *Receiver) Remembers(c *Counts, g base.Gpid) bool {
 
 // receive runs on the goroutine that reads the connection.
 func (r *Receiver) receive(req *rpc.Request) {
-	if !r.look() {
+	if !r.may(&r.allowed, version.Origins) {
 		req.Refuse(base.ErrOperationDisabled, version.Permit(r.o.Version(), version.Origins.Since()))
 		return
 	}

@@ -215,7 +215,7 @@ func (c *copier) puts() error {
 	for rows.Next() {
 		x := rows.Row()
 		if x.Gone {
-			if us, by, _ := rrdb.SplitTimetag(x.Timetag); by == st.opt.ID && us != 0 {
+			if us, _, _ := rrdb.SplitTimetag(x.Timetag); c.own(x.Timetag) && us != 0 {
 				if err := c.add(row{key: bytes.Clone(x.Key), remove: true, tag: x.Timetag | 1}); err != nil {
 					return err
 				}
@@ -278,7 +278,7 @@ func (c *copier) sweepOnce() error {
 		r := row{key: key, remove: true, tag: rrdb.MakeTimetag(c.asOf, st.opt.ID, true)}
 		if x.Timetag != 0 {
 			us, cluster, _ := rrdb.SplitTimetag(x.Timetag)
-			if clusterOf(gone) == st.opt.ID && gone>>1 > x.Timetag>>1 {
+			if c.own(gone) && gone>>1 > x.Timetag>>1 {
 				us, cluster, _ = rrdb.SplitTimetag(gone) // whoever wrote the row, it was removed here later, or overwritten by what has expired
 			} else if !ship.Leftover(ship.Origin{TimestampUS: us, Cluster: cluster}, st.opt.ID, c.asOf) {
 				kept++
@@ -303,6 +303,9 @@ func (c *copier) sweepOnce() error {
 	}
 	return c.flush()
 }
+
+// own tells whether a timetag is of this cluster, also of a time before its writes bore its number.
+func (c *copier) own(tag uint64) bool { by := clusterOf(tag); return by == c.st.opt.ID || by == 0 }
 
 // add sends a row soon.
 func (c *copier) add(r row) error {

@@ -1105,23 +1105,24 @@ func TestCopyTellsRemovesOfRowsThatArentThere(t *testing.T) {
 		}
 		w.set(func() { w.tagless = !ours })
 		w.remote.CreateTable("copy", 4, 1)
-		removed, expired, theirs := rowKey("h", "removed"), rowKey("h", "expired"), rowKey("h", "theirs")
+		removed, expired, theirs, unnumbered := rowKey("h", "removed"), rowKey("h", "expired"), rowKey("h", "theirs"), rowKey("h", "unnumbered")
 		w.r.write(rrdb.Op{Key: removed, Delete: true, Timetag: rrdb.Tombstone(own)})
 		w.r.write(rrdb.Op{Key: expired, Value: []byte("short"), ExpireTS: 5, Timetag: rrdb.MakeTimetag(1002, own, false)})
 		w.r.write(rrdb.Op{Key: theirs, Delete: true, Timetag: rrdb.MakeTimetag(900, 3, true)})
+		w.r.write(rrdb.Op{Key: unnumbered, Value: []byte("short"), ExpireTS: 5, Timetag: rrdb.MakeTimetag(1004, 0, false)}) // from before writes bore the number
 		w.r.write(rrdb.Op{Key: rowKey("h", "1"), Value: []byte("v")})
 		w.r.mu.Lock()
 		w.r.first = 4
 		w.r.mu.Unlock()
 		w.set(func() { w.confirmed = 0 })
 		w.r.become(pacifica.Primary, 6)
-		until(t, "the copy is confirmed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 4 })
+		until(t, "the copy is confirmed", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 5 })
 		w.set(func() {
-			want := map[string]uint64{string(removed): rrdb.MakeTimetag(1001, own, true), string(expired): rrdb.MakeTimetag(1002, own, true)}
+			want := map[string]uint64{string(removed): rrdb.MakeTimetag(1001, own, true), string(expired): rrdb.MakeTimetag(1002, own, true), string(unnumbered): rrdb.MakeTimetag(1004, own, true)}
 			if !ours {
 				want = nil
 			}
-			for _, k := range [][]byte{removed, expired, theirs} {
+			for _, k := range [][]byte{removed, expired, theirs, unnumbered} {
 				x, there := w.rows[string(k)]
 				if tag := want[string(k)]; there != (tag != 0) || there && (x.tag != tag || !x.remove) {
 					t.Errorf("ours %v: %q is %v, timetag %#x, want %#x", ours, k, x, x.tag, tag)
