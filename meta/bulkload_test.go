@@ -494,7 +494,7 @@ func TestBulkLoadLeaders(t *testing.T) {
 
 // A member that is lost between the steps is replaced, and its successor prepared; then the load goes on. What is silent is asked again.
 func TestBulkLoadMembers(t *testing.T) {
-	l := newLoadCluster(t, 1, 4, func(c *config.Config) { c.Meta.ReplaceWait = config.Duration(200 * time.Millisecond) })
+	l := newLoadCluster(t, 1, 4, func(c *config.Config) { mortal(c); c.Meta.ReplaceWait = config.Duration(200 * time.Millisecond) })
 	l.hooks(func(f *fakeReplica, q *loading.LoadRequest, r *loading.LoadResponse) bool {
 		if q.Step == loading.LOAD_TAKE {
 			r.Err, r.HintMsg = base.ErrBusy, "not now"
@@ -556,8 +556,8 @@ func TestBulkLoadFails(t *testing.T) {
 		taken        int
 		hook         func(f *fakeReplica, q *loading.LoadRequest, r *loading.LoadResponse) bool
 	}{
-		{"bad files", "partition 2 on 127.0.0.1:", base.ErrFsInternal, 0, func(_ *fakeReplica, q *loading.LoadRequest, r *loading.LoadResponse) bool { return fails(q, r, true) }},
-		{"failures", "partition 2 failed 2 times, the last time on 127.0.0.1:", base.ErrFsInternal, 0,
+		{"bad files", "partition 2 on 127.0.0.3:", base.ErrFsInternal, 0, func(_ *fakeReplica, q *loading.LoadRequest, r *loading.LoadResponse) bool { return fails(q, r, true) }},
+		{"failures", "partition 2 failed 2 times, the last time on 127.0.0.3:", base.ErrFsInternal, 0,
 			func(f *fakeReplica, q *loading.LoadRequest, r *loading.LoadResponse) bool {
 				return f == l.reps[0] && fails(q, r, false)
 			}},

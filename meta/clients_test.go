@@ -124,7 +124,7 @@ func TestQueryWaitsForLeader(t *testing.T) {
 
 // What servers say of themselves, and that they say nothing, is in what is said of partitions.
 func TestVerdicts(t *testing.T) {
-	c := newCluster(t, 1, 3, steady)
+	c := newCluster(t, 1, 3, func(c *config.Config) { steady(c); mortal(c) })
 	c.mustCreate("temp", 3, 3)
 	c.whole("temp", 3)
 	c.mustCreate("lone", 1, 1)

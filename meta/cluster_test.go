@@ -74,7 +74,7 @@ func TestKilledPrimaryIsReplacedFast(t *testing.T) {
 
 // A silent process whose port is open may be alive: only the grace settles it.
 func TestSilentNodeDiesAfterTheGrace(t *testing.T) {
-	c := newCluster(t, 1, 3, nil)
+	c := newCluster(t, 1, 3, mortal)
 	c.mustCreate("temp", 4, 3)
 	before := c.whole("temp", 3)
 	quiet := c.replica(before.Partitions[0].Primary)

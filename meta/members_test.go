@@ -49,7 +49,7 @@ func (c *cluster) status(addr string) (r metaquorum.QuorumStatusResponse) {
 // addMeta makes another meta with an empty directory; change may alter its configuration.
 func (c *cluster) addMeta(change func(*config.Config)) *metaProc {
 	c.t.Helper()
-	l := listen(c.t, "127.0.0.1:0")
+	l := listen(c.t, "127.0.0.3:0")
 	m := &metaProc{name: l.Addr().String(), cfg: c.cfg}
 	m.cfg.Meta.DataDir = c.t.(*testing.T).TempDir()
 	m.cfg.Meta.Join = true
@@ -170,7 +170,10 @@ func (c *cluster) tryStart(m *metaProc) error {
 
 // Changes that are wrong or unsafe are refused with a word that helps, and change nothing.
 func TestQuorumChangeRefused(t *testing.T) {
-	c := newCluster(t, 3, 0, steady)
+	c := newCluster(t, 3, 0, func(c *config.Config) {
+		steady(c)
+		c.Meta.Listen = "127.0.0.1:0" // which has another name
+	})
 	before := c.members()
 	follower := c.follower()
 	stranger := c.addMeta(func(cfg *config.Config) { cfg.Cluster.Name = "other" })
