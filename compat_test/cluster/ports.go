@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -8,38 +9,48 @@ import (
 	"testing"
 )
 
-// taken are the hundreds of ports that tests of this process have which run at the same time. A server
-// that a test has killed leaves its port free for a while, and looking whether it is free takes it.
+// taken are the hundreds of ports that tests of this process have. A server that a test has killed
+// leaves its port free for a while, and looking whether it is free takes it.
 var taken struct {
 	sync.Mutex
-	ports map[int]bool
+	ports map[int][]net.Listener
 }
 
-// take tells whether a test has p.. and p+200.. for itself until give is called.
+// take tells whether a test has p.. and p+200.. for itself until give is called. It holds a name of an
+// abstract Unix socket for each, so that test processes that run side by side don't meet either.
 func take(p int) bool {
 	taken.Lock()
 	defer taken.Unlock()
-	if taken.ports[p] || taken.ports[p+200] {
-		return false
+	var held []net.Listener
+	for _, hundred := range []int{p, p + 200} {
+		l, err := net.Listen("unix", fmt.Sprintf("@pegasus-test-ports-%d", hundred))
+		if err != nil { // another test has it
+			for _, l := range held {
+				l.Close()
+			}
+			return false
+		}
+		held = append(held, l)
 	}
 	if taken.ports == nil {
-		taken.ports = map[int]bool{}
+		taken.ports = map[int][]net.Listener{}
 	}
-	taken.ports[p], taken.ports[p+200] = true, true
+	taken.ports[p] = held
 	return true
 }
 
 func give(p int) {
 	taken.Lock()
 	defer taken.Unlock()
+	for _, l := range taken.ports[p] {
+		l.Close()
+	}
 	delete(taken.ports, p)
-	delete(taken.ports, p+200)
 }
 
 // FreePort finds a port p such that p.. and p+200.. are free for so many metas and replica
 // servers. It looks below the range from which the kernel takes ports of outgoing connections,
-// and at a place of its own in every process, so that test packages running side by side rarely
-// meet. No other test of this process gets them before this one ends.
+// and at a random place. No other test gets them before this one ends, in whatever process.
 func FreePort(tb testing.TB, metas, replicas int) int {
 	tb.Helper()
 	for range 200 {
