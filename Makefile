@@ -35,10 +35,11 @@ test:
 	./compat_test/run || status=1; \
 	exit $$status
 
-# Servers of other projects that tests start: an S3 server, an HDFS cluster. Tests that lack one are left out.
+# Servers of other projects that tests start: an S3 server, an HDFS cluster, a ZooKeeper. Tests that lack one are left out.
 testtools:
 	cd blob/blobtest/s3server && GOFLAGS=-mod=readonly $(GO) build -o ../../../bin/testtools/versitygw github.com/versity/versitygw/cmd/versitygw
 	mvn -q -B -f blob/blobtest/hdfscluster dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/bin/testtools/hadoop
+	mvn -q -B -f cppmeta/zookeeper/zookeepertest/server dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/bin/testtools/zookeeper
 
 # A cluster of three replica servers on this machine under load.
 bench: build

@@ -18,6 +18,7 @@ type State struct {
 	Policies     []Policy
 	Duplications []Duplication
 	Problems     []string // what couldn't be read, and where
+	Notes        []string // what the servers don't tell
 }
 
 // Table is a table, available or dropped.
@@ -33,7 +34,7 @@ type Table struct {
 	Dropped        int64             `json:"drop_second"`
 	Expires        int64             `json:"expire_second"`
 	InitPartitions int32             `json:"init_partition_count"`
-	BulkLoading    flag              `json:"is_bulk_loading"`
+	BulkLoading    Flag              `json:"is_bulk_loading"`
 	Configs        []Partition       `json:"-"` // sorted by index; what isn't among the nodes isn't here
 }
 
@@ -67,14 +68,14 @@ type Policy struct {
 	AppNames map[string]string            `json:"app_names"`
 	Interval int64                        `json:"backup_interval_seconds"`
 	Keep     int32                        `json:"backup_history_count_to_keep"`
-	Disabled flag                         `json:"is_disable"`
+	Disabled Flag                         `json:"is_disable"`
 	Start    struct{ Hour, Minute int32 } `json:"start_time"`
 }
 
-// flag is a bool that the C++ server writes as 0 or 1.
-type flag bool
+// Flag is a bool that the C++ server writes as 0 or 1.
+type Flag bool
 
-func (f *flag) UnmarshalJSON(b []byte) error {
+func (f *Flag) UnmarshalJSON(b []byte) error {
 	switch string(b) {
 	case "1", "true":
 		*f = true
@@ -146,7 +147,7 @@ func Read(t *Tree, root string) (*State, error) {
 		}
 		s.Policies = append(s.Policies, p)
 	}
-	s.sort()
+	s.Sort()
 	return s, nil
 }
 
@@ -154,7 +155,8 @@ func (s *State) problem(format string, args ...any) {
 	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
 }
 
-func (s *State) sort() {
+// Sort orders what there is: tables by id, the others by name.
+func (s *State) Sort() {
 	slices.SortFunc(s.Tables, func(a, b Table) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(s.Policies, func(a, b Policy) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(s.Duplications, func(a, b Duplication) int {

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/cli"
 	"pegasus/client"
 	"pegasus/migrate"
@@ -42,18 +41,11 @@ func (f *betweenFlags) with(c *cobra.Command, do func(context.Context, *cli.Env,
 	if f.output != "table" && f.output != "json" {
 		return fmt.Errorf("--output %q: give table or json", f.output)
 	}
-	for _, x := range []struct {
-		flag  string
-		metas []string
-	}{{"from", f.from}, {"to", f.to}} {
-		if len(x.metas) == 0 {
-			return errors.New("--" + x.flag + " is missing: give the addresses of the cluster's meta servers, host:port, separated by commas")
-		}
-		for _, m := range x.metas {
-			if err := config.CheckAddr(m); err != nil {
-				return fmt.Errorf("--%s: %w; write host:port; separate several addresses with commas", x.flag, err)
-			}
-		}
+	if err := checkMetas("from", f.from); err != nil {
+		return err
+	}
+	if err := checkMetas("to", f.to); err != nil {
+		return err
 	}
 	o := client.Options{Timeout: f.timeout, Framing: rpc.RDSN}
 	from, to := client.New(f.from, o), client.New(f.to, o)
@@ -137,6 +129,6 @@ func migrateCmd() *cobra.Command {
 	fl.BoolVar(&x.Options.DropCopy, "drop-copy", false, "with --abort: drop the table in the other cluster")
 	fl.BoolVar(&x.Finish, "finish", false, "end the duplication, after the clients were switched")
 	table.MarkFlagsMutuallyExclusive("dry-run", "abort", "finish")
-	c.AddCommand(table)
+	c.AddCommand(table, migrateTablesCmd())
 	return c
 }

@@ -42,7 +42,7 @@ func lacking(section, names, off, why string) rule {
 }
 
 const (
-	ownQuorum  = "the meta servers are a quorum of their own, without ZooKeeper"
+	ownQuorum  = "the meta servers are a quorum of their own, without ZooKeeper; `pegasus migrate tables` takes tables and settings from it"
 	noThreads  = "there are no thread pools to be sized"
 	noTasks    = "there are no task codes"
 	oneLog     = "each data directory has one log, which the sections wal and storage size"

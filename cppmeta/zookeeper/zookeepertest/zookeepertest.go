@@ -1,0 +1,86 @@
+// Package zookeepertest starts a ZooKeeper server for tests. server/pom.xml pins what it is made of.
+package zookeepertest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const patience = time.Minute
+
+// Start starts a server until the test ends, and returns its address. The test is skipped where Java or the server is missing.
+func Start(t *testing.T) string {
+	t.Helper()
+	_, file, _, _ := runtime.Caller(0)
+	jars := filepath.Join(filepath.Dir(file), "..", "..", "..", "bin", "testtools", "zookeeper")
+	if list, err := filepath.Glob(filepath.Join(jars, "zookeeper-[0-9]*.jar")); err != nil || len(list) == 0 {
+		t.Skip("no ZooKeeper in bin/testtools/zookeeper: run make testtools (it needs Maven)")
+	}
+	java, err := exec.LookPath("java")
+	if err != nil {
+		t.Skip("no Java to run ZooKeeper with")
+	}
+	// Another process may take the port before the server does: then the next one is tried.
+	for range 5 {
+		if addr := start(t, java, jars); addr != "" {
+			return addr
+		}
+	}
+	t.Fatal("no port was free for ZooKeeper")
+	return ""
+}
+
+func start(t *testing.T, java, jars string) string {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	l.Close()
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "zoo.cfg")
+	text := fmt.Sprintf("tickTime=500\ndataDir=%s\nclientPortAddress=127.0.0.1\nclientPort=%d\nadmin.enableServer=false\n", dir, addr.Port)
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), java, "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.net.preferIPv4Stack=true",
+		"-cp", filepath.Join(jars, "*"), "org.apache.zookeeper.server.ZooKeeperServerMain", conf)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-ended
+	})
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		select {
+		case <-ended:
+			return ""
+		case <-time.After(50 * time.Millisecond):
+		}
+		if c, err := net.DialTimeout("tcp4", addr.String(), time.Second); err == nil {
+			c.Close()
+			return addr.String()
+		}
+	}
+	out, _ := os.ReadFile(log.Name())
+	t.Fatalf("ZooKeeper doesn't listen after %v: %s", patience, out)
+	return ""
+}
