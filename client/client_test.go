@@ -234,7 +234,7 @@ func TestNoPrimaryForAWhile(t *testing.T) {
 	select {
 	case err := <-result:
 		check(t, err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the write didn't go on when there was a primary again")
 	}
 }
@@ -441,7 +441,7 @@ func TestHungMetas(t *testing.T) {
 	for name, metas := range map[string][]string{
 		"first": {hung(t), k.Meta}, "the first two": {hung(t), hung(t), k.Meta}, "last": {k.Meta, hung(t)},
 	} {
-		c := client.New(metas, client.Options{})
+		c := client.New(metas, client.Options{AttemptTimeout: time.Minute, Timeout: time.Minute})
 		defer c.Close()
 		began := time.Now()
 		_, err := c.Table(ctx, "temp")
@@ -449,7 +449,7 @@ func TestHungMetas(t *testing.T) {
 		_, err = c.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
 		check(t, err)
 		check(t, c.Admin().DropTable(ctx, "none", 0, true))
-		if took := time.Since(began); took > 2*time.Second {
+		if took := time.Since(began); took > 20*time.Second { // a moment, on a machine that does nothing else
 			t.Errorf("with the hung meta %s three calls took %v", name, took)
 		}
 	}
@@ -537,12 +537,14 @@ func TestLeaderHangs(t *testing.T) {
 	}
 	slow.Store(false)
 	// Less time than it takes to find out whether somebody else leads is still time.
-	for range 5 {
+	for in, tries := 0, 0; in < 5; tries++ { // a busy machine may take so long
 		short, cancel := context.WithTimeout(ctx, 900*time.Millisecond)
 		list, err = c.Admin().ListTables(short, layer2.AS_AVAILABLE)
 		cancel()
-		if err != nil || len(list) != 0 {
-			t.Fatalf("with 900 ms of time: %v, %v", list, err)
+		if err == nil && len(list) == 0 {
+			in++
+		} else if len(list) != 0 || tries > 20 {
+			t.Fatalf("with 900 ms of time, at try %d: %v, %v", tries, list, err)
 		}
 	}
 	hangs.Store(true)
@@ -551,7 +553,7 @@ func TestLeaderHangs(t *testing.T) {
 	if err != nil || len(list) != 1 {
 		t.Errorf("after the leader hung: %v, %v", list, err)
 	}
-	if took := time.Since(began); took > 8*time.Second {
+	if took := time.Since(began); took > 15*time.Second { // of 20
 		t.Errorf("the hung leader was waited for for %v", took)
 	}
 }
@@ -666,7 +668,7 @@ func TestScans(t *testing.T) {
 			t.Fatal(sc.Err())
 		}
 		sc.Close()
-		for deadline := time.Now().Add(10 * time.Second); k.Seen("RPC_RRDB_RRDB_CLEAR_SCANNER") == 0; {
+		for deadline := time.Now().Add(time.Minute); k.Seen("RPC_RRDB_RRDB_CLEAR_SCANNER") == 0; {
 			if time.Now().After(deadline) {
 				t.Fatal("the session wasn't given up")
 			}
