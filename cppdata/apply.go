@@ -20,11 +20,8 @@ import (
 	store "pegasus/rrdb"
 )
 
-// Requests that are in logs alone.
-const (
-	writeEmpty = "RPC_REPLICATION_WRITE_EMPTY" // moves the decree on
-	ingest     = "RPC_RRDB_RRDB_BULK_LOAD"
-)
+// writeEmpty is a request that is in logs alone: it moves the decree on.
+const writeEmpty = "RPC_REPLICATION_WRITE_EMPTY"
 
 // change is what the log made of a row.
 type change struct {
@@ -91,7 +88,7 @@ func (w *write) request(u *plog.Update) error {
 	switch u.Code {
 	case writeEmpty:
 		return nil
-	case ingest:
+	case base.RPCIngest:
 		return &damage.Unsupported{What: "the taking in of a bulk load's files, which the store hasn't made durable; start the C++ server once and stop it, or use another replica"}
 	}
 	return w.argument(u.Code, u.Data, true)

@@ -229,7 +229,7 @@ func TestWhatCantBeReplayed(t *testing.T) {
 		name, want string
 		u          plog.Update
 	}{
-		{"bulk load", "bulk load", plog.Update{Code: ingest}},
+		{"bulk load", "bulk load", plog.Update{Code: base.RPCIngest}},
 		{"unknown", `"RPC_NEW"`, plog.Update{Code: "RPC_NEW", Data: arg(blob("x"))}},
 		{"damaged argument", "damaged", plog.Update{Code: base.RPCPut, Data: put("a", "b", 0).Data[:20]}},
 		{"no argument", "no argument", plog.Update{Code: base.RPCPut, Data: []byte("xyz")}},
