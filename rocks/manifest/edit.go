@@ -152,6 +152,9 @@ func (d *decoder) key(what string) table.Key {
 
 func ptr[T any](v T) *T { return &v }
 
+// DecodeEdit reads one record. With an error, it returns what comes before the place that can't be read.
+func DecodeEdit(b []byte) (*Edit, error) { return decodeEdit(b) }
+
 // decodeEdit reads one record.
 func decodeEdit(b []byte) (*Edit, error) {
 	d := decoder{b: b}

@@ -22,6 +22,12 @@ const (
 	chunkLast   = 4
 )
 
+// errHeadless is about what follows a place that can't be read.
+var errHeadless = errors.New("without the beginning of its record")
+
+// errAnother is about a record that is cut off by the beginning of the next one.
+var errAnother = errors.New("another record begins in the middle of it")
+
 // maxRecord is the longest record that is accepted, in bytes: an edit has a few hundred per table.
 const maxRecord = 256 << 20
 
@@ -57,9 +63,11 @@ func (r *records) next(b []byte) ([]byte, int64, error) {
 			}
 			return nil, 0, err
 		}
-		if first := kind == chunkFull || kind == chunkFirst; first == inside {
-			return nil, 0, r.bad(at, damage.Record, "a chunk of type %d, %s", kind, map[bool]string{
-				true: "in the middle of a record", false: "without the beginning of its record"}[inside])
+		if first := kind == chunkFull || kind == chunkFirst; first && inside {
+			r.i = int(at - r.at) // it is the beginning of another record
+			return nil, 0, r.bad(begin, damage.Record, "%w, with a chunk of type %d at %d", errAnother, kind, at)
+		} else if !first && !inside {
+			return nil, 0, r.bad(at, damage.Record, "a chunk of type %d, %w", kind, errHeadless)
 		}
 		if !inside {
 			begin, inside = at, true
@@ -107,4 +115,38 @@ func (r *records) chunk() (data []byte, kind byte, at int64, err error) {
 	}
 	r.i += chunkHeader + size
 	return h[chunkHeader : chunkHeader+size], kind, at, nil
+}
+
+// Scan calls fn with each record of a manifest and where it begins, and where there is none that can be read, with an error: then it goes on at the next
+// record, if need be in the next block of 32 KiB. name is for errors. An error of reading r, or of fn, ends it. A record is good until the next one.
+func Scan(name string, r io.Reader, fn func(at int64, record []byte, err error) error) error {
+	rs := newRecords(name, r)
+	var buf []byte
+	lost := false // what comes next may be the rest of what was told
+	for {
+		rec, at, err := rs.next(buf[:0])
+		var d *damage.Error
+		switch {
+		case err == nil:
+			buf, lost = rec, false
+			err = fn(at, rec, nil)
+		case err == io.EOF:
+			return nil
+		case errors.As(err, &d) && errors.Is(err, errHeadless):
+			if lost {
+				continue
+			}
+			lost = true
+			err = fn(d.Offset, nil, err)
+		case errors.As(err, &d):
+			lost = true
+			if !errors.Is(err, errAnother) {
+				rs.i = rs.n // where the next chunk of this block begins isn't known
+			}
+			err = fn(d.Offset, nil, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
