@@ -52,8 +52,8 @@ func (mv *mover) Collect(sn *metrics.Snapshot) {
 func (mv *mover) list() []answer.DiskMove {
 	mv.mu.Lock()
 	out := append([]answer.DiskMove{}, mv.ended...)
-	mv.mu.Unlock()
 	running := mv.srv.moving()
+	mv.mu.Unlock()
 	slices.SortFunc(running, func(a, b *move) int { return a.began.Compare(b.began) })
 	for _, m := range running {
 		out = append(out, *m.answer())
@@ -98,8 +98,13 @@ func (mv *mover) begin(g base.Gpid, from, to string) error {
 	if err := r.onlyKnown(); err != nil {
 		return err
 	}
-	if !mv.srv.beginMove(g, m) {
-		return fmt.Errorf("replica %v is being moved: %w", g, base.ErrBusy)
+	// Copies that share a disk finish no sooner, are felt more by clients, and none of them knows what room another
+	// one will need.
+	if o, ok := mv.srv.beginMove(g, m); !ok {
+		if o != nil && o.gpid != g {
+			return fmt.Errorf("replica %v is being moved from %s to %s, and a directory gives or takes one at a time: try again later: %w", o.gpid, o.from.Tag, o.to.Tag, base.ErrBusy)
+		}
+		return fmt.Errorf("replica %v is being moved, or the server is stopping: %w", g, base.ErrBusy)
 	}
 	if err := errors.Join(vfs.Default.RemoveAll(m.place()), vfs.Default.MkdirAll(m.place(), 0o755)); err != nil {
 		mv.srv.endMove(g)
@@ -147,8 +152,8 @@ func (mv *mover) carryOut(r *replica, m *move) {
 	if mv.ended = append(mv.ended, out); len(mv.ended) > keptMoves {
 		mv.ended = slices.Delete(mv.ended, 0, 1)
 	}
+	mv.srv.endMove(m.gpid) // a move is always among one or the other, and who sees that it has ended can begin the next
 	mv.mu.Unlock()
-	mv.srv.endMove(m.gpid) // now, so that a move is always among one or the other
 	count.Add(1)
 }
 

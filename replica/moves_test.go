@@ -22,6 +22,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/faults/hook"
+	"pegasus/gen/metaadmin"
 	"pegasus/gen/replicaadmin"
 	"pegasus/pacifica"
 	"pegasus/remotecmd/answer"
@@ -471,6 +472,53 @@ func TestRefusedMoves(t *testing.T) {
 	}
 	g.mustPut(0, "b", "2")
 	g.same(0, 1)
+}
+
+// TestOneMoveOfADisk: while a replica is moved, another one isn't moved from or to the same directories; afterwards
+// it is.
+func TestOneMoveOfADisk(t *testing.T) {
+	g := &group{t: t, meta: newFakeMeta(t, 2), gpid: base.Gpid{AppID: 1}, pool: newGroupPool(t)}
+	g.nodes = append(g.nodes, startNodeWith(t, g.meta, func(c *config.Config) { c.Replica.MinReplicas, c.Replica.DiskMinSpace = 1, 0 }))
+	g.heard(0)
+	n := g.nodes[0].srv
+	ps := []base.Gpid{{AppID: 1}, {AppID: 1, PartitionIndex: 1}}
+	for _, p := range ps {
+		g.gpid = p
+		g.insist("it is primary", func() bool { return g.serving(0) },
+			func() { g.meta.propose(p, metaadmin.CT_ASSIGN_PRIMARY, n.Addr(), n.Addr()) })
+	}
+	one := n.disks.All()[0]
+	for _, tag := range []string{"two", "three"} {
+		if err := n.disks.Add(disk.Place{Tag: tag, Path: filepath.Join(filepath.Dir(one.Path), tag)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.mover(0).patience.Store(int64(time.Minute))
+	reached, release := g.holdMove(0, "copied")
+	t.Cleanup(release)
+	g.gpid = ps[0]
+	if code, hint := g.askMove(0, one.Tag, "two"); code != base.ErrOK {
+		t.Fatalf("%v: %s", code, hint)
+	}
+	<-reached
+	g.gpid = ps[1]
+	for _, to := range []string{"two", "three"} {
+		if code, hint := g.askMove(0, one.Tag, to); code != base.ErrBusy || !strings.Contains(hint, "replica 1.0 is being moved") {
+			t.Errorf("a second move, to %s: %v, %s", to, code, hint)
+		}
+	}
+	release()
+	if m := g.moved(0, 0); m.State != "CLOSED" {
+		t.Errorf("%+v", m)
+	}
+	if m := g.move(0); m.State != "CLOSED" || m.Replica != ps[1].String() {
+		t.Errorf("%+v", m)
+	}
+	for _, e := range n.disks.All() {
+		if es, err := os.ReadDir(e.Scratch()); err != nil || len(es) > 0 {
+			t.Errorf("left behind in %s: %v, %v", e.Tag, es, err)
+		}
+	}
 }
 
 // holdMove stops the moves of node i at a step until the function that it returns is called.

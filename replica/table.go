@@ -207,15 +207,21 @@ func (t *table) appendTo(rs []*replica) []*replica {
 	return rs
 }
 
-// beginMove notes that a replica is moved, unless it is already.
-func (t *table) beginMove(g base.Gpid, m *move) bool {
+// beginMove notes that a replica is moved, unless it is already, or another one is moved to or from one of the
+// directories: that one is returned.
+func (t *table) beginMove(g base.Gpid, m *move) (other *move, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || t.moves[g] != nil {
-		return false
+		return t.moves[g], false
+	}
+	for _, o := range t.moves {
+		if o.to == m.to || o.from == m.from {
+			return o, false
+		}
 	}
 	t.moves[g] = m
-	return true
+	return nil, true
 }
 
 func (t *table) endMove(g base.Gpid) {
