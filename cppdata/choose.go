@@ -170,7 +170,7 @@ func (p *Partition) choose() {
 			p.Notes = append(p.Notes, fmt.Sprintf("%s isn't whole: %v", r.Path, r.Err))
 		}
 		if r.Torn != nil {
-			p.Notes = append(p.Notes, fmt.Sprintf("the log of %s ends in the middle: %v", r.Path, r.Torn))
+			p.Notes = append(p.Notes, fmt.Sprintf("a log ends in the middle of a write: %v", r.Torn))
 		}
 	}
 	b := p.Best

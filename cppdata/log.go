@@ -24,6 +24,7 @@ type order struct {
 	commits int64 // largest decree that a mutation says is committed
 	bits    int64 // ballot of the mutation that was applied last
 	waiting map[int64]placed
+	failed  bool // apply returned an error
 }
 
 func newOrder(after, start int64, apply func(string, *plog.Mutation) error) *order {
@@ -70,6 +71,7 @@ func (o *order) step() (bool, error) {
 		return false, nil
 	}
 	if err := o.apply(p.file, &p.m); err != nil {
+		o.failed = true
 		return false, err
 	}
 	delete(o.waiting, o.done+1)
@@ -80,15 +82,16 @@ func (o *order) step() (bool, error) {
 
 // end applies what follows without a gap, and returns how many mutations are left behind one.
 func (o *order) end() (left int, err error) {
-	for {
+	for !o.failed {
 		ok, err := o.step()
 		if err != nil {
 			return 0, err
 		}
 		if !ok {
-			return len(o.waiting), nil
+			break
 		}
 	}
+	return len(o.waiting), nil
 }
 
 // place is where a mutation is, for people.

@@ -129,6 +129,6 @@ func migrateCmd() *cobra.Command {
 	fl.BoolVar(&x.Options.DropCopy, "drop-copy", false, "with --abort: drop the table in the other cluster")
 	fl.BoolVar(&x.Finish, "finish", false, "end the duplication, after the clients were switched")
 	table.MarkFlagsMutuallyExclusive("dry-run", "abort", "finish")
-	c.AddCommand(table, migrateTablesCmd())
+	c.AddCommand(table, migrateTablesCmd(), migrateDirsCmd())
 	return c
 }
