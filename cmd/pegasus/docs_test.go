@@ -18,7 +18,7 @@ func TestCommandsOfMigrating(t *testing.T) {
 	n := 0
 	for i, line := range strings.Split(string(b), "\n") {
 		var commands []string
-		if rest, ok := strings.CutPrefix(line, "    pegasus "); ok {
+		if rest, ok := strings.CutPrefix(strings.TrimLeft(line, " "), "pegasus "); ok && strings.HasPrefix(line, "    ") {
 			commands = append(commands, "pegasus "+rest)
 		}
 		for _, m := range regexp.MustCompile("`(pegasus [^`]*)`").FindAllStringSubmatch(line, -1) {
@@ -48,7 +48,7 @@ func badCommand(args []string) string {
 	if err != nil {
 		return err.Error()
 	}
-	if c.HasSubCommands() && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+	if c.HasSubCommands() && c.Args == nil && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
 		return "there is no " + rest[0]
 	}
 	for _, a := range rest {
