@@ -128,6 +128,8 @@ func (c *call) onReply(body []byte, err error) {
 	}
 	c.t.refresh(c.used, func(rerr error) {
 		switch now := c.t.route.Load(); {
+		case c.op.Counted && len(now.parts) != len(c.used.parts):
+			c.fail(fmt.Errorf("the table has %d partitions, and had %d: %w", len(now.parts), len(c.used.parts), base.ErrParentPartitionMisused))
 		case tableGone(rerr):
 			c.fail(rerr)
 		case now != c.used && *now.of(c.op.Hash) != c.at:

@@ -72,13 +72,14 @@ func (c *Client) queryRoute(ctx context.Context, name string) (*route, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &route{appID: res.AppId, parts: make([]part, len(res.Partitions))}
+	r := &route{parts: make([]part, len(res.Partitions))}
+	r.appID, _ = base.TableID(res.AppId) // over THFT it may say more
 	for i := range res.Partitions {
 		pc := &res.Partitions[i]
 		if int(pc.Pid.PartitionIndex) != i {
 			return nil, fmt.Errorf("look up table %q: partition %v at position %d: %w", name, pc.Pid, i, base.ErrInvalidData)
 		}
-		r.parts[i] = part{gpid: pc.Pid, ballot: pc.Ballot}
+		r.parts[i] = part{gpid: base.Gpid{AppID: res.AppId, PartitionIndex: int32(i)}, ballot: pc.Ballot}
 		if !pc.Primary.IsZero() {
 			r.parts[i].primary = pc.Primary.String()
 		}

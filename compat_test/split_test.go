@@ -6,6 +6,8 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -337,6 +339,29 @@ func TestGoClientThroughSplit(t *testing.T) {
 		t.Fatalf("compile the walk-through: %v\n%s", err, out)
 	}
 	goTestBinary(t, bin, []string{"-test.run=^TestSplit$"}, env)
+}
+
+// TestPythonClientThroughSplit: so does PyPI's pypegasus3, which sends no hashes of rows.
+func TestPythonClientThroughSplit(t *testing.T) {
+	root, err := cluster.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := filepath.Join(root, "compat_test", "python")
+	python := pythonEnv(t, src)
+	c := cluster.Start(t, cluster.Options{Tables: "temp:4", Config: splitsOn})
+	cmd := exec.CommandContext(runContext(t, 3*time.Minute), python, "-u", "-W", "ignore", filepath.Join(src, "split.py"))
+	cmd.Dir = t.TempDir() // the client writes a log where it runs
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PEGASUS_META="+strings.Join(c.Metas(), ","), "PEGASUS_CONTROL="+control(t, c))
+	out, err := cmd.CombinedOutput()
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "INFO ") || strings.HasPrefix(line, "FAIL") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
+	if err != nil {
+		t.Errorf("split.py: %v\n%s", err, tail(out, 8000))
+	}
 }
 
 // TestSplitControl: a split that was begun is paused, goes on, is canceled; the table is as before. What can't be is refused with

@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	"pegasus/gen/layer2"
 	"pegasus/gen/metaadmin"
 	"pegasus/meta/service"
@@ -41,6 +43,9 @@ func (s *Server) answerQuery(req *rpc.Request, held bool) {
 		return
 	}
 	r := l.nodes.queryConfig(&q, names)
+	if req.Framing.Thrift() && r.Err == base.ErrOK {
+		l.nodes.list(r)
+	}
 	if r.Err == base.ErrObjectNotFound && q.AppName != "" { // without a name: who asks wants to know who leads
 		req.Complain(fmt.Errorf("there is no table %.*q", base.MaxTableName, q.AppName))
 	}
@@ -86,6 +91,34 @@ func (ns *nodes) queryConfig(q *layer2.QueryCfgRequest, names *wire.Names) *laye
 		names.Fill(p)
 	}
 	return r
+}
+
+// list makes of an answer what published clients get that speak THFT. A table that was split has an id that says how many partitions
+// are in the answer, see base.Listing. A child that isn't registered is where its parent is, which serves its rows: not all of
+// these clients know of partitions that aren't ready, and the scanners of none do.
+func (ns *nodes) list(r *layer2.QueryCfgResponse) {
+	split := false
+	ns.s.fsm.read(func(st *state.State) {
+		if t := st.Table(r.AppId); t != nil && st.Version().Allows(version.Listings) {
+			looks, _ := t.Env(appenv.ValidateHash)
+			split = looks == "true" || int32(len(t.Parts)) != t.InitPartitions
+		}
+	})
+	if !split {
+		return
+	}
+	r.AppId = base.ListedID(r.AppId, r.PartitionCount)
+	half := r.PartitionCount / 2
+	if int(r.PartitionCount) != len(r.Partitions) || half&(half-1) != 0 || r.PartitionCount%2 != 0 {
+		return // a server couldn't tell whose child it is
+	}
+	for i := half; i < r.PartitionCount; i++ {
+		if p := &r.Partitions[i]; p.Ballot == state.ChildBallot {
+			pid := p.Pid
+			*p = r.Partitions[i-half]
+			p.Pid = pid
+		}
+	}
 }
 
 // promised returns the default table of that name that will be made once replica servers show up, as it

@@ -24,6 +24,33 @@ func (c *cluster) startSplit(table string, count int32) (r split.StartPartitionS
 	return r
 }
 
+// checkListing: clients that speak THFT are told a table that is being split under an id that says how many partitions it has, and that a child
+// that isn't registered is where its parent is. Others get what upstream answers.
+func checkListing(t *testing.T, c *cluster) {
+	t.Helper()
+	for _, f := range []rpc.Framing{rpc.RDSN, rpc.THFT0, rpc.THFT1} {
+		var r layer2.QueryCfgResponse
+		until(t, "an answer", func() bool {
+			r = layer2.QueryCfgResponse{}
+			err := c.call(c.leader().name, base.RPCQueryPartitionConfigByIndex, f, &layer2.QueryCfgRequest{AppName: "temp"}, &r)
+			return err == nil && r.Err == base.ErrOK
+		})
+		id, l := base.TableID(r.AppId)
+		if n := l.Count(2); len(r.Partitions) != 4 || id != r.Partitions[0].Pid.AppID || f.Thrift() != (l > 0) || f.Thrift() && n != 4 {
+			t.Fatalf("%v: %d partitions, id %d, by %d", f, len(r.Partitions), r.AppId, n)
+		}
+		for i := range int32(2) {
+			parent, child := r.Partitions[i], r.Partitions[i+2]
+			if child.Pid != (base.Gpid{AppID: id, PartitionIndex: i + 2}) {
+				t.Errorf("%v: partition %d is %v", f, i+2, child.Pid)
+			}
+			if is := child.Primary == parent.Primary && child.Ballot == parent.Ballot; is != f.Thrift() || !is && (child.Ballot != -1 || child.Primary != 0) {
+				t.Errorf("%v: partition %d is at %v with ballot %d, its parent at %v with %d", f, i+2, child.Primary, child.Ballot, parent.Primary, parent.Ballot)
+			}
+		}
+	}
+}
+
 // A split is begun only where meta.partition_split is on, and the cluster's version allows it; else the answer says what to do, and the
 // table is as before. A child of a table that isn't being split isn't registered.
 func TestSplitBegins(t *testing.T) {
@@ -54,6 +81,7 @@ func TestSplitBegins(t *testing.T) {
 			t.Errorf("%+v: %+v, and there are %d partitions", x, r, n)
 		}
 		if x.err == base.ErrOK {
+			checkListing(t, c)
 			// Nothing of it is moved, and the others are balanced meanwhile.
 			c.mustCreate("other", 2, 3)
 			c.whole("other", 3)

@@ -98,6 +98,7 @@ func (g *gate) admit(req *rpc.Request, write bool) (*replica, *admission.Rules) 
 
 // read answers a read.
 func (g *gate) read(req *rpc.Request, stage readStage) {
+	g.place(req)
 	if g.srv.isBetween(req.Gpid) {
 		g.srv.waits(req, func(*worker) { g.read(req, stage) })
 		return
@@ -121,7 +122,10 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 	defer r.observed.Ops.End(op, r.observed.Ops.Begin(op))
 	began := g.uptime()
 	q := &rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Memory: req}
-	if req.Code == base.RPCGetScanner || req.Code == base.RPCScan {
+	switch {
+	case req.Framing.Thrift():
+		q.Listed, q.Listing = true, req.Listing
+	case req.Code == base.RPCGetScanner || req.Code == base.RPCScan:
 		q.Watch = scanWatch{req, r}
 	}
 	res, err := r.store.Load().Read(q)
@@ -198,6 +202,7 @@ func (g *gate) onWrite(req *rpc.Request) { g.write(req, nil) }
 // write is onWrite; w is nil, or the worker of whoever brings a write that a throttle has
 // delayed.
 func (g *gate) write(req *rpc.Request, w *worker) {
+	g.place(req)
 	if g.srv.isBetween(req.Gpid) {
 		g.srv.waits(req, func(w *worker) { g.write(req, w) })
 		return

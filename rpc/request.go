@@ -16,6 +16,7 @@ import (
 type Request struct {
 	Code          string // RPC name, for example "RPC_RRDB_RRDB_GET"
 	Gpid          base.Gpid
+	Listing       base.Listing // THFT only: by how many partitions the client goes, if it was told that way
 	PartitionHash uint64
 	TimeoutMS     int32 // what the client said; nothing here acts on it
 	ThreadHash    int32
@@ -54,7 +55,7 @@ func newRequest() *Request {
 // recycle gives r back. Its use must be marked answered, or never have begun.
 func (r *Request) recycle() {
 	r.Code, r.Body, r.hdr, r.conn, r.buf, r.known = "", nil, nil, nil, nil, nil
-	r.Gpid, r.PartitionHash, r.TimeoutMS, r.ThreadHash = base.Gpid{}, 0, 0, 0
+	r.Gpid, r.Listing, r.PartitionHash, r.TimeoutMS, r.ThreadHash = base.Gpid{}, 0, 0, 0, 0
 	r.IsBackup, r.Forwarded, r.FromAddress, r.seq = false, false, 0, 0
 	r.rd.Reset(nil)
 	requestPool.Put(r)
@@ -219,6 +220,11 @@ func appendFrame(b []byte, r *Request, a *answer, from base.RPCAddress) []byte {
 		code := a.code
 		if code != base.ErrOK {
 			code = code.ForClient()
+			if code == base.ErrParentPartitionMisused && r.Framing == THFT0 && r.TimeoutMS == 0 {
+				// pypegasus3 says no timeout, doesn't know this code, and breaks off the connection. Those who say one know it, and
+				// the Go client does the right thing with it only: with the other it repeats the call until it times out.
+				code = base.ErrInvalidState
+			}
 		}
 		b = appendTHFTResponse(b, r, code)
 	}

@@ -283,3 +283,63 @@ func TestScanIsWatched(t *testing.T) {
 		t.Errorf("%v, %d rows, begun %v", err, len(w.rows), v.said)
 	}
 }
+
+// A client that speaks THFT goes by the partitions that its listing says: one that lacks a child is refused, and one that knows of it gets one half,
+// whether the partition is cut yet or not. A table that was never split has no listing.
+func TestListedScans(t *testing.T) {
+	h := newHarness(t, nil)
+	const rows = 200
+	h.putMine(rows)
+	h.store.SetPartitionCount(4)
+	h.store.SetEnvs(map[string]string{"replica.split.validate_partition_hash": "true"})
+	scan := func(hash uint64, by int32) (map[string]int, error) {
+		w := startWhole(t, h.store, hash, 0)
+		q := &ReadRequest{Code: base.RPCGetScanner, Arg: argReader(&w.arg), PartitionHash: hash, Listed: true, Listing: base.ListingOf(by)}
+		res, err := w.s.Read(q)
+		if err != nil {
+			return nil, err
+		}
+		defer res.Release()
+		var r idl.ScanResponse
+		h.decode(res, &r)
+		w.id = r.ContextId
+		for _, kv := range r.Kvs {
+			w.rows[string(kv.Key)]++
+		}
+		return w.rest(), nil
+	}
+	all := func(hash uint64, by int32) map[string]int {
+		t.Helper()
+		m, err := scan(hash, by)
+		if err != nil {
+			t.Fatalf("a scan of partition %d of %d: %v", hash, by, err)
+		}
+		return m
+	}
+	for _, by := range []int32{0, 4} {
+		if n := len(all(2, by)); n != rows {
+			t.Errorf("by %d partitions: %d rows of %d", by, n, rows)
+		}
+	}
+	child := all(6, 8)
+	halves(t, rows, all(2, 8), child)
+	h.cut(8)
+	for _, by := range []int32{0, 4, 2} {
+		if m, err := scan(2, by); !errors.Is(err, base.ErrParentPartitionMisused) {
+			t.Errorf("by %d partitions, after the cut: %d rows, %v", by, len(m), err)
+		}
+	}
+	halves(t, rows, all(2, 8), child)
+	h.store.SetPartitionCount(8)
+	sweepAll(t, h.store)
+	for k := range all(2, 8) {
+		if !inPartition([]byte(k), 2, 8) {
+			t.Errorf("row %q", k)
+		}
+	}
+	for _, by := range []int32{0, 4} {
+		if m, err := scan(2, by); !errors.Is(err, base.ErrParentPartitionMisused) {
+			t.Errorf("by %d partitions, later: %d rows, %v", by, len(m), err)
+		}
+	}
+}

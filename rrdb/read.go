@@ -14,6 +14,9 @@ type ReadRequest struct {
 	Arg  tbin.Reader // at the argument's value
 	// PartitionHash is the header's. A scan of a whole partition has its number there, see choose.
 	PartitionHash uint64
+	// Listed: the client goes by the partitions that Listing says, or, if that is 0, by those that the table had before it was ever split.
+	Listed  bool
+	Listing base.Listing
 	// Watch is told of scans. It may be nil.
 	Watch ScanWatch
 	// Now is the time that expiry is judged by, see ExpiryTime. 0 is the store's clock.

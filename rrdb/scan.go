@@ -22,6 +22,9 @@ const emptyPageFactor = 64
 // unorderedStop is the stop key of every scan over a whole partition.
 var unorderedStop = []byte{0xff, 0xff}
 
+// pypegasusStop is that of pypegasus3, which takes it for text.
+var pypegasusStop = []byte("\u00ff\u00ff")
+
 // scanOptions are the options of a scan. They outlive the request.
 type scanOptions struct {
 	prefix     bool // all rows have the hash key of the first
@@ -84,7 +87,7 @@ func (s *reader) getScanner(req *ReadRequest, arg *idl.GetScannerRequest, res *R
 	res.counted = o.onlyCount
 	c := &scanSession{store: s, next: lower, upper: upper, count: s.count.Load(), scanOptions: o}
 	c.cut = *s.cut.Load() // after the count: a partition is cut before the table has more
-	if whole(arg) {
+	if Whole(arg) {
 		done, err := s.choose(c, req, arg)
 		if err != nil {
 			return err
@@ -103,18 +106,18 @@ func (s *reader) getScanner(req *ReadRequest, arg *idl.GetScannerRequest, res *R
 	})
 }
 
-// whole tells whether a scan is one of a whole partition, or the rest of one.
-func whole(arg *idl.GetScannerRequest) bool {
-	return arg.FullScan.Or(false) || bytes.Equal(arg.StopKey, unorderedStop)
+// Whole tells whether a scan is one of a whole partition, or the rest of one.
+func Whole(arg *idl.GetScannerRequest) bool {
+	return arg.FullScan.Or(false) || bytes.Equal(arg.StopKey, unorderedStop) || bytes.Equal(arg.StopKey, pypegasusStop) && bytes.Equal(arg.StartKey, []byte{0, 0})
 }
 
 // choose decides which rows a scan of a whole partition gets. done: none. base.ErrParentPartitionMisused: the client goes by fewer
 // partitions than the table has, and would miss rows.
 //
-// Our client says by how many it goes (partition_count). While the table is being split it may be twice as many as this
-// partition knows; then the scan is of one half, whether this partition is cut yet or not.
+// Our client says by how many it goes (partition_count), and of others that speak THFT base.Listing tells. While the table is being
+// split it may be twice as many as this partition knows; then the scan is of one half, whether this partition is cut yet or not.
 //
-// Others don't say. They walk over a list of partitions that they made when they began, and name a partition in the
+// C++ clients don't say. They walk over a list of partitions that they made when they began, and name a partition in the
 // header's hash. From it nobody can tell whether the child is in the list. So who is in doubt is asked to begin again, see ScanWatch.
 func (s *reader) choose(c *scanSession, req *ReadRequest, arg *idl.GetScannerRequest) (done bool, err error) {
 	own := c.cut.Count
@@ -122,7 +125,16 @@ func (s *reader) choose(c *scanSession, req *ReadRequest, arg *idl.GetScannerReq
 		own = max(c.count, 0)
 	}
 	index := req.PartitionHash
-	if by := arg.PartitionCount.V; by > 0 {
+	by := arg.PartitionCount.V
+	if by <= 0 && req.Listed {
+		if by = req.Listing.Count(own); by == 0 {
+			if req.Listing > 0 || c.cut.Count == 0 {
+				return false, nil
+			}
+			by = max(own/2, 1) // any count that it isn't
+		}
+	}
+	if by > 0 {
 		of := index < uint64(by) && (own == 0 && index == uint64(s.id.partition) || own > 0 && index%uint64(own) == uint64(s.id.partition))
 		switch {
 		case of && by == own:

@@ -41,6 +41,9 @@ const (
 	DuplicatedSplits
 	// RecoveredSplits: metas that lost their state go on with a split.
 	RecoveredSplits
+	// Listings: clients are told a table that was split under an id that says by how many partitions they go, see base.Listing. Before
+	// servers understand it none is split.
+	Listings
 )
 
 // since is the version from which on each feature is written.
@@ -54,6 +57,7 @@ var since = map[Feature]Version{
 	Loads:            6,
 	DuplicatedSplits: 6,
 	RecoveredSplits:  6,
+	Listings:         6,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

@@ -56,6 +56,24 @@ func TestSplit(t *testing.T) {
 			}
 		}()
 	}
+	old := oldScanner(t, w)
+	scans := 0
+	wg.Add(1)
+	go func() {
+		defer wg.Done()
+		for { // scans that begin before, while and after partitions switch
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if met, err := scanAll(t, w); err == nil {
+				if scans++; len(met) != rows {
+					t.Errorf("a scan while the table is split meets %d rows of %d", len(met), rows)
+				}
+			}
+		}
+	}()
 	t.Logf("split: %s", w.do(t, "split", nil))
 	close(stop)
 	wg.Wait()
@@ -76,35 +94,9 @@ func TestSplit(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	scan := func() (map[string]bool, error) {
-		met := map[string]bool{}
-		ss, err := w.tb.GetUnorderedScanners(ctx(t), 1, pegasus.NewScanOptions())
-		if err != nil {
-			return nil, err
-		}
-		for _, s := range ss {
-			for {
-				done, h, _, _, err := s.Next(ctx(t))
-				if err != nil {
-					return nil, err
-				}
-				if done {
-					break
-				}
-				if met[string(h)] {
-					t.Errorf("row %q is met twice", h)
-				}
-				met[string(h)] = true
-			}
-			if err := s.Close(); err != nil {
-				return nil, err
-			}
-		}
-		return met, nil
-	}
 	began := time.Now()
 	for {
-		met, err := scan()
+		met, err := scanAll(t, w)
 		if err == nil {
 			if len(met) != rows {
 				t.Errorf("a scan meets %d rows of %d", len(met), rows)
@@ -114,7 +106,75 @@ func TestSplit(t *testing.T) {
 		if time.Since(began) > 60*time.Second {
 			t.Fatalf("scan: %v", err)
 		}
-		time.Sleep(3 * time.Second) // as long as a server takes an attempt for the same call, again
+		time.Sleep(50 * time.Millisecond)
 	}
-	t.Logf("scans succeed %v after the split", time.Since(began).Round(100*time.Millisecond))
+	t.Logf("%d scans succeeded while the table was split; scans succeed %v after it", scans, time.Since(began).Round(100*time.Millisecond))
+	old(rows)
+}
+
+// scanAll scans the whole table, and returns the rows that it met, or the first error.
+func scanAll(t *testing.T, w *walk) (map[string]bool, error) {
+	met := map[string]bool{}
+	ss, err := w.tb.GetUnorderedScanners(ctx(t), 1, pegasus.NewScanOptions())
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range ss {
+		for {
+			done, h, _, _, err := s.Next(ctx(t))
+			if err != nil {
+				return nil, err
+			}
+			if done {
+				break
+			}
+			if met[string(h)] {
+				t.Errorf("row %q is met twice", h)
+			}
+			met[string(h)] = true
+		}
+		if err := s.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return met, nil
+}
+
+// oldScanner begins a scan, and returns what goes on with it after the table was split: whatever the errors, it must not come to its end
+// without each row, nor meet one twice.
+func oldScanner(t *testing.T, w *walk) func(rows int) {
+	t.Helper()
+	o := pegasus.NewScanOptions()
+	o.BatchSize = 5
+	ss, err := w.tb.GetUnorderedScanners(ctx(t), 1, o)
+	noError(t, "scanners", err)
+	met := map[string]bool{}
+	next := func() (done bool, err error) {
+		done, h, _, _, err := ss[0].Next(ctx(t))
+		if err == nil && !done {
+			if met[string(h)] {
+				t.Errorf("row %q is met twice by a scanner from before the split", h)
+			}
+			met[string(h)] = true
+		}
+		return done, err
+	}
+	for range 12 {
+		_, err := next()
+		noError(t, "a scan before the split", err)
+	}
+	return func(rows int) {
+		for failed := 0; failed < 20; {
+			done, err := next()
+			if err != nil {
+				failed++
+			} else if done {
+				if len(met) != rows {
+					t.Errorf("a scanner from before the split comes to its end with %d rows of %d", len(met), rows)
+				}
+				return
+			}
+		}
+		t.Logf("a scanner from before the split met %d rows, and fails for good", len(met))
+	}
 }

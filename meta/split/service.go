@@ -91,8 +91,10 @@ func (s *Service) start(c *service.Call, q *split.StartPartitionSplitRequest, r 
 		table = t.ID
 		if !s.o.Enabled {
 			r.Err, r.HintMsg = base.ErrServiceNotActive, isOff
-		} else if err := version.Permit(st.Version(), version.Splits.Since()); err != nil {
+		} else if err := version.Permit(st.Version(), version.Listings.Since()); err != nil {
 			r.Err, r.HintMsg = base.ErrServiceNotActive, err.Error()
+		} else if !base.MayList(t.ID) {
+			r.Err, r.HintMsg = base.ErrInvalidParameters, fmt.Sprintf("the table's id is %d, and only tables with smaller ids than 16384 can be split: copy it into a new table of a new cluster", t.ID)
 		} else if err := st.MaySplit(t, q.NewPartitionCount); err != nil {
 			r.Err, r.HintMsg = base.CodeOf(err), hintOf(err)
 		} else if int(q.NewPartitionCount) > s.o.MaxPartitions {

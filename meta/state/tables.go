@@ -63,7 +63,7 @@ func (c *CreateTable) apply(s *State) Result {
 		return failed(base.ErrInvalidParameters)
 	}
 	t := &Table{
-		ID:               s.tables.lastID + 1,
+		ID:               base.NextTableID(s.tables.lastID),
 		Status:           Available,
 		Name:             c.Name,
 		Type:             c.Type,
