@@ -286,6 +286,7 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 	replicas := map[base.Gpid][]found{}
 	best := map[int32]int64{}
 	counts := map[int32]int32{} // of partitions, the most that somebody knows of
+	wasCut := map[int32]bool{}  // by table: some partition was split
 	for _, inv := range all {
 		if inv.err != nil {
 			continue
@@ -294,6 +295,7 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 		for _, rep := range inv.replicas {
 			replicas[rep.Pid] = append(replicas[rep.Pid], found{inv.node, rep})
 			ballot[rep.Pid.AppID] = max(ballot[rep.Pid.AppID], rep.Ballot)
+			wasCut[rep.Pid.AppID] = wasCut[rep.Pid.AppID] || rep.CutCount.V > 0
 			if rep.Status != metadata.PS_ERROR {
 				counts[rep.Pid.AppID] = max(counts[rep.Pid.AppID], rep.PartitionCount.V, rep.CutCount.V, rep.Pid.PartitionIndex+1)
 			}
@@ -362,7 +364,7 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 		if split.Status != nil {
 			splits = append(splits, split)
 		}
-		if looks := func(e state.Env) bool { return e.Key == appenv.ValidateHash }; count > a.PartitionCount && !slices.ContainsFunc(t.Envs, looks) {
+		if looks := func(e state.Env) bool { return e.Key == appenv.ValidateHash }; (count > a.PartitionCount || wasCut[t.ID]) && !slices.ContainsFunc(t.Envs, looks) {
 			t.Envs = append(slices.Clone(t.Envs), state.Env{Key: appenv.ValidateHash, Val: "true"})
 			slices.SortFunc(t.Envs, func(a, b state.Env) int { return cmp.Compare(a.Key, b.Key) })
 		}
