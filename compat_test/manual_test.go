@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -393,7 +394,7 @@ func (m *manual) cli(doc string, replace ...string) (string, error) {
 	for _, w := range strings.Fields(text)[1:] {
 		args = append(args, strings.ReplaceAll(w, "\x00", " "))
 	}
-	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload" && (args[1] == "build" || args[1] == "verify") || slices.Contains(args, "--to")
+	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload" && (args[1] == "build" || args[1] == "verify") || slices.Contains(args, "--to") || args[0] == "debug"
 	// Backups that are read without a cluster.
 	offline = offline || args[0] == "backup" && (slices.Contains(args, "--config") || strings.Contains(text, "file://"))
 	if !offline {
@@ -634,6 +635,36 @@ func (m *manual) rows() {
 	m.must("are removed", "pegasus clear TABLE --sort-filter prefix:2024", "2024", "2024 --yes")
 }
 
+// debug looks into files: those of a server that runs, and some of RocksDB.
+func (m *manual) debug() {
+	m.t.Helper()
+	root, err := cluster.ModuleRoot()
+	m.do(err)
+	find := func(name string) (path string) {
+		m.do(filepath.WalkDir(m.c.Dir, func(p string, e fs.DirEntry, err error) error {
+			if err == nil && e.IsDir() && strings.HasPrefix(e.Name(), name) {
+				path = p
+				return fs.SkipAll
+			}
+			return nil // what goes meanwhile isn't it
+		}))
+		if path == "" {
+			m.t.Fatalf("no directory %s in %s", name, m.c.Dir)
+		}
+		return path
+	}
+	rocks := filepath.Join(root, "rocks", "testdata", "mixed")
+	// The server writes meanwhile, and may remove what is looked at.
+	m.either("header: log |no such file", "pegasus debug wal DIR/wal --rows --limit 1000", "DIR/wal", find("wal"))
+	m.either("store of ours|DAMAGED|no such file", "pegasus debug store DIR/store.1 --rows", "DIR/store.1", find("store."))
+	m.must("RocksDB table", "pegasus debug sst 000018.sst --rows", "000018.sst", filepath.Join(rocks, "000018.sst"))
+	m.must("level ", "pegasus debug manifest MANIFEST-000005", "MANIFEST-000005", filepath.Join(rocks, "MANIFEST-000005"))
+	m.must("partition  . of 8", "pegasus debug key HASHKEY SORTKEY --partitions 8")
+	m.must(`hash key   "ab"`, "pegasus debug key --hex 0002616263")
+	m.must(`value   "abc"`, "pegasus debug value 000000640000000000000000616263")
+	m.must("partition  . of 8", "pegasus debug hash HASHKEY --partitions 8")
+}
+
 // gpidOf is the partition of what lies in .trash: <table id>.<partition>.<microseconds>.unused.
 func gpidOf(dir string) string { return strings.Join(strings.Split(filepath.Base(dir), ".")[:2], ".") }
 
@@ -678,6 +709,7 @@ func TestManual(t *testing.T) {
 	m.must("healthy", "pegasus table show T --why [--partition N]", " N", " 1")
 	m.must("healthy", "pegasus table show --why", "show", "show T")
 	m.must("healthy", "pegasus table show TABLE --why")
+	m.debug()
 	m.must("healthy", "pegasus table show", "show", "show T")
 	m.must("T", "pegasus table ls")
 	m.must("cluster", "pegasus meta status -o json")

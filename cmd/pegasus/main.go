@@ -62,7 +62,7 @@ func newRoot() *cobra.Command {
 		}
 	}
 	add("servers", oneboxCmd(), metaCmd(), replicaCmd(), configCmd())
-	add("admin", healthCmd(), tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd(), blobCmd(), dupCmd(), compareCmd(), migrateCmd(), backupCmd(), restoreTableCmd(), bulkloadCmd())
+	add("admin", healthCmd(), tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd(), blobCmd(), dupCmd(), compareCmd(), migrateCmd(), backupCmd(), restoreTableCmd(), bulkloadCmd(), debugCmd())
 	add("data", getCmd(), setCmd(), delCmd(), ttlCmd(), incrCmd(), multiGetCmd(), scanCmd(), countCmd(), importCmd(), exportCmd(), copyCmd(), clearCmd(), benchCmd())
 	root.AddCommand(versionCmd())
 	return root
