@@ -743,14 +743,22 @@ func TestBulkLoadRefused(t *testing.T) {
 			t.Error("somebody was asked")
 		}
 	}
-	// With the setting it is refused, too: servers would have to look for each row.
+	// With the setting members are told to keep what is there.
 	var e metaadmin.ConfigurationUpdateAppEnvResponse
 	l.ask(base.RPCUpdateAppEnv, &metaadmin.ConfigurationUpdateAppEnvRequest{AppName: "shop", Op: metaadmin.APP_ENV_OP_SET, Keys: base.Some([]string{"rocksdb.allow_ingest_behind"}), Values: base.Some([]string{"true"})}, &e)
 	if e.Err != base.ErrOK {
 		t.Fatal(e)
 	}
-	if r := l.start(func(q *bulkload.StartBulkLoadRequest) { q.IngestBehind = true }); r.Err != base.ErrInvalidParameters || !strings.Contains(r.HintMsg, "isn't supported") {
-		t.Errorf("%+v", r)
+	if r := l.start(func(q *bulkload.StartBulkLoadRequest) { q.IngestBehind = true }); r.Err != base.ErrOK {
+		t.Fatalf("%+v", r)
+	}
+	l.ended(bulkload.BLS_SUCCEED)
+	for _, f := range l.reps {
+		f.loads.mu.Lock()
+		if len(f.loads.asked) == 0 || !f.loads.asked[0].Source.V.IngestBehind {
+			t.Errorf("%s isn't told", f.name)
+		}
+		f.loads.mu.Unlock()
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 
 func newLoader(s *Server) part.Part {
 	c := &s.cfg.Replica
-	return bulkload.New(loadHost{s}, bulkload.Options{Blobs: s.blobs, Concurrency: c.LoadConcurrency, BytesPerSecond: c.LoadRate, Log: s.log})
+	return bulkload.New(loadHost{s}, bulkload.Options{Blobs: s.blobs, Concurrency: c.LoadConcurrency, BytesPerSecond: c.LoadRate, BehindBytes: c.LoadBehind, Log: s.log})
 }
 
 // loadHost is the server as package bulkload knows it.

@@ -540,6 +540,58 @@ func TestLoadRestart(t *testing.T) {
 	l.loaded(8, 5000, 0)
 }
 
+// With ingest_behind rows that are there stay, of all members; what is too much is refused.
+func TestLoadBehind(t *testing.T) {
+	l := newLoadTest(t, 3, func(c *config.Config) {
+		c.Replica.PrepareTimeout, c.Replica.LoadBehind = config.Duration(30*time.Second), 1<<20
+	})
+	there := map[string]bool{}
+	for k := 0; k < 500; k += 3 {
+		key := fmt.Sprintf("loaded%d", k)
+		there[key] = true
+		l.mustPut(0, key, "there")
+	}
+	behind := func(load int64, i int) loading.LoadResponse {
+		q := l.request(load, loading.LOAD_PREPARE)
+		q.Source.V.IngestBehind = true
+		return l.ends(i, q)
+	}
+	l.files(6, 5000)
+	if a := behind(6, 0); a.State != loading.LOAD_FAILED || a.LoadErr != base.ErrInvalidParameters || !a.BadFiles || !strings.Contains(a.Reason, "bulk_load_behind_bytes") || len(l.sets(0)) != 0 {
+		t.Errorf("%+v, %v", a, l.sets(0))
+	}
+	l.files(7, 500)
+	digest := ""
+	for i := range 3 {
+		a := behind(7, i)
+		if a.State != loading.LOAD_READY || digest != "" && a.Digest != digest {
+			t.Fatalf("%+v", a)
+		}
+		digest = a.Digest
+	}
+	l.mustPut(0, "loaded10", "meanwhile")
+	there["loaded10"] = true
+	l.take(0, 7, digest)
+	until(t, "all have taken it", func() bool {
+		return !slices.ContainsFunc(l.nodes, func(n *node) bool { return n.srv.replica(l.gpid).store.Load().Taken().Load != 7 })
+	})
+	l.same(0, 1, 2)
+	for k := range 500 {
+		key, want := fmt.Sprintf("loaded%d", k), fmt.Sprintf("loaded%d of 7%s", k, strings.Repeat("x", 100))
+		switch {
+		case k == 2:
+			continue
+		case k == 10:
+			want = "meanwhile"
+		case there[key]:
+			want = "there"
+		}
+		l.wantGet(0, key, want)
+	}
+	l.mustPut(0, "loaded4", "after")
+	l.wantGet(0, "loaded4", "after")
+}
+
 // A server that nobody told that a load has ended asks, and removes what it has of it; of one that goes on it keeps everything.
 func TestLoadLeftovers(t *testing.T) {
 	l := newLoadTest(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
@@ -738,7 +790,6 @@ func TestLoadFails(t *testing.T) {
 		"another cluster":   {func(q *loading.LoadRequest) { q.ClusterId = base.Some("theirs") }, base.ErrClusterNotFound},
 		"no number":         {func(q *loading.LoadRequest) { q.LoadId = 0 }, base.ErrInvalidParameters},
 		"no source":         {func(q *loading.LoadRequest) { q.Source.Set = false }, base.ErrInvalidParameters},
-		"behind":            {func(q *loading.LoadRequest) { q.Source.V.IngestBehind = true }, base.ErrInvalidParameters},
 		"other partitions":  {func(q *loading.LoadRequest) { q.Source.V.PartitionCount = 2 }, base.ErrInvalidState},
 		"another partition": {func(q *loading.LoadRequest) { q.Pid.PartitionIndex = 1 }, base.ErrObjectNotFound},
 		"an unknown step":   {func(q *loading.LoadRequest) { q.Step = 9 }, base.ErrInvalidParameters},

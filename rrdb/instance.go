@@ -35,6 +35,10 @@ type instance struct {
 
 	cut   atomic.Pointer[Cut]
 	taken atomic.Pointer[Taken]
+	// keeps: there may be a set that is taken behind. It is set, and looked at on the disk, under keepsMu.
+	keeps   atomic.Bool
+	keepsMu sync.Mutex
+
 	count atomic.Int32 // of the table's partitions; 0 is unknown
 
 	older    atomic.Int32           // pages under way of scans that began before the cut

@@ -51,6 +51,8 @@ type SetOf struct {
 	Load       int64 `json:"load"`
 	Partitions int32 `json:"partition_count"` // of the table
 	TimetagUS  int64 `json:"timetag_us"`
+	// Behind: rows of the store are kept where the set has rows of their keys, see behind.go.
+	Behind bool `json:"behind,omitempty"`
 }
 
 // SetTable is a table file of a set.
@@ -75,7 +77,12 @@ func (s *Store) BuildSet(dir string, of SetOf) (*SetBuilder, error) {
 		return nil, fmt.Errorf("building a set of rows in %s: %w", dir, err)
 	}
 	defer s.leave()
+	s.keepsMu.Lock()
+	defer s.keepsMu.Unlock()
 	w, err := newTables(s, dir)
+	if err == nil && of.Behind {
+		err = s.beginBehind(dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("building a set of rows in %s: %w", dir, err)
 	}
@@ -229,7 +236,7 @@ func parseSet(doc []byte) (SetInfo, error) {
 }
 
 // takeSet makes the rows of a set part of the store: it is the mutation of a decree, which must be the one after the last applied.
-// The rows take the place of older ones with their keys. When it returns nil, all of it and all before is durable: LastFlushed is at least decree.
+// The rows take the place of older ones with their keys, or those stay (behind.go). When it returns nil, all of it and all before is durable: LastFlushed is at least decree.
 // A crash leaves all of it or nothing. The set stays as it was: remove it when nobody needs it any more. After an error nothing was
 // applied, unless the store has failed; ErrNoSet says that this set isn't there, or of no use.
 //
@@ -265,10 +272,10 @@ func (s *Store) takeSet(ctx context.Context, t Taken, dir string) error {
 
 // is returns an error unless the set is the one that is to be taken.
 func (i *SetInfo) is(t *Take) error {
-	if i.Load == t.Load && i.Digest == t.Digest && i.Partitions == t.Partitions {
+	if i.Load == t.Load && i.Digest == t.Digest && i.Partitions == t.Partitions && i.Behind == t.Behind {
 		return nil
 	}
-	return fmt.Errorf("the set here is of load %d, %d partitions, %s, and load %d, %d, %s is to be taken: %w", i.Load, i.Partitions, i.Digest, t.Load, t.Partitions, t.Digest, ErrNoSet)
+	return fmt.Errorf("the set here is of load %d, %d partitions, behind %v, %s, and load %d, %d, %v, %s is to be taken: %w", i.Load, i.Partitions, i.Behind, i.Digest, t.Load, t.Partitions, t.Behind, t.Digest, ErrNoSet)
 }
 
 // linkSet gives the files of a set second names, since Pebble takes the ones that it gets, and writes a table with the record of the
@@ -277,12 +284,13 @@ func (s *Store) linkSet(info SetInfo, dir, taken string, t *Taken) (paths []stri
 	if err := errors.Join(s.fs.RemoveAll(taken), makeDir(s.fs, taken)); err != nil {
 		return nil, err
 	}
-	for _, t := range info.Tables {
-		to := s.fs.PathJoin(taken, t.Name)
-		if err := s.fs.Link(s.fs.PathJoin(dir, t.Name), to); err != nil {
-			return nil, err
-		}
-		paths = append(paths, to)
+	if t.Behind {
+		paths, err = s.linkBehind(info, dir, taken, expirySeconds(t.Timestamp/1e6))
+	} else {
+		paths, err = s.linkTables(info, dir, taken)
+	}
+	if err != nil {
+		return nil, err
 	}
 	record := s.fs.PathJoin(taken, "record")
 	f, err := s.fs.Create(record, vfs.WriteCategoryUnspecified)
@@ -294,6 +302,17 @@ func (s *Store) linkSet(info SetInfo, dir, taken string, t *Taken) (paths []stri
 	w := sstable.NewWriter(objstorageprovider.NewFileWritable(f), po.MakeWriterOptions(0, s.db.FormatMajorVersion().MaxTableFormat()))
 	err = errors.Join(w.Set(metaKey, meta{t.Decree, t.Timestamp}.append(nil)), w.Set(takeKey, t.append(nil)))
 	return append(paths, record), errors.Join(err, w.Close())
+}
+
+func (s *Store) linkTables(info SetInfo, dir, taken string) (paths []string, err error) {
+	for _, t := range info.Tables {
+		to := s.fs.PathJoin(taken, t.Name)
+		if err := s.fs.Link(s.fs.PathJoin(dir, t.Name), to); err != nil {
+			return nil, err
+		}
+		paths = append(paths, to)
+	}
+	return paths, nil
 }
 
 func (s *applier) applySet(ctx context.Context, t *Taken, info SetInfo, paths []string) error {

@@ -47,6 +47,8 @@ func Open(o Options) (_ *Store, err error) {
 		_ = s.instance.close()
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}
+	s.keeps.Store(true)
+	s.keepsExpired() // else the next sweep looks
 	s.member.Opened(s.db)
 	s.shared.sweeps.join(s)
 	if o.Create {
@@ -69,6 +71,7 @@ func newStore(o Options) *Store {
 	s.sweeper = &sweeper{applier: s.applier, manifests: s.manifests, certainTime: o.Shared.sweeps.deleteTime}
 	s.instance.member = o.Shared.Engine.Join(engineStore{s.applier}, engine.MemberOptions{FS: o.FS, Dir: o.Dir, Fail: s.instance.fail, MemtableBytes: o.memtableBytes(),
 		BulkLoad: o.Tuning.Scenario == appenv.BulkLoad, FillerKey: fillerKey})
+	s.sweeper.keepsExpired = s.keepsExpired
 	s.SetEnvs(nil)
 	return s
 }

@@ -61,6 +61,8 @@ type sweeper struct {
 	manifests *manifests
 	// certainTime is SharedOptions.DeleteTime.
 	certainTime func() (time.Time, error)
+	// keepsExpired tells whether expired rows have to stay.
+	keepsExpired func() bool
 
 	sweepMu  sync.Mutex // held by a sweep; taken before applyMu
 	unmerged bool       // under sweepMu: since rows were swept no later sweep has found nothing to merge
@@ -81,6 +83,9 @@ func (s *sweeper) Sweep(ctx context.Context, delay time.Duration, unknown int64,
 	defer cancel()
 	s.sweepMu.Lock()
 	defer s.sweepMu.Unlock()
+	if s.keepsExpired() {
+		return all, nil
+	}
 	if pace == nil {
 		pace = rate.NewLimiter(rate.Inf, sweepStep)
 	}
@@ -231,7 +236,7 @@ func (s *sweeper) sweepChunk(ctx context.Context, sp span, cutoff, now uint32, p
 	defer s.applyMu.Unlock()
 	recent := s.recent
 	s.recent = nil
-	if err == nil && !recent.overflow {
+	if err == nil && !recent.overflow && !s.keeps.Load() {
 		st, err = s.delete(&c, recent)
 		if err == nil {
 			s.expiries.replace(sp.start, end, c.segs)

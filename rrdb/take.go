@@ -21,6 +21,7 @@ type Take struct {
 	Digest     string // of the set, see SetInfo
 	Partitions int32  // of the table, when the set was made
 	TimetagUS  int64  // of the rows
+	Behind     bool   // see SetOf
 }
 
 // Taken is the set that a store took last; the zero one is none. No earlier one, and not this one, is taken again.
@@ -29,17 +30,22 @@ type Taken struct {
 	Decree, Timestamp int64
 }
 
-// The value at takeKey: version of this record (1), flags (none yet), u64 BE load, u64 BE time of the rows in microseconds, u32 BE partitions,
+// The value at takeKey: version of this record (1), flags (1: behind), u64 BE load, u64 BE time of the rows in microseconds, u32 BE partitions,
 // u64 BE decree, u64 BE timestamp in microseconds, digest. In a mutation it is behind the header that all values have, and decree
 // and timestamp are 0.
 const (
 	takeVersion = 1
+	takeBehind  = 1
 	takeLen     = 38
 	mostDigest  = 128
 )
 
 func (t *Taken) append(b []byte) []byte {
-	b = append(b, takeVersion, 0)
+	flags := byte(0)
+	if t.Behind {
+		flags = takeBehind
+	}
+	b = append(b, takeVersion, flags)
 	b = binary.BigEndian.AppendUint64(b, uint64(t.Load))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.TimetagUS))
 	b = binary.BigEndian.AppendUint32(b, uint32(t.Partitions))
@@ -49,11 +55,11 @@ func (t *Taken) append(b []byte) []byte {
 }
 
 func parseTaken(b []byte) (Taken, error) {
-	if len(b) <= takeLen || len(b) > takeLen+mostDigest || b[0] != takeVersion || b[1] != 0 {
+	if len(b) <= takeLen || len(b) > takeLen+mostDigest || b[0] != takeVersion || b[1]&^takeBehind != 0 {
 		return Taken{}, fmt.Errorf("invalid record of a set of rows that is taken, %d bytes: %w", len(b), ErrCorrupt)
 	}
 	n := binary.BigEndian.Uint64
-	t := Taken{Take{int64(n(b[2:])), string(b[takeLen:]), int32(binary.BigEndian.Uint32(b[18:])), int64(n(b[10:]))}, int64(n(b[22:])), int64(n(b[30:]))}
+	t := Taken{Take{int64(n(b[2:])), string(b[takeLen:]), int32(binary.BigEndian.Uint32(b[18:])), int64(n(b[10:])), b[1] == takeBehind}, int64(n(b[22:])), int64(n(b[30:]))}
 	if t.Load <= 0 || t.Partitions <= 0 || t.TimetagUS < 0 || t.Decree < 0 {
 		return Taken{}, fmt.Errorf("invalid record of a set of rows that is taken, load %d, %d partitions, decree %d: %w", t.Load, t.Partitions, t.Decree, ErrCorrupt)
 	}

@@ -56,7 +56,7 @@ var texts = map[string]struct {
 	BusinessInfo:              {Stored, "A note about the table."},
 	DefaultTTL:                {AtOnce, "Time to live in seconds of rows written without one. 0 means none. Existing rows that never expire get it, too, counted from when the primary processes them. Rows with an expiry keep it."},
 	UsageScenario:             {AtOnce, "Tunes the storage engine. prefer_write: fewer and larger flushes and compactions. bulk_load: no compactions until it ends, unless reads would suffer."},
-	AllowIngestBehind:         {Stored, "Upstream's engine only: reserves the lowest level for bulk load."},
+	AllowIngestBehind:         {Stored, "Allows bulk loads with ingest_behind, by which rows that are there are kept."},
 	WriteBufferSize:           {AtOnce, "Size in bytes at which the memtable of a replica is flushed. Overrides storage.memtable_bytes. At most half of storage.memtables_total_bytes."},
 	NumLevels:                 {Stored, "Upstream's engine only: number of levels. This server always has seven."},
 	CheckpointMinCount:        {Stored, "Number of checkpoints that a replica keeps. This server keeps none: it creates them when needed."},

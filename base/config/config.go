@@ -134,6 +134,7 @@ type Backups struct {
 	BackupConcurrency  int   `toml:"backup_concurrency" min:"1" max:"1000" def:"2" doc:"Maximum number of partitions that a server backs up at the same time. Each takes about 80 MiB of memory."`
 	LoadConcurrency    int   `toml:"bulk_load_concurrency" min:"1" max:"1000" def:"2" doc:"Maximum number of partitions whose files for a bulk load a server reads at the same time. Each takes about 32 MiB of memory."`
 	LoadRate           int64 `toml:"bulk_load_bytes_per_second" def:"104857600" doc:"Maximum rate at which a server reads files for bulk loads, all partitions together. The rates of the blob store hold too. 0 disables the limit."`
+	LoadBehind         int64 `toml:"bulk_load_behind_bytes" min:"1048576" def:"8388608" doc:"Maximum bytes of rows that a partition takes from a bulk load with ingest_behind, each row counted with 200 bytes besides: writes wait while it is looked up which of them are there."`
 	BackupRate         int64 `toml:"backup_bytes_per_second" def:"67108864" doc:"Maximum rate at which a server reads rows for backups, all together. The server lowers the rate while backups slow requests down. 0 disables the limit, even if requests become slow."`
 }
 

@@ -74,8 +74,6 @@ func (s *Service) start(c *service.Call, q *bulkload.StartBulkLoadRequest, r *bu
 			// Upstream's rule: its engine must have been prepared for that. Whoever sets it wants rows that are there to be kept.
 			if v, _ := t.Env(appenv.AllowIngestBehind); !strings.EqualFold(v, "true") {
 				why = fmt.Errorf("inconsistent ingestion behind option: set %s=true of the table first: %w", appenv.AllowIngestBehind, base.ErrInconsistentState)
-			} else {
-				why = fmt.Errorf("ingest_behind, by which rows that are there are kept, isn't supported: load the files without it, into another table if need be: %w", base.ErrInvalidParameters)
 			}
 		}
 	})

@@ -27,7 +27,7 @@
 // A member that has to apply the mutation and has no such set, whatever the reason, becomes suspect and learns from a copy (package replica). No learner
 // is sent the mutation (pacifica.Options.Apart).
 //
-// ingest_behind, by which rows that are there would be kept, is refused: it would have to be looked for each row of the set while writes wait.
+// With ingest_behind rows that are there are kept: it is looked for each row of the set while writes wait (rrdb/behind.go), so what a partition may load is bounded.
 //
 // It must not know package replica, nor the formats of files (package bulkload) or stores (package rrdb).
 package bulkload

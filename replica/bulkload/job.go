@@ -43,7 +43,7 @@ type job struct {
 
 // of is what the set is made for.
 func (j *job) of() rrdb.SetOf {
-	return rrdb.SetOf{Load: j.load, Partitions: j.source.PartitionCount, TimetagUS: j.source.TimetagUs}
+	return rrdb.SetOf{Load: j.load, Partitions: j.source.PartitionCount, TimetagUS: j.source.TimetagUs, Behind: j.source.IngestBehind}
 }
 
 // lost tells that the set was made and isn't there any more: the replica was made anew.
@@ -58,7 +58,7 @@ func (j *job) tell(a *loading.LoadResponse) {
 	switch {
 	case !j.over:
 	case j.err != nil:
-		a.State, a.LoadErr, a.Reason, a.BadFiles = loading.LOAD_FAILED, codeOf(j.err), j.err.Error(), files.Bad(j.err)
+		a.State, a.LoadErr, a.Reason, a.BadFiles = loading.LOAD_FAILED, codeOf(j.err), j.err.Error(), files.Bad(j.err) || errors.Is(j.err, errTooMuch)
 	default:
 		a.State, a.Digest, a.Rows = loading.LOAD_READY, j.info.Digest, j.info.Rows
 	}
@@ -72,6 +72,8 @@ func codeOf(err error) base.ErrorCode {
 	case files.Bad(err):
 		return base.ErrCorruption
 	case errors.Is(err, blob.ErrNotFound):
+		return base.ErrInvalidParameters
+	case errors.Is(err, errTooMuch):
 		return base.ErrInvalidParameters
 	case base.Shortage(err):
 		return base.ErrDiskInsufficient
@@ -197,6 +199,11 @@ func (l *Loader) build(ctx context.Context, j *job, r Replica, store *rrdb.Store
 			return info, err
 		}
 		j.rows.Add(1)
+		if most := l.o.BehindBytes; s.IngestBehind && most > 0 {
+			if n, bytes := b.Rows(); bytes+behindRow*n > most {
+				return info, fmt.Errorf("the files of the partition have more than %d bytes, each row counted with %d besides: %w", most, behindRow, errTooMuch)
+			}
+		}
 	}
 	if err := rows.Close(); err != nil {
 		j.counts.filesBad.Add(1)

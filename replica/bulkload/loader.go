@@ -67,7 +67,9 @@ type Options struct {
 	Blobs          Stores
 	Concurrency    int   // partitions that are read at a time
 	BytesPerSecond int64 // of files, all partitions together; 0: no limit
-	Log            *logrus.Entry
+	// BehindBytes is how much the rows of a partition may have that are loaded behind what is there: it is looked for each of them while writes wait.
+	BehindBytes int64
+	Log         *logrus.Entry
 }
 
 // Loader loads files, as a Part of its server.
@@ -105,6 +107,8 @@ const (
 	endTime = 5 * time.Second
 	// stopTime is how long the end of the server waits for one that hangs.
 	stopTime = 500 * time.Millisecond
+	// behindRow is what a row costs beside its bytes, in bytes, when it is looked for what is there.
+	behindRow = 200
 	// burst is how many bytes are taken from a pace at once.
 	burst = 256 << 10
 )
@@ -199,6 +203,8 @@ func (l *Loader) countsOf(g base.Gpid) *counts {
 	}
 	return c
 }
+
+var errTooMuch = errors.New("that is too much for ingest_behind (replica.bulk_load_behind_bytes): load fewer rows at a time, or a table with more partitions")
 
 // Why a job was ended that hasn't failed.
 var (

@@ -126,8 +126,6 @@ func check(r Replica, q *loading.LoadRequest) error {
 	switch {
 	case !q.Source.Set || s.Provider == "" || s.TimetagUs <= 0 || s.BytesPerSecond < 0:
 		return fmt.Errorf("the source %+v isn't one: %w", *s, base.ErrInvalidParameters)
-	case s.IngestBehind:
-		return fmt.Errorf("ingest_behind, by which rows that are there are kept, isn't supported: %w", base.ErrInvalidParameters)
 	case v.Partitions == 0:
 		return fmt.Errorf("the replica hasn't heard of its table yet: %w", base.ErrBusy)
 	}

@@ -122,7 +122,7 @@ func (l *Loader) haveTaken(ctx context.Context, r Replica, q *loading.LoadReques
 	if err := l.askAll(ctx, r, nodes, q, digest); err != nil {
 		return 0, err
 	}
-	held, err = r.Take(ctx, ballot, rrdb.Take{Load: q.LoadId, Digest: digest, Partitions: info.Partitions, TimetagUS: info.TimetagUS})
+	held, err = r.Take(ctx, ballot, rrdb.Take{Load: q.LoadId, Digest: digest, Partitions: info.Partitions, TimetagUS: info.TimetagUS, Behind: info.Behind})
 	if err != nil {
 		return 0, err
 	}
