@@ -113,11 +113,11 @@ class Client(object):
                     self.wrong.append('a scan while the table is split meets %d rows of %d' % (n, ROWS))
         assert isinstance(over[0], str), over[0]
         print('INFO split: %s; %d writes meanwhile, %d failed; %d scans met all rows' % (over[0].strip(), tried, failed, scans))
-        end, n = time.time() + 25, None
+        end, n = time.time() + 60, None
         i = 0
         while i < ROWS or n is None:
             if time.time() > end:
-                raise AssertionError('row %d of %d after half a minute, answered %r; the scan met %r' % (i, ROWS, ret, n))
+                raise AssertionError('row %d of %d after a minute, answered %r; the scan met %r' % (i, ROWS, ret, n))
             if i < ROWS:
                 ret = yield self.c.set(row(i), 's', '2', 0, TIMEOUT)
                 ok = isinstance(ret, tuple) and ret[0] == OK
