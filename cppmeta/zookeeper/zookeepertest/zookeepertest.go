@@ -4,11 +4,13 @@ package zookeepertest
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -75,12 +77,27 @@ func start(t *testing.T, java, jars string) string {
 			return ""
 		case <-time.After(50 * time.Millisecond):
 		}
-		if c, err := net.DialTimeout("tcp4", addr.String(), time.Second); err == nil {
-			c.Close()
+		if serves(addr.String()) {
 			return addr.String()
 		}
 	}
 	out, _ := os.ReadFile(log.Name())
 	t.Fatalf("ZooKeeper doesn't listen after %v: %s", patience, out)
 	return ""
+}
+
+// serves asks the server for its state. One that listens and doesn't serve yet may lose the request for a session, whose sender
+// then waits for more than a minute.
+func serves(addr string) bool {
+	c, err := net.DialTimeout("tcp4", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := io.WriteString(c, "srvr"); err != nil {
+		return false
+	}
+	b, err := io.ReadAll(c)
+	return err == nil && strings.Contains(string(b), "Mode: standalone")
 }
