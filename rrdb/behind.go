@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
@@ -22,9 +21,6 @@ import (
 // Each member does that for itself, at the same decree, and comes to the same rows: what its store has differs from that of the others in expired rows
 // alone. One that expired after the mutation's time counts as there. A member that applies the mutation late could have swept it by then, so no rows are swept
 // while such a set lies beside the store and isn't taken.
-
-// behindFile marks the directory of a set that is taken behind, from its beginning on.
-const behindFile = "behind"
 
 // linkBehind is linkTables but for rows that are there.
 func (s *Store) linkBehind(info SetInfo, dir, taken string, now uint32) (paths []string, err error) {
@@ -158,31 +154,4 @@ func badTable(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrNoSet, err)
-}
-
-// beginBehind marks a new directory as that of a set that is taken behind. keepsMu is held.
-func (s *Store) beginBehind(dir string) error {
-	f, err := s.fs.Create(s.fs.PathJoin(dir, behindFile), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	s.keeps.Store(true)
-	return errors.Join(f.Sync(), f.Close(), syncDir(s.fs, dir))
-}
-
-// keepsExpired tells whether expired rows have to stay: there is a set that is taken behind, and wasn't yet. It looks at the disk unless it knows that there is none.
-func (s *Store) keepsExpired() bool {
-	s.keepsMu.Lock()
-	defer s.keepsMu.Unlock()
-	if !s.keeps.Load() {
-		return false
-	}
-	loads, err := s.Sets()
-	keeps := err != nil && !errors.Is(err, fs.ErrNotExist) // not known
-	for _, load := range loads {
-		_, err := s.fs.Stat(s.fs.PathJoin(s.SetDir(load), behindFile))
-		keeps = keeps || err == nil && load > s.Taken().Load
-	}
-	s.keeps.Store(keeps)
-	return keeps
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"strings"
 
@@ -145,34 +144,6 @@ func (b *SetBuilder) Abort() error {
 	return b.fs.RemoveAll(b.dir)
 }
 
-// writeDurable writes a file that is there whole or not at all.
-func writeDurable(fsys vfs.FS, dir, name string, content []byte) error {
-	temp := fsys.PathJoin(dir, name+".tmp")
-	f, err := fsys.Create(temp, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := fsys.Rename(temp, fsys.PathJoin(dir, name)); err != nil {
-		return err
-	}
-	return syncDir(fsys, dir)
-}
-
-func syncDir(fsys vfs.FS, dir string) error {
-	d, err := fsys.OpenDir(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // ReadSet reads what is in a set, and looks whether its files are there: ErrNoSet if not. It doesn't read the rows.
 func (s *Store) ReadSet(dir string) (SetInfo, error) {
 	info, err := readSet(s.fs, dir)
@@ -209,14 +180,6 @@ func readSet(fsys vfs.FS, dir string) (SetInfo, error) {
 		}
 	}
 	return info, nil
-}
-
-// noSet is ErrNoSet for a file that isn't there.
-func noSet(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", err, ErrNoSet)
-	}
-	return err
 }
 
 func parseSet(doc []byte) (SetInfo, error) {

@@ -8,14 +8,6 @@ import (
 	"strings"
 )
 
-// SetPrefix begins the names of the directories that have sets for a store, beside the store's.
-const SetPrefix = "load."
-
-// SetDir is where the set of a load is.
-func (s *Store) SetDir(load int64) string {
-	return s.fs.PathJoin(s.fs.PathDir(s.dir), SetPrefix+strconv.FormatInt(load, 10))
-}
-
 // Apply executes one committed mutation: all its ops and its decree in one batch. Decrees
 // are consecutive.
 func (s *Store) Apply(decree, timestampUS int64, payload []byte) error {
@@ -62,22 +54,6 @@ func (s *Store) RemoveSets(upTo int64) error {
 		return fmt.Errorf("removing the sets of rows beside %s: %w", s.dir, err)
 	}
 	return nil
-}
-
-// Sets lists the loads of which there are sets, complete or not.
-func (s *Store) Sets() (loads []int64, err error) {
-	names, err := s.fs.List(s.fs.PathDir(s.dir))
-	if err != nil {
-		return nil, fmt.Errorf("listing the sets of rows beside %s: %w", s.dir, err)
-	}
-	for _, n := range names {
-		if rest, is := strings.CutPrefix(n, SetPrefix); is {
-			if load, err := strconv.ParseInt(rest, 10, 64); err == nil && load > 0 {
-				loads = append(loads, load)
-			}
-		}
-	}
-	return loads, nil
 }
 
 // CheckTake tells whether the set is here that a mutation takes, unless it was taken.

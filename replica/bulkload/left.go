@@ -3,7 +3,6 @@ package bulkload
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"pegasus/base"
@@ -11,44 +10,33 @@ import (
 	"pegasus/rrdb"
 )
 
-// leftovers are sets of loads that ended while this server was dead, or wasn't reached for long: nobody tells it to forget them any more. So it asks.
-type leftovers struct {
-	mu   sync.Mutex
-	next time.Time
-	busy bool
-	// clean are the stores that were looked at, and had no sets.
-	clean map[base.Gpid]*rrdb.Store
-}
-
 const (
 	leftEvery = time.Minute
 	// mostLeft is how many sets the meta is asked about at once.
 	mostLeft = 1000
 )
 
-// made notes that a replica gets a set.
-func (f *leftovers) made(g base.Gpid) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	delete(f.clean, g)
-}
-
-// begin says whether it is time to look.
-func (f *leftovers) begin() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := time.Now()
-	if f.busy || now.Before(f.next) {
-		return false
+// Tick ends what can't go on, and looks for what is left of loads.
+func (l *Loader) Tick(time.Time) {
+	l.lookForLeft()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for g, j := range l.jobs {
+		if j.over {
+			continue
+		}
+		r, here := l.host.Replica(g)
+		if !here || member(r) != nil {
+			j.cancel(errGone)
+		} else if err := r.DiskUsable(); err != nil {
+			j.cancel(err)
+		}
 	}
-	f.busy, f.next = true, now.Add(leftEvery)
-	return true
-}
-
-func (f *leftovers) end() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.busy = false
+	for g, p := range l.kept {
+		if time.Now().After(p.until) {
+			delete(l.kept, g)
+		}
+	}
 }
 
 // LookSoon has the next Tick look for what is left of loads, which is else done each minute.

@@ -228,29 +228,6 @@ func (l *Loader) forget(r Replica, q *loading.LoadRequest, _ *loading.LoadRespon
 	return store.RemoveSets(q.LoadId)
 }
 
-// Tick ends what can't go on, and looks for what is left of loads.
-func (l *Loader) Tick(time.Time) {
-	l.lookForLeft()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for g, j := range l.jobs {
-		if j.over {
-			continue
-		}
-		r, here := l.host.Replica(g)
-		if !here || member(r) != nil {
-			j.cancel(errGone)
-		} else if err := r.DiskUsable(); err != nil {
-			j.cancel(err)
-		}
-	}
-	for g, p := range l.kept {
-		if time.Now().After(p.until) {
-			delete(l.kept, g)
-		}
-	}
-}
-
 // Collect implements part.Part.
 func (l *Loader) Collect(sn *metrics.Snapshot) {
 	l.mu.Lock()
