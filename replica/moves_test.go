@@ -741,9 +741,9 @@ func TestMoveCarriesHolds(t *testing.T) {
 	if err != nil || len(es) == 0 || es[0].Decree != held {
 		t.Errorf("%d entries, %v", len(es), err)
 	}
-	// More than is copied while the replica is in neither place.
-	held = g.view(1).Last
-	r.kept.Hold("a duplication", held)
+	// More than is copied while the replica is in neither place. The error names who holds most: the server itself holds all from decree 1 on until
+	// its meta has told what is duplicated, which may not have come to pass yet.
+	r.kept.Hold("a duplication", 0)
 	big := string(noise(1<<19, 1))
 	for i := range moveTail>>19 + 2 {
 		g.mustPut(0, fmt.Sprint("big", i), big)

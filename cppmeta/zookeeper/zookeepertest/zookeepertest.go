@@ -14,21 +14,24 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"pegasus/blob/blobtest"
 )
 
 const patience = time.Minute
 
-// Start starts a server until the test ends, and returns its address. The test is skipped where Java or the server is missing.
+// Start starts a server until the test ends, and returns its address. Where Java or the server is missing the test is left out, or
+// fails with CI=true.
 func Start(t *testing.T) string {
 	t.Helper()
 	_, file, _, _ := runtime.Caller(0)
 	jars := filepath.Join(filepath.Dir(file), "..", "..", "..", "bin", "testtools", "zookeeper")
 	if list, err := filepath.Glob(filepath.Join(jars, "zookeeper-[0-9]*.jar")); err != nil || len(list) == 0 {
-		t.Skip("no ZooKeeper in bin/testtools/zookeeper: run make testtools (it needs Maven)")
+		blobtest.Lacking(t, "no ZooKeeper in bin/testtools/zookeeper: run make testtools (it needs Maven)")
 	}
 	java, err := exec.LookPath("java")
 	if err != nil {
-		t.Skip("no Java to run ZooKeeper with")
+		blobtest.Lacking(t, "no Java to run ZooKeeper with")
 	}
 	// Another process may take the port before the server does: then the next one is tried.
 	for range 5 {
