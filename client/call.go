@@ -25,6 +25,7 @@ type Op struct {
 	Counted bool          // the argument goes by how many partitions there are: with others it isn't sent again
 	Attempt time.Duration // how long one server is waited for; 0: Options.AttemptTimeout
 	Burst   *rpc.Burst    // with which the first attempt leaves; nil: by itself
+	Lost    func()        // told of each attempt of a write whose fate isn't known, before the next one and before done; nil: nobody is
 }
 
 // call is one Op under way, over its attempts.
@@ -111,6 +112,9 @@ func (c *call) onReply(body []byte, err error) {
 	v := judge(err)
 	if v.unknown && c.op.Write {
 		c.unknown = true
+		if c.op.Lost != nil {
+			c.op.Lost()
+		}
 		v.again = v.again && !c.op.Once && !c.t.c.opts.NoResend
 	}
 	if c.op.Counted && errors.Is(err, base.ErrParentPartitionMisused) {

@@ -318,6 +318,31 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// A write is told of each attempt that got no answer, also if a later one succeeds.
+func TestLostAttempts(t *testing.T) {
+	k, _, tb := setup(t, client.Options{AttemptTimeout: 50 * time.Millisecond, Timeout: time.Minute})
+	var seen, lost atomic.Int64
+	k.SetHook(func(_ int, r *rpc.Request) bool {
+		if r.Code != base.RPCPut || seen.Add(1) > 2 {
+			return false
+		}
+		r.Drop()
+		return true
+	})
+	arg := &rrdb.UpdateRequest{Key: base.AppendKey(nil, []byte("h"), nil), Value: []byte("v")}
+	op := client.Op{Code: base.RPCPut, Hash: base.HashOf([]byte("h"), nil), Arg: arg, Write: true, Lost: func() { lost.Add(1) }}
+	type result struct {
+		err  error
+		lost int64
+	}
+	done := make(chan result, 1)
+	tb.Go(op, 0, func(_ []byte, err error) { done <- result{err, lost.Load()} })
+	// A slow machine may lose more of them.
+	if r := <-done; r.err != nil || r.lost < 2 {
+		t.Errorf("%v, %d attempts were told as lost", r.err, r.lost)
+	}
+}
+
 func TestSilentServer(t *testing.T) {
 	k, _, tb := setup(t, client.Options{AttemptTimeout: 50 * time.Millisecond})
 	var silent atomic.Bool

@@ -8,7 +8,7 @@
 // # Invariants
 //
 //   - Of rows with the same keys in an import the last one counts, as if they were written one after another: no two writes of a hash key
-//     are on their way at once.
+//     are on their way at once, and a row waits for an attempt of an earlier one of its key that got no answer and may still come.
 //   - A state file never says more than what is written. Who goes on from it may write a few rows again, which changes nothing.
 //   - Each row that isn't written is counted, and told with its place and the reason, or the run fails.
 //   - Memory is bounded: Options.Parallel writes, and a page of rows for each partition that is read.

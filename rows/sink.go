@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,6 +41,12 @@ const (
 	// bytesOnTheWay bounds the rows of all writes under way.
 	bytesOnTheWay = 64 << 20
 	retryPause    = 200 * time.Millisecond
+	// lateFor is how long an attempt that got no answer can still reach the partition. An answer to a later attempt says nothing of it
+	// if it travelled by another connection. Longest is what the kernel holds of a connection that was given up while the network was
+	// down: it tries for about 100 s. A server that was stopped has lost its lease by then.
+	lateFor = 2 * time.Minute
+	// mostLate bounds the rows that are remembered for that long, by a few numbers each.
+	mostLate = 1 << 20
 )
 
 // change is a row to be written or removed.
@@ -72,6 +80,9 @@ type sink struct {
 	busy  map[string]int // writes of a hash key on their way
 	ops   int
 	bytes int
+	// late counts the attempts of a row that may still come, by the hash of its key. Of two rows with the same hash one waits in vain.
+	late map[uint64]int
+	seed maphash.Seed
 }
 
 func newSink(ctx context.Context, to Target, p Pace, bad func(*change, error) error, wrote func(int64)) *sink {
@@ -81,7 +92,7 @@ func newSink(ctx context.Context, to Target, p Pace, bad func(*change, error) er
 	if p.Patience <= 0 {
 		p.Patience = defaultPatience
 	}
-	s := &sink{to: to, pace: p, bad: bad, wrote: wrote, busy: map[string]int{}}
+	s := &sink{to: to, pace: p, bad: bad, wrote: wrote, busy: map[string]int{}, late: map[uint64]int{}, seed: maphash.MakeSeed()}
 	s.ctx, s.stop = context.WithCancelCause(ctx)
 	s.moved.L = &s.mu
 	if p.Rows > 0 {
@@ -148,12 +159,13 @@ func turn(g []change) string {
 
 func (s *sink) cause() error { return context.Cause(s.ctx) }
 
-// begin waits until a group may be sent. n > 0: it is the first of n of its hash key, and those before must have ended.
+// begin waits until a group may be sent. n > 0: it is the first of n of its hash key, and those before must have ended. None of its rows
+// may have an attempt on its way that nobody waits for any more.
 func (s *sink) begin(key string, n int, g []change) error {
 	size := sizeOf(g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.ctx.Err() == nil && (s.ops >= s.pace.Parallel || s.ops > 0 && s.bytes+size > bytesOnTheWay || n > 0 && s.busy[key] > 0) {
+	for s.ctx.Err() == nil && (s.ops >= s.pace.Parallel || s.ops > 0 && s.bytes+size > bytesOnTheWay || n > 0 && s.busy[key] > 0 || s.mayCome(g)) {
 		s.moved.Wait()
 	}
 	if s.ctx.Err() != nil {
@@ -176,6 +188,44 @@ func (s *sink) end(key string, g []change) {
 		delete(s.busy, key)
 	}
 	s.moved.Broadcast()
+}
+
+// lost notes that an attempt of a group got no answer. A later row of the same key waits until it can't come any more.
+func (s *sink) lost(g []change) {
+	list := make([]uint64, len(g)) // and not the rows, which are large
+	for i := range g {
+		list[i] = s.row(&g[i])
+	}
+	s.mu.Lock()
+	for _, h := range list {
+		s.late[h]++
+	}
+	s.mu.Unlock()
+	time.AfterFunc(lateFor, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, h := range list {
+			if s.late[h] > 1 {
+				s.late[h]--
+			} else {
+				delete(s.late, h)
+			}
+		}
+		s.moved.Broadcast()
+	})
+}
+
+// mayCome is called with mu held.
+func (s *sink) mayCome(g []change) bool {
+	if len(s.late) == 0 {
+		return false
+	}
+	return len(s.late) >= mostLate || slices.ContainsFunc(g, func(c change) bool { return s.late[s.row(&c)] > 0 })
+}
+
+// row identifies a row.
+func (s *sink) row(c *change) uint64 {
+	return maphash.Bytes(s.seed, base.AppendKey(nil, c.hashKey, c.sortKey))
 }
 
 // flush waits until nothing is on its way.
@@ -257,6 +307,7 @@ func request(g []change) client.Op {
 // send writes a group, again if that helps, and calls done once.
 func (s *sink) send(g []change, since time.Time, done func()) {
 	op := request(g)
+	op.Lost = func() { s.lost(g) }
 	s.to.Go(op, 0, func(body []byte, err error) {
 		if err == nil {
 			err = outcome(op.Code, len(g) > 1 && g[0].remove, body)
