@@ -101,6 +101,7 @@ func (r *driver) propose() {
 		}
 		e, err := r.core.Propose(timestamp, payload)
 		if err != nil {
+			r.overlay.Discard()
 			for _, w := range fl.waiting {
 				w.req.ReplyError(base.ErrInvalidState)
 			}

@@ -152,6 +152,9 @@ func (e *evaluation) duplicate() error {
 	for i := range rows {
 		if code := e.apply(&rows[i], d); code != codeOK {
 			e.touched = Touched{} // it is sent again
+			if e.ov != nil {
+				e.ov.Discard() // it has looked at ops that are dropped now, and would take the next ones for those
+			}
 			return e.refuse(code)
 		}
 	}

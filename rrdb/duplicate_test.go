@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"pegasus/base"
 	"pegasus/base/tbin"
 	"pegasus/gen/dupinternal"
@@ -241,6 +243,35 @@ func TestReceiveBesideUnnumbered(t *testing.T) {
 			}
 			h.close()
 		}
+	}
+}
+
+// What a request that fails has left in the overlay isn't taken for the beginning of what is written next.
+func TestReceiveFails(t *testing.T) {
+	incr := &idl.IncrRequest{Key: rowKey("h", "n"), Increment: 1}
+	for _, before := range []int64{0, 1} { // what was written in the mutation before
+		h := newReceiver(t)
+		if err := h.store.db.Set(rowKey("h", "bad"), []byte("no value"), pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
+		for range before {
+			if reply, err := h.evaluate(base.RPCIncr, incr); err != nil || reply.Refused() {
+				t.Fatalf("%+v, %v", reply, err)
+			}
+		}
+		arg := &dupinternal.DuplicateRequest{Entries: []dupinternal.DuplicateEntry{sentPut(1, 3, "a", "1"), sentPut(1, 3, "bad", "1")}}
+		if payload, reply, touched, err := h.store.Evaluate(&WriteRequest{Code: base.RPCDuplicate, Arg: argReader(arg)}, h.ov, h.payload); err != nil || !reply.Refused() || touched.Dup != nil || len(payload) != len(h.payload) {
+			t.Fatalf("%+v, %+v, %v", reply, touched, err)
+		}
+		for _, put := range []*idl.UpdateRequest{{Key: rowKey("h", "n"), Value: []byte("5")}, {Key: rowKey("h", "long"), Value: make([]byte, 100)}} {
+			if reply, err := h.evaluate(base.RPCPut, put); err != nil || reply.Refused() {
+				t.Fatalf("%+v, %v", reply, err)
+			}
+		}
+		if reply, err := h.evaluate(base.RPCIncr, incr); err != nil || reply.number != 6 {
+			t.Errorf("after %d writes, 5 and 1 are %d, %v", before, reply.number, err)
+		}
+		h.close()
 	}
 }
 
