@@ -15,7 +15,7 @@ type Core struct {
 	told                        bool // the meta has said what it persisted since this replica leads
 	committed, acked, persisted int64
 	// had is the last decree that this replica had when it began to lead, or has acknowledged since: no later one can be persisted while
-	// it leads. lostAt is one that is, or 0.
+	// it leads. lostAt is one that is, or 0. Both are of the present leadership, or of the last one.
 	had, lostAt int64
 	serial      uint64 // the last ID of a batch or read
 
@@ -81,7 +81,7 @@ func (c *Core) Configure(m Mode) {
 func (c *Core) Lead(committed, last int64) {
 	c.Resign()
 	c.leading = true
-	c.committed, c.had = committed, last
+	c.committed, c.had, c.lostAt = committed, last, 0
 	if !planted("no-fence") {
 		c.sendAfter = c.now + c.opt.Timeout + c.opt.Linger
 	}
@@ -92,12 +92,19 @@ func (c *Core) Lead(committed, last int64) {
 	c.next = c.acked + 1
 }
 
-// Resign tells that this replica isn't the primary any more.
+// LeadAgain is Lead of a primary that has resigned though no other one can have led since: its lease was over for a while. What it has
+// lost is still lost, and what was written meanwhile doesn't hide that.
+func (c *Core) LeadAgain(committed int64) {
+	lostAt := c.lostAt
+	c.Lead(committed, c.had)
+	c.lostAt = lostAt
+}
+
+// Resign tells that this replica isn't the primary any more, or that nobody can say whether it is.
 func (c *Core) Resign() {
 	c.leading, c.told = false, false
 	c.forget()
 	c.acked, c.booted = c.persisted, Unknown
-	c.lostAt = 0
 	c.boot = boot{begun: c.boot.begun}
 }
 
@@ -142,7 +149,7 @@ func (c *Core) Commit(decree int64) { c.committed = max(c.committed, decree) }
 // answer: a child of this partition may send what is later as soon as the meta has persisted the cut.
 //
 // What is persisted was committed, and each later primary has it. One that surely leads and hadn't has lost writes, and what is written
-// instead would be taken for sent: it sends nothing as long as it leads.
+// instead would be taken for sent: it sends nothing until another one may have led.
 func (c *Core) Persisted(decree int64, since bool) {
 	first := c.leading && since && !c.told
 	c.told = c.leading && (c.told || since)
@@ -419,7 +426,7 @@ func (c *Core) Hold() int64 {
 func (c *Core) Status() Status {
 	s := Status{Reason: c.reason(), Acked: c.acked, Persisted: c.persisted, Committed: c.committed, Bytes: c.bytes,
 		Booting: c.boot.stage != bootNone, SkippedDecrees: c.skippedDecrees, SkippedOps: c.skippedOps, Gaps: c.gaps, Bootstraps: c.boot.begun, Booted: c.booted}
-	if c.lostAt != 0 {
+	if c.leading && c.lostAt != 0 {
 		s.Lost, s.Had = c.lostAt, c.had
 	}
 	for _, l := range c.lanes {

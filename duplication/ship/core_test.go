@@ -250,12 +250,47 @@ func TestRewound(t *testing.T) {
 		if c.Status().Reason != NotLeading || c.Status().Lost != 0 {
 			t.Errorf("%+v", c.Status())
 		}
+		// Its lease was over for a while, and no other one has led.
+		c.Persisted(20, false)
+		c.LeadAgain(25)
+		for range 30 {
+			c.Tick()
+		}
+		c.Persisted(20, true)
+		if r := c.Ready(); r.Read != nil || r.Bootstrap != 0 || c.Status().Reason != Rewound || c.Status().Lost != 20 || c.Status().Had != 12 {
+			t.Errorf("%+v, %+v", r, c.Status())
+		}
+		c.Resign()
 		// One that has it leads.
 		c.Lead(20, 20)
 		c.Persisted(20, true)
 		if c.Status().Reason != UpToDate {
 			t.Errorf("%+v", c.Status())
 		}
+	}
+}
+
+// A primary whose lease was over for a while before the meta has told it anything doesn't count what was written since it leads as what
+// it had. What it has acknowledged itself it has.
+func TestLeadsAgain(t *testing.T) {
+	c := New(testOptions, 20)
+	c.Lead(10, 12)
+	c.Commit(25)
+	c.LeadAgain(25)
+	c.Persisted(20, true)
+	if c.Status().Lost != 20 || c.Status().Had != 12 {
+		t.Errorf("%+v", c.Status())
+	}
+	c = led(t, Mode{}, 2)
+	c.Commit(3)
+	load(t, c, entry(1), entry(2), entry(3))
+	if d, ok := c.Confirm(); d != 3 || !ok {
+		t.Fatalf("confirms %d, %v", d, ok)
+	}
+	c.LeadAgain(4)
+	c.Persisted(3, true)
+	if s := c.Status(); s.Lost != 0 || s.Acked != 3 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -57,6 +57,7 @@ type stream struct {
 	leads   bool
 	epoch   int64 // counts the times that it began to lead
 	ballot  int64
+	led     int64     // the ballot under which it led last, 0 if it never did
 	ticked  time.Time // up to when the core was told of time
 	table   *client.Table
 	nextTry time.Time // of finding the table
@@ -141,7 +142,10 @@ func (st *stream) step(ctx context.Context) {
 	st.hold()
 	need := st.leads && st.table == nil && st.active()
 	st.mu.Unlock()
-	if need && !st.find(ctx) {
+	if need {
+		if st.find(ctx) {
+			st.wake() // that may have taken long: whether it still leads is looked at anew before anything is sent
+		}
 		return
 	}
 	st.mu.Lock()
@@ -190,7 +194,11 @@ func (st *stream) role(v *part.View) {
 	switch {
 	case leads && (!st.leads || v.Ballot > st.ballot+1):
 		// A ballot that was passed over may have been another primary's.
-		st.core.Lead(v.Committed, v.Prepared)
+		if st.led != 0 && v.Ballot <= st.led+1 {
+			st.core.LeadAgain(v.Committed)
+		} else {
+			st.core.Lead(v.Committed, v.Prepared)
+		}
 		st.epoch++
 		st.s.syncSoon()
 	case !leads && st.leads:
@@ -199,6 +207,7 @@ func (st *stream) role(v *part.View) {
 	}
 	st.leads, st.ballot = leads, v.Ballot
 	if leads {
+		st.led = v.Ballot
 		st.core.Commit(v.Committed)
 	}
 }

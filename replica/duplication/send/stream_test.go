@@ -18,6 +18,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/version"
+	"pegasus/client"
 	"pegasus/client/clienttest"
 	"pegasus/gen/dupinternal"
 	"pegasus/gen/duplication"
@@ -179,6 +180,13 @@ func (r *fakeReplica) become(s pacifica.Status, ballot int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.role, r.bal = s, ballot
+}
+
+// lapse ends the lease, or begins another one.
+func (r *fakeReplica) lapse(is bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lapsed = is
 }
 
 // fakeHost hosts one replica.
@@ -936,6 +944,15 @@ func TestWritesLostHere(t *testing.T) {
 	if why := w.why(); !strings.Contains(why, "it has lost writes") {
 		t.Error(why)
 	}
+	// Its lease is over for a while, and nobody else leads: what it has by now stands for nothing.
+	st := w.s.all(nil)[0]
+	epoch := func() int64 { st.mu.Lock(); defer st.mu.Unlock(); return st.epoch }
+	was := epoch()
+	w.r.lapse(true)
+	until(t, "it has resigned", func() bool { return epoch() > was })
+	w.set(func() { w.last.Why.V = "" })
+	w.r.lapse(false)
+	until(t, "it says so again", func() bool { return strings.Contains(w.why(), "decree 20 is confirmed, and the partition had only 12") })
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.rows) != sent || w.confirmed != 20 {
@@ -978,6 +995,54 @@ func TestHearsOfAnotherPrimary(t *testing.T) {
 	w.r.become(pacifica.Primary, 9)
 	w.writeSome(10)
 	until(t, "it sends again", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.confirmed == 40 })
+}
+
+// slowFinder is an owner of whom a table is found while the lease of a replica ends.
+type slowFinder struct {
+	owner
+	found *client.Table
+	lapse func(bool)
+}
+
+func (o slowFinder) fresh() bool { return true }
+func (o slowFinder) syncSoon()   {}
+func (o slowFinder) table(context.Context, string, string) (*client.Table, error) {
+	o.lapse(true)
+	return o.found, nil
+}
+
+// A primary whose lease ends while it looks for the other cluster's table sends nothing, although it led before.
+func TestLeaseEndsWhileTableIsLookedFor(t *testing.T) {
+	w := newWorld(t)
+	w.remote.CreateTable("copy", 4, 1)
+	table, err := w.s.table(t.Context(), "east", "copy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &fakeReplica{gpid: w.r.gpid, first: 1, role: pacifica.Primary, bal: 5, holds: map[string]int64{}, lost: map[string]func(){}}
+	r.write(rrdb.Op{Key: rowKey("h", "1"), Value: []byte("v")})
+	st := newStream(t.Context(), slowFinder{found: table, lapse: r.lapse}, w.s.opt, silence(), key{r.gpid, 7}, r, 0)
+	st.table = table
+	step := func() {
+		st.ticked = st.ticked.Add(-time.Minute) // what was sent before can't be applied any more
+		st.step(t.Context())
+	}
+	step()
+	st.configure(&w.entry, 0, st.epoch)
+	step()
+	if s := st.core.Status(); s.Bytes == 0 || s.Flying != 0 {
+		t.Fatalf("nothing was read: %+v", s)
+	}
+	st.table = nil // as where it seems to be another one
+	for range 3 {
+		step()
+		if n := st.counts.sentOK.Load() + st.counts.sentFailed.Load(); st.core.Status().Flying != 0 || n != 0 {
+			t.Fatalf("%d were sent, %+v", n, st.core.Status())
+		}
+	}
+	if st.leads {
+		t.Error("it leads")
+	}
 }
 
 // A table that was dropped in the other cluster and made anew for another duplication is sent to, by a server that has
