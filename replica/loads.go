@@ -135,4 +135,9 @@ func (r *driver) mayTake(ballot int64, t *rrdb.Take) error {
 	return nil
 }
 
-func (l loaded) Taking() int64 { return l.r.taking.load.Load() }
+func (l loaded) Taking() int64 {
+	if v := l.r.look(); v.suspect && v.intact.take != 0 { // its core has no log
+		return v.intact.take
+	}
+	return l.r.taking.load.Load()
+}

@@ -28,6 +28,7 @@ import (
 	"pegasus/pacifica"
 	loader "pegasus/replica/bulkload"
 	"pegasus/replica/disk"
+	"pegasus/replica/wal"
 	"pegasus/rocks/pegasus"
 	"pegasus/rrdb"
 )
@@ -647,6 +648,52 @@ func TestLoadLeftovers(t *testing.T) {
 	upTo(8)
 	insist("the set is removed", func() bool { return len(l.sets(0)) == 0 })
 	l.loaded(8, 50, 0)
+}
+
+// A suspect replica keeps the set that its log takes, though the load has ended: it goes on with that if an administrator accepts what else is lost.
+func TestLoadSuspectKeepsSet(t *testing.T) {
+	l := newLoadTest(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	l.files(7, 50)
+	digest := l.prepare(7, 0)
+	l.mustPut(0, "before", "1")
+	l.meta.set(func() { l.meta.refuseLast = base.ErrInvalidState })
+	done := make(chan error, 1)
+	// What opening it does with a log that is damaged behind that mutation.
+	suspect := func(r *driver) error {
+		take := rrdb.Take{Load: 7, Digest: digest, Partitions: 1, TimetagUS: l.at.UnixMicro()}
+		last := r.core.Last()
+		e := wal.Entry{Gpid: l.gpid, Ballot: r.core.Ballot(), Decree: last + 1, Committed: last, Timestamp: time.Now().UnixMicro(), Payload: rrdb.AppendTake(nil, take)}
+		if err := wal.Wait(func(done func(error)) { r.dir.Log().Append([]wal.Entry{e}, done) }); err != nil {
+			return err
+		}
+		r.core.Retire()
+		r.abandon()
+		r.suspectFor("a test")
+		r.newCore(nil)
+		r.publish()
+		r.srv.meta.SyncSoon()
+		if r.intact.decree != last+1 {
+			return fmt.Errorf("of use up to %d, not %d", r.intact.decree, last+1)
+		}
+		return nil
+	}
+	l.nodes[0].srv.replica(l.gpid).post(func(r *driver) { done <- suspect(r) })
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if a := l.send(0, l.request(7, loading.LOAD_FORGET)); a.Err != base.ErrBusy || len(l.sets(0)) != 1 {
+		t.Errorf("%+v, sets: %v", a, l.sets(0))
+	}
+	l.meta.set(func() { l.meta.accept = true })
+	until(t, "it serves", func() bool { return l.serving(0) })
+	if got := l.nodes[0].srv.replica(l.gpid).store.Load().Taken().Load; got != 7 {
+		t.Fatalf("load %d is taken", got)
+	}
+	if a := l.send(0, l.request(7, loading.LOAD_FORGET)); a.Err != base.ErrOK || len(l.sets(0)) != 0 {
+		t.Errorf("%+v, sets: %v", a, l.sets(0))
+	}
+	l.loaded(7, 50, 0)
+	l.wantGet(0, "before", "1")
 }
 
 // The partitions of a load share its rate, and take turns as far as there are places.

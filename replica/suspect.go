@@ -18,8 +18,8 @@ import (
 
 // intact is what of a suspect replica can be read: up to which decree, and the ballot of the
 // last entry of it; and what its log tells from behind the damage: the highest decree that it
-// says is committed, and the last one that it had.
-type intact struct{ decree, ballot, committed, logged int64 }
+// says is committed, and the last one that it had. take is the load whose set of rows up to decree is needed, 0 if none is.
+type intact struct{ decree, ballot, committed, logged, take int64 }
 
 // suspectFor makes the replica suspect, and says why. The caller is the loop, or makes the
 // replica.
@@ -34,6 +34,9 @@ func (r *driver) suspectFor(format string, args ...any) {
 		if e.Decree > at && rrdb.IsTake(e.Payload) {
 			if err := r.store.Load().CheckTake(e.Payload); err != nil {
 				return err
+			}
+			if op, err := rrdb.ParseTake(e.Payload); err == nil && r.intact.take == 0 && op.Load > r.store.Load().Taken().Load {
+				r.intact.take = op.Load
 			}
 		}
 		r.intact.decree, r.intact.ballot = e.Decree, e.Ballot

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"pegasus/base"
 	"pegasus/gen/loading"
-	"pegasus/rrdb"
 )
 
 const (
@@ -86,20 +84,15 @@ func (l *Loader) removeLeft(ctx context.Context) error {
 // findLeft lists the sets that replicas have.
 func (l *Loader) findLeft(errs *[]error) (left []loading.LoadLeft) {
 	f := &l.left
-	f.mu.Lock()
-	was := f.clean
-	f.clean = map[base.Gpid]*rrdb.Store{} // of those alone that are here yet
-	f.mu.Unlock()
-	for _, g := range l.host.Replicas() {
+	list := l.host.Replicas()
+	f.only(list)
+	for _, g := range list {
 		r, here := l.host.Replica(g)
 		if !here {
 			continue
 		}
 		store := r.Store()
-		f.mu.Lock()
-		f.clean[g] = store // before it is looked at: a set may be made meanwhile
-		f.mu.Unlock()
-		if was[g] == store {
+		if !f.toLook(g, store) {
 			continue
 		}
 		loads, err := store.Sets()

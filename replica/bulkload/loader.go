@@ -53,7 +53,7 @@ type Replica interface {
 	// Take proposes the mutation, in that ballot or not at all, and waits until it is applied here. held is for how long writes
 	// waited. An error says that it isn't applied yet, and may be later.
 	Take(ctx context.Context, ballot int64, t rrdb.Take) (held time.Duration, err error)
-	// Taking is the load whose mutation is in the log here, and not applied; 0: none.
+	// Taking is the load whose mutation is in the log here, and not applied, also while the replica is out of service; 0: none.
 	Taking() int64
 }
 
