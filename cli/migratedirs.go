@@ -159,7 +159,11 @@ func (d *Dirs) told(w *dirs.Written, ended bool, passed time.Duration) error {
 	state := "done"
 	switch {
 	case w.Before:
-		fmt.Fprintf(d.Out, "table %s: was done before\n", Escape([]byte(w.To)))
+		missing := ""
+		if len(w.Lacking) > 0 || w.Result.Bad > 0 {
+			missing = ", WITH ROWS MISSING"
+		}
+		fmt.Fprintf(d.Out, "table %s: was done before%s\n", Escape([]byte(w.To)), missing)
 		return nil
 	case ended:
 		state = "NOT DONE"

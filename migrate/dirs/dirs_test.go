@@ -155,10 +155,10 @@ func TestGoesOn(t *testing.T) {
 			t.Errorf("table %s: %d rows", name, len(got))
 		}
 	}
-	before := k.Seen(base.RPCPut)
+	before, made := k.Seen(base.RPCPut), k.Seen(base.RPCCreateApp)
 	all, err := Live(context.Background(), look(t, Options{Dirs: []string{dir}}), c, LiveOptions{State: state, Now: ofRecordings})
-	if err != nil || len(all) != 2 || !all[0].Before || !all[1].Before || k.Seen(base.RPCPut) != before || k.Seen(base.RPCCreateApp) != 2 {
-		t.Fatalf("once more: %+v, %v", all, err)
+	if err != nil || len(all) != 2 || !all[0].Before || !all[1].Before || k.Seen(base.RPCPut) != before || k.Seen(base.RPCCreateApp) != made {
+		t.Fatalf("once more: %+v, %v; %d puts, then %d; %d tables made, then %d", all, err, before, k.Seen(base.RPCPut), made, k.Seen(base.RPCCreateApp))
 	}
 }
 
@@ -279,5 +279,38 @@ func TestBadRow(t *testing.T) {
 	all, err := Live(context.Background(), p, c, LiveOptions{State: state, Now: ofRecordings, Bad: func(rows.BadRow) error { n++; return nil }})
 	if err != nil || n != 10 || all[0].Result.Bad != 10 {
 		t.Fatalf("%d, %+v, %v", n, all, err)
+	}
+	if all, err = Live(context.Background(), p, c, LiveOptions{State: state, Now: ofRecordings}); err != nil || !all[0].Before || all[0].Result.Bad != 10 {
+		t.Fatalf("once more: %+v, %v", all, err)
+	}
+}
+
+// TestLossFoundLate: what of a log can't be replayed is found when the rows are read. It is told, also by a run that goes on after.
+func TestLossFoundLate(t *testing.T) {
+	dir := t.TempDir()
+	g := base.Gpid{AppID: 4}
+	path := cppdatatest.Replica{Table: "a", Partitions: 1, Gpid: g, Ballot: 2, Created: 4, Flushed: 1}.Make(t, dir)
+	q := &rrdb.UpdateRequest{Key: base.AppendKey(nil, []byte("k"), nil), Value: []byte("v")}
+	w := plogtest.New(0, g, 0, 0)
+	for i, u := range []plog.Update{{Code: base.RPCPut, Data: append(q.AppendThrift([]byte{12, 0, 1}), 0)}, {Code: base.RPCIngest}} {
+		d := int64(i) + 2
+		w.Add(plog.Mutation{Gpid: g, Ballot: 2, Decree: d, Committed: d - 1, TimestampUS: 1.7e15, Updates: []plog.Update{u}})
+	}
+	w.Save(t, filepath.Join(path, "plog"), 1)
+	_, c := start(t)
+	o := LiveOptions{State: t.TempDir(), Now: ofRecordings}
+	p := look(t, Options{Dirs: []string{dir}})
+	if err := p.Whole(); err != nil {
+		t.Fatalf("it is found before: %v", err)
+	}
+	if _, err := Live(context.Background(), p, c, o); err == nil || !strings.Contains(err.Error(), "bulk load") {
+		t.Fatalf("%v", err)
+	}
+	o.AcceptLoss = true
+	for range 2 {
+		all, err := Live(context.Background(), look(t, Options{Dirs: []string{dir}}), c, o)
+		if err != nil || len(all) != 1 || len(all[0].Lacking) != 1 || !strings.Contains(all[0].Lacking[0], "bulk load") {
+			t.Fatalf("%+v, %v", all, err)
+		}
 	}
 }

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"pegasus/base"
@@ -63,6 +65,9 @@ type made struct {
 	To   string `json:"to"`
 	ID   int32  `json:"id"`
 	Done bool   `json:"done,omitempty"`
+	// Lacking are partitions of which only a part was read, and why, as far as it was found by reading; Bad are rows that couldn't be written.
+	Lacking map[int]string `json:"lacking,omitempty"`
+	Bad     int64          `json:"bad,omitempty"`
 }
 
 func readProgress(dir string) (progress, error) {
@@ -176,8 +181,18 @@ func live(ctx context.Context, t *Table, to *client.Client, pr *progress, o *Liv
 		}
 	}
 	w.ID = m.ID
+	// What is found by reading is kept before a row is taken: a run that goes on doesn't read what was written.
+	tell := func() {
+		for i, why := range m.Lacking {
+			if !slices.ContainsFunc(w.Lacking, func(s string) bool { return strings.HasPrefix(s, t.partition(i)) }) {
+				w.Lacking = append(w.Lacking, t.partition(i)+why)
+			}
+		}
+		slices.Sort(w.Lacking)
+	}
 	if m.Done {
-		w.Before = true
+		w.Before, w.Result.Bad = true, m.Bad
+		tell()
 		return w, nil
 	}
 	target, err := to.Table(ctx, t.To)
@@ -188,6 +203,18 @@ func live(ctx context.Context, t *Table, to *client.Client, pr *progress, o *Liv
 		return w, fmt.Errorf("the cluster's table %s has id %d now, not %d", t.To, target.AppID(), m.ID)
 	}
 	src := t.Source(o.AcceptLoss, uint32(max(o.Now.Unix()-base.EpochBegin, 0)))
+	var mu sync.Mutex
+	src.late = func(partition int, why error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		m.Lacking = maps.Clone(m.Lacking)
+		if m.Lacking == nil {
+			m.Lacking = map[int]string{}
+		}
+		m.Lacking[partition] = why.Error()
+		pr.Tables[key] = m
+		return pr.write(o.State)
+	}
 	c := rows.CopyOptions{Choice: rows.Choice{Parallel: o.Partitions}, Pace: o.Pace, From: t.choice(), FromID: t.ID, To: t.To, ToID: m.ID,
 		State: filepath.Join(o.State, "table-"+key+".json"), Bad: o.Bad}
 	if o.Progress != nil {
@@ -195,13 +222,14 @@ func live(ctx context.Context, t *Table, to *client.Client, pr *progress, o *Liv
 	}
 	w.Result, err = rows.Copy(ctx, src, target, c)
 	w.Expired, w.Foreign = src.Expired.Load(), src.Foreign.Load()
+	tell()
 	if err != nil {
 		return w, err
 	}
 	if w.Settings, w.Unset, err = settings(ctx, t, to); err != nil {
 		return w, err
 	}
-	m.Done = true
+	m.Done, m.Bad = true, w.Result.Bad
 	pr.Tables[key] = m
 	return w, pr.write(o.State)
 }

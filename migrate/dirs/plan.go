@@ -139,11 +139,14 @@ func (p *Plan) Whole() error {
 func (t *Table) lacking() (what []string) {
 	for i := range t.Parts {
 		if p := &t.Parts[i]; !p.Whole() {
-			what = append(what, fmt.Sprintf("partition %d of table %s: %s", i, t.Name, strings.Join(p.Notes, ", ")))
+			what = append(what, t.partition(i)+strings.Join(p.Notes, ", "))
 		}
 	}
 	return what
 }
+
+// partition is what a line about a partition begins with.
+func (t *Table) partition(i int) string { return fmt.Sprintf("partition %d of table %s: ", i, t.Name) }
 
 // Notes are the differences between replicas, and what is wrong with them.
 func (t *Table) Notes() (notes []string) {

@@ -16,6 +16,8 @@ type Source struct {
 	t       *Table
 	partial bool
 	now     uint32 // the time by which rows have expired
+	// late is told of a partition that isn't whole, as is found only when its log is replayed, before any of its rows is given; nil: nobody.
+	late func(partition int, why error) error
 
 	Expired, Foreign atomic.Int64 // rows that were left out
 }
@@ -57,8 +59,14 @@ func (w *walk) Next(ctx context.Context) bool {
 			w.err = &Lacking{[]string{fmt.Sprintf("partition %v", w.p.Gpid)}}
 			return false
 		}
+		whole := w.p.Best.Err == nil
 		if w.it, w.err = w.p.Best.Rows(ctx, w.after, w.s.partial); w.err != nil {
 			return false
+		}
+		if why := w.p.Best.Err; whole && why != nil && w.s.late != nil {
+			if w.err = w.s.late(int(w.p.Gpid.PartitionIndex), why); w.err != nil {
+				return false
+			}
 		}
 	}
 	for w.it.Next() {
