@@ -96,6 +96,9 @@ func (c *Core) Lead(committed, last int64) {
 // lost is still lost, and what was written meanwhile doesn't hide that.
 func (c *Core) LeadAgain(committed int64) {
 	lostAt := c.lostAt
+	if planted("lapse-forgets") {
+		c.had, lostAt = committed, 0
+	}
 	c.Lead(committed, c.had)
 	c.lostAt = lostAt
 }

@@ -43,6 +43,7 @@ var PlantedBugs = []PlantedBug{
 	{"overtaken", "a lane keeps its order"},
 	{"lost-goes-on", "a primary that lacks what is persisted sends nothing"},
 	{"lost-by-committed", "what is written since a primary leads doesn't stand for what it lacks"},
+	{"lapse-forgets", "a lease that was over for a while doesn't hide a loss"},
 }
 
 var plantedBug string

@@ -265,9 +265,25 @@ func (p *part) lose() {
 	p.log = p.log[:keep-p.base]
 	p.committed, p.lost, p.lostBallot = keep, p.persisted, p.ballot
 	gen := w.meta.gen
+	w.after(20+int64(w.rnd.IntN(40)), func() { p.lapse(gen) })
 	w.after(100+int64(w.rnd.IntN(150)), func() {
 		if w.meta.gen == gen {
 			w.remove()
 		}
 	})
+}
+
+// lapse ends the lease of a primary that has noticed a loss, and begins another one. Nobody else leads.
+func (p *part) lapse(gen int) {
+	w := p.w
+	if w.meta.gen != gen || p.primary < 0 {
+		return
+	}
+	s := p.servers[p.primary]
+	if !s.up || s.still || s.core.Status().Reason != ship.Rewound {
+		return
+	}
+	w.tracef("%s: the lease of server %d is over for a while", p.name(), s.n)
+	s.core.Resign()
+	s.core.LeadAgain(p.committed)
 }
