@@ -215,7 +215,9 @@ func (x *Transfer) inputs(ctx context.Context, names []string, format, state str
 		case name == stdin && state != "":
 			return nil, nil, errors.New("standard input can't be read again: leave --state out, or give files")
 		case name == stdin:
-			in.Open = func(context.Context) (io.ReadCloser, int64, error) { return spool(io.NopCloser(x.In), -1, in.Format) }
+			in.Open = func(ctx context.Context) (io.ReadCloser, int64, error) {
+				return spool(endable(ctx, func() (io.ReadCloser, error) { return io.NopCloser(x.In), nil }), -1, in.Format)
+			}
 		case isURL(name):
 			where, n := splitFile(name)
 			s, done, err := stores.Find(ctx, x.Set, where)
@@ -241,7 +243,10 @@ func (x *Transfer) inputs(ctx context.Context, names []string, format, state str
 			case state != "" && !info.Mode().IsRegular():
 				return nil, nil, fmt.Errorf("%s can't be read again: leave --state out, or give files", name)
 			}
-			in.Open = func(context.Context) (io.ReadCloser, int64, error) {
+			in.Open = func(ctx context.Context) (io.ReadCloser, int64, error) {
+				if !info.Mode().IsRegular() { // a pipe may have nobody who writes
+					return spool(endable(ctx, func() (io.ReadCloser, error) { return os.Open(name) }), -1, in.Format)
+				}
 				f, err := os.Open(name)
 				if err != nil {
 					return nil, 0, err
@@ -263,6 +268,22 @@ func (x *Transfer) inputs(ctx context.Context, names []string, format, state str
 		list = append(list, in)
 	}
 	return list, endAll, nil
+}
+
+// endable reads what open opens, and ends with ctx, also while there is nothing to read. What is opened stays so until its Read returns.
+func endable(ctx context.Context, open func() (io.ReadCloser, error)) io.ReadCloser {
+	r, w := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { w.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		defer stop()
+		from, err := open()
+		if err == nil {
+			_, err = io.Copy(w, from)
+			err = errors.Join(err, from.Close())
+		}
+		w.CloseWithError(err)
+	}()
+	return r
 }
 
 // spool makes a file of a stream if the format needs one.
@@ -531,7 +552,15 @@ func (x *Transfer) Clear(ctx context.Context, table string, a CopyArgs) error {
 			what = "the rows that match"
 		}
 		fmt.Fprintf(x.Errs, "Remove %s of table %s? Write the table's name to go on: ", what, Escape([]byte(table)))
-		if answer := readLine(x.In); answer != table {
+		answer := make(chan string, 1)
+		go func() { answer <- readLine(x.In) }()
+		var got string
+		select {
+		case got = <-answer:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if got != table {
 			return errors.New("nothing is removed; without a terminal give --yes")
 		}
 	}

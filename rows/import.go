@@ -202,6 +202,9 @@ func (im *importer) file(index int, in *Input, skip int64) error {
 		from = through
 	}
 	r, err := rowfile.NewReader(from, o)
+	if im.sink.ctx.Err() != nil {
+		return im.sink.cause() // an input that is a stream ends with it
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", in.Name, err)
 	}
@@ -214,6 +217,9 @@ func (im *importer) file(index int, in *Input, skip int64) error {
 				return fmt.Errorf("%s has %d rows, and %d were read of it before: it isn't the file any more of which the state file tells", in.Name, n-1, skip)
 			}
 			break
+		}
+		if err != nil && im.sink.ctx.Err() != nil {
+			return im.sink.cause() // as above
 		}
 		var wrong *rowfile.BadRow
 		if err != nil && !errors.As(err, &wrong) {
