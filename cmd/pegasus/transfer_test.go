@@ -92,3 +92,42 @@ func TestTransferCommands(t *testing.T) {
 	}
 	step(0, `"written":2`, "clear", "u", "--all", "--yes", "-o", "json")
 }
+
+// What is wrong in a file is told with its name and line, and the other rows are written; a file for bad rows that takes nothing ends the import.
+func TestImportOfBadFiles(t *testing.T) {
+	k := clienttest.Start(t, 1)
+	k.CreateTable("t", 2, 1)
+	name := filepath.Join(t.TempDir(), "bad")
+	for _, x := range []struct {
+		format, text, want string
+		status             int
+	}{
+		{"csv", "hash_key,sort_key,value\na,b\nc,d,e\nf,g,h,i\n", "bad:2: it has 2 columns, the first line has 3\nbad:4: it has 4 columns, the first line has 3\n1 rows of table t are written", 2},
+		{"csv", "hash_key,sort_key,value\na,b,c\n\"a\"b,c,d\n", "bad:3: ", 1},
+		{"jsonl", "{\"hash_key\":\"a\",\"sort_key\":\"\",\"value\":\"\"}\n{\"hash_key\":\"\xff\",\"sort_key\":\"\",\"value\":\"\"}\n", "bad:2: it isn't UTF-8\n1 rows of table t are written", 2},
+		{"jsonl", "{\"hash_key\":\"" + strings.Repeat("k", 1<<16) + "\",\"sort_key\":\"\",\"value\":\"\"}\n", "bad:1: hash key has 65536 bytes, the most is 65534", 2},
+		{"parquet", "PAR1 and no more", "bad: ", 1},
+	} {
+		if err := os.WriteFile(name, []byte(x.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		status := run(t.Context(), []string{"import", name, "t", "--format", x.format, "--encoding", "raw", "--max-bad", "-1", "--meta", k.Meta}, &out, &out)
+		got := strings.ReplaceAll(out.String(), filepath.Dir(name)+"/", "")
+		if status != x.status || !strings.Contains(got, x.want) {
+			t.Errorf("%q: status %d, %s\nwant %d, %s", x.text[:min(len(x.text), 40)], status, got, x.status, x.want)
+		}
+	}
+	const full = "/dev/full"
+	if _, err := os.Stat(full); err != nil {
+		t.Skip(err)
+	}
+	if err := os.WriteFile(name, []byte("hash_key,sort_key,value\na,b\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if status := run(t.Context(), []string{"import", name, "t", "--format", "csv", "--rejects", full, "--meta", k.Meta}, &out, &out); status != 1 ||
+		!strings.Contains(out.String(), name+":2: it has 2 columns, the first line has 3) to "+full) {
+		t.Errorf("status %d, %s", status, out.String())
+	}
+}
