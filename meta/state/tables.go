@@ -55,6 +55,14 @@ type CreateTable struct {
 	Now              int64 // Unix seconds
 }
 
+// nextTableID returns the id of a table that is made now. Members whose programs don't know of base.Listing would give another one.
+func (s *State) nextTableID() int32 {
+	if s.Version().Allows(version.Listings) {
+		return base.NextTableID(s.tables.lastID)
+	}
+	return s.tables.lastID + 1
+}
+
 func (c *CreateTable) apply(s *State) Result {
 	if t := s.tables.byName[c.Name]; t != nil {
 		return Result{Err: base.ErrAppExist, TableID: t.ID}
@@ -63,7 +71,7 @@ func (c *CreateTable) apply(s *State) Result {
 		return failed(base.ErrInvalidParameters)
 	}
 	t := &Table{
-		ID:               base.NextTableID(s.tables.lastID),
+		ID:               s.nextTableID(),
 		Status:           Available,
 		Name:             c.Name,
 		Type:             c.Type,
