@@ -526,10 +526,10 @@ func TestLoadRestart(t *testing.T) {
 	}
 	l.files(8, 5000)
 	q := l.request(8, loading.LOAD_PREPARE)
-	q.Source.V.BytesPerSecond = 4 << 10
-	until(t, "it reads", func() bool { a := l.send(0, q); return a.State == loading.LOAD_READING && a.Rows > 0 })
-	q.Paused = base.Some(true)
-	l.send(0, q)
+	q.Paused = base.Some(true) // else it may end before anybody looks
+	if a := l.send(0, q); a.Err != base.ErrOK || a.State != loading.LOAD_READING {
+		t.Fatalf("%+v", a)
+	}
 	if a := l.tryTake(0, 8, "1-0"); a.Err != base.ErrBusy {
 		t.Errorf("%+v", a)
 	}
