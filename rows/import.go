@@ -83,6 +83,9 @@ const (
 	windowRows  = 2000
 	windowBytes = 2 << 20
 	stateEvery  = time.Second
+	// mostRow bounds a row that is sent at all: a server ends the connection of a request of more than 64 MiB, which fails as often as it
+	// is tried. What a server takes is less, and it says so.
+	mostRow = 63 << 20
 )
 
 type importer struct {
@@ -252,6 +255,9 @@ func (im *importer) take(w *window, at place, row *rowfile.Row, wrong *rowfile.B
 	ts, gone, err := row.ExpireTS(im.o.Now)
 	if err == nil {
 		err = base.CheckHashKey(row.HashKey)
+	}
+	if size := len(row.HashKey) + len(row.SortKey) + len(row.Value); err == nil && size > mostRow {
+		err = fmt.Errorf("the row has %d bytes, the most that can be sent is %d", size, mostRow)
 	}
 	switch {
 	case err != nil:

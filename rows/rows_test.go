@@ -216,6 +216,24 @@ func TestBadRows(t *testing.T) {
 	}
 }
 
+// A row that no request can carry is a bad one, and isn't sent.
+func TestRowTooLarge(t *testing.T) {
+	var bad badRows
+	o := options(&bad)
+	im := &importer{o: &o}
+	w := &window{}
+	for _, size := range []int{mostRow, mostRow - 1} {
+		row := rowfile.Row{HashKey: []byte("h"), Value: make([]byte, size)}
+		if err := im.take(w, place{"a", 7}, &row, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	equal(t, "bad rows", bad.list, []string{fmt.Sprintf(`a:7: the row has %d bytes, the most that can be sent is %d "h" ""`, mostRow+1, mostRow)})
+	if w.sums.Bad != 1 || len(w.changes) != 1 {
+		t.Errorf("%+v, %d rows to write", w.sums, len(w.changes))
+	}
+}
+
 // An import that is ended at any moment goes on from its state file: every row is there in the end, and not all are written again.
 func TestImportGoesOn(t *testing.T) {
 	k := cluster(t, "t")
