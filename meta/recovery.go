@@ -340,6 +340,9 @@ func rebuild(all []inventory, old []state.Table, now int64) (tables []state.Tabl
 			t.InitPartitions, t.Duplicating, t.BulkLoading = b.InitPartitions, b.Duplicating, b.BulkLoading
 			t.CreateSecond = cmp.Or(b.CreateSecond, t.CreateSecond)
 		}
+		if wasCut[id] && int(t.InitPartitions) == len(t.Parts) {
+			t.InitPartitions /= 2 // so that it is one that was split, whatever its settings say
+		}
 		var split state.Split
 		for i := range t.Parts {
 			g := base.Gpid{AppID: id, PartitionIndex: int32(i)}

@@ -3,6 +3,7 @@ package meta
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pegasus/base"
@@ -200,6 +201,7 @@ func TestRebuildSplit(t *testing.T) {
 		{"a child is made, and nobody was told of it", []rep{{1, 0, 3, 2, 4, 2, 9}, {1, 1, 3, 2, 0, 2, 9}, {1, 2, 0, 4, 4, 2, 9}}, []int64{4, 4, 1, -1}, []state.SplitStatus{done, ordered}, nil},
 		{"a child serves, its table is known with the old count", []rep{{1, 0, 3, 2, 4, 2, 9}, {2, 1, 8, 2, 0, 2, 9}, {1, 2, 4, 4, 4, 2, 20}}, []int64{4, 9, 5, -1}, []state.SplitStatus{done, ordered}, nil},
 		{"all serve, one server was told late", []rep{{1, 0, 3, 4, 4, 4, 9}, {2, 1, 8, 2, 4, 2, 9}, {1, 2, 4, 4, 4, 4, 20}, {2, 3, 9, 4, 4, 2, 20}}, []int64{4, 9, 5, 10}, nil, nil},
+		{"all serve, and all know", []rep{{1, 0, 3, 4, 4, 4, 9}, {2, 1, 8, 4, 4, 4, 9}, {1, 2, 4, 4, 4, 4, 20}, {2, 3, 9, 4, 4, 4, 20}}, []int64{4, 9, 5, 10}, nil, nil},
 		{"a child is lost that was registered", []rep{{1, 0, 3, 4, 4, 4, 9}, {1, 1, 3, 4, 4, 4, 9}, {1, 3, 4, 4, 4, 4, 9}}, []int64{4, 4, 0, 5}, nil, []int32{2}},
 		{"a program that doesn't tell counts", []rep{{1, 0, 3, 0, 0, 4, 9}, {1, 1, 3, 0, 0, 4, 9}, {1, 3, 4, 0, 0, 4, 9}}, []int64{4, 4, 0, 5}, nil, []int32{2}},
 		{"a child and its parent are lost", []rep{{1, 1, 3, 4, 4, 4, 9}, {1, 3, 4, 4, 4, 4, 9}}, []int64{0, 4, 0, 5}, nil, []int32{0, 2}},
@@ -221,6 +223,9 @@ func TestRebuildSplit(t *testing.T) {
 			}
 		}
 		tables, splits, lost := rebuild(all, nil, 100)
+		if slices.ContainsFunc(c.reps, func(r rep) bool { return r.cut > 0 }) && int(tables[0].InitPartitions) == len(tables[0].Parts) {
+			t.Errorf("%s: the table is as one that was never split: scans of it are refused", c.name)
+		}
 		var ballots []int64
 		for _, p := range tables[0].Parts {
 			ballots = append(ballots, p.Ballot)
