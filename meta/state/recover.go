@@ -169,7 +169,9 @@ func (c *Recover) goOn(s *State) {
 		for n := len(ds.list[i].Confirmed); n > 0 && 2*n <= len(t.Parts); n *= 2 {
 			for p := range n {
 				if child := &t.Parts[n+p]; !child.Unborn() && ds.list[i].Confirms(int32(n+p)) == NotConfirmed {
-					ds.change(i, func(d *Duplication) { d.part(int32(p), int32(n+p), t.Parts[p].LastCommitted, true) })
+					// Where the cut was nobody knows: not behind what either of them has. The child confirms nothing that it lacks.
+					cut := min(t.Parts[p].LastCommitted, child.LastCommitted)
+					ds.change(i, func(d *Duplication) { d.part(int32(p), int32(n+p), cut, true) })
 				}
 			}
 		}
