@@ -343,3 +343,57 @@ func TestListedScans(t *testing.T) {
 		}
 	}
 }
+
+// TestCutIsNotRestored: a store that is made of the rows of one that was cut, as a restore does, has no cut. So a scan by a client that was told nothing
+// of partitions is answered: the table was never split.
+func TestCutIsNotRestored(t *testing.T) {
+	h := newHarness(t, nil)
+	h.putMine(100)
+	h.store.SetPartitionCount(4)
+	h.cut(8)
+	c := h.copyOf("copy")
+	if c.Cut().Count != 8 {
+		t.Fatalf("the copy has %+v", c.Cut())
+	}
+	rows, err := c.Rows(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	b, err := Build(h.build("restored"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for rows.Next() {
+		r := rows.Row()
+		if err := b.Add(r.Key, r.ExpireTS, r.Timetag, r.Data); err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if rows.Err() != nil || n == 0 || n == 100 {
+		t.Fatalf("%d rows, %v", n, rows.Err())
+	}
+	if err := b.Finish(t.Context(), 5, 1); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(h.build("restored"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.SetPartitionCount(8)
+	if s.Cut() != (Cut{}) {
+		t.Errorf("it has %+v", s.Cut())
+	}
+	w := startWhole(t, s, 2, 0)
+	res, err := s.Read(&ReadRequest{Code: base.RPCGetScanner, Arg: argReader(&w.arg), PartitionHash: 2, Listed: true})
+	if err != nil {
+		t.Fatalf("a scan: %v", err)
+	}
+	defer res.Release()
+	if res.count == 0 {
+		t.Error("the first page has no rows")
+	}
+}
