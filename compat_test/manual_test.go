@@ -19,6 +19,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/client"
 	"pegasus/compat_test/cluster"
+	"pegasus/cppdata/cppdatatest"
 )
 
 // A snippet is a command that a document prints, with the output that it prints below it.
@@ -394,7 +395,7 @@ func (m *manual) cli(doc string, replace ...string) (string, error) {
 	for _, w := range strings.Fields(text)[1:] {
 		args = append(args, strings.ReplaceAll(w, "\x00", " "))
 	}
-	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload" && (args[1] == "build" || args[1] == "verify") || slices.Contains(args, "--to") || args[0] == "debug"
+	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload" && (args[1] == "build" || args[1] == "verify") || slices.Contains(args, "--to") || args[0] == "debug" || args[0] == "migrate" && args[1] == "dirs"
 	// Backups that are read without a cluster.
 	offline = offline || args[0] == "backup" && (slices.Contains(args, "--config") || strings.Contains(text, "file://"))
 	if !offline {
@@ -635,6 +636,16 @@ func (m *manual) rows() {
 	m.must("are removed", "pegasus clear TABLE --sort-filter prefix:2024", "2024", "2024 --yes")
 }
 
+// migrateDirs makes a table of a C++ server's directory.
+func (m *manual) migrateDirs() {
+	m.t.Helper()
+	data, state := cppdatatest.Copy(m.t, "data-plog-only"), filepath.Join(m.t.TempDir(), "move")
+	at := []string{"/data/a/ssd1 /data/b/ssd1 /data/c/ssd1", data, "METAS", strings.Join(m.c.Metas(), ","), "/var/tmp/move", state}
+	m.must("4 replicas found", "pegasus migrate dirs /data/a/ssd1 /data/b/ssd1 /data/c/ssd1 --dry-run", at...)
+	m.must("table mig .*: done: ", "pegasus migrate dirs /data/a/ssd1 /data/b/ssd1 /data/c/ssd1 --to METAS --state /var/tmp/move", at...)
+	m.must("was done before", "pegasus migrate dirs DIR... --to METAS --state DIR", append(at, "DIR...", data, "--state DIR", "--state "+state)...)
+}
+
 // debug looks into files: those of a server that runs, and some of RocksDB.
 func (m *manual) debug() {
 	m.t.Helper()
@@ -763,6 +774,7 @@ func TestManual(t *testing.T) {
 	m.refused("both ends are the same cluster", "pegasus migrate table NAME --from METAS --to METAS", ends...)
 	m.refused("both ends are the same cluster", "pegasus migrate table NAME --from METAS --to METAS --dry-run", ends...)
 	m.refused("isn't being moved", "pegasus migrate table NAME --from METAS --to METAS --finish", ends...)
+	m.migrateDirs()
 
 	// The quorum.
 	file := filepath.Join(t.TempDir(), "backup")
