@@ -83,12 +83,12 @@ func TestLateWrite(t *testing.T) {
 				if h == "" && s == "s" {
 					want = "old"
 				}
-				k := string(base.AppendKey(nil, []byte(h), []byte(s)))
-				if got := l.rows[k]; got != want {
+				k := base.AppendKey(nil, []byte(h), []byte(s))
+				if got := l.rows[string(k)]; got != want {
 					t.Errorf("%s %s is %q, want %q", h, s, got, want)
 				}
-				if waited := l.at[k] > 0; waited != (s == "s" && strings.HasPrefix(h, "l")) {
-					t.Errorf("%s %s was written after %v", h, s, l.at[k])
+				if waited := l.at[string(k)] > 0; waited != (s == "s" && strings.HasPrefix(h, "l")) {
+					t.Errorf("%s %s was written after %v", h, s, l.at[string(k)])
 				}
 			}
 		}
@@ -113,7 +113,7 @@ func TestLateIsForgotten(t *testing.T) {
 		if !may() {
 			t.Error("the second attempt is forgotten too early")
 		}
-		time.Sleep(2)
+		time.Sleep(2 * time.Nanosecond)
 		synctest.Wait()
 		if may() || len(s.late) > 0 {
 			t.Errorf("%d rows are remembered", len(s.late))
