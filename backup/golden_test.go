@@ -15,27 +15,8 @@ import (
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/blob/stores"
+	"pegasus/internal/repo"
 )
-
-// golden is where the trees of the C++ cluster are; without them the test is skipped, but in CI.
-func golden(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "shared", "golden")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the recordings of the C++ server are missing: %v (set PEGASUS_GOLDEN)", err)
-		}
-		t.Skipf("the recordings of the C++ server are not here: %v (set PEGASUS_GOLDEN)", err)
-	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return abs
-}
 
 // openStore is a store in a directory, which doesn't repeat what fails.
 func openStore(t testing.TB, dir string) *blob.Store {
@@ -152,7 +133,7 @@ func sameRows(t testing.TB, what string, got, want map[string]string) {
 
 // TestGolden reads the backups of the C++ cluster.
 func TestGolden(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	for _, r := range allRecorded {
 		t.Run(r.table.String(), func(t *testing.T) {
 			s := openStore(t, filepath.Join(g, r.tree))
@@ -171,7 +152,7 @@ func TestGolden(t *testing.T) {
 
 // TestGoldenDocuments: what upstream wrote is read and written again to the same bytes.
 func TestGoldenDocuments(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	read := func(elements ...string) []byte {
 		t.Helper()
 		b, err := os.ReadFile(filepath.Join(append([]string{g}, elements...)...))

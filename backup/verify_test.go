@@ -19,6 +19,7 @@ import (
 	"pegasus/blob"
 	"pegasus/blob/local"
 	"pegasus/gen/layer2"
+	"pegasus/internal/repo"
 )
 
 // tree is a backup of ours in a directory, for damage.
@@ -278,7 +279,7 @@ func TestDamage(t *testing.T) {
 
 // TestVerifyRecorded: backups of upstream have no manifest of ours, and are read to the last row.
 func TestVerifyRecorded(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	ctx := context.Background()
 	for _, c := range []struct {
 		tree, path, table string
@@ -312,7 +313,7 @@ func TestVerifyRecorded(t *testing.T) {
 
 // TestFind: a person needs to name only what isn't clear.
 func TestFind(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	ctx := context.Background()
 	policy := openStore(t, filepath.Join(g, "backup-policy/tree-onebox"))
 	cold := openStore(t, filepath.Join(g, "cold-backup"))

@@ -16,6 +16,7 @@ import (
 	"pegasus/base"
 	"pegasus/blob"
 	"pegasus/gen/layer2"
+	"pegasus/internal/repo"
 	"pegasus/rocks/pegasus"
 )
 
@@ -258,7 +259,7 @@ func TestWriteFails(t *testing.T) {
 
 // TestRecordedWrittenAgain: rows of the C++ cluster go through our writer.
 func TestRecordedWrittenAgain(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	ctx := context.Background()
 	r := allRecorded[0]
 	from := openStore(t, filepath.Join(g, r.tree))

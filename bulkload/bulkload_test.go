@@ -18,6 +18,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/blob/stores"
+	"pegasus/internal/repo"
 	"pegasus/rocks/pegasus"
 	"pegasus/rocks/remote"
 	"pegasus/rocks/table"
@@ -82,20 +83,7 @@ func readAll(t testing.TB, s *blob.Store, p Place, count int32) (rows []string, 
 
 // The recorded files have exactly the rows that a C++ server had after it loaded them.
 func TestRecorded(t *testing.T) {
-	golden := os.Getenv("PEGASUS_GOLDEN")
-	if golden == "" {
-		golden = filepath.Join("..", "..", "shared", "golden")
-	}
-	dir, err := filepath.Abs(filepath.Join(golden, "bulk-load-source"))
-	if err == nil {
-		_, err = os.Stat(dir)
-	}
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("the recordings of the C++ server are not here: %v (set PEGASUS_GOLDEN)", err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := filepath.Join(repo.Golden(t), "bulk-load-source")
 	s := store(t, dir)
 	p := Place{"/bulk_root/", "onebox", "bl"}
 	info, err := ReadInfo(t.Context(), s, p)

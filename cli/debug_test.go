@@ -17,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base"
+	"pegasus/internal/repo"
 	"pegasus/replica/wal"
 	"pegasus/rrdb"
 	"pegasus/rrdb/engine"
@@ -215,10 +216,7 @@ func TestDebugStore(t *testing.T) {
 
 // The files of C++ servers: tables, manifests, logs, stores.
 func TestDebugGolden(t *testing.T) {
-	golden := os.Getenv("PEGASUS_GOLDEN")
-	if golden == "" {
-		t.Skip("PEGASUS_GOLDEN isn't set")
-	}
+	golden := repo.Golden(t)
 	data := filepath.Join(golden, "data-checkpointed", "replica", "reps", "1.0.pegasus")
 	rdb := filepath.Join(data, "data", "rdb")
 	before := contents(t, rdb)

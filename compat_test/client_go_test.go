@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"pegasus/compat_test/cluster"
+	"pegasus/internal/repo"
 )
 
 const goClient = "github.com/apache/incubator-pegasus/go-client"
@@ -23,7 +24,7 @@ const goClient = "github.com/apache/incubator-pegasus/go-client"
 // dependencies downloaded.
 func goModule(t *testing.T) string {
 	t.Helper()
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

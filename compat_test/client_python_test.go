@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"pegasus/compat_test/cluster"
+	"pegasus/internal/repo"
 )
 
 // TestPythonClient walks through every operation of PyPI's pypegasus3; python/walk.py has the
 // walk.
 func TestPythonClient(t *testing.T) {
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"pegasus/compat_test/cluster"
+	"pegasus/internal/repo"
 )
 
 func TestMain(m *testing.M) { os.Exit(cluster.Main(m)) }
@@ -41,16 +41,9 @@ func lacking(t *testing.T, format string, args ...any) {
 // golden returns the directory of the recordings of the C++ server.
 func golden(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		root, err := cluster.ModuleRoot()
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir = filepath.Join(root, "..", "shared", "golden")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		lacking(t, "the recordings of the C++ server aren't at %s (PEGASUS_GOLDEN names another place)", dir)
+	dir, err := repo.FindGolden()
+	if err != nil {
+		lacking(t, "%v", err)
 	}
 	return dir
 }

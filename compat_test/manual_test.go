@@ -20,6 +20,7 @@ import (
 	"pegasus/client"
 	"pegasus/compat_test/cluster"
 	"pegasus/cppdata/cppdatatest"
+	"pegasus/internal/repo"
 )
 
 // A snippet is a command that a document prints, with the output that it prints below it.
@@ -45,7 +46,7 @@ func commandOf(s string) (string, bool) {
 // (examples), and the names that the first column of a table lists (names).
 func snippets(t *testing.T, file string) (examples []snippet, names []string) {
 	t.Helper()
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +123,7 @@ var (
 // (shell), settings in sentences, and indented blocks of configuration. Another kind of line is an error.
 func rest(t *testing.T, file string) (shell, settings, blocks []string) {
 	t.Helper()
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +211,7 @@ func TestReadme(t *testing.T) {
 		}
 	}
 	shell, _, _ := rest(t, "README.md")
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +284,7 @@ func TestReadme(t *testing.T) {
 // TestReadmeCluster starts the servers of "A real cluster" with the file that README.md prints, on
 // addresses and in directories that are there.
 func TestReadmeCluster(t *testing.T) {
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,7 +495,7 @@ func (m *manual) config(name string) string { return filepath.Join(m.c.Dir, name
 // names looks for the settings and remote commands that a document names.
 func (m *manual) names(file string) {
 	m.t.Helper()
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	m.do(err)
 	text, err := os.ReadFile(filepath.Join(root, file))
 	m.do(err)
@@ -532,7 +533,7 @@ func (m *manual) names(file string) {
 func (m *manual) rest(file string) {
 	m.t.Helper()
 	shell, settings, blocks := rest(m.t, file)
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	m.do(err)
 	conf := filepath.Join(m.t.TempDir(), "conf.toml")
 	load := func(what, text string) {
@@ -649,7 +650,7 @@ func (m *manual) migrateDirs() {
 // debug looks into files: those of a server that runs, and some of RocksDB.
 func (m *manual) debug() {
 	m.t.Helper()
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	m.do(err)
 	find := func(name string) (path string) {
 		m.do(filepath.WalkDir(m.c.Dir, func(p string, e fs.DirEntry, err error) error {

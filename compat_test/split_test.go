@@ -19,6 +19,7 @@ import (
 	"pegasus/client"
 	"pegasus/compat_test/cluster"
 	gensplit "pegasus/gen/split"
+	"pegasus/internal/repo"
 )
 
 var (
@@ -343,7 +344,7 @@ func TestGoClientThroughSplit(t *testing.T) {
 
 // TestPythonClientThroughSplit: so does PyPI's pypegasus3, which sends no hashes of rows.
 func TestPythonClientThroughSplit(t *testing.T) {
-	root, err := cluster.ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"pegasus/cppdata/cppdatatest"
 	"pegasus/cppdata/plog"
 	"pegasus/gen/rrdb"
+	"pegasus/internal/repo"
 	"pegasus/rocks"
 )
 
@@ -59,7 +60,7 @@ func TestGolden(t *testing.T) {
 	want := cppdatatest.Expected(t)
 	for _, name := range cppdatatest.Recordings {
 		t.Run(name, func(t *testing.T) {
-			tables := survey(t, filepath.Join(cppdatatest.Golden(t), name))
+			tables := survey(t, filepath.Join(repo.Golden(t), name))
 			if len(tables) != 1 || tables[0].Name != "mig" || tables[0].ID != 1 || tables[0].Partitions != 4 {
 				t.Fatalf("%+v", tables)
 			}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"pegasus/internal/repo"
 )
 
 // record writes a record as the C++ server does.
@@ -149,10 +151,7 @@ func TestCutAndDamaged(t *testing.T) {
 
 // The recordings of a real server's file.
 func TestGolden(t *testing.T) {
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		t.Skip("PEGASUS_GOLDEN is not set")
-	}
+	dir := repo.Golden(t)
 	for name, tables := range map[string]int{"data-plog-only": 1, "data-checkpointed": 1} {
 		data, err := os.ReadFile(filepath.Join(dir, name, "meta-state", "meta_state_service.log"))
 		if err != nil {

@@ -26,6 +26,7 @@ import (
 	"pegasus/gen/registry"
 	rows "pegasus/gen/rrdb"
 	"pegasus/gen/value"
+	"pegasus/internal/repo"
 	"pegasus/metrics"
 	"pegasus/pacifica"
 	"pegasus/rpc"
@@ -639,19 +640,13 @@ func TestColdBackupStop(t *testing.T) {
 
 // What the C++ cluster's meta asked its servers is understood, and answered in the same form: the same fields, the same codes.
 func TestColdBackupFrames(t *testing.T) {
-	root := os.Getenv("PEGASUS_GOLDEN")
-	if root == "" {
-		root = filepath.Join("..", "..", "shared", "golden")
-	}
+	root := repo.Golden(t)
 	files, err := filepath.Glob(filepath.Join(root, "frames-backup-policy-servers", "*.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(files) == 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("the recordings of the C++ server are missing (set PEGASUS_GOLDEN)")
-		}
-		t.Skip("the recordings of the C++ server are not here (set PEGASUS_GOLDEN)")
+		t.Fatal("there are no recorded frames")
 	}
 	b := newBackupTest(t, 2, 0)
 	b.fill(1 << 20)

@@ -25,6 +25,7 @@ import (
 	"pegasus/bulkload"
 	"pegasus/gen/loading"
 	"pegasus/gen/metaadmin"
+	"pegasus/internal/repo"
 	"pegasus/pacifica"
 	loader "pegasus/replica/bulkload"
 	"pegasus/replica/disk"
@@ -916,17 +917,7 @@ func TestLoadFromSilentPlace(t *testing.T) {
 
 // What a C++ cluster was given to load is loaded to the same rows.
 func TestLoadRecorded(t *testing.T) {
-	golden := os.Getenv("PEGASUS_GOLDEN")
-	if golden == "" {
-		golden = filepath.Join("..", "..", "shared", "golden")
-	}
-	root, err := filepath.Abs(filepath.Join(golden, "bulk-load-source"))
-	if err == nil {
-		_, err = os.Stat(root)
-	}
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("the recordings of the C++ server are not here: %v (set PEGASUS_GOLDEN)", err)
-	}
+	root := filepath.Join(repo.Golden(t), "bulk-load-source")
 	type row struct {
 		Partition int32  `json:"partition"`
 		Hash      []byte `json:"hash_key"`

@@ -16,6 +16,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/blob"
 	"pegasus/blob/blobtest"
+	"pegasus/internal/repo"
 )
 
 func driver(t *testing.T, dir string) *Driver {
@@ -80,14 +81,7 @@ func TestSideFile(t *testing.T) {
 
 // TestRecording reads each file of a backup that a C++ cluster wrote.
 func TestRecording(t *testing.T) {
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = "../../../shared/golden"
-	}
-	dir = filepath.Join(dir, "cold-backup")
-	if _, err := os.Stat(dir); err != nil {
-		blobtest.Lacking(t, "no recordings at %s (PEGASUS_GOLDEN names another place)", dir)
-	}
+	dir := filepath.Join(repo.Golden(t), "cold-backup")
 	s := blob.NewStore("local_service", driver(t, dir), blobtest.Options())
 	n := 0
 	err := s.Walk(t.Context(), "", func(i blob.Info) error {

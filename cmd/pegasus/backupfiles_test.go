@@ -18,6 +18,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/blob/stores"
 	"pegasus/gen/layer2"
+	"pegasus/internal/repo"
 	"pegasus/rocks/pegasus"
 	"pegasus/rowfile/rowfiletest"
 )
@@ -172,18 +173,8 @@ func TestBackupFileCommands(t *testing.T) {
 
 // TestBackupExportRecorded: the rows of the C++ cluster come out of each form.
 func TestBackupExportRecorded(t *testing.T) {
-	golden := os.Getenv("PEGASUS_GOLDEN")
-	if golden == "" {
-		golden = filepath.Join("..", "..", "..", "shared", "golden")
-	}
-	golden, err := filepath.Abs(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
+	golden := repo.Golden(t)
 	f, err := os.Open(filepath.Join(golden, "expected.jsonl"))
-	if err != nil && os.Getenv("CI") != "true" {
-		t.Skipf("the recordings of the C++ server are not here: %v (set PEGASUS_GOLDEN)", err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"pegasus/internal/repo"
 )
 
 var built struct {
@@ -45,7 +47,7 @@ func Binary(tb testing.TB) string {
 			built.path, built.err = filepath.Abs(p)
 			return
 		}
-		root, err := ModuleRoot()
+		root, err := repo.Root()
 		if err != nil {
 			built.err = err
 			return
@@ -69,26 +71,6 @@ func Binary(tb testing.TB) string {
 	return built.path
 }
 
-// ModuleRoot returns the directory of this module's go.mod, looking upwards from the working
-// directory (a test's working directory is its package's).
-func ModuleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		b, err := os.ReadFile(filepath.Join(dir, "go.mod"))
-		if err == nil && len(b) > 15 && string(b[:15]) == "module pegasus\n" {
-			return dir, nil
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			return "", fmt.Errorf("no go.mod of module pegasus above the working directory")
-		}
-		dir = up
-	}
-}
-
 // Release returns the path of the pegasus executable of a commit of this repository. It is built
 // once a machine, in the user's cache. A history that lacks the commit is an error that says so.
 func Release(tb testing.TB, commit string) string {
@@ -101,7 +83,7 @@ func Release(tb testing.TB, commit string) string {
 }
 
 func release(commit string) (string, error) {
-	root, err := ModuleRoot()
+	root, err := repo.Root()
 	if err != nil {
 		return "", err
 	}

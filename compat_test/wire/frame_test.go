@@ -5,24 +5,20 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"pegasus/internal/repo"
 )
 
 // TestRecordedFrames takes every frame of the recorded client sessions apart and puts it
 // together again.
 func TestRecordedFrames(t *testing.T) {
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "golden")
-	}
+	dir := repo.Golden(t)
 	files, err := filepath.Glob(filepath.Join(dir, "frames-*", "*.bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(files) == 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("no recorded frames in %s", dir)
-		}
-		t.Skipf("no recorded frames in %s (PEGASUS_GOLDEN names another place)", dir)
+		t.Fatalf("no recorded frames in %s", dir)
 	}
 	n := 0
 	for _, file := range files {

@@ -12,6 +12,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/gen/layer2"
+	"pegasus/internal/repo"
 	"pegasus/rocks"
 	"pegasus/rocks/pegasus"
 )
@@ -19,32 +20,10 @@ import (
 // Recordings are the names of the recorded data directories. All of them have the rows of Expected.
 var Recordings = []string{"data-plog-only", "data-checkpointed", "data-compacted"}
 
-// Golden is where the recordings are; without them the test is skipped, but in CI.
-func Golden(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = "/nowhere"
-		for up := "../shared/golden"; len(up) < 60; up = "../" + up {
-			if _, err := os.Stat(up); err == nil {
-				dir = up
-				break
-			}
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the recordings of the C++ server are missing: %v (set PEGASUS_GOLDEN)", err)
-		}
-		t.Skipf("the recordings of the C++ server are not here: %v (set PEGASUS_GOLDEN)", err)
-	}
-	return dir
-}
-
 // Copy copies a recorded data directory, without checkpoints and backups, so that it can be damaged.
 func Copy(t testing.TB, recording string) string {
 	t.Helper()
-	from, to := filepath.Join(Golden(t), recording, "replica", "reps"), filepath.Join(t.TempDir(), "replica", "reps")
+	from, to := filepath.Join(repo.Golden(t), recording, "replica", "reps"), filepath.Join(t.TempDir(), "replica", "reps")
 	files, err := filepath.Glob(filepath.Join(from, "*", ".*-info"))
 	for _, pattern := range []string{"*/plog/*", "*/data/rdb/*"} {
 		more, e := filepath.Glob(filepath.Join(from, pattern))
@@ -85,7 +64,7 @@ type Row struct {
 // Expected are the rows of the recordings, by stored key.
 func Expected(t testing.TB) map[string]Row {
 	t.Helper()
-	f, err := os.Open(filepath.Join(Golden(t), "expected.jsonl"))
+	f, err := os.Open(filepath.Join(repo.Golden(t), "expected.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

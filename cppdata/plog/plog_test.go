@@ -12,6 +12,7 @@ import (
 	"pegasus/base"
 	"pegasus/cppdata/plog"
 	"pegasus/cppdata/plog/plogtest"
+	"pegasus/internal/repo"
 	"pegasus/rocks/damage"
 )
 
@@ -233,16 +234,7 @@ func TestBadLogs(t *testing.T) {
 
 // TestGolden reads the logs of a C++ server.
 func TestGolden(t *testing.T) {
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "golden")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("the recordings of the C++ server are not here (set PEGASUS_GOLDEN)")
-	}
+	dir := repo.Golden(t)
 	dirs, err := filepath.Glob(filepath.Join(dir, "data-*", "replica", "reps", "*", "plog"))
 	if more, _ := filepath.Glob(filepath.Join(dir, "data-*", "reps", "*", "plog")); err == nil {
 		dirs = append(dirs, more...)

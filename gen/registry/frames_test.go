@@ -18,6 +18,7 @@ import (
 	"pegasus/gen/registry"
 	"pegasus/gen/reqmeta"
 	"pegasus/gen/value"
+	"pegasus/internal/repo"
 )
 
 // frame is what one recorded frame says about itself.
@@ -32,7 +33,7 @@ type frame struct {
 // TestRecordedFrames decodes every frame that the C++ server and its clients were
 // recorded to exchange and demands that it encodes to the same bytes again.
 func TestRecordedFrames(t *testing.T) {
-	root := goldenDir(t)
+	root := repo.Golden(t)
 	indexes, err := filepath.Glob(filepath.Join(root, "frames-*", "index.tsv"))
 	if err != nil || len(indexes) == 0 {
 		t.Fatalf("no frames-*/index.tsv in %s (%v)", root, err)
@@ -251,20 +252,4 @@ func readIndex(t *testing.T, path string) []indexRow {
 		rows = append(rows, indexRow{cols[file], cols[label]})
 	}
 	return rows
-}
-
-// goldenDir is where the recordings are; without them the test is skipped, but in CI.
-func goldenDir(t *testing.T) string {
-	t.Helper()
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "golden")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("recorded frames are missing: %v (set PEGASUS_GOLDEN)", err)
-		}
-		t.Skipf("recorded frames are not here: %v (set PEGASUS_GOLDEN)", err)
-	}
-	return dir
 }

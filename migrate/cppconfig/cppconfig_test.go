@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"pegasus/base/config"
+	"pegasus/internal/repo"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/migrating.md")
@@ -249,10 +250,7 @@ func TestParse(t *testing.T) {
 
 // What a server of the golden recordings answers to /configs converts, key by key.
 func TestGoldenConfigs(t *testing.T) {
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		t.Skip("PEGASUS_GOLDEN is not set")
-	}
+	dir := repo.Golden(t)
 	for _, name := range []string{"meta-configs", "replica-configs"} {
 		data, err := os.ReadFile(filepath.Join(dir, "http", name))
 		if err != nil {

@@ -21,6 +21,7 @@ import (
 	"pegasus/cppdata/plog/plogtest"
 	"pegasus/gen/layer2"
 	"pegasus/gen/rrdb"
+	"pegasus/internal/repo"
 	"pegasus/rocks/pegasus"
 	"pegasus/rows"
 	"pegasus/rpc"
@@ -72,7 +73,7 @@ func TestGolden(t *testing.T) {
 	_, c := start(t)
 	for i, name := range cppdatatest.Recordings {
 		to := fmt.Sprintf("t%d", i)
-		p := look(t, Options{Dirs: []string{filepath.Join(cppdatatest.Golden(t), name)}, Rename: map[string]string{"mig": to}})
+		p := look(t, Options{Dirs: []string{filepath.Join(repo.Golden(t), name)}, Rename: map[string]string{"mig": to}})
 		all, err := Live(context.Background(), p, c, LiveOptions{State: t.TempDir(), Now: ofRecordings})
 		if err != nil || len(all) != 1 || all[0].Result.Written != 1900 || all[0].Foreign != 0 {
 			t.Fatalf("%s: %+v, %v", name, all, err)

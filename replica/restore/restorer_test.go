@@ -24,6 +24,7 @@ import (
 	"pegasus/blob/stores"
 	backupidl "pegasus/gen/backup"
 	"pegasus/gen/layer2"
+	"pegasus/internal/repo"
 	"pegasus/rocks/pegasus"
 	"pegasus/rrdb"
 	"pegasus/rrdb/engine"
@@ -121,26 +122,11 @@ func (w *world) digest(dir string, now uint32) rrdb.Sum {
 	return sum
 }
 
-func golden(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "golden")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the recordings of the C++ server aren't at %s", dir)
-		}
-		t.Skipf("the recordings of the C++ server aren't at %s (PEGASUS_GOLDEN names another place)", dir)
-	}
-	return dir
-}
-
 // Read with the clock of the recording, what the C++ cluster backed up is restored to its last row, also those that have expired
 // since. With the true clock the expired ones are left out.
 func TestGoldenByItsClock(t *testing.T) {
 	w := newWorld(t)
-	if err := os.CopyFS(filepath.Join(w.dir, "onebox"), os.DirFS(filepath.Join(golden(t), "backup-policy", "tree-onebox"))); err != nil {
+	if err := os.CopyFS(filepath.Join(w.dir, "onebox"), os.DirFS(filepath.Join(repo.Golden(t), "backup-policy", "tree-onebox"))); err != nil {
 		t.Fatal(err)
 	}
 	recorded := time.Date(2026, 11, 23, 0, 25, 0, 0, time.UTC)

@@ -13,25 +13,10 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/internal/repo"
 	"pegasus/rocks"
 	"pegasus/rocks/table"
 )
-
-// golden is where the directories of the C++ server are; without them the test is skipped, but in CI.
-func golden(t testing.TB) string {
-	t.Helper()
-	dir := os.Getenv("PEGASUS_GOLDEN")
-	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "golden")
-	}
-	if _, err := os.Stat(filepath.Join(dir, "README.md")); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("the recordings of the C++ server are missing: %v (set PEGASUS_GOLDEN)", err)
-		}
-		t.Skipf("the recordings of the C++ server are not here: %v (set PEGASUS_GOLDEN)", err)
-	}
-	return dir
-}
 
 // plain is a row as expected.jsonl has it.
 type plain struct {
@@ -120,7 +105,7 @@ func glob(t *testing.T, parts ...string) []string {
 
 // The C++ server's directories have exactly the rows that it served.
 func TestGoldenDirectories(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	want := expected(t, filepath.Join(g, "expected.jsonl"))
 	if len(want) != 1900 {
 		t.Fatalf("%d expected rows", len(want))
@@ -153,7 +138,7 @@ func TestGoldenDirectories(t *testing.T) {
 
 // Checkpoints that lie beside a live database read too, and a replica knows its decree.
 func TestGoldenMeta(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	dirs := glob(t, g, "data-checkpointed/replica/reps/1.*.pegasus/data/checkpoint.*")
 	if len(dirs) < 8 {
 		t.Fatalf("%d checkpoints", len(dirs))
@@ -182,7 +167,7 @@ func TestGoldenMeta(t *testing.T) {
 
 // Bounds give the rows of one hash key, and nothing beside them.
 func TestGoldenBounds(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	want := expected(t, filepath.Join(g, "expected.jsonl"))
 	byHash := map[string]int{}
 	for _, p := range want {
@@ -220,7 +205,7 @@ func TestGoldenBounds(t *testing.T) {
 
 // The tables of a bulk load belong to no database yet.
 func TestGoldenBulkLoad(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	want := expected(t, filepath.Join(g, "bulk-load-source/expected.jsonl"))
 	files := glob(t, g, "bulk-load-source/*/*/*/*/*.sst")
 	if len(files) != 5 {
@@ -264,7 +249,7 @@ func TestGoldenBulkLoad(t *testing.T) {
 }
 
 func TestGoldenAppInfo(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	files := glob(t, g, "data-*/replica/reps/1.*.pegasus/.app-info")
 	if len(files) != 12 {
 		t.Fatalf("%d files", len(files))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"pegasus/base"
+	"pegasus/internal/repo"
 	"pegasus/rocks"
 	"pegasus/rocks/table"
 )
@@ -132,7 +133,7 @@ func TestWriterRefusesRows(t *testing.T) {
 
 // The recorded data of the C++ server, written by us, has the same rows.
 func TestGoldenWrittenAgain(t *testing.T) {
-	g := golden(t)
+	g := repo.Golden(t)
 	type stored struct{ key, value string }
 	read := func(dir string) (rows []stored, meta Meta) {
 		r, err := Open(context.Background(), rocks.Local(dir), rocks.Options{})
