@@ -261,13 +261,12 @@ func opsOf(payload []byte, timestampUS int64) (ops []opJSON) {
 			o.Text = text
 		} else {
 			h, s, _ := base.SplitKey(op.Key)
-			o.HashKey, o.SortKey, o.Value = Escape(h), Escape(s), Escape(op.Value)
-			if op.ExpireTS > 0 {
-				o.Expires = moment(int64(op.ExpireTS) + base.EpochBegin)
-			}
+			o.HashKey, o.SortKey = Escape(h), Escape(s)
+			tag := uint64(0)
 			if op.Timetag != 0 {
-				o.Timetag = timetagText(r.Timetag(&op, timestampUS))
+				tag = r.Timetag(&op, timestampUS)
 			}
+			o.fill(op.ExpireTS, tag, op.Value)
 		}
 		ops = append(ops, o)
 	}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -152,9 +151,7 @@ func (d *Dirs) told(w *dirs.Written, ended bool, passed time.Duration) error {
 			*dirs.Written
 			Done bool `json:"done"`
 		}
-		enc := json.NewEncoder(d.Out)
-		enc.SetEscapeHTML(false)
-		return enc.Encode(done{w, !ended})
+		return d.json(done{w, !ended})
 	}
 	state := "done"
 	switch {

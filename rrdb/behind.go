@@ -10,7 +10,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/sstable/block"
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pegasus/base"
 )
@@ -67,13 +66,10 @@ func (s *Store) writeAbsent(po *pebble.Options, from, to string, now uint32) (ro
 	if rows = all - len(there); rows == 0 {
 		return 0, nil
 	}
-	o := po.MakeWriterOptions(len(po.Levels)-1, s.db.FormatMajorVersion().MaxTableFormat())
-	o.DisableValueBlocks = true // see newTables
-	out, err := s.fs.Create(to, vfs.WriteCategoryUnspecified)
+	w, err := createTable(s.fs, to, lastLevel(s, po))
 	if err != nil {
 		return 0, err
 	}
-	w := sstable.NewWriter(objstorageprovider.NewFileWritable(vfs.NewSyncingFile(out, vfs.SyncingFileOptions{BytesPerSync: buildSync})), o)
 	n := 0
 	err = eachRow(r, func(key []byte, value func() ([]byte, error)) error {
 		if n++; len(there) > 0 && there[0] == n-1 {

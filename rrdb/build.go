@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -52,10 +53,25 @@ type tableWriter struct {
 func newTables(s *Store, dir string) (tableWriter, error) {
 	po := pebbleOptions(&s.opts, s.instance)
 	po.EnsureDefaults()
-	w := tableWriter{fs: s.fs, dir: dir, o: po.MakeWriterOptions(len(po.Levels)-1, s.db.FormatMajorVersion().MaxTableFormat())}
-	// As in a store: see pebbleOptions. Such blocks would also stay in memory until the table file is complete.
-	w.o.DisableValueBlocks = true
+	w := tableWriter{fs: s.fs, dir: dir, o: lastLevel(s, po)}
 	return w, errors.Join(w.fs.RemoveAll(w.dir), makeDir(w.fs, w.dir))
+}
+
+// lastLevel are the options of table files of the last level of a store.
+func lastLevel(s *Store, po *pebble.Options) sstable.WriterOptions {
+	o := po.MakeWriterOptions(len(po.Levels)-1, s.db.FormatMajorVersion().MaxTableFormat())
+	// As in a store: see pebbleOptions. Such blocks would also stay in memory until the table file is complete.
+	o.DisableValueBlocks = true
+	return o
+}
+
+// createTable begins a table file, which is written to the disk little by little.
+func createTable(fs vfs.FS, name string, o sstable.WriterOptions) (*sstable.Writer, error) {
+	f, err := fs.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	return sstable.NewWriter(objstorageprovider.NewFileWritable(vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: buildSync})), o), nil
 }
 
 // Build begins a store in a directory that must not hold one. What an earlier Build left beside it is
@@ -124,13 +140,11 @@ func InPartition(key []byte, index, count int32) bool { return inPartition(key, 
 
 func (b *tableWriter) beginTable() error {
 	name := filepath.Join(b.dir, strconv.Itoa(len(b.tables))+".sst")
-	f, err := b.fs.Create(name, vfs.WriteCategoryUnspecified)
+	w, err := createTable(b.fs, name, b.o)
 	if err != nil {
 		return err
 	}
-	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: buildSync})
-	b.tables, b.at = append(b.tables, name), 0
-	b.w = sstable.NewWriter(objstorageprovider.NewFileWritable(f), b.o)
+	b.tables, b.at, b.w = append(b.tables, name), 0, w
 	return nil
 }
 

@@ -68,11 +68,11 @@ func BlobFrom(values map[string]string) (Blob, error) {
 		case "a list of strings":
 			list := strings.Split(v, ",")
 			for i := range list {
-				list[i] = quote(list[i])
+				list[i] = Quote(list[i])
 			}
 			v = "[" + strings.Join(list, ", ") + "]"
 		case "a string", "a duration":
-			v = quote(v)
+			v = Quote(v)
 		}
 		text += k.name + " = " + strings.Map(oneLineOnly, v) + "\n"
 	}
@@ -85,13 +85,15 @@ func BlobFrom(values map[string]string) (Blob, error) {
 	return c.Blob["url"], err
 }
 
-// quote writes a basic string of TOML.
-func quote(s string) string {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return `""` // strings can be marshalled
+// Quote writes a basic string of TOML.
+func Quote(s string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil {
+		return `""` // strings can be encoded
 	}
-	return string(b)
+	return strings.ReplaceAll(strings.TrimSpace(b.String()), "\x7f", `\u007f`)
 }
 
 // oneLineOnly keeps a value from being more than one.

@@ -38,8 +38,8 @@ func (f *betweenFlags) add(c *cobra.Command) {
 // with runs a command on the first cluster's Env and a client of the other one. rDSN's framing is what C++ servers of every
 // version understand.
 func (f *betweenFlags) with(c *cobra.Command, do func(context.Context, *cli.Env, *client.Client) error) error {
-	if f.output != "table" && f.output != "json" {
-		return fmt.Errorf("--output %q: give table or json", f.output)
+	if err := checkOutput(f.output); err != nil {
+		return err
 	}
 	if err := checkMetas("from", f.from); err != nil {
 		return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"os"
 
@@ -25,8 +24,8 @@ func (f *blobFlags) add(c *cobra.Command) {
 }
 
 func (f *blobFlags) with(c *cobra.Command, do func(context.Context, *cli.Env, *blob.Set, map[string]config.Blob) error) error {
-	if f.output != "table" && f.output != "json" {
-		return fmt.Errorf("--output %q: give table or json", f.output)
+	if err := checkOutput(f.output); err != nil {
+		return err
 	}
 	cfg := config.Default()
 	if f.config != "" {

@@ -59,18 +59,38 @@ func splitList(s string) []string {
 }
 
 func (f *clientFlags) check() error {
-	if f.output != "table" && f.output != "json" {
-		return fmt.Errorf("--output %q: give table or json", f.output)
+	if err := checkOutput(f.output); err != nil {
+		return err
 	}
 	if len(f.metas) == 0 {
 		return errors.New("--meta is empty: give the addresses of the meta servers, host:port, separated by commas")
 	}
-	for _, m := range f.metas {
+	return checkAddrs("meta", f.metas)
+}
+
+func checkOutput(format string) error {
+	if format != "table" && format != "json" {
+		return fmt.Errorf("--output %q: give table or json", format)
+	}
+	return nil
+}
+
+// checkAddrs checks the addresses of a flag.
+func checkAddrs(flag string, metas []string) error {
+	for _, m := range metas {
 		if err := config.CheckAddr(m); err != nil {
-			return fmt.Errorf("--meta: %w; write host:port; separate several addresses with commas", err)
+			return fmt.Errorf("--%s: %w; write host:port; separate several addresses with commas", flag, err)
 		}
 	}
 	return nil
+}
+
+// checkMetas checks the addresses of a flag that has to be given.
+func checkMetas(flag string, metas []string) error {
+	if len(metas) == 0 {
+		return errors.New("--" + flag + " is missing: give the addresses of the cluster's meta servers, host:port, separated by commas")
+	}
+	return checkAddrs(flag, metas)
 }
 
 // with runs a command on an Env whose operations are bounded by --timeout.

@@ -92,16 +92,21 @@ func readInput(c *cobra.Command, name string) ([]byte, error) {
 		}
 		return b, nil
 	}
+	return readRegular(name, func(int64) error { return nil })
+}
+
+// readRegular reads a file of a size that may be.
+func readRegular(name string, may func(size int64) error) ([]byte, error) {
 	st, err := os.Stat(name)
-	if err == nil && !st.Mode().IsRegular() {
+	switch {
+	case err != nil:
+	case !st.Mode().IsRegular():
 		err = errors.New("it is no regular file")
+	default:
+		err = may(st.Size())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	return b, nil
+	return os.ReadFile(name)
 }

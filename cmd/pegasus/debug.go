@@ -19,8 +19,8 @@ func debugCmd() *cobra.Command {
 	with := func(use, short, long string, least, most int, do func(context.Context, []string) error) *cobra.Command {
 		s := &cobra.Command{Use: use, Short: short, Long: long, Args: wantArgs(least, most),
 			RunE: func(c *cobra.Command, args []string) error {
-				if output != "table" && output != "json" {
-					return fmt.Errorf("--output %q: give table or json", output)
+				if err := checkOutput(output); err != nil {
+					return err
 				}
 				d.Out, d.JSON = c.OutOrStdout(), output == "json"
 				if partition != "" {

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/cli"
 )
 
@@ -25,10 +24,8 @@ func migrateDirsCmd() *cobra.Command {
 			"same command goes on there. --dry-run says what is there and needs no cluster.",
 		RunE: func(c *cobra.Command, args []string) error {
 			f.anyNumber(c)
-			for _, m := range to {
-				if err := config.CheckAddr(m); err != nil {
-					return fmt.Errorf("--to: %w; write host:port; separate several addresses with commas", err)
-				}
+			if err := checkAddrs("to", to); err != nil {
+				return err
 			}
 			if !d.DryRun && (len(to) == 0 || d.Live.State == "") {
 				return errors.New("--to and --state are needed, or --dry-run to see what is there")

@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"pegasus/base/config"
 	"pegasus/cli"
 	"pegasus/client"
 	"pegasus/cppmeta"
@@ -35,8 +33,8 @@ func migrateTablesCmd() *cobra.Command {
 			"made, else it is a conflict. So are tables that share a name. Duplications and backup policies are told as the commands that add them.\n" +
 			"The exit status is 1 if something wasn't taken over; the rest is.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if output != "table" && output != "json" {
-				return fmt.Errorf("--output %q: give table or json", output)
+			if err := checkOutput(output); err != nil {
+				return err
 			}
 			o := client.Options{Timeout: timeout, Framing: rpc.RDSN}
 			x := cli.MoveTables{DryRun: dry}
@@ -88,31 +86,13 @@ func migrateTablesCmd() *cobra.Command {
 	return c
 }
 
-// checkMetas checks the addresses of a flag.
-func checkMetas(flag string, metas []string) error {
-	if len(metas) == 0 {
-		return errors.New("--" + flag + " is missing: give the addresses of the cluster's meta servers, host:port, separated by commas")
-	}
-	for _, m := range metas {
-		if err := config.CheckAddr(m); err != nil {
-			return fmt.Errorf("--%s: %w; write host:port; separate several addresses with commas", flag, err)
-		}
-	}
-	return nil
-}
-
 func stateOfFile(c *cobra.Command, file, root string) (*cppmeta.State, error) {
-	st, err := os.Stat(file)
-	switch {
-	case err == nil && !st.Mode().IsRegular():
-		err = errors.New("it is no regular file")
-	case err == nil && st.Size() > maxStateFile:
-		err = fmt.Errorf("it has %d bytes: start the C++ meta once with ZooKeeper, or ask it while it runs (--from)", st.Size())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", file, err)
-	}
-	data, err := os.ReadFile(file)
+	data, err := readRegular(file, func(size int64) error {
+		if size > maxStateFile {
+			return fmt.Errorf("it has %d bytes: start the C++ meta once with ZooKeeper, or ask it while it runs (--from)", size)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -188,11 +188,11 @@ func shown(v any) string {
 	case nil:
 		return ""
 	case string:
-		return quote(x)
+		return config.Quote(x)
 	case []string:
 		return quoteList(x)
 	case fmt.Stringer: // a duration
-		return quote(x.String())
+		return config.Quote(x.String())
 	}
 	return fmt.Sprint(v)
 }

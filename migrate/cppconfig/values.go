@@ -1,7 +1,6 @@
 package cppconfig
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -41,20 +40,10 @@ func (in *input) get(section, name string) string { return in.keys[[2]string{sec
 // one is a single value for the key of the rule.
 func one(to, toml string) ([]value, string, error) { return []value{{path: to, toml: toml}}, "", nil }
 
-func quote(s string) string {
-	var b strings.Builder
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil {
-		return `""` // strings can be encoded
-	}
-	return strings.ReplaceAll(strings.TrimSpace(b.String()), "\x7f", `\u007f`)
-}
-
 func quoteList(list []string) string {
 	var q []string
 	for _, s := range list {
-		q = append(q, quote(s))
+		q = append(q, config.Quote(s))
 	}
 	return "[" + strings.Join(q, ", ") + "]"
 }
@@ -82,7 +71,7 @@ func text(_ *input, k Key, to string) ([]value, string, error) {
 	if k.Value == "" {
 		return nil, "it is empty", nil
 	}
-	return one(to, quote(k.Value))
+	return one(to, config.Quote(k.Value))
 }
 
 func boolean(_ *input, k Key, to string) ([]value, string, error) {
@@ -129,7 +118,7 @@ func duration(unit time.Duration) how {
 		if err != nil {
 			return nil, "", err
 		}
-		return one(to, quote((time.Duration(n) * unit).String()))
+		return one(to, config.Quote((time.Duration(n) * unit).String()))
 	}
 }
 
@@ -166,7 +155,7 @@ func logLevel(_ *input, k Key, to string) ([]value, string, error) {
 	if !ok {
 		return nil, "", fmt.Errorf("%q is no level", k.Value)
 	}
-	return one(to, quote(level))
+	return one(to, config.Quote(level))
 }
 
 // checked returns the addresses of a list, each of which has to be host:port.
@@ -297,7 +286,7 @@ func defaultTable(in *input, k Key, to string) ([]value, string, error) {
 	case placeholder.MatchString(partitions + replicas):
 		return nil, "", errOpen("its section has values that are to be filled in")
 	}
-	entry := quote(k.Value + ":" + partitions + ":" + replicas)
+	entry := config.Quote(k.Value + ":" + partitions + ":" + replicas)
 	c := config.Default()
 	c.Meta.MaxReplicaCount = 100
 	if err := c.Set(to, "["+entry+"]"); err != nil {
@@ -333,7 +322,7 @@ func listen(in *input, k Key, _ string) ([]value, string, error) {
 	if err := config.CheckAddr(addr); err != nil {
 		return nil, "", err
 	}
-	return one(role+".listen", quote(addr))
+	return one(role+".listen", config.Quote(addr))
 }
 
 func host(in *input, k Key, _ string) ([]value, string, error) {
@@ -361,7 +350,7 @@ func (in *input) place(section string) ([]value, error) {
 		if len(fields) == 0 || !path.IsAbs(fields[0]) {
 			return nil, fmt.Errorf("%q is no absolute path: write [blob.%s] by hand, with a directory that all servers share", args, name)
 		}
-		return []value{{path: to + "type", toml: `"local"`}, {path: to + "path", toml: quote(fields[0])}}, nil
+		return []value{{path: to + "type", toml: `"local"`}, {path: to + "path", toml: config.Quote(fields[0])}}, nil
 	case kind == "hdfs_service":
 		out := []value{{path: to + "type", toml: `"hdfs"`}}
 		if len(fields) > 0 {
@@ -374,7 +363,7 @@ func (in *input) place(section string) ([]value, error) {
 			if !path.IsAbs(fields[1]) {
 				return nil, fmt.Errorf("%q is no absolute path", fields[1])
 			}
-			out = append(out, value{path: to + "path", toml: quote(fields[1])})
+			out = append(out, value{path: to + "path", toml: config.Quote(fields[1])})
 		}
 		return out, nil
 	}

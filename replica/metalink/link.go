@@ -128,6 +128,25 @@ func (l *Link) call(ctx context.Context, out rpc.Outgoing, res tbin.Decoder, cod
 	return err
 }
 
+// ask asks for what a leader of an older version may not know. It answers ERR_SERVICE_NOT_ACTIVE then, which is no reason to turn to
+// another one. code is that of the answer.
+func (l *Link) ask(ctx context.Context, what string, out rpc.Outgoing, res tbin.Decoder, code *base.ErrorCode) error {
+	ctx, cancel := context.WithTimeout(ctx, CallTime)
+	defer cancel()
+	addr := l.metas.addr()
+	err := l.call(ctx, out, res, nil)
+	if err == nil && *code == base.ErrForwardToOthers {
+		l.metas.turn(addr, 0)
+	}
+	if err == nil && *code != base.ErrOK {
+		err = *code
+	}
+	if err != nil {
+		return fmt.Errorf("ask meta server %s %s: %w", addr, what, err)
+	}
+	return nil
+}
+
 // Update sends one configuration update. settled tells that the meta decided: the
 // configuration is then the one that holds now, if it said so.
 func (l *Link) Update(ctx context.Context, req *metaadmin.ConfigurationUpdateRequest) (now *layer2.PartitionConfiguration, settled bool, err error) {
