@@ -82,6 +82,7 @@ type importState struct {
 const (
 	windowRows  = 2000
 	windowBytes = 2 << 20
+	roomBytes   = 64 << 10
 	stateEvery  = time.Second
 	// mostRow bounds a row that is sent at all: a server ends the connection of a request of more than 64 MiB, which fails as often as it
 	// is tried. What a server takes is less, and it says so.
@@ -108,6 +109,7 @@ type window struct {
 	rows     int64 // of the file, when it ends
 	sums     Result
 	complete bool
+	room     []byte // for keys and values
 }
 
 // Import writes the rows of files into a table.
@@ -267,14 +269,20 @@ func (im *importer) take(w *window, at place, row *rowfile.Row, wrong *rowfile.B
 		w.sums.Expired++
 		return nil
 	}
-	// One piece of memory for the row, which the reader uses again.
-	b := make([]byte, 0, len(row.HashKey)+len(row.SortKey)+len(row.Value))
-	b = append(append(append(b, row.HashKey...), row.SortKey...), row.Value...)
-	h, k := len(row.HashKey), len(row.HashKey)+len(row.SortKey)
-	c := change{hashKey: b[:h:h], sortKey: b[h:k:k], value: b[k:], expireTS: ts, where: at}
+	c := change{hashKey: w.keep(row.HashKey), sortKey: w.keep(row.SortKey), value: w.keep(row.Value), expireTS: ts, where: at}
 	w.changes = append(w.changes, c)
 	w.size += c.size()
 	return nil
+}
+
+// keep copies what the reader uses again.
+func (w *window) keep(b []byte) []byte {
+	if len(b) > cap(w.room)-len(w.room) {
+		w.room = make([]byte, 0, max(len(b), roomBytes))
+	}
+	at := len(w.room)
+	w.room = append(w.room, b...)
+	return w.room[at:len(w.room):len(w.room)]
 }
 
 func (im *importer) tell(b BadRow) error {
@@ -328,7 +336,7 @@ func (im *importer) complete(w *window) {
 	if im.sink.ctx.Err() != nil {
 		return
 	}
-	w.complete, w.changes = true, nil
+	w.complete, w.changes, w.room = true, nil, nil
 	for len(im.windows) > 0 && im.windows[0].complete {
 		d := im.windows[0]
 		im.windows = im.windows[1:]

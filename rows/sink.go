@@ -8,6 +8,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -38,7 +39,7 @@ const (
 	// mostRows and mostBytes bound one write: well below what servers take.
 	mostRows  = 500
 	mostBytes = 256 << 10
-	// bytesOnTheWay bounds the rows of all writes under way.
+	// bytesOnTheWay bounds the rows of all windows that aren't written yet: they keep the memory of all their rows.
 	bytesOnTheWay = 64 << 20
 	retryPause    = 200 * time.Millisecond
 	// lateFor is how long an attempt that got no answer can still reach the partition. An answer to a later attempt says nothing of it
@@ -109,83 +110,84 @@ func newSink(ctx context.Context, to Target, p Pace, bad func(*change, error) er
 // write has changes written, and calls done when all of them are, or were refused. It waits for room, not for the writes. Of changes
 // with the same keys the last one counts. The changes' slices must stay as they are.
 func (s *sink) write(changes []change, done func()) error {
-	groups := group(changes)
-	left := len(groups)
-	if left == 0 {
+	batches := group(changes)
+	if len(batches) == 0 {
 		done()
 	}
-	var mu sync.Mutex
-	ended := func() {
-		mu.Lock()
-		left--
-		last := left == 0
-		mu.Unlock()
-		if last {
-			done()
-		}
+	size := 0
+	for i := range batches {
+		size += batches[i].size
 	}
-	// A hash key with several groups holds its place until all of them are written.
-	keys := map[string]int{}
-	for _, g := range groups {
-		keys[turn(g)]++
+	if err := s.await(func() bool { return s.bytes == 0 || s.bytes+size <= bytesOnTheWay }, func() { s.bytes += size }); err != nil {
+		return err
 	}
-	for _, g := range groups {
+	var left atomic.Int64
+	left.Store(int64(len(batches)))
+	// A hash key with several batches holds its place until all of them are written.
+	turns := make(map[string]int, len(batches))
+	for i := range batches {
+		turns[batches[i].turn]++
+	}
+	for i := range batches {
+		b := &batches[i]
 		if s.limit != nil {
-			if err := s.limit.WaitN(s.ctx, len(g)); err != nil {
+			if err := s.limit.WaitN(s.ctx, len(b.changes)); err != nil {
 				return s.cause()
 			}
 		}
-		key := turn(g)
-		n := keys[key]
-		keys[key] = 0 // the first one takes the places of all
-		if err := s.begin(key, n, g); err != nil {
+		n := turns[b.turn]
+		turns[b.turn] = 0 // the first one takes the places of all
+		if err := s.begin(b, n); err != nil {
 			return err
 		}
-		s.send(g, time.Now(), func() {
-			s.end(key, g)
-			ended()
+		s.send(b.changes, time.Now(), func() {
+			freed := 0
+			if left.Add(-1) == 0 {
+				freed = size
+				done() // before flush can end
+			}
+			s.end(b, freed)
 		})
 	}
 	return nil
 }
 
-// turn names what a group waits for: the writes of its hash key, or of its row if it has none.
-func turn(g []change) string {
-	if len(g[0].hashKey) == 0 {
-		return "\x00" + string(g[0].sortKey)
-	}
-	return string(g[0].hashKey)
-}
-
 func (s *sink) cause() error { return context.Cause(s.ctx) }
 
-// begin waits until a group may be sent. n > 0: it is the first of n of its hash key, and those before must have ended. None of its rows
+// begin waits until a batch may be sent. n > 0: it is the first of n of its turn, and those before must have ended. None of its rows
 // may have an attempt on its way that nobody waits for any more.
-func (s *sink) begin(key string, n int, g []change) error {
-	size := sizeOf(g)
+func (s *sink) begin(b *batch, n int) error {
+	return s.await(func() bool {
+		return s.ops < s.pace.Parallel && (n == 0 || s.busy[b.turn] == 0) && !s.mayCome(b.changes)
+	}, func() {
+		s.ops++
+		if n > 0 {
+			s.busy[b.turn] = n
+		}
+	})
+}
+
+// await waits until may holds, and does then what then does. Both are called with mu held.
+func (s *sink) await(may func() bool, then func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.ctx.Err() == nil && (s.ops >= s.pace.Parallel || s.ops > 0 && s.bytes+size > bytesOnTheWay || n > 0 && s.busy[key] > 0 || s.mayCome(g)) {
+	for s.ctx.Err() == nil && !may() {
 		s.moved.Wait()
 	}
 	if s.ctx.Err() != nil {
 		return s.cause()
 	}
-	s.ops++
-	s.bytes += size
-	if n > 0 {
-		s.busy[key] = n
-	}
+	then()
 	return nil
 }
 
-func (s *sink) end(key string, g []change) {
+func (s *sink) end(b *batch, freed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ops--
-	s.bytes -= sizeOf(g)
-	if s.busy[key]--; s.busy[key] == 0 {
-		delete(s.busy, key)
+	s.bytes -= freed
+	if s.busy[b.turn]--; s.busy[b.turn] == 0 {
+		delete(s.busy, b.turn)
 	}
 	s.moved.Broadcast()
 }
@@ -230,52 +232,78 @@ func (s *sink) row(c *change) uint64 {
 
 // flush waits until nothing is on its way.
 func (s *sink) flush() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.ctx.Err() == nil && s.ops > 0 {
-		s.moved.Wait()
-	}
-	return s.cause()
+	return s.await(func() bool { return s.ops == 0 }, func() {})
 }
 
-func sizeOf(g []change) (n int) {
-	for i := range g {
-		n += g[i].size()
-	}
-	return n
+// batch is changes that one write can carry: of one hash key, with one expiry, none of them with the same sort key.
+type batch struct {
+	changes []change
+	turn    string // what it waits for: the writes of its hash key, or of its row if it has none
+	size    int
 }
 
-// group puts changes together that one write can carry: those of one hash key, with one expiry, none of them with the same sort key.
-// The groups of a hash key may be written in any order.
-func group(changes []change) (groups [][]change) {
+// group puts changes together. The batches of a hash key may be written in any order. A row costs no memory of its own: there are many.
+func group(changes []change) []batch {
 	type id struct {
 		hashKey  string
 		expireTS uint32
 		remove   bool
 	}
-	last := make(map[string]int, len(changes)) // the last change of a row
+	size := 0
 	for i := range changes {
-		last[string(base.AppendKey(nil, changes[i].hashKey, changes[i].sortKey))] = i
+		size += 2 + len(changes[i].hashKey) + len(changes[i].sortKey)
 	}
+	buf := make([]byte, 0, size)
+	for i := range changes {
+		buf = base.AppendKey(buf, changes[i].hashKey, changes[i].sortKey)
+	}
+	all := string(buf) // the keys of all rows
+	last := make(map[string]int, len(changes))
+	at := 0
+	for i := range changes {
+		n := 2 + len(changes[i].hashKey) + len(changes[i].sortKey)
+		last[all[at:at+n]] = i
+		at += n
+	}
+	var list []batch
+	of := make([]int, len(changes)) // of each change the index of its batch, -1: a later one has its keys
+	rows := make([]int, 0, 16)      // of each batch
 	open := map[id]int{}
+	at = 0
 	for i := range changes {
 		c := &changes[i]
-		if last[string(base.AppendKey(nil, c.hashKey, c.sortKey))] != i {
+		h, n := len(c.hashKey), 2+len(c.hashKey)+len(c.sortKey)
+		key := all[at : at+n]
+		at += n
+		if of[i] = -1; last[key] != i {
 			continue
 		}
-		if len(c.hashKey) == 0 { // a write of many rows needs one
-			groups = append(groups, []change{*c})
-			continue
+		turn, k := key[2:2+h], id{key[2 : 2+h], c.expireTS, c.remove}
+		g, ok := open[k]
+		switch {
+		case h == 0: // a write of many rows needs a hash key
+			turn, ok = key, false
+		case !ok || rows[g] >= mostRows || list[g].size+c.size() > mostBytes:
+			open[k], ok = len(list), false
 		}
-		k := id{string(c.hashKey), c.expireTS, c.remove}
-		if g, ok := open[k]; ok && len(groups[g]) < mostRows && sizeOf(groups[g])+c.size() <= mostBytes {
-			groups[g] = append(groups[g], *c)
-			continue
+		if !ok {
+			g = len(list)
+			list, rows = append(list, batch{turn: turn}), append(rows, 0)
 		}
-		open[k] = len(groups)
-		groups = append(groups, []change{*c})
+		of[i] = g
+		rows[g]++
+		list[g].size += c.size()
 	}
-	return groups
+	room := make([]change, len(changes))
+	for g, n := range rows {
+		list[g].changes, room = room[:0:n], room[n:]
+	}
+	for i, g := range of {
+		if g >= 0 {
+			list[g].changes = append(list[g].changes, changes[i])
+		}
+	}
+	return list
 }
 
 // request makes the write of a group.
