@@ -26,6 +26,7 @@ var (
 	splitRuns  = flag.Int("split-runs", 1, "how many runs TestSplit makes; all but the first have random kills of every server")
 	splitRows  = flag.Int("split-rows", 0, "how many rows TestSplit's table has before it is split, in runs with kills")
 	splitKills = flag.Bool("split-kills", true, "whether servers are killed in the runs of TestSplit after the first")
+	splitP99   = flag.Duration("split-p99", 0, "the 99th percentile of the worst second that a run of TestSplit without kills may have while it splits; 0: any")
 	splitSeed  = flag.Int("split-seed", 0, "is added to the number of a run of TestSplit")
 )
 
@@ -106,6 +107,7 @@ func (w *splitWorld) load(ctx context.Context, who int) {
 		if err != nil {
 			w.fails.Add(1)
 		}
+		w.note(began)
 		if took := int64(time.Since(began)); took > w.worst.Load() {
 			w.worst.Store(took)
 		}
@@ -266,10 +268,11 @@ func splitRun(t *testing.T, run int) {
 		w.fill(*splitRows)
 		wg.Go(func() { w.scan(ctx) })
 		used := w.used()
-		defer func() { w.spaceIsBack(used) }()
 		for i := range 2 {
 			wg.Go(func() { w.loadWide(ctx, i) })
 		}
+		w.begins("before", false)
+		time.Sleep(10 * time.Second)
 		r := rand.New(rand.NewPCG(uint64(run), 1))
 		kctx, end := context.WithCancel(ctx)
 		var kills sync.WaitGroup
@@ -289,12 +292,15 @@ func splitRun(t *testing.T, run int) {
 		})
 		for _, n := range []int32{8, 16} {
 			began := time.Now()
+			w.begins(fmt.Sprintf("to %d partitions", n), true)
 			w.start(n)
 			w.await(10 * time.Minute)
 			t.Logf("run %d: to %d partitions in %v", run, n, time.Since(began).Round(time.Millisecond))
 		}
 		end()
 		kills.Wait()
+		w.begins("after", false)
+		w.spaceIsBack(used)
 	}
 	stop()
 	wg.Wait()

@@ -26,8 +26,22 @@ type wideLoad struct {
 
 	mu    sync.Mutex
 	regs  map[string]*register
-	took  map[int64][]time.Duration // by second
-	found []string                  // what isn't linearizable
+	took  []sample
+	parts []part   // of the run, by when they began
+	found []string // what isn't linearizable
+}
+
+// sample is an operation that ended.
+type sample struct {
+	began time.Time
+	took  time.Duration
+}
+
+// part is a part of a run, whose operations are looked at by themselves.
+type part struct {
+	name  string
+	began time.Time
+	split bool // a split is under way
 }
 
 // register is a counter that only grows, by increments and by atomic operations. What was answered bounds what may be
@@ -71,7 +85,7 @@ func (w *splitWorld) scan(ctx context.Context) {
 
 // fill writes n rows to begin with.
 func (w *splitWorld) fill(n int) {
-	w.wide.regs, w.wide.took = map[string]*register{}, map[int64][]time.Duration{}
+	w.wide.regs = map[string]*register{}
 	w.wide.filled = n / fillRows * fillRows
 	ctx := runContext(w.T, 10*time.Minute)
 	var wg sync.WaitGroup
@@ -99,11 +113,23 @@ func (w *splitWorld) op(f func(ctx context.Context) error) error {
 	defer cancel()
 	began := time.Now()
 	err := f(c)
-	took := time.Since(began)
-	w.wide.mu.Lock()
-	w.wide.took[began.Unix()] = append(w.wide.took[began.Unix()], took)
-	w.wide.mu.Unlock()
+	w.note(began)
 	return err
+}
+
+// note notes how long an operation took that ends now.
+func (w *splitWorld) note(began time.Time) {
+	s := sample{began, time.Since(began)}
+	w.wide.mu.Lock()
+	w.wide.took = append(w.wide.took, s)
+	w.wide.mu.Unlock()
+}
+
+// begins says which part of the run begins now.
+func (w *splitWorld) begins(name string, split bool) {
+	w.wide.mu.Lock()
+	w.wide.parts = append(w.wide.parts, part{name, time.Now(), split})
+	w.wide.mu.Unlock()
 }
 
 // begin returns what an operation on a counter can't be answered less than.
@@ -202,6 +228,16 @@ func (w *splitWorld) loadWide(ctx context.Context, who int) {
 				w.Errorf("hash key p%d has %d rows", k, n)
 			}
 		case 7:
+			keys := []client.FullRow{{HashKey: h, SortKey: sort}, {HashKey: h, SortKey: []byte("none")}}
+			floor = w.beginOn(key, false)
+			var rows []client.FullRow
+			if w.op(func(c context.Context) (err error) { rows, err = w.table.BatchGet(c, keys); return err }) == nil {
+				n := int64(0)
+				for _, row := range rows {
+					n += countOf(row.Value)
+				}
+				w.answered("a batch_get", key, floor, n, false)
+			}
 			mine := fmt.Append(nil, "x-", who)
 			_ = w.op(func(c context.Context) error {
 				return w.table.MultiSet(c, mine, []client.KV{{SortKey: []byte("a"), Value: []byte("1")}, {SortKey: []byte("b"), Value: []byte("2")}}, 0)
@@ -242,38 +278,60 @@ func (w *splitWorld) checkWide() {
 	if err != nil || int(n) != w.wide.filled {
 		w.Errorf("%d rows are counted of %d, %v", n, w.wide.filled, err)
 	}
-	type second struct {
-		p99, longest time.Duration
-		n            int
-	}
-	var worst, longest second
-	ops := 0
-	for _, ds := range w.wide.took {
-		slices.Sort(ds)
-		s := second{ds[len(ds)*99/100], ds[len(ds)-1], len(ds)}
-		ops += len(ds)
-		if s.p99 > worst.p99 {
-			worst = s
-		}
-		if s.longest > longest.longest {
-			longest = s
-		}
-	}
-	load, _ := os.ReadFile("/proc/loadavg")
-	w.Logf("%d operations in %d seconds; p99 of the worst second %v (of %d operations), the longest took %v; load of the machine %s",
-		ops, len(w.wide.took), worst.p99.Round(time.Millisecond), worst.n, longest.longest.Round(time.Millisecond), strings.TrimSpace(string(load)))
+	w.tellTimes()
 }
 
-// used returns the bytes that the stores take, a file with several names once.
+// tellTimes tells how slow the worst second of each part of the run was, of those operations that were under way in it. The
+// second in which an operation began counts.
+func (w *splitWorld) tellTimes() {
+	load, _ := os.ReadFile("/proc/loadavg")
+	w.Logf("load of the machine %s", strings.TrimSpace(string(load)))
+	for _, name := range w.c.Servers() {
+		for line := range strings.Lines(w.c.Log(name)) {
+			if strings.Contains(line, "made of its parent") || strings.Contains(line, "is registered;") {
+				w.Log(name, strings.TrimSpace(line))
+			}
+		}
+	}
+	for i, p := range w.wide.parts {
+		end := time.Now()
+		if i+1 < len(w.wide.parts) {
+			end = w.wide.parts[i+1].began
+		}
+		seconds, ops := map[int64][]time.Duration{}, 0
+		for _, s := range w.wide.took {
+			if s.began.Before(end) && s.began.Add(s.took).After(p.began) {
+				at := int64(s.began.Sub(p.began) / time.Second)
+				seconds[at] = append(seconds[at], s.took)
+				ops++
+			}
+		}
+		var worst, longest time.Duration
+		of := 0
+		for _, ds := range seconds {
+			slices.Sort(ds)
+			if p99 := ds[len(ds)*99/100]; p99 > worst {
+				worst, of = p99, len(ds)
+			}
+			longest = max(longest, ds[len(ds)-1])
+		}
+		w.Logf("%s: %d operations in %v; p99 of the worst second %v (of %d operations), the longest took %v",
+			p.name, ops, end.Sub(p.began).Round(time.Millisecond), worst.Round(time.Millisecond), of, longest.Round(time.Millisecond))
+		if *splitP99 > 0 && p.split && worst > *splitP99 {
+			w.Errorf("%s: p99 of the worst second is %v", p.name, worst)
+		}
+	}
+}
+
+// used returns the bytes of the stores' files. A file with several names counts as often: what parent and child share at first, each
+// must have rid itself of half.
 func (w *splitWorld) used() (n int64) {
-	files := map[uint64]bool{}
 	_ = filepath.WalkDir(w.c.Dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".sst") {
 			return nil
 		}
 		if i, err := d.Info(); err == nil {
-			if s, ok := i.Sys().(*syscall.Stat_t); ok && !files[s.Ino] {
-				files[s.Ino] = true
+			if s, ok := i.Sys().(*syscall.Stat_t); ok {
 				n += s.Blocks * 512
 			}
 		}

@@ -219,6 +219,13 @@ func TestCommit(t *testing.T) {
 	tick(2, a, b, c) // the heartbeat tells the commit point
 	b.wantApplied("x y")
 	c.wantApplied("x y")
+	a.propose("z")
+	settle(a, b, c)
+	c.wantApplied("x y")
+	a.Announce() // before the heartbeat
+	settle(a, b, c)
+	c.wantApplied("x y z")
+	b.Announce() // it isn't the primary
 	if !a.Serving() || b.Serving() {
 		t.Error("who serves")
 	}

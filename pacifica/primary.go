@@ -116,6 +116,18 @@ func (c *Core) advance() {
 	}
 }
 
+// Announce tells the members now what is committed, which they would hear with the next entry or heartbeat.
+func (c *Core) Announce() {
+	if c.status != Primary {
+		return
+	}
+	for _, p := range c.peers {
+		if p.sentCommit < c.committed {
+			c.send(p)
+		}
+	}
+}
+
 func anyJoining(peers []*peer) bool {
 	for _, p := range peers {
 		if p.joining {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,6 +130,7 @@ func (sp *splitter) carryOut(ctx context.Context, g base.Gpid, count int32) erro
 		return fmt.Errorf("replica %v isn't here: %w", g, base.ErrObjectNotFound)
 	}
 	warm := false
+	took := newStages()
 	for ctx.Err() == nil {
 		var a split.Action
 		var members []pacifica.NodeID
@@ -147,13 +149,17 @@ func (sp *splitter) carryOut(ctx context.Context, g base.Gpid, count int32) erro
 					return err
 				}
 				warm = true
+				took.end("flush")
 				continue
 			}
-			began := time.Now()
 			if err := r.cut(ctx, count); err != nil {
 				return err
 			}
-			r.log.Infof("the partition is cut: its table has %d partitions, took %v", count, time.Since(began).Round(time.Millisecond))
+			// Clients wait for all members to apply it.
+			if err := within(ctx, r, func(r *driver) { r.core.Announce() }); err != nil {
+				return err
+			}
+			took.end("cut")
 		case split.Ask:
 			answers, err := sp.askAll(ctx, g, a.Nodes, a.Mark)
 			ballot := r.view.Load().Ballot
@@ -168,8 +174,14 @@ func (sp *splitter) carryOut(ctx context.Context, g base.Gpid, count int32) erro
 			if err = errors.Join(e, err); err != nil {
 				return err
 			}
+			took.end("children")
 		case split.Register:
-			return sp.askMeta(ctx, r, a)
+			err := sp.askMeta(ctx, r, a)
+			took.end("registration")
+			if err == nil {
+				r.log.Infof("it is one of %d partitions: the other half is registered; %s", count, took)
+			}
+			return err
 		}
 	}
 	return fmt.Errorf("the partition isn't split yet: %w", context.Cause(ctx))
@@ -324,10 +336,12 @@ func (sp *splitter) makeChild(ctx context.Context, r *replica, g base.Gpid, want
 			}
 		}
 	}()
+	took := newStages()
 	// First the copy, then the question: while the child isn't registered nobody removes its rows.
 	if _, err := r.store.Load().Checkpoint(store); err != nil {
 		return nil, err
 	}
+	took.end("copy")
 	cfg, err := sp.srv.meta.Configuration(ctx, g)
 	if cfg == nil {
 		return nil, fmt.Errorf("ask the meta whether it is registered: %w", err)
@@ -335,6 +349,7 @@ func (sp *splitter) makeChild(ctx context.Context, r *replica, g base.Gpid, want
 	if cfg.Ballot != -1 || cfg.Primary != 0 {
 		return nil, fmt.Errorf("it is registered, at ballot %d: %w", cfg.Ballot, base.ErrChildRegistered)
 	}
+	took.end("question")
 	info := r.view.Load().info
 	cut, err := rrdb.MakeChild(ctx, sp.srv.storeToBuild(g, store, &info))
 	if err != nil {
@@ -343,6 +358,7 @@ func (sp *splitter) makeChild(ctx context.Context, r *replica, g base.Gpid, want
 	if markOf(cut) != want {
 		return nil, fmt.Errorf("the parent was cut at decree %d, not %d: %w", cut.Decree, want.Decree, base.ErrInvalidState)
 	}
+	took.end("cut")
 	info.Partition, info.Partitions, info.Store, info.Ballot, info.Member, info.Seed = g.PartitionIndex, want.Count, 1, 0, 0, 0
 	info.Made = sp.srv.meta.Clock.Now().UnixMilli()
 	if err := disk.WriteJSON(infoName(dir), &info); err != nil {
@@ -355,6 +371,7 @@ func (sp *splitter) makeChild(ctx context.Context, r *replica, g base.Gpid, want
 	if err := wal.Wait(func(done func(error)) { d.Log().Reset(g, want.Decree, done) }); err != nil {
 		return nil, err
 	}
+	took.end("log")
 	path := d.ReplicaPath(g)
 	if err := os.Rename(dir, path); err != nil {
 		return nil, err
@@ -369,7 +386,8 @@ func (sp *splitter) makeChild(ctx context.Context, r *replica, g base.Gpid, want
 		sp.srv.noteBroken(g, d, err)
 		return nil, err
 	}
-	c.log.Infof("made of its parent %v at decree %d", r.gpid, want.Decree)
+	took.end("opening")
+	c.log.Infof("made of its parent %v at decree %d: %s", r.gpid, want.Decree, took)
 	return c, nil
 }
 
@@ -406,7 +424,6 @@ func (sp *splitter) askMeta(ctx context.Context, r *replica, a split.Action) err
 			}
 		})
 	}
-	r.log.Infof("it is split: %v is registered", child)
 	return nil
 }
 
@@ -470,3 +487,19 @@ func (sp *splitter) toCome(r *replica, whose int32) bool {
 	cv := c.view.Load()
 	return !cv.Serving && (cv.Status == pacifica.Inactive || cv.Status == pacifica.Primary) && cv.failed == nil
 }
+
+// stages are the parts of something that clients wait for, and how long each took.
+type stages struct {
+	at   time.Time // when the last one ended
+	text []string
+}
+
+func newStages() *stages { return &stages{at: time.Now()} }
+
+func (s *stages) end(name string) {
+	now := time.Now()
+	s.text = append(s.text, fmt.Sprintf("%s %v", name, now.Sub(s.at).Round(time.Millisecond)))
+	s.at = now
+}
+
+func (s *stages) String() string { return strings.Join(s.text, ", ") }

@@ -14,7 +14,7 @@ import (
 // child's rows is what there was at the cut, so that is its last decree. Nobody uses the copy meanwhile. It returns the child's
 // cut. base.ErrInvalidState: the parent was not cut so that this is its child.
 func MakeChild(ctx context.Context, o Options) (_ Cut, err error) {
-	s, err := Open(o)
+	s, err := open(o, true)
 	if err != nil {
 		return Cut{}, err
 	}

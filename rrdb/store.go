@@ -31,7 +31,10 @@ type Store struct {
 
 // Open opens the store in a directory, or makes one. Errors wrap ErrNotExist, ErrCorrupt, or the error
 // of the file system.
-func Open(o Options) (_ *Store, err error) {
+func Open(o Options) (*Store, error) { return open(o, false) }
+
+// open is Open. A store that is still compacts nothing: who is about to close it again would wait for that.
+func open(o Options, still bool) (_ *Store, err error) {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
 		return nil, fmt.Errorf("opening a store: %w", err)
@@ -39,6 +42,7 @@ func Open(o Options) (_ *Store, err error) {
 	s := newStore(o)
 	po := pebbleOptions(&s.opts, s.instance)
 	po.EventListener = s.events()
+	po.DisableAutomaticCompactions = po.DisableAutomaticCompactions || still
 	if err := s.instance.open(po, o.Create); err != nil {
 		return nil, fmt.Errorf("opening the store in %s: %w", o.Dir, err)
 	}

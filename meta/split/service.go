@@ -3,6 +3,8 @@ package split
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +22,9 @@ import (
 const (
 	// lookEvery is how often it is looked what is to be done.
 	lookEvery = 300 * time.Millisecond
-	// atATime is how many partitions of the cluster switch at a time.
-	atATime = 4
+	// atATime is how many partitions of the cluster switch at a time. No server takes part in two switches at a time:
+	// clients wait meanwhile, and would wait for both.
+	atATime = 16
 	// orderTime bounds one order. Its primary flushes stores, makes a copy, and asks the others to.
 	orderTime = 30 * time.Second
 )
@@ -46,14 +49,17 @@ type Service struct {
 	service.Leader
 	o Options
 
+	soon chan struct{} // something may be done at once
+
 	mu      sync.Mutex
-	ordered map[base.Gpid]bool   // an order is under way
-	waits   map[base.Gpid]string // what a partition waits for
+	ordered map[base.Gpid][]base.RPCAddress // an order is under way, in which these servers take part
+	told    map[base.Gpid]time.Time         // when it was told last
+	waits   map[base.Gpid]string            // what a partition waits for
 }
 
 // New returns the service of a meta that leads.
 func New(l service.Leader, o Options) *Service {
-	return &Service{Leader: l, o: o, ordered: map[base.Gpid]bool{}, waits: map[base.Gpid]string{}}
+	return &Service{Leader: l, o: o, soon: make(chan struct{}, 1), ordered: map[base.Gpid][]base.RPCAddress{}, told: map[base.Gpid]time.Time{}, waits: map[base.Gpid]string{}}
 }
 
 // Register implements service.Service.
@@ -249,15 +255,18 @@ func (s *Service) Lead(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-s.soon:
 		}
 	}
 }
 
-// order is a primary that is to be told to switch.
+// order is a partition that is to switch.
 type order struct {
 	parent  base.Gpid
 	count   int32
 	primary base.RPCAddress
+	members []base.RPCAddress
+	given   bool // it was ordered to, and only has to be told
 }
 
 // look tells primaries to switch that were ordered to, and orders it of others.
@@ -270,7 +279,7 @@ func (s *Service) look(ctx context.Context, wg *sync.WaitGroup) {
 		}
 	}
 	var orders []order
-	var next []base.Gpid
+	given := 0
 	waits := map[base.Gpid]string{}
 	s.Read(func(st *state.State) {
 		if st.Level() < state.LevelSteady {
@@ -282,46 +291,78 @@ func (s *Service) look(ctx context.Context, wg *sync.WaitGroup) {
 				continue
 			}
 			for p, is := range sp.Status {
-				g := base.Gpid{AppID: t.ID, PartitionIndex: int32(p)}
-				cfg := &t.Parts[p]
+				g, cfg := base.Gpid{AppID: t.ID, PartitionIndex: int32(p)}, &t.Parts[p]
+				o := order{g, int32(len(t.Parts)), cfg.Primary, cfg.AppendMembers(nil), is == state.SplitOrdered}
 				switch is {
 				case state.SplitOrdered:
-					orders = append(orders, order{g, int32(len(t.Parts)), cfg.Primary})
+					given++
+					orders = append(orders, o)
+					if !alive[o.primary] {
+						waits[g] = "it has no primary that lives"
+					}
 				case state.SplitWaits:
 					if why := ready(t, cfg, alive, len(nodes)); why != "" {
 						waits[g] = why
 					} else {
-						next = append(next, g)
+						orders = append(orders, o)
 					}
 				}
 			}
 		}
 	})
-	for _, g := range next {
-		if len(orders) >= atATime {
-			waits[g] = fmt.Sprintf("%d partitions switch at a time", atATime)
+	for _, o := range s.choose(orders, given, waits) {
+		if !o.given {
+			if code := s.Apply(&state.OrderSwitch{Table: o.parent.AppID, Parent: o.parent.PartitionIndex}).Err; code != base.ErrOK {
+				s.end(o.parent, fmt.Sprintf("the order isn't noted: %v", code))
+				continue
+			}
+		}
+		wg.Go(func() { s.tell(ctx, o) })
+	}
+}
+
+// choose returns the orders that can be told now: no server takes part in two, and those that failed come last. It notes that
+// they are under way, and what the others wait for. given is how many partitions were ordered to switch before.
+func (s *Service) choose(orders []order, given int, waits map[base.Gpid]string) (now []order) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	busy := map[base.RPCAddress]base.Gpid{}
+	for g, members := range s.ordered {
+		for _, m := range members {
+			busy[m] = g
+		}
+	}
+	slices.SortStableFunc(orders, func(a, b order) int { return s.told[a.parent].Compare(s.told[b.parent]) })
+	there := map[base.Gpid]bool{}
+	for _, o := range orders {
+		there[o.parent] = true
+		if s.ordered[o.parent] != nil || waits[o.parent] != "" {
 			continue
 		}
-		if s.Apply(&state.OrderSwitch{Table: g.AppID, Parent: g.PartitionIndex}).Err != base.ErrOK {
-			return
+		if !o.given && given >= atATime {
+			waits[o.parent] = fmt.Sprintf("%d partitions switch at a time", atATime)
+			continue
 		}
-		orders = append(orders, order{parent: g}) // told in the next round
-	}
-	s.mu.Lock()
-	for g := range s.waits {
-		if waits[g] == "" && !s.ordered[g] {
-			delete(s.waits, g)
+		if i := slices.IndexFunc(o.members, func(m base.RPCAddress) bool { _, is := busy[m]; return is }); i >= 0 {
+			if !o.given {
+				waits[o.parent] = fmt.Sprintf("its member %v has partition %v to switch first", o.members[i], busy[o.members[i]])
+			}
+			continue
 		}
-	}
-	for g, why := range waits {
-		s.waits[g] = why
-	}
-	s.mu.Unlock()
-	for _, o := range orders {
-		if o.primary != 0 && alive[o.primary] && s.begin(o.parent) {
-			wg.Go(func() { s.tell(ctx, o) })
+		for _, m := range o.members {
+			busy[m] = o.parent
 		}
+		if !o.given {
+			given++
+		}
+		s.ordered[o.parent], s.told[o.parent] = o.members, time.Now()
+		now = append(now, o)
 	}
+	maps.DeleteFunc(s.told, func(g base.Gpid, _ time.Time) bool { return !there[g] })
+	// What was wrong with an order is told until it is all right.
+	maps.DeleteFunc(s.waits, func(g base.Gpid, _ string) bool { return waits[g] == "" && s.told[g].IsZero() })
+	maps.Copy(s.waits, waits)
+	return now
 }
 
 // ready says why a partition isn't ordered to switch; "" if it can be. servers is how many the cluster has, dead ones too.
@@ -337,16 +378,6 @@ func ready(t *state.Table, cfg *state.Config, alive map[base.RPCAddress]bool, se
 	return ""
 }
 
-func (s *Service) begin(g base.Gpid) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ordered[g] {
-		return false
-	}
-	s.ordered[g] = true
-	return true
-}
-
 // tell orders the switch of a primary.
 func (s *Service) tell(ctx context.Context, o order) {
 	ctx, cancel := context.WithTimeout(ctx, orderTime)
@@ -360,15 +391,28 @@ func (s *Service) tell(ctx context.Context, o order) {
 	case r.Err != base.ErrOK:
 		why = fmt.Sprintf("its primary %v: %v: %s", o.primary, r.Err, r.HintMsg)
 	}
-	s.mu.Lock()
-	delete(s.ordered, o.parent)
+	s.end(o.parent, why)
 	if why != "" {
-		s.waits[o.parent] = why
+		s.Log().Debugf("partition %v is to switch: %s", o.parent, why)
+	}
+}
+
+// end notes that an order isn't under way any more; why is what was wrong, "" if nothing.
+func (s *Service) end(g base.Gpid, why string) {
+	s.mu.Lock()
+	delete(s.ordered, g)
+	if why != "" {
+		s.waits[g] = why
 	} else {
-		delete(s.waits, o.parent)
+		delete(s.waits, g)
+		delete(s.told, g)
 	}
 	s.mu.Unlock()
 	if why != "" {
-		s.Log().Debugf("partition %v is to switch: %s", o.parent, why)
+		return // in a moment
+	}
+	select {
+	case s.soon <- struct{}{}:
+	default:
 	}
 }
