@@ -450,6 +450,7 @@ type fakeReplica struct {
 	proposals []metaadmin.ConfigurationUpdateRequest
 	loads     fakeLoads
 	updates   chan metaadmin.ConfigurationUpdateRequest
+	asked     func() // called once, when it is asked for its tables; nil: nothing
 }
 
 func (c *cluster) addReplica() *fakeReplica {
@@ -474,6 +475,13 @@ func (f *fakeReplica) begin(l net.Listener) {
 	mux.HandleFunc(base.RPCConfigProposal, f.onProposal)
 	mux.HandleFunc(base.RPCLoadRows, f.onLoad)
 	mux.HandleFunc("RPC_QUERY_APP_INFO", func(r *rpc.Request) {
+		f.mu.Lock()
+		asked := f.asked
+		f.asked = nil
+		f.mu.Unlock()
+		if asked != nil {
+			asked()
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		a := &metaadmin.QueryAppInfoResponse{Err: base.ErrOK}

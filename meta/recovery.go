@@ -60,7 +60,18 @@ type inventory struct {
 // servers have. Where there is, or was, a table it brings back those that the metas don't know,
 // beside the others: nothing is ever overwritten. In
 // a state that was restored from a backup it replaces what that says of partitions.
+//
+// Metas that never had a table set ids aside when a server says what it stores, which may be while the servers are asked.
+// That isn't somebody's recovery: it is looked again, once, since ids are set aside for good.
 func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRecoveryRequest, r *metaadmin.ConfigurationRecoveryResponse) {
+	if begun := rc.recover(c, q, r); begun {
+		*r = metaadmin.ConfigurationRecoveryResponse{}
+		rc.recover(c, q, r)
+	}
+}
+
+// recover is startRecovery as of one look at the metas' state. begun: that had no ids then, and has since.
+func (rc *recovery) recover(c *service.Call, q *metaadmin.ConfigurationRecoveryRequest, r *metaadmin.ConfigurationRecoveryResponse) (begun bool) {
 	used, restored := false, false
 	var old []state.Table
 	rc.s.fsm.read(func(st *state.State) {
@@ -77,7 +88,7 @@ func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRec
 	}
 	if len(nodes) == 0 {
 		r.Err, r.HintMessage = base.ErrInvalidParameters, "no replica server is named"
-		return
+		return false
 	}
 	all := rc.takeInventory(nodes)
 	var hint strings.Builder
@@ -107,7 +118,7 @@ func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRec
 		if has && !restored && !unknown {
 			r.Err = base.ErrServiceAlreadyRunning // as upstream: who answered has nothing to recover
 		}
-		return
+		return false
 	}
 	v, own := rc.s.fsm.cluster()
 	id, err := identityOf(all, own, old)
@@ -121,7 +132,7 @@ func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRec
 	})
 	if err != nil {
 		r.Err, r.HintMessage = base.ErrInvalidParameters, err.Error()
-		return
+		return false
 	}
 	tables, splits, lost := rebuild(all, old, time.Now().Unix())
 	for _, g := range lost {
@@ -133,18 +144,19 @@ func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRec
 	}
 	if len(lost)+len(unnamed) > 0 && !q.SkipLostPartitions {
 		r.Err, r.HintMessage = base.ErrTryAgain, hint.String()
-		return
+		return false
 	}
 	if used && !restored {
 		if len(tables) == 0 {
 			r.Err, r.HintMessage = base.ErrServiceAlreadyRunning, hint.String()
-			return
+			return false
 		}
 		rc.s.fsm.read(func(st *state.State) { hint.WriteString(freeNames(st, tables)) })
 	}
 	r.HintMessage = hint.String()
 	if r.Err = rc.apply(&state.Recover{Tables: tables, Merged: restored, Unknown: used && !restored, ID: id, Splits: splits}).Err; r.Err != base.ErrOK {
-		return
+		rc.s.fsm.read(func(st *state.State) { begun = !used && st.LastID() != 0 })
+		return begun && r.Err == base.ErrServiceAlreadyRunning
 	}
 	rc.changed(c, "%d tables are recovered from %d replica servers", len(tables), len(nodes))
 	if id != "" {
@@ -163,6 +175,7 @@ func (rc *recovery) startRecovery(c *service.Call, q *metaadmin.ConfigurationRec
 		}
 		rc.parts.recheck(t.ID)
 	}
+	return false
 }
 
 // otherTables says which tables of a node have the ids of others that the metas know: then

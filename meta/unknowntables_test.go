@@ -133,3 +133,32 @@ func TestOtherTablesOfAnID(t *testing.T) {
 		t.Errorf("a clash: %q", got)
 	}
 }
+
+// TestRecoverWhileIDsAreSetAside: the metas take the first report of what a server stores while a recovery asks that server.
+func TestRecoverWhileIDsAreSetAside(t *testing.T) {
+	c := newCluster(t, 1, 1, nil)
+	f := c.reps[0]
+	c.reported()
+	f.set(true, false) // it says nothing by itself
+	f.remembers(1, "old", 2)
+	f.mu.Lock()
+	f.asked = func() {
+		if code := c.metas[0].srv.leader.Load().nodes.apply(&state.ReserveIDs{Last: 1 + spareIDs}).Err; code != base.ErrOK {
+			t.Errorf("set ids aside: %v", code)
+		}
+	}
+	f.mu.Unlock()
+	ask := func(want base.ErrorCode) {
+		t.Helper()
+		var r metaadmin.ConfigurationRecoveryResponse
+		c.ask("RPC_CM_START_RECOVERY", &metaadmin.ConfigurationRecoveryRequest{RecoveryNodes: []base.RPCAddress{f.addr}}, &r)
+		if r.Err != want {
+			t.Fatalf("recover: %v %q, want %v", r.Err, r.HintMessage, want)
+		}
+	}
+	ask(base.ErrOK)
+	if q := c.query("old"); q.Err != base.ErrOK || q.AppId != 1 {
+		t.Errorf("the table: %+v", q)
+	}
+	ask(base.ErrServiceAlreadyRunning)
+}
