@@ -8,36 +8,45 @@ import (
 
 // Escape turns bytes into printable text: valid UTF-8 that is printable stays, a backslash
 // is doubled, everything else becomes \n, \r, \t or \xNN. Unescape is its inverse.
-func Escape(b []byte) string { return escape(b, 0) }
+func Escape(b []byte) string { return string(appendEscape(make([]byte, 0, len(b)), b, 0)) }
 
 // Quote is Escape in double quotes, with quotes inside escaped.
-func Quote(b []byte) string { return `"` + escape(b, '"') + `"` }
+func Quote(b []byte) string { return string(appendQuote(make([]byte, 0, len(b)+2), b)) }
 
-func escape(b []byte, quote rune) string {
-	var s strings.Builder
-	s.Grow(len(b))
+func appendQuote(to, b []byte) []byte {
+	return append(appendEscape(append(to, '"'), b, '"'), '"')
+}
+
+func appendEscape(to, b []byte, quote byte) []byte {
+	const digits = "0123456789abcdef"
 	for len(b) > 0 {
-		r, n := utf8.DecodeRune(b)
+		c, n := b[0], 1
+		if c >= utf8.RuneSelf {
+			var r rune
+			if r, n = utf8.DecodeRune(b); !(r == utf8.RuneError && n == 1) && printable(r) {
+				to, b = append(to, b[:n]...), b[n:]
+				continue
+			}
+		}
 		switch {
-		case r == '\\' || r == quote && quote != 0:
-			s.WriteByte('\\')
-			s.WriteRune(r)
-		case r == '\n':
-			s.WriteString(`\n`)
-		case r == '\r':
-			s.WriteString(`\r`)
-		case r == '\t':
-			s.WriteString(`\t`)
-		case printable(r) && !(r == utf8.RuneError && n == 1):
-			s.WriteRune(r)
+		case c == '\\' || c == quote && quote != 0:
+			to = append(to, '\\', c)
+		case c == '\n':
+			to = append(to, `\n`...)
+		case c == '\r':
+			to = append(to, `\r`...)
+		case c == '\t':
+			to = append(to, `\t`...)
+		case c >= ' ' && c < utf8.RuneSelf-1:
+			to = append(to, c)
 		default:
 			for _, c := range b[:n] {
-				fmt.Fprintf(&s, `\x%02x`, c)
+				to = append(to, '\\', 'x', digits[c>>4], digits[c&15])
 			}
 		}
 		b = b[n:]
 	}
-	return s.String()
+	return to
 }
 
 // Unescape reads text with C's escapes: \\ \" \' \a \b \f \n \r \t \v, \xN or \xNN

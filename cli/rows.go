@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"pegasus/base"
 	"pegasus/client"
@@ -182,14 +186,16 @@ func printRow(e *Env, r client.Row, noValue bool) error {
 		j.Expires = expiryOf(&r)
 		return e.json(j)
 	}
-	s := Quote(r.HashKey) + " : " + Quote(r.SortKey)
+	b := make([]byte, 0, 64+len(r.HashKey)+len(r.SortKey)+len(r.Value))
+	b = append(appendQuote(b, r.HashKey), " : "...)
+	b = appendQuote(b, r.SortKey)
 	if !noValue {
-		s += " => " + Quote(r.Value)
+		b = appendQuote(append(b, " => "...), r.Value)
 	}
 	if x := expiryOf(&r); x != "" {
-		s += " (until " + x + ")"
+		b = append(append(append(b, " (until "...), x...), ')')
 	}
-	_, err := io.WriteString(e.Out, s+"\n")
+	_, err := e.Out.Write(append(b, '\n'))
 	return err
 }
 
@@ -211,70 +217,150 @@ type Scan struct {
 	Partition  int // -1: all
 }
 
-func scanner(e *Env, ctx context.Context, table string, a Scan) (*client.Scanner, *client.Table, error) {
+// pageRows is how many rows a server is asked for at a time, unless it is said.
+const pageRows = 1000
+
+// scanners are walks over the rows, one after the other in the order of partitions.
+func scanners(e *Env, ctx context.Context, table string, a Scan) ([]*client.Scanner, error) {
 	t, k, err := rowArgs(e, ctx, table, a.From, a.To)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	o := client.ScanOptions{Batch: a.Batch, NoValue: a.NoValue, From: k[0], To: k[1], ToInclusive: a.ToInclusive, ExpireTS: a.Expires}
+	if o.Batch == 0 {
+		o.Batch = pageRows
+	}
+	if a.Max > 0 {
+		o.Batch = min(o.Batch, a.Max)
+	}
 	if o.SortFilter, err = e.ParseFilter(a.Filter); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if o.HashFilter, err = e.ParseFilter(a.HashFilter); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if a.HashKey != nil {
 		h, err := e.bytes(*a.HashKey)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		s, err := t.ScanHash(h, o)
-		return s, t, err
+		return []*client.Scanner{s}, err
 	}
 	if a.From != "" || a.To != "" {
-		return nil, nil, fmt.Errorf("--from and --to are sort keys and need a hash key")
+		return nil, fmt.Errorf("--from and --to are sort keys and need a hash key")
 	}
 	if a.Partition >= t.Partitions() {
-		return nil, nil, fmt.Errorf("--partition %d: table %s has partitions 0 to %d", a.Partition, table, t.Partitions()-1)
+		return nil, fmt.Errorf("--partition %d: table %s has partitions 0 to %d", a.Partition, table, t.Partitions()-1)
 	}
-	var parts []int
 	if a.Partition >= 0 {
-		parts = []int{a.Partition}
+		return t.ScanParts(o, a.Partition), nil
 	}
-	return t.ScanAll(o, parts...), t, nil
+	return t.ScanParts(o), nil
 }
+
+const (
+	// walksAhead is how many partitions are read at a time.
+	walksAhead = 4
+	// pagesAhead is how many pages of each wait until they are printed.
+	pagesAhead = 2
+)
 
 // Scan prints rows: of one hash key in the order of sort keys, or of the whole table,
 // partition by partition.
 func (e *Env) Scan(ctx context.Context, table string, a Scan) error {
-	s, _, err := scanner(e, ctx, table, a)
+	list, err := scanners(e, ctx, table, a)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	var walking sync.WaitGroup
+	defer func() {
+		cancel()
+		walking.Wait() // the servers are told of the ends
+	}()
+	buffered := *e
+	out := bufio.NewWriterSize(e.Out, 256<<10)
+	buffered.Out = out
 	n := 0
-	for s.Next(ctx) {
-		if err := printRow(e, s.Row(), a.NoValue); err != nil {
-			return err
+	print := func(rows []client.Row) (enough bool, err error) {
+		for _, r := range rows {
+			if err := printRow(&buffered, r, a.NoValue); err != nil {
+				return false, err
+			}
+			if n++; n == a.Max {
+				enough = true
+				break
+			}
 		}
-		if n++; a.Max > 0 && n >= a.Max {
-			return nil
+		return enough, out.Flush()
+	}
+	ahead := walksAhead
+	if a.Max > 0 {
+		ahead = 1
+	}
+	walks := make([]chan []client.Row, len(list))
+	begin := func(i int) {
+		if i < len(list) {
+			walks[i] = make(chan []client.Row, pagesAhead)
+			walking.Go(func() { pages(ctx, list[i], walks[i]) })
 		}
 	}
-	return s.Err()
+	for i := range ahead - 1 {
+		begin(i)
+	}
+	for i, s := range list {
+		begin(i + ahead - 1)
+		for rows := range walks[i] {
+			if enough, err := print(rows); enough || err != nil {
+				return err
+			}
+		}
+		if err := s.Err(); err != nil { // the walk has ended, and nobody uses it any more
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// pages walks to the end, and hands the rows on as they come.
+func pages(ctx context.Context, s *client.Scanner, to chan<- []client.Row) {
+	defer close(to)
+	defer s.Close()
+	var rows []client.Row
+	for s.Next(ctx) {
+		if rows = append(rows, s.Row()); s.Ready() {
+			continue
+		}
+		select {
+		case to <- rows:
+			rows = nil
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // Count prints the number of rows.
 func (e *Env) Count(ctx context.Context, table string, a Scan) error {
 	start := time.Now()
-	s, _, err := scanner(e, ctx, table, a)
+	list, err := scanners(e, ctx, table, a)
 	if err != nil {
 		return err
 	}
-	defer s.Close()
-	n, err := s.Count(ctx)
-	if err != nil {
+	var n atomic.Int64
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(walksAhead)
+	for _, s := range list {
+		g.Go(func() error {
+			defer s.Close()
+			of, err := s.Count(gctx)
+			n.Add(of)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return err
 	}
-	return e.print(map[string]any{"rows": n, "seconds": time.Since(start).Seconds()}, "%d", n)
+	return e.print(map[string]any{"rows": n.Load(), "seconds": time.Since(start).Seconds()}, "%d", n.Load())
 }

@@ -98,17 +98,36 @@ func (t *Table) ScanHash(hashKey []byte, o ScanOptions) (*Scanner, error) {
 // ScanAll walks all rows of the table, or of the partitions named, one partition after the
 // other, each in the order of its keys.
 func (t *Table) ScanAll(o ScanOptions, partitions ...int) *Scanner {
+	return t.scanAll(o, t.parts(partitions))
+}
+
+// ScanParts is ScanAll with a scanner for each partition. Together they meet each row once, also if the table is split meanwhile.
+func (t *Table) ScanParts(o ScanOptions, partitions ...int) []*Scanner {
+	parts := t.parts(partitions)
+	list := make([]*Scanner, len(parts))
+	for i := range parts {
+		list[i] = t.scanAll(o, parts[i:i+1:i+1])
+	}
+	return list
+}
+
+// parts are the partitions named, or all.
+func (t *Table) parts(partitions []int) (list []scanPart) {
 	n := t.Partitions()
 	if len(partitions) == 0 {
 		for i := range n {
 			partitions = append(partitions, i)
 		}
 	}
-	s := &Scanner{t: t, opts: o, full: true, err: checkBatch(o.Batch)}
 	for _, p := range partitions {
-		s.parts = append(s.parts, scanPart{index: p, of: max(n, p+1)})
+		list = append(list, scanPart{index: p, of: max(n, p+1)})
 	}
-	if len(s.parts) > 0 && len(o.After) > 0 {
+	return list
+}
+
+func (t *Table) scanAll(o ScanOptions, parts []scanPart) *Scanner {
+	s := &Scanner{t: t, opts: o, full: true, parts: parts, err: checkBatch(o.Batch)}
+	if len(parts) > 0 && len(o.After) > 0 {
 		s.parts[0].after = o.After
 	}
 	return s
@@ -143,6 +162,9 @@ func (s *Scanner) Next(ctx context.Context) bool {
 	}
 	return true
 }
+
+// Ready tells whether the next row is there, without a request.
+func (s *Scanner) Ready() bool { return len(s.page) > 0 }
 
 // Row returns the row that Next moved to; its slices stay valid.
 func (s *Scanner) Row() Row { return s.row }

@@ -17,26 +17,14 @@ import (
 	"pegasus/base"
 	"pegasus/base/pause"
 	"pegasus/client"
+	"pegasus/rows"
 )
 
 // Side is one of the tables.
 type Side interface {
-	Partitions() int
-	// Rows walks over a partition in the order of the keys.
-	Rows(partition int, values bool) Rows
+	rows.Source
 	// Get reads a row with its value and expiry.
 	Get(ctx context.Context, hashKey, sortKey []byte) (r client.Row, found bool, err error)
-	// Still is an error if the table isn't the one any more that it was, or has other partitions: then rows may have been
-	// passed over.
-	Still(ctx context.Context) error
-}
-
-// Rows is a walk; see client.Scanner.
-type Rows interface {
-	Next(ctx context.Context) bool
-	Row() client.Row
-	Err() error
-	Close()
 }
 
 // Options say what is compared. The zero value compares all, and takes each difference at its word.

@@ -13,6 +13,7 @@ import (
 	"pegasus/base"
 	"pegasus/client"
 	"pegasus/client/clienttest"
+	"pegasus/rows"
 )
 
 // fake is a table in memory.
@@ -51,13 +52,13 @@ func (f *fake) Partitions() int { return f.n }
 
 func (f *fake) Still(context.Context) error { return f.other }
 
-func (f *fake) Rows(partition int, values bool) Rows {
+func (f *fake) Scan(partition int, o client.ScanOptions) rows.Rows {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := &walk{at: -1, err: f.scanErr}
 	for _, r := range f.rows {
 		if int(base.HashOf(r.HashKey, r.SortKey)%uint64(f.n)) == partition {
-			if !values {
+			if o.NoValue {
 				r.Value = nil
 			}
 			w.rows = append(w.rows, r)

@@ -4,11 +4,15 @@ import (
 	"context"
 
 	"pegasus/client"
+	"pegasus/rows"
 )
+
+// pageRows keeps pages small: as many are held as partitions are read at a time.
+const pageRows = 500
 
 // merged walks over several partitions as if they were one.
 type merged struct {
-	rows  []Rows
+	rows  []rows.Rows
 	heads []client.Row
 	begun bool
 	last  int // whose head was given out
@@ -18,8 +22,9 @@ type merged struct {
 // open begins the walk over the partitions whose numbers are g modulo groups.
 func open(s Side, g, groups int, values bool) *merged {
 	m := &merged{last: -1}
+	o := client.ScanOptions{Batch: pageRows, NoValue: !values, ExpireTS: true}
 	for p := g; p < s.Partitions(); p += groups {
-		m.rows = append(m.rows, s.Rows(p, values))
+		m.rows = append(m.rows, s.Scan(p, o))
 	}
 	m.heads = make([]client.Row, len(m.rows))
 	return m

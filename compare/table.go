@@ -7,32 +7,16 @@ import (
 
 	"pegasus/base"
 	"pegasus/client"
+	"pegasus/rows"
 )
 
-// pageRows keeps pages small: as many are held as partitions are read at a time.
-const pageRows = 500
-
 type table struct {
-	*client.Table
-	id         int32
-	partitions int
+	rows.Source
+	t *client.Table
 }
 
 // Of makes a Side of a table of a cluster.
-func Of(t *client.Table) Side { return table{t, t.AppID(), t.Partitions()} }
-
-// Partitions implements Side: as many as there were at first.
-func (t table) Partitions() int { return t.partitions }
-
-// Still implements Side.
-func (t table) Still(ctx context.Context) error {
-	return t.Table.Still(ctx, t.id, t.partitions)
-}
-
-// Rows implements Side.
-func (t table) Rows(partition int, values bool) Rows {
-	return t.ScanAll(client.ScanOptions{Batch: pageRows, NoValue: !values, ExpireTS: true}, partition)
-}
+func Of(t *client.Table) Side { return table{rows.Of(t), t} }
 
 // Get implements Side.
 func (t table) Get(ctx context.Context, hashKey, sortKey []byte) (r client.Row, found bool, err error) {
@@ -43,7 +27,7 @@ func (t table) Get(ctx context.Context, hashKey, sortKey []byte) (r client.Row, 
 	if len(sortKey) > 0 {
 		o.To, o.ToInclusive = sortKey, true
 	}
-	s, err := t.ScanHash(hashKey, o)
+	s, err := t.t.ScanHash(hashKey, o)
 	if err != nil {
 		return r, false, err
 	}
@@ -56,7 +40,7 @@ func (t table) Get(ctx context.Context, hashKey, sortKey []byte) (r client.Row, 
 
 // getByTTL is for rows without a hash key, which no scan of a hash key finds.
 func (t table) getByTTL(ctx context.Context, sortKey []byte) (r client.Row, found bool, err error) {
-	ttl, found, err := t.TTL(ctx, nil, sortKey)
+	ttl, found, err := t.t.TTL(ctx, nil, sortKey)
 	if err != nil || !found {
 		return r, false, err
 	}
@@ -64,6 +48,6 @@ func (t table) getByTTL(ctx context.Context, sortKey []byte) (r client.Row, foun
 	if ttl >= 0 {
 		r.ExpireTS = uint32(time.Now().Unix() + int64(ttl) - base.EpochBegin)
 	}
-	r.Value, found, err = t.Table.Get(ctx, nil, sortKey)
+	r.Value, found, err = t.t.Get(ctx, nil, sortKey)
 	return r, found, err
 }

@@ -209,7 +209,7 @@ var onePartition = base.Range{Min: -1, Max: base.Partitions.Max - 1}
 
 func scanFlags(c *cobra.Command, s *cli.Scan) {
 	c.Flags().StringVar(&s.HashFilter, "hash-filter", "", "print only hash keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
-	numberVar(c.Flags(), &s.Batch, "batch", "", 0, base.Counts, "rows per request; 0 uses the server's default")
+	numberVar(c.Flags(), &s.Batch, "batch", "", 0, base.Counts, "rows per request; 0 uses 1,000, or what the server allows")
 	numberVar(c.Flags(), &s.Partition, "partition", "", -1, onePartition, "scan only this partition")
 }
 
