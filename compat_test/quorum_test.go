@@ -423,6 +423,7 @@ func TestMetaQuorum(t *testing.T) {
 		t.Fatalf("bench: %d sets, %v", r.Ops, err)
 	}
 	must("members: 3, answering: 3, majority: 2", "meta", "status")
+	checkDashboards(t, c)
 	if out, err := cli("meta", "add", c.Addr("meta3")); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Errorf("add a member: %v: %s", err, out)
 	}

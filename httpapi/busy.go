@@ -53,15 +53,15 @@ func (b *busy) leave(remote string) {
 	}
 }
 
-// few makes h one of the pages of which there are only so many at a time.
-func (r *Router) few(h http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, q *http.Request) {
+// Few makes h one of the pages of which there are only so many at a time.
+func (r *Router) Few(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		if !r.busy.enter(q.RemoteAddr) {
 			w.Header().Set("Retry-After", "1")
 			write(w, Text(http.StatusServiceUnavailable, "too many concurrent page requests; try again\n"))
 			return
 		}
 		defer r.busy.leave(q.RemoteAddr)
-		h(w, q)
-	}
+		h.ServeHTTP(w, q)
+	})
 }

@@ -67,8 +67,8 @@ func (r *Router) Common(s Server) {
 	for path := range profiles {
 		r.Page("pprof/"+path, "Go's profile of that name.", nil) // listed here, served by serveProfile
 	}
-	r.Raw("pprof", r.few(serveProfile))
-	r.Raw("debug", r.few(serveDebug))
+	r.Raw("pprof", r.Few(http.HandlerFunc(serveProfile)))
+	r.Raw("debug", r.Few(http.HandlerFunc(serveDebug)))
 }
 
 // profiles are Go's under upstream's names.

@@ -64,6 +64,7 @@ type Page func(*Request) Response
 type Router struct {
 	pages map[string]page
 	raw   map[string]http.Handler
+	front string // where a browser that asks for "/" is led to, "" nowhere
 	busy  busy
 }
 
@@ -85,8 +86,14 @@ func (r *Router) Page(path, help string, p Page) { r.pages[path] = page{help, p}
 // Raw has h serve path and everything below it.
 func (r *Router) Raw(path string, h http.Handler) { r.raw[path] = h }
 
+// Front leads browsers that ask for "/" to path. Others still get the list of paths.
+func (r *Router) Front(path string) { r.front = path }
+
 // list shows the paths. The values are empty, as upstream's are in a release build.
-func (r *Router) list(*Request) Response {
+func (r *Router) list(q *Request) Response {
+	if r.front != "" && strings.Contains(q.Header.Get("Accept"), "text/html") {
+		return Response{Status: http.StatusFound, Location: r.front}
+	}
 	var o Object
 	for path := range r.pages {
 		o.Add("/"+path, "")
@@ -113,9 +120,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			return
 		}
 	}
-	r.few(func(w http.ResponseWriter, q *http.Request) {
+	r.Few(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
 		write(w, r.serve(q, strings.Join(segments, "/")))
-	})(w, q)
+	})).ServeHTTP(w, q)
 }
 
 func (r *Router) serve(q *http.Request, path string) Response {

@@ -2,10 +2,12 @@ package meta
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"pegasus/base"
 	"pegasus/gen/layer2"
+	"pegasus/meta/events"
 	"pegasus/meta/state"
 	"pegasus/meta/wire"
 	"pegasus/remotecmd"
@@ -27,6 +29,7 @@ func (s *Server) commands() []remotecmd.Command {
 		{Name: "meta.lb.ignored_app_list", Args: "<get|set|clear> [set_app_id1,set_app_id2,...]", Help: "Get, set or clear balancer ignored_app_list", Run: k.ignoreCommand},
 		{Name: "meta.lb.get_balance_operation_count", Args: "[total | move_pri | copy_pri | copy_sec | detail]", Help: "Get balance operation count", Run: s.operationsCommand, Shows: remotecmd.Always},
 		{Name: "meta.dump", Help: "Show the tables and their partitions as JSON", Run: s.dumpCommand, Shows: remotecmd.Always},
+		{Name: "meta.events", Args: "[count] [all | worse]", Help: "Show what happened lately as this server's log tells it, the newest first", Run: s.eventsCommand, Shows: remotecmd.Always},
 		{Name: "fd.allow_list", Help: "Show the allow list of failure detector", Shows: remotecmd.Always, Run: func([]string) string {
 			return indented(map[string]any{"enabled": len(s.cfg.Meta.WhiteList) > 0, "allow_list": strings.Join(s.cfg.Meta.WhiteList, ",")})
 		}},
@@ -58,6 +61,29 @@ func (s *Server) operationsCommand(args []string) string {
 		return remotecmd.Fail("invalid arguments")
 	}
 	return indented(map[string]int{kind: n})
+}
+
+// maxEvents is how many events one answer has.
+const maxEvents = 1000
+
+// eventsCommand tells what happened lately.
+func (s *Server) eventsCommand(args []string) string {
+	n, worse := maxEvents, false
+	var err error
+	if len(args) > 0 {
+		n, err = strconv.Atoi(args[0])
+	}
+	if len(args) > 1 {
+		worse = args[1] == "worse"
+	}
+	if err != nil || n < 1 || n > maxEvents || len(args) > 2 || len(args) == 2 && !worse && args[1] != "all" {
+		return remotecmd.Fail("invalid arguments")
+	}
+	list := []events.Event{}
+	if l := s.events.Load(); l != nil {
+		list = l.Last(n, worse)
+	}
+	return remotecmd.JSON(list)
 }
 
 // dumpCommand shows what upstream writes into a file on the server, which a remote command

@@ -28,6 +28,9 @@ func Begun(dir string) bool {
 // logFile is the raft log.
 const logFile = "raft.db"
 
+// eventsFile has what happened lately, see package events.
+const eventsFile = "events.jsonl"
+
 // readOwner says whose dir is; found is false if it is nobody's yet.
 func readOwner(dir string) (o owner, found bool, err error) {
 	path := filepath.Join(dir, ownerFile)

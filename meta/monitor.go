@@ -116,8 +116,17 @@ func (s *Server) httpHandler(routes *service.Routes) http.Handler {
 	for _, p := range routes.Pages() {
 		r.Page(p.Path, p.Help, p.Serve)
 	}
+	for path, h := range s.opts.Pages {
+		r.Raw(path, r.Few(h))
+	}
+	if s.opts.Pages[frontPage] != nil {
+		r.Front("/" + frontPage + "/")
+	}
 	return r
 }
+
+// frontPage is the page, of those that Options.Pages adds, that a browser finds first.
+const frontPage = "dashboard"
 
 func setLogLevel(l *logrus.Logger, level string) {
 	if v, err := logrus.ParseLevel(level); err == nil { // the configuration's check has spoken

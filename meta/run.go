@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"pegasus/base/config"
 	"pegasus/blob/stores"
 	"pegasus/meta/cure"
+	"pegasus/meta/events"
 	"pegasus/meta/raftrpc"
 	"pegasus/remotecmd"
 	"pegasus/rpc"
@@ -198,11 +201,16 @@ const (
 
 // Run serves until ctx ends or the server fails. After some errors it returns while parts of
 // the server still run, or hang: the process has to end.
-func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
-	s, err := New(Options{Config: cfg, Log: log})
+// Pages are served by path, beside the server's own.
+func Run(ctx context.Context, cfg config.Config, log *logrus.Entry, pages map[string]http.Handler) error {
+	s, err := New(Options{Config: cfg, Log: log, Pages: pages})
 	if err != nil {
 		return err
 	}
+	happened := events.Open(filepath.Join(cfg.Meta.DataDir, eventsFile))
+	defer happened.Close()
+	log.Logger.AddHook(happened)
+	s.events.Store(happened)
 	if err = s.Start(); err == nil {
 		select {
 		case <-ctx.Done():

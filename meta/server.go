@@ -3,6 +3,7 @@ package meta
 import (
 	"context"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"pegasus/base/version"
 	"pegasus/blob"
 	"pegasus/meta/cure"
+	"pegasus/meta/events"
 	"pegasus/meta/raftrpc"
 	"pegasus/meta/state"
 	"pegasus/rpc"
@@ -31,6 +33,8 @@ type Options struct {
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
 	// Clock is the wall clock; nil: time.Now.
 	Clock func() time.Time
+	// Pages are served by path ("dashboard": that and everything below it) beside the server's own.
+	Pages map[string]http.Handler
 	// LoadPace is how often members are asked about bulk loads; 0: the usual pace.
 	LoadPace time.Duration
 }
@@ -62,6 +66,8 @@ type Server struct {
 	waiting   waitingRoom
 	changing  mutex // a change of the quorum is under way
 	reloading mutex // raft's settings are being changed
+
+	events atomic.Pointer[events.Log] // nil: nobody keeps them
 
 	leader atomic.Pointer[leader] // nil: this server doesn't lead, or not yet
 
