@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -44,25 +45,35 @@ func ask(d http.Handler, method, path string, form url.Values, change func(*http
 
 const (
 	mostBytes = 100_000
-	mostTime  = 200 * time.Millisecond
+	mostTime  = 200 * time.Millisecond // of a processor: the machine may be busy
 )
+
+// spent returns the processor time of this process.
+func spent(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // Pages stay small and quick with 1,000 servers and 10,000 tables, and nothing of the cluster becomes markup.
 func TestPages(t *testing.T) {
 	d := dashboardOf(newFake(1000, 10_000))
 	for _, path := range paths {
-		best := time.Hour // the machine may be busy
+		best := time.Hour
 		var w *httptest.ResponseRecorder
 		for range 5 {
 			d.answers.forget()
-			began := time.Now()
+			began := spent(t)
 			w = ask(d, "GET", path, nil, nil)
-			best = min(best, time.Since(began))
+			best = min(best, spent(t)-began)
 		}
 		text := w.Body.String()
 		if w.Code != http.StatusOK || !strings.Contains(text, "<h1>") {
 			t.Errorf("%s: %d %.300s", path, w.Code, text)
 		}
+		t.Logf("%s: %d bytes, %v", path, len(text), best)
 		if len(text) > mostBytes || best > mostTime {
 			t.Errorf("%s has %d bytes and takes %v, which is more than %d and %v", path, len(text), best, mostBytes, mostTime)
 		}
