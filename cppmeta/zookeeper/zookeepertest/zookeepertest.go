@@ -9,13 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"pegasus/blob/blobtest"
+	"pegasus/internal/repo"
 )
 
 const patience = time.Minute
@@ -24,8 +24,11 @@ const patience = time.Minute
 // fails with CI=true.
 func Start(t *testing.T) string {
 	t.Helper()
-	_, file, _, _ := runtime.Caller(0)
-	jars := filepath.Join(filepath.Dir(file), "..", "..", "..", "bin", "testtools", "zookeeper")
+	root, err := repo.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	jars := filepath.Join(root, "bin", "testtools", "zookeeper")
 	if list, err := filepath.Glob(filepath.Join(jars, "zookeeper-[0-9]*.jar")); err != nil || len(list) == 0 {
 		blobtest.Lacking(t, "no ZooKeeper in bin/testtools/zookeeper: run make testtools (it needs Maven)")
 	}
