@@ -102,7 +102,7 @@ func TestShown(t *testing.T) {
 		{"/dashboard/servers/10.0.0.2:34801", []string{"ssd1", "/data1", "io_error", "50 %", "table_00000", "100 of 1000", "Take it out"}, nil},
 		{"/dashboard/servers/10.0.0.1:34801", []string{"isn&#39;t asked"}, []string{"ssd1"}},
 		{"/dashboard/tables?q=table_0001", []string{"table_00010", "10 of 10 found in 300"}, []string{"table_00100"}},
-		{"/dashboard/tables/table_00000", []string{"Partition 3: "+judge.Unwritable.String(), "primary gone", "default_ttl", "86400", "8 partitions with 3 replicas", "Set another"}, nil},
+		{"/dashboard/tables/table_00000", []string{"Partition 3: " + judge.Unwritable.String(), "primary gone", "default_ttl", "86400", "8 partitions with 3 replicas", "Set another"}, nil},
 		{"/dashboard/hot/table_00000", []string{"60 %", "1.3"}, nil},
 		{"/dashboard/work", []string{"west", ">7<", "3 of 8", "make primary", "25 %"}, nil},
 		{"/dashboard/quorum", []string{"2 of 3 meta servers answer", "silent", "10.0.0.3:34601"}, nil},

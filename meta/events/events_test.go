@@ -14,7 +14,9 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-func at(n int) time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(n) * time.Second) }
+func at(n int) time.Time {
+	return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).Add(time.Duration(n) * time.Second)
+}
 
 // What a log says is kept, the newest first, and outlasts the process; a line that was cut short costs only itself.
 func TestLog(t *testing.T) {
