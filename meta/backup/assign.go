@@ -138,9 +138,16 @@ func (u *upload) look(list []*partition) view {
 			}
 		}
 		for _, p := range list {
-			if _, c, ok := st.Config(p.gpid); ok {
-				v.configs[p.gpid] = c
+			t, c, ok := st.Config(p.gpid)
+			if !ok {
+				continue
 			}
+			// Before its partition has switched a parent has the rows of its child, too, and the child none.
+			if sp, is := st.SplitOf(t.ID); is && int(u.b.Tables[p.table].Partitions) == len(t.Parts) && !sp.Switched(p.gpid.PartitionIndex) {
+				p.why = "its table is being split, and it hasn't switched yet"
+				continue
+			}
+			v.configs[p.gpid] = c
 		}
 	})
 	return v
@@ -152,6 +159,9 @@ func missing(st *state.State, t *state.BackupTable) string {
 	case is == nil || is.Status != state.Available:
 		return fmt.Sprintf("table %s (%d) was dropped", t.Name, t.ID)
 	case len(is.Parts) != int(t.Partitions):
+		if sp, ok := st.SplitOf(t.ID); ok && len(sp.Status) == int(t.Partitions) && !sp.Begun() {
+			return "" // the split waits for the backup
+		}
 		return fmt.Sprintf("table %s (%d) had %d partitions, and has %d", t.Name, t.ID, t.Partitions, len(is.Parts))
 	}
 	return ""

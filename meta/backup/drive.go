@@ -172,13 +172,17 @@ func (s *Service) beginTable(ctx context.Context, store *blob.Store, b *state.Ba
 	if err := location(b).Table(b.Tables[i].Name, b.Tables[i].ID).Check(); err != nil {
 		return fmt.Sprintf("table %.200q (%d) can't be in a backup: %v", b.Tables[i].Name, b.Tables[i].ID, err), nil
 	}
-	info.AppName, info.Envs = b.Tables[i].Name, nil
+	info.AppName, info.PartitionCount, info.Envs = b.Tables[i].Name, b.Tables[i].Partitions, nil
 	return "", files.WriteTable(ctx, store, location(b), &info)
 }
 
 // finishTable ends a table whose partitions are all there.
 func (s *Service) finishTable(ctx context.Context, store *blob.Store, b *state.Backup, i int) error {
-	t := &b.Tables[i]
+	t, why := &b.Tables[i], ""
+	// All partitions were written before.
+	if s.leader.Read(func(st *state.State) { why = missing(st, t) }); why != "" {
+		return fmt.Errorf("%s, while it was backed up", why)
+	}
 	m, err := files.FinishTable(ctx, store, location(b).Table(t.Name, t.ID), t.Partitions)
 	switch {
 	case errors.Is(err, files.ErrIncomplete):

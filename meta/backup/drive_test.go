@@ -11,6 +11,7 @@ import (
 
 	files "pegasus/backup"
 	"pegasus/base"
+	"pegasus/base/version"
 	"pegasus/blob"
 	wire "pegasus/gen/backup"
 	"pegasus/gen/backupadmin"
@@ -309,15 +310,19 @@ func TestLeaderDiesAtCancel(t *testing.T) {
 // A table that is dropped meanwhile fails a backup of it alone; one that is renamed keeps the name in the
 // backup.
 func TestTablesChange(t *testing.T) {
+	split := []state.Command{&state.StartSplit{Table: 1, Count: 4}, &state.OrderSwitch{Table: 1, Parent: 1}}
 	for name, c := range map[string]struct {
-		change state.Command
+		change []state.Command
 		want   backupadmin.BackupStatus
+		why    string
 	}{
-		"dropped": {&state.DropTable{ID: 1, Now: 5, Expire: 500}, backupadmin.BACKUP_FAILED},
-		"renamed": {&state.RenameTable{ID: 1, Name: "new"}, backupadmin.BACKUP_COMPLETED},
+		"dropped":  {[]state.Command{&state.DropTable{ID: 1, Now: 5, Expire: 500}}, backupadmin.BACKUP_FAILED, "table shop (1) was dropped"},
+		"renamed":  {[]state.Command{&state.RenameTable{ID: 1, Name: "new"}}, backupadmin.BACKUP_COMPLETED, ""},
+		"split":    {split[:1], backupadmin.BACKUP_COMPLETED, ""}, // which waits
+		"switches": {split, backupadmin.BACKUP_FAILED, "table shop (1) had 2 partitions, and has 4"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, 2)
+			w := newWorld(t, version.Splits.Since())
 			shop := w.table("shop", 2)
 			hold := make(chan struct{})
 			for _, s := range w.servers {
@@ -332,9 +337,16 @@ func TestTablesChange(t *testing.T) {
 			}
 			m := w.lead(func(_ *meta, o *Options) { o.Stall = maxWait })
 			id := m.mustBegin(shop)
-			if res := w.apply(c.change); res.Err != base.ErrOK {
-				t.Fatal(res.Err)
+			for _, c := range c.change {
+				if res := w.apply(c); res.Err != base.ErrOK {
+					t.Fatal(res.Err)
+				}
 			}
+			m.Read(func(st *state.State) {
+				if st.BackedUp(1, 2) != id || st.BackedUp(1, 4) != 0 {
+					t.Error("the table isn't known to be backed up")
+				}
+			})
 			close(hold)
 			v := m.await(id)
 			if v.Status != c.want {
@@ -342,11 +354,49 @@ func TestTablesChange(t *testing.T) {
 			}
 			if c.want == backupadmin.BACKUP_COMPLETED {
 				w.verify(v, map[string]int{"shop": 2})
-			} else if !strings.Contains(v.Reason, "table shop (1) was dropped") || len(w.place.names("")) > 0 {
+			} else if !strings.Contains(v.Reason, c.why) || len(w.place.names("")) > 0 {
 				t.Errorf("%s, left %v", v.Reason, w.place.names(""))
 			}
 		})
 	}
+}
+
+// A backup of a table that is being split takes partitions once they have switched: before, one would have the rows of two.
+func TestTableIsBeingSplit(t *testing.T) {
+	w := newWorld(t, version.Splits.Since())
+	shop := w.table("shop", 2)
+	must := func(c state.Command) {
+		t.Helper()
+		if res := w.apply(c); res.Err != base.ErrOK {
+			t.Fatal(res.Err)
+		}
+	}
+	switches := func(p int32) {
+		t.Helper()
+		must(&state.OrderSwitch{Table: shop, Parent: p})
+		g := base.Gpid{AppID: shop, PartitionIndex: p}
+		w.mu.Lock()
+		_, c, _ := w.st.Config(g)
+		w.mu.Unlock()
+		c.Ballot++
+		must(&state.RegisterChild{Parent: g, Config: c})
+	}
+	must(&state.StartSplit{Table: shop, Count: 4})
+	switches(1)
+	m := w.lead(nil)
+	id := m.mustBegin(shop)
+	var v backupadmin.BackupState
+	until(t, "the others wait", func() bool {
+		v, _ = m.show(id)
+		return v.Tables[0].PartitionsDone == 2 && len(v.Waiting) == 2
+	})
+	for _, why := range v.Waiting {
+		if !strings.Contains(why, "is being split") {
+			t.Error(why)
+		}
+	}
+	switches(0)
+	w.verify(m.await(id), map[string]int{"shop": 4})
 }
 
 // A backup of a policy goes on without a table that was dropped, and nothing of that is left in it.

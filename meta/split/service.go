@@ -290,6 +290,7 @@ func (s *Service) look(ctx context.Context, wg *sync.WaitGroup) {
 			if t == nil || t.Status != state.Available {
 				continue
 			}
+			backup := st.BackedUp(t.ID, int32(len(sp.Status)))
 			for p, is := range sp.Status {
 				g, cfg := base.Gpid{AppID: t.ID, PartitionIndex: int32(p)}, &t.Parts[p]
 				o := order{g, int32(len(t.Parts)), cfg.Primary, cfg.AppendMembers(nil), is == state.SplitOrdered}
@@ -303,6 +304,8 @@ func (s *Service) look(ctx context.Context, wg *sync.WaitGroup) {
 				case state.SplitWaits:
 					if why := ready(t, cfg, alive, len(nodes)); why != "" {
 						waits[g] = why
+					} else if backup != 0 {
+						waits[g] = fmt.Sprintf("backup %d isn't done with the table", backup)
 					} else {
 						orders = append(orders, o)
 					}

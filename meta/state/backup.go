@@ -192,6 +192,17 @@ func (c *RemoveBackupPolicy) apply(s *State) Result {
 	return Result{Err: base.ErrOK}
 }
 
+// BackedUp returns the id of a backup that hasn't got all of a table yet, and takes it with so many partitions; 0 if there is none.
+func (s *State) BackedUp(table, partitions int32) int64 {
+	list := backupFeature.of(s).list
+	for i := range list {
+		if list[i].Running() && slices.ContainsFunc(list[i].Tables, func(t BackupTable) bool { return t.ID == table && t.Partitions == partitions && !t.Done }) {
+			return list[i].ID
+		}
+	}
+	return 0
+}
+
 // StartBackup begins a backup, whose tables are those of the ids in Tables: their names and partitions
 // are taken from the State. base.ErrInvalidVersion: the id isn't above all earlier ones;
 // base.ErrInvalidState: one of the tables is being backed up, or the policy is (TableID tells the table);

@@ -50,6 +50,16 @@ type Split struct {
 	Status []SplitStatus
 }
 
+// Switched tells whether a partition of the table, parent or child, has switched.
+func (sp *Split) Switched(partition int32) bool {
+	return sp.Status[int(partition)%len(sp.Status)] == SplitDone
+}
+
+// Begun tells whether a partition has switched, or was ordered to. Before, the table has the rows of its partitions where they were.
+func (sp *Split) Begun() bool {
+	return slices.ContainsFunc(sp.Status, func(s SplitStatus) bool { return s == SplitDone || s == SplitOrdered })
+}
+
 // SplitOf returns the split of a table; ok is false if it isn't being split. Nothing in it may be changed.
 func (s *State) SplitOf(table int32) (sp Split, ok bool) {
 	l := splitFeature.of(s).list
@@ -162,7 +172,7 @@ func (c *ControlSplit) apply(s *State) Result {
 	}
 	is := &sp.list[i]
 	if c.Do == SplitCancel {
-		if slices.ContainsFunc(is.Status, func(s SplitStatus) bool { return s == SplitDone || s == SplitOrdered }) {
+		if is.Begun() {
 			return failed(base.ErrChildRegistered)
 		}
 		t.Parts = slices.Clone(t.Parts[:len(is.Status)])

@@ -128,6 +128,11 @@ func (s *server) splitStep() {
 			s.askMembers(st.Config, split.Mark{Count: splitCount, Decree: e.Decree, Timestamp: e.Timestamp})
 		}
 	case split.Ask:
+		s.core.Announce()
+		s.drain()
+		if s.core == nil {
+			return // the process died
+		}
 		s.askMembers(st.Config, a.Mark)
 	case split.Register:
 		s.askRegister(a)
