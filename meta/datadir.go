@@ -64,7 +64,7 @@ func claimDir(dir, cluster, server string) (quorum string, err error) {
 	case o.Cluster != cluster:
 		return "", fmt.Errorf("meta.data_dir %q holds the data of cluster %q, but cluster.name is %q: use another directory, or correct the name", dir, o.Cluster, cluster)
 	case o.Server != server:
-		return "", fmt.Errorf("meta.data_dir %q holds the data of meta server %s, but meta.listen is %s: a meta server keeps its address for life", dir, o.Server, server)
+		return "", fmt.Errorf("meta.data_dir %q holds the data of meta server %s, but this one is known by %s (meta.advertise, or meta.listen): a meta server keeps its address for life", dir, o.Server, server)
 	}
 	return o.Quorum, nil
 }

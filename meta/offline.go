@@ -81,7 +81,7 @@ func RestoreBackup(cfg config.Config, file []byte, log *logrus.Entry) (*Recovere
 	if err != nil {
 		return nil, err
 	}
-	dir, server := cfg.Meta.DataDir, cfg.Meta.Listen
+	dir, server := cfg.Meta.DataDir, cfg.Meta.Known()
 	if b.Cluster != cfg.Cluster.Name {
 		return nil, fmt.Errorf("the backup is of cluster %q, but cluster.name is %q: correct the name, or take another backup", b.Cluster, cfg.Cluster.Name)
 	}

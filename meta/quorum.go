@@ -185,7 +185,7 @@ func (q *quorum) start(s *Server) error {
 	}
 	if !has && !join {
 		listed := s.cfg
-		listed.Meta.Listen = s.name
+		listed.Meta.Advertise = s.name
 		if err := listed.CheckListed(false); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"time"
@@ -35,7 +36,7 @@ func New(opts Options) (*Server, error) {
 	if opts.Clock == nil {
 		opts.Clock = time.Now
 	}
-	name := cfg.Meta.Listen
+	name := cfg.Meta.Known()
 	if opts.Listener != nil {
 		name = opts.Listener.Addr().String()
 	}
@@ -54,7 +55,7 @@ func New(opts Options) (*Server, error) {
 	}
 	var err error
 	if s.self, err = base.ParseAddr(name); err != nil {
-		return nil, fmt.Errorf("meta.listen: %w", err)
+		return nil, fmt.Errorf("the address that this meta server is known by (meta.advertise, or meta.listen): %w", err)
 	}
 	for _, m := range s.metas {
 		if _, err := base.ParseAddr(m); err != nil {
@@ -124,10 +125,11 @@ func (s *Server) Start() error {
 	l := s.opts.Listener
 	if l == nil {
 		var err error
-		if l, err = net.Listen("tcp4", s.name); err != nil {
+		if l, err = net.Listen("tcp4", s.cfg.Meta.Listen); err != nil {
 			return fmt.Errorf("meta.listen: %w", err)
 		}
 	}
+	s.local = localTo(l.Addr())
 	// What is served asks raft who leads, so raft comes first; who connects meanwhile waits.
 	if err := s.quorum.start(s); err != nil {
 		l.Close()
@@ -147,6 +149,14 @@ func (s *Server) Start() error {
 	}
 	s.log.Infof("meta server of cluster %q listens on %v", s.cfg.Cluster.Name, l.Addr())
 	return nil
+}
+
+// localTo is where a server that listens on a is reached from its own machine.
+func localTo(a net.Addr) string {
+	if ap, err := netip.ParseAddrPort(a.String()); err == nil && ap.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), ap.Port()).String()
+	}
+	return a.String()
 }
 
 // Stop ends all serving; a leader hands over first, if there are others. Requests in flight are

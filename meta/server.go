@@ -49,6 +49,7 @@ type Server struct {
 	self   base.RPCAddress
 	secret uint64        // tells a question that this server asks itself from those of others
 	name   string        // "host:port" as in cluster.meta_servers
+	local  string        // where it reaches itself; set before it serves
 	metas  []string      // cluster.meta_servers: where the quorum began, see quorum.servers
 	window time.Duration // how long a majority's confirmation counts
 

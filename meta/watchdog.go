@@ -74,7 +74,7 @@ func (wd watchdog) askSelf(limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(wd.s.ctx, limit)
 	defer cancel()
 	var r metaquorum.QuorumStatusResponse
-	err := wd.s.pool.Call(ctx, wd.s.name, rpc.Outgoing{Code: base.RPCSelfCheck, PartitionHash: wd.s.secret, Arg: &metaquorum.QuorumStatusRequest{}, From: wd.s.self}, &r)
+	err := wd.s.pool.Call(ctx, wd.s.local, rpc.Outgoing{Code: base.RPCSelfCheck, PartitionHash: wd.s.secret, Arg: &metaquorum.QuorumStatusRequest{}, From: wd.s.self}, &r)
 	switch {
 	case err == nil:
 		return true

@@ -86,6 +86,16 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	if err != nil || host == "" {
 		host = ap.Addr().String()
 	}
+	if known := cfg.Replica.Advertise; known != "" {
+		a, err := base.ParseAddr(known)
+		if err != nil {
+			return nil, fmt.Errorf("replica.advertise: %w", err)
+		}
+		ap = a.AddrPort()
+		if host, _, err = net.SplitHostPort(known); err != nil {
+			return nil, fmt.Errorf("replica.advertise: %w", err)
+		}
+	}
 	memory := cfg.MemoryOf(config.MachineMemory())
 	cfg.Replica.Memory, cfg.Storage.BlockCacheBytes, cfg.Storage.MemtablesBytes, cfg.RPC.MaxInFlightBytes = memory.Total, memory.Cache, memory.Memtables, memory.InFlight
 	descriptors := cfg.DescriptorsOf(config.DescriptorLimit(), engine.Descriptors)

@@ -9,7 +9,7 @@ import (
 //
 // Tags: toml is the key, doc its meaning; def its default in TOML syntax; unit what a
 // number counts, if it isn't in the key; min and max its limits, both included (for a
-// list, min:"1" is "not empty"); oneof the words it may be; form:"addr" is host:port. Without min
+// list, min:"1" is "not empty"); oneof the words it may be; form:"addr" is host:port, "optional" that or nothing, "listen" one that may be of all addresses of the machine. Without min
 // a number is at least 0 and a duration longer than 0; without max they are at most maxNumber and
 // maxDuration.
 //
@@ -59,7 +59,8 @@ type RPC struct {
 
 // Meta configures a meta server.
 type Meta struct {
-	Listen            string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34601\"" doc:"Address to listen on. Clients and other servers use it too. It must be one of cluster.meta_servers."`
+	Listen            string   `toml:"listen" form:"listen" def:"\"127.0.0.1:34601\"" doc:"Address to listen on. Clients and other servers use it too, unless advertise says another one. It must be one of cluster.meta_servers then. 0.0.0.0 listens on all addresses of the machine, and needs advertise."`
+	Advertise         string   `toml:"advertise" form:"optional" def:"\"\"" doc:"Address (host:port) by which clients and other servers reach this server, if it isn't listen: in a container, behind NAT. It must be one of cluster.meta_servers. \"\" uses listen."`
 	DataDir           string   `toml:"data_dir" def:"\"data/meta\"" doc:"Directory of the raft log and its snapshots."`
 	ReserveBytes      int64    `toml:"reserve_bytes" min:"0" max:"1099511627776" def:"33554432" doc:"Disk space in data_dir that the meta server reserves for itself in the file \"reserve\". When the disk is full, the server refuses new tables and settings, and uses the reserve to replace members of partitions. 0 reserves nothing."`
 	Join              bool     `toml:"join" def:"false" doc:"Start with an empty data directory and wait for \"pegasus meta add\", instead of founding a new quorum. Has no effect once the server is a member."`
@@ -88,6 +89,12 @@ type Meta struct {
 	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" max:"1m" def:"\"500ms\"" doc:"Heartbeat timeout and election timeout of the quorum. It grows up to four times while elections repeat."`
 }
 
+// Known is the address that others know the server by.
+func (m *Meta) Known() string { return cmp.Or(m.Advertise, m.Listen) }
+
+// Known is the address that others know the server by.
+func (r *Replica) Known() string { return cmp.Or(r.Advertise, r.Listen) }
+
 // FD configures failure detection, on both sides.
 type FD struct {
 	BeaconInterval Duration `toml:"beacon_interval" min:"10ms" max:"1m" def:"\"1s\"" doc:"Interval of the beacons that a replica server sends to the meta server."`
@@ -99,7 +106,8 @@ type FD struct {
 
 // Replica configures a replica server.
 type Replica struct {
-	Listen           string   `toml:"listen" form:"addr" def:"\"127.0.0.1:34801\"" doc:"Address to listen on. Clients and other servers use it too."`
+	Listen           string   `toml:"listen" form:"listen" def:"\"127.0.0.1:34801\"" doc:"Address to listen on. Clients and other servers use it too, unless advertise says another one. 0.0.0.0 listens on all addresses of the machine, and needs advertise."`
+	Advertise        string   `toml:"advertise" form:"optional" def:"\"\"" doc:"Address (host:port) by which clients and other servers reach this server, if it isn't listen: in a container, behind NAT. A name is resolved when the server starts. It is what the cluster knows the server by, so it stays the same over restarts. \"\" uses listen."`
 	DataDirs         []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, one per disk, each \"tag:path\" or \"path\". A tag has no slash. Without one the first directory is d1, the second d2."`
 	Rack             string   `toml:"rack" def:"\"\"" doc:"Rack of the server. Replicas of a partition are placed in different racks if possible. A server without a rack counts as a rack of its own."`
 	Memory           int64    `toml:"memory_bytes" def:"0" doc:"Memory limit of the server. Caches, memtables and requests share it, and garbage collection runs more often near the limit. 0 uses a quarter of the machine's memory, or of the control group's."`

@@ -120,6 +120,9 @@ func TestErrors(t *testing.T) {
 		{"bad address", "[replica]\nlisten = \"34801\"\n", "f.toml:2: replica.listen: \"34801\" is not an address of the form host:port; write host:port, for example listen = \"127.0.0.1:34801\""},
 		{"bad port", "[replica]\nlisten = \"h:70000\"\n", "f.toml:2: replica.listen: \"h:70000\": the port must be a number from 1 to 65535"},
 		{"any host", "[replica]\nlisten = \"0.0.0.0:34801\"\n", "f.toml:2: replica.listen: \"0.0.0.0:34801\": other servers and clients can't reach the server at 0.0.0.0"},
+		{"any host, and no other address", "[meta]\nlisten = \"0.0.0.0:34601\"\n", "write the address that they reach it by into meta.advertise"},
+		{"any host for others", "[replica]\nadvertise = \"0.0.0.0:34801\"\n", "f.toml:2: replica.advertise: \"0.0.0.0:34801\": other servers and clients can't reach the server at 0.0.0.0"},
+		{"no port for others", "[replica]\nadvertise = \"pod-1\"\n", "write host:port, for example advertise = \"10.0.0.1:34801\""},
 		{"IPv6", "[replica]\nlisten = \"[::1]:34801\"\n", "only IPv4"},
 		{"empty list", "[cluster]\nmeta_servers = []\n", "f.toml:2: cluster.meta_servers: the list is empty"},
 		{"too large", "[storage]\nmax_iteration_count = 9223372036854775807\n", "f.toml:2: storage.max_iteration_count: 9223372036854775807 is too large; write at most 1000000000"},
@@ -378,5 +381,23 @@ func TestDefaultIsOnesOwn(t *testing.T) {
 	c.Cluster.MetaServers[0], c.Replica.DataDirs[0] = "x", "y"
 	if d := Default(); d.Cluster.MetaServers[0] == "x" || d.Replica.DataDirs[0] == "y" || d.Meta.WhiteList == nil {
 		t.Errorf("the next one has %v, %v, %v", d.Cluster.MetaServers, d.Replica.DataDirs, d.Meta.WhiteList)
+	}
+}
+
+// A server that listens on all addresses of its machine is known by the one that it advertises, and listed by that.
+func TestAdvertise(t *testing.T) {
+	c, err := Parse("f.toml", []byte("[cluster]\nmeta_servers = [\"m1:34601\"]\n[meta]\nlisten = \"0.0.0.0:34601\"\nadvertise = \"m1:34601\"\n[replica]\nlisten = \"0.0.0.0:34801\"\nadvertise = \"10.0.0.9:4000\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Meta.Known() != "m1:34601" || c.Replica.Known() != "10.0.0.9:4000" {
+		t.Errorf("known by %s and %s", c.Meta.Known(), c.Replica.Known())
+	}
+	if err := c.CheckListed(false); err != nil {
+		t.Error(err)
+	}
+	c.Meta.Advertise = "m2:34601"
+	if err := c.CheckListed(false); err == nil || err.Key != "meta.advertise" {
+		t.Errorf("one that isn't listed: %v", err)
 	}
 }

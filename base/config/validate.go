@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -62,6 +63,11 @@ func (c *Config) validate(file string, data []byte) error {
 	for name, n := range map[string]int64{"read_capacity_unit_size": c.Replica.ReadUnit, "write_capacity_unit_size": c.Replica.WriteUnit} {
 		if n&(n-1) != 0 {
 			return fail("replica."+name, fmt.Sprintf("%d is not a power of two", n), "write a power of two, for example 4096")
+		}
+	}
+	for key, a := range map[string][2]string{"meta.listen": {c.Meta.Listen, c.Meta.Advertise}, "replica.listen": {c.Replica.Listen, c.Replica.Advertise}} {
+		if everywhere(a[0]) && a[1] == "" {
+			return fail(key, CheckAddr(a[0]).Error(), "write the address that they reach it by into "+strings.Replace(key, "listen", "advertise", 1))
 		}
 	}
 	if d := duplicate(c.Cluster.MetaServers); d != "" {
@@ -129,12 +135,28 @@ func checkText(k key, s string) (problem, fix string) {
 	if words := strings.Fields(k.tag.Get("oneof")); len(words) > 0 && !slices.Contains(words, s) {
 		return fmt.Sprintf("%q is not a valid value", s), "write one of " + strings.Join(words, ", ")
 	}
-	if k.tag.Get("form") == "addr" {
-		if err := CheckAddr(s); err != nil {
-			return err.Error(), "write host:port, for example " + k.name + " = " + k.def
+	form := k.tag.Get("form")
+	if form == "" || form == "optional" && s == "" {
+		return "", ""
+	}
+	err := CheckAddr(s)
+	if form == "listen" && everywhere(s) {
+		err = nil
+	}
+	if err != nil {
+		sample := k.def
+		if form == "optional" {
+			sample = `"10.0.0.1:34801"`
 		}
+		return err.Error(), "write host:port, for example " + k.name + " = " + sample
 	}
 	return "", ""
+}
+
+// everywhere tells whether an address to listen on is of all addresses of the machine.
+func everywhere(s string) bool {
+	a, err := netip.ParseAddrPort(s)
+	return err == nil && a.Addr() == netip.IPv4Unspecified()
 }
 
 // CheckAddr says what is wrong with an address of the form host:port, where host is a
@@ -174,10 +196,14 @@ func (c *Config) CheckMeta(file string, begun bool) error {
 
 // CheckListed is the part of CheckMeta about the list.
 func (c *Config) CheckListed(begun bool) *Error {
-	if begun || c.Meta.Join || slices.Contains(c.Cluster.MetaServers, c.Meta.Listen) {
+	if begun || c.Meta.Join || slices.Contains(c.Cluster.MetaServers, c.Meta.Known()) {
 		return nil
 	}
-	return &Error{Key: "meta.listen", Problem: fmt.Sprintf("%q is not one of cluster.meta_servers %q", c.Meta.Listen, c.Cluster.MetaServers),
+	key := "meta.listen"
+	if c.Meta.Advertise != "" {
+		key = "meta.advertise"
+	}
+	return &Error{Key: key, Problem: fmt.Sprintf("%q is not one of cluster.meta_servers %q", c.Meta.Known(), c.Cluster.MetaServers),
 		Fix: "add it to cluster.meta_servers on every server; if it is to join a quorum that exists, start it with --join"}
 }
 

@@ -22,14 +22,15 @@ import (
 
 // serverFlags are common to meta and replica.
 type serverFlags struct {
-	config, listen, pidFile, pprof string
-	metas, dirs                    []string
+	config, listen, advertise, pidFile, pprof string
+	metas, dirs                               []string
 }
 
 func (f *serverFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.config, "config", "", "configuration file (TOML; default: every key has its default)")
 	fl.StringVar(&f.listen, "listen", "", "address to listen on; overrides the file")
+	fl.StringVar(&f.advertise, "advertise", "", "address by which others reach the server, if it isn't the one that it listens on; overrides the file")
 	fl.StringSliceVar(&f.metas, "meta-servers", nil, "addresses of all meta servers; overrides the file")
 	fl.StringVar(&f.pidFile, "pid-file", "", "file for the process id")
 	fl.StringVar(&f.pprof, "pprof", "", "address for Go's profiles")
@@ -49,6 +50,7 @@ func metaCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load(func(cfg *config.Config) {
 				override(&cfg.Meta.Listen, f.listen)
+				override(&cfg.Meta.Advertise, f.advertise)
 				cfg.Meta.Join = cfg.Meta.Join || join
 				if len(f.dirs) > 0 {
 					cfg.Meta.DataDir = f.dirs[0]
@@ -79,6 +81,7 @@ func replicaCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load(func(cfg *config.Config) {
 				override(&cfg.Replica.Listen, f.listen)
+				override(&cfg.Replica.Advertise, f.advertise)
 				if len(f.dirs) > 0 {
 					cfg.Replica.DataDirs = f.dirs
 				}
