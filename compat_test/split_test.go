@@ -76,22 +76,33 @@ func (w *splitWorld) load(ctx context.Context, who int) {
 				w.mu.Unlock()
 			}
 		case 2:
-			// Only this writer touches the row. An unknown outcome is settled by writing it again, or removing it.
+			// Only this writer touches the row. An unknown outcome is settled by doing it again, for as long as a slow machine takes to
+			// have enough members again.
 			key, value := fmt.Sprintf("o%d.%d", who, r.IntN(50)), fmt.Sprint("v", i)
-			if r.IntN(3) == 0 {
-				if err = w.table.Del(c, []byte(key), []byte("s")); err == nil {
-					w.mu.Lock()
-					delete(w.rows, key)
-					w.mu.Unlock()
+			remove := r.IntN(3) == 0
+			for try := range 10 {
+				if remove {
+					err = w.table.Del(c, []byte(key), []byte("s"))
+				} else {
+					err = w.table.Set(c, []byte(key), []byte("s"), []byte(value), 0)
 				}
-			} else if err = w.table.Set(c, []byte(key), []byte("s"), []byte(value), 0); err == nil {
-				w.mu.Lock()
-				w.rows[key] = value
-				w.mu.Unlock()
+				if err == nil || try == 9 {
+					break
+				}
+				w.fails.Add(1)
+				cancel()
+				c, cancel = context.WithTimeout(context.Background(), 20*time.Second)
 			}
-			if err != nil {
+			w.mu.Lock()
+			switch {
+			case err != nil:
 				w.Errorf("writer %d, row %s: %v", who, key, err)
+			case remove:
+				delete(w.rows, key)
+			default:
+				w.rows[key] = value
 			}
+			w.mu.Unlock()
 		case 3:
 			key := fmt.Sprintf("n%d", r.IntN(40))
 			_, err = w.table.Incr(c, []byte(key), []byte("n"), 1, 0)
@@ -117,7 +128,7 @@ func (w *splitWorld) load(ctx context.Context, who int) {
 // check compares the table with what was acknowledged, by reads of each row, and by a scan.
 func (w *splitWorld) check() {
 	w.Helper()
-	ctx := runContext(w.T, 2*time.Minute)
+	ctx := runContext(w.T, 10*time.Minute)
 	fresh := client.New(w.c.Metas(), client.Options{Timeout: 30 * time.Second})
 	defer fresh.Close()
 	table, err := fresh.Table(ctx, "temp")

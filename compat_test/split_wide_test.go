@@ -262,7 +262,7 @@ func (w *splitWorld) checkWide() {
 	for _, f := range w.wide.found[:min(len(w.wide.found), 20)] {
 		w.Error(f)
 	}
-	ctx := runContext(w.T, 2*time.Minute)
+	ctx := runContext(w.T, 10*time.Minute)
 	for key := range w.wide.regs {
 		floor := w.beginOn(key, false)
 		v, _, err := w.table.Get(ctx, []byte(key), []byte("n"))
