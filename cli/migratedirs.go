@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pegasus/migrate/dirs"
+	"pegasus/migrate/inplace"
 	"pegasus/rows"
 )
 
@@ -16,6 +17,7 @@ type Dirs struct {
 	Transfer // its client is of the cluster that the tables get to; nil with DryRun
 	Look     dirs.Options
 	Live     dirs.LiveOptions
+	InPlace  *inplace.Options // nil: into a running cluster
 	Rejects  string
 	MaxBad   int64
 	DryRun   bool
@@ -32,7 +34,7 @@ type plannedJSON struct {
 	Notes      []string `json:"notes,omitempty"`
 }
 
-// Run says what is there, and writes it into the cluster unless that is all that is asked for.
+// Run says what is there, and writes it into the cluster or makes data directories of it, unless that is all that is asked for.
 func (d *Dirs) Run(ctx context.Context) error {
 	bar := NewBar(d.Progress, "look")
 	d.Look.Looked = func(done, all int) {
@@ -52,8 +54,11 @@ func (d *Dirs) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	if d.DryRun {
+	switch {
+	case d.DryRun:
 		return nil
+	case d.InPlace != nil:
+		return d.fill(ctx, p)
 	}
 	return d.write(ctx, p)
 }
@@ -131,6 +136,71 @@ func (d *Dirs) write(ctx context.Context, p *dirs.Plan) error {
 		return &BadRowsError{badRows, d.Rejects}
 	case lacking > 0:
 		return fmt.Errorf("the tables are there, but rows of %d partitions may be missing, as was accepted", lacking)
+	}
+	return nil
+}
+
+// fill makes data directories of the tables.
+func (d *Dirs) fill(ctx context.Context, p *dirs.Plan) error {
+	bar := NewBar(d.Progress, "make")
+	began, last := time.Now(), time.Now()
+	o := *d.InPlace
+	o.AcceptLoss, o.Replicas, o.Partitions, o.Now = d.Live.AcceptLoss, d.Live.Replicas, d.Live.Partitions, began
+	o.Progress = func(p inplace.Progress) {
+		bar.Permille(p.Bytes*1000/max(p.AllBytes, 1), fmt.Sprintf("%d of %d partitions, %d rows", p.Done, p.Partitions, p.Rows))
+		if bar == nil && d.Progress != nil && (time.Since(last) > lineEvery || p.Done == p.Partitions) {
+			last = time.Now()
+			passed := time.Since(began)
+			left := (time.Duration(float64(passed) / float64(max(p.Bytes, 1)) * float64(p.AllBytes-p.Bytes))).Round(time.Second)
+			fmt.Fprintf(d.Progress, "%d of %d partitions, %d rows (%.0f a second), about %v left\n", p.Done, p.Partitions, p.Rows, float64(p.Rows)/passed.Seconds(), left)
+		}
+	}
+	all, err := inplace.Make(ctx, p, o)
+	bar.End()
+	lacking := 0
+	for i := range all {
+		m := &all[i]
+		lacking += len(m.Lacking)
+		if e := d.filled(m, err != nil); e != nil {
+			return e
+		}
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w; the directories aren't complete, and the same command goes on where this one ended", err)
+	case lacking > 0:
+		return fmt.Errorf("the directories are complete, but rows of %d partitions may be missing, as was accepted", lacking)
+	}
+	return nil
+}
+
+// filled tells what became of a table.
+func (d *Dirs) filled(m *inplace.Made, ended bool) error {
+	if d.JSON {
+		return d.json(struct {
+			*inplace.Made
+			Done bool `json:"done"`
+		}{m, !ended})
+	}
+	state := "done"
+	switch {
+	case ended:
+		state = "NOT DONE"
+	case len(m.Lacking) > 0:
+		state = "done, WITH ROWS MISSING"
+	case m.Before == m.Partitions:
+		state = "was done before"
+	}
+	fmt.Fprintf(d.Out, "table %s (id %d): %s: %d partitions of %d replicas (%d made before), %d rows, %d had expired, %d are of other partitions\n",
+		Escape([]byte(m.To)), m.ID, state, m.Partitions, m.Replicas, m.Before, m.Rows, m.Expired, m.Foreign)
+	for _, s := range m.Settings {
+		fmt.Fprintln(d.Out, "  setting "+s)
+	}
+	for _, s := range m.Unset {
+		fmt.Fprintln(d.Out, "  setting left out: "+s)
+	}
+	for _, s := range m.Lacking {
+		fmt.Fprintln(d.Out, "  missing: "+s)
 	}
 	return nil
 }

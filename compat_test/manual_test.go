@@ -645,6 +645,9 @@ func (m *manual) migrateDirs() {
 	m.must("4 replicas found", "pegasus migrate dirs /data/a/ssd1 /data/b/ssd1 /data/c/ssd1 --dry-run", at...)
 	m.must("table mig .*: done: ", "pegasus migrate dirs /data/a/ssd1 /data/b/ssd1 /data/c/ssd1 --to METAS --state /var/tmp/move", at...)
 	m.must("was done before", "pegasus migrate dirs DIR... --to METAS --state DIR", append(at, "DIR...", data, "--state DIR", "--state "+state)...)
+	config, ours := filepath.Join(m.c.Dir, "replica1", "config.toml"), m.t.TempDir()
+	m.must("table mig .*: done: 4 partitions of 3 replicas", "pegasus migrate dirs /data/a/ssd1 /data/b/ssd1 /data/c/ssd1 --in-place --config pegasus.toml --server 10.0.0.1:34801=/data/a/pegasus --server 10.0.0.2:34801=/data/b/pegasus --server 10.0.0.3:34801=/data/c/pegasus",
+		append(at, "pegasus.toml", config, "/data/a/pegasus", ours+"/a", "/data/b/pegasus", ours+"/b", "/data/c/pegasus", ours+"/c")...)
 }
 
 // debug looks into files: those of a server that runs, and some of RocksDB.

@@ -23,8 +23,12 @@ import (
 const (
 	initInfoFile = ".init-info"
 	logDir       = "plog"
-	kmsFile      = ".kms-info" // of a data directory whose files are encrypted
+	kmsFile      = ".kms-info"    // of a data directory whose files are encrypted
+	ourFile      = "pegasus.json" // of a data directory of ours, which may be the same one: what is in ourDirs then isn't of a C++ server
 )
+
+// ourDirs are the folders of a data directory of ours.
+var ourDirs = []string{"reps", "tmp", "wal", ".trash"}
 
 var storeDir = filepath.Join("data", "rdb")
 
@@ -135,9 +139,11 @@ func (f *Found) look(ctx context.Context, dir string, depth int) error {
 	if err != nil {
 		return err
 	}
+	ours := slices.ContainsFunc(entries, func(e os.DirEntry) bool { return e.Name() == ourFile })
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
 		switch {
+		case ours && slices.Contains(ourDirs, e.Name()):
 		case e.Name() == kmsFile:
 			return fmt.Errorf("%s is there: the files are encrypted, and can't be read here; copy the tables with a duplication", path)
 		case !e.IsDir() && e.Type()&fs.ModeSymlink == 0:

@@ -13,6 +13,7 @@ import (
 	"pegasus/base/pause"
 	"pegasus/pacifica"
 	"pegasus/replica/disk"
+	"pegasus/replica/stored"
 	"pegasus/replica/wal"
 	"pegasus/rrdb"
 )
@@ -154,7 +155,7 @@ func (c *changing) forward() error {
 	info.Made++
 	info.Store = c.store
 	err = c.bounded(func() error {
-		return errors.Join(disk.WriteJSON(infoName(c.place()), &info), disk.SyncDir(c.place()))
+		return errors.Join(disk.WriteJSON(stored.Name(c.place()), &info), disk.SyncDir(c.place()))
 	})
 	if err != nil {
 		return fmt.Errorf("write what the replica knows of itself: %w", err)
@@ -302,7 +303,7 @@ func (c *changing) putBack() error {
 	}
 	info := c.info
 	info.Made += 2
-	err := disk.WriteJSON(infoName(c.from.ReplicaPath(c.gpid)), &info)
+	err := disk.WriteJSON(stored.Name(c.from.ReplicaPath(c.gpid)), &info)
 	if err == nil || c.attaching {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/replica/disk"
+	"pegasus/replica/stored"
 )
 
 // diskHost is the server as package disk knows it.
@@ -114,7 +115,7 @@ func (t *taken) Leave() {
 // ballot is higher.
 func newer(g base.Gpid, a, b *disk.Dir) (*disk.Dir, error) {
 	var ia, ib replicaInfo
-	err := errors.Join(disk.ReadJSON(infoName(a.ReplicaPath(g)), &ia), disk.ReadJSON(infoName(b.ReplicaPath(g)), &ib))
+	err := errors.Join(disk.ReadJSON(stored.Name(a.ReplicaPath(g)), &ia), disk.ReadJSON(stored.Name(b.ReplicaPath(g)), &ib))
 	switch {
 	case err != nil:
 		return nil, err

@@ -3,8 +3,6 @@ package replica
 import (
 	"context"
 	"fmt"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"pegasus/replica/duplication/receive"
 	"pegasus/replica/observe"
 	"pegasus/replica/retention"
+	"pegasus/replica/stored"
 	"pegasus/rpc"
 	"pegasus/rrdb"
 )
@@ -118,46 +117,11 @@ func (w *work) empty() bool {
 }
 
 // replicaInfo is what a replica knows of itself besides its data.
-type replicaInfo struct {
-	AppName    string `json:"app_name"`
-	AppID      int32  `json:"app_id"`
-	Partition  int32  `json:"partition"`
-	Partitions int32  `json:"partition_count"`
-	MaxReplica int32  `json:"max_replica_count"`
-	// Ballot is the highest that the replica has taken part in.
-	Ballot int64 `json:"ballot"`
-	// Member is the highest at which it was a member; 0: none, or an earlier version didn't
-	// say. A replica that was only ever a learner may lack anything.
-	Member int64 `json:"member,omitempty"`
-	// Store is the number of the directory that holds the data; 0: none yet (a learner
-	// that has not begun).
-	Store int64             `json:"store"`
-	Envs  map[string]string `json:"envs,omitempty"`
-	// Atomic and Created are the table's; the replica only remembers them for a meta that
-	// lost its state. Created is in Unix seconds.
-	Atomic  bool  `json:"atomic_idempotent,omitempty"`
-	Created int64 `json:"create_second,omitempty"`
-	// Compacted is when the last manual compaction ended, Unix time in milliseconds.
-	Compacted int64 `json:"compacted_ms,omitempty"`
-	// TimesSet is when the times of day for compactions were last set, in the same unit; 0: before
-	// the replica was made here.
-	TimesSet int64 `json:"times_set_ms,omitempty"`
-	// Made is when the replica was made here, in the same unit: what a table's settings
-	// demanded before then was for others.
-	Made int64 `json:"made_ms,omitempty"`
-	// Seed is the decree that the store of a replica held when it was made here of a backup, to become
-	// the first of its partition; 0: it was made empty.
-	Seed int64 `json:"seed,omitempty"`
-}
+type replicaInfo = stored.Info
 
-// infoName is the file that holds the replicaInfo of the replica in a directory.
-func infoName(path string) string { return filepath.Join(path, "info.json") }
+func (r *replica) infoName() string { return stored.Name(r.path) }
 
-func (r *replica) infoName() string { return infoName(r.path) }
-
-func (r *replica) storePath(n int64) string {
-	return filepath.Join(r.path, "store."+strconv.FormatInt(n, 10))
-}
+func (r *replica) storePath(n int64) string { return stored.StorePath(r.path, n) }
 
 // post has f called by the loop. After close it does nothing.
 func (r *replica) post(f func(*driver)) {

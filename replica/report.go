@@ -13,6 +13,7 @@ import (
 	"pegasus/pacifica"
 	"pegasus/replica/disk"
 	"pegasus/replica/metalink"
+	"pegasus/replica/stored"
 )
 
 // reporter tells the metas what is here, and takes what should be: it is the metalink.Host.
@@ -96,7 +97,7 @@ func (s reporter) Tables() ([]metalink.Table, error) {
 		for _, g := range gs {
 			var info replicaInfo
 			// One that can't be read, or was never told of its table, is of the table with its id.
-			if err := disk.ReadJSON(infoName(d.ReplicaPath(g)), &info); err != nil {
+			if err := disk.ReadJSON(stored.Name(d.ReplicaPath(g)), &info); err != nil {
 				info = replicaInfo{}
 			}
 			here = append(here, metalink.Table{ID: g.AppID, Name: info.AppName, Partitions: info.Partitions, Created: info.Created})

@@ -20,6 +20,7 @@ import (
 	"pegasus/replica/checkpoint"
 	"pegasus/replica/disk"
 	"pegasus/replica/metalink"
+	"pegasus/replica/stored"
 	"pegasus/replica/wal"
 	"pegasus/rpc"
 	"pegasus/rrdb"
@@ -172,6 +173,9 @@ func (s *Server) openDisks(wall func() time.Time) error {
 	places := make([]disk.Place, len(c.Replica.DataDirs))
 	for i, v := range c.Replica.DataDirs {
 		places[i].Tag, places[i].Path = config.SplitDataDir(v, i)
+		if err := stored.Usable(places[i].Path); err != nil {
+			return err
+		}
 	}
 	var err error
 	s.disks, err = disk.Open(disk.Options{Dirs: places, Cluster: c.Cluster.Name, Node: s.addr.String(), Retry: c.Replica.DiskRetry.D(),

@@ -14,6 +14,7 @@ import (
 	"pegasus/replica/duplication/bootstrap"
 	"pegasus/replica/part"
 	"pegasus/replica/restore"
+	"pegasus/replica/stored"
 	"pegasus/replica/wal"
 	"pegasus/rrdb"
 )
@@ -59,7 +60,7 @@ func (s members) copyDir(g base.Gpid) string {
 func (s members) restore(g base.Gpid, info *replicaInfo, job restore.Job) (*replica, error) {
 	d := s.disks.Pick(g.AppID)
 	dir := filepath.Join(d.Scratch(), "restore."+g.String())
-	store := filepath.Join(dir, "store.1")
+	store := stored.StorePath(dir, 1)
 	job.Usable, job.Begin = d.Usable, func() (*rrdb.Builder, error) {
 		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
 			return nil, err
@@ -85,7 +86,7 @@ func (s members) restore(g base.Gpid, info *replicaInfo, job restore.Job) (*repl
 
 // storeToBuild are the options of a store that is made for a replica.
 func (s *Server) storeToBuild(g base.Gpid, dir string, info *replicaInfo) rrdb.Options {
-	o := storeOptions(&s.cfg.Storage)
+	o := stored.Options(&s.cfg.Storage)
 	o.Dir, o.Shared, o.Gpid, o.Server, o.Logger = dir, s.shared, g, s.name, s.log.WithField("replica", g.String())
 	o.Tuning, o.Now = rrdb.TuningOf(info.Envs), s.meta.Clock.Now
 	return o
@@ -96,18 +97,7 @@ func (s *Server) storeToBuild(g base.Gpid, dir string, info *replicaInfo) rrdb.O
 func (s *Server) place(g base.Gpid, d *disk.Dir, dir string, info *replicaInfo) error {
 	info.Store, info.Seed, info.Ballot, info.Member = 1, restore.Decree, 0, 0
 	info.Made = s.meta.Clock.Now().UnixMilli()
-	if err := disk.WriteJSON(infoName(dir), info); err != nil {
-		return err
-	}
-	// The log may remember an earlier life of this replica here.
-	if err := wal.Wait(func(done func(error)) { d.Log().Reset(g, restore.Decree, done) }); err != nil {
-		return err
-	}
-	path := d.ReplicaPath(g)
-	if err := os.Rename(dir, path); err != nil {
-		return err
-	}
-	return errors.Join(disk.SyncDir(filepath.Dir(path)), disk.SyncDir(d.Scratch()))
+	return stored.Place(d, g, dir, info, restore.Decree)
 }
 
 // dropNew removes a replica that took part in nothing yet, and isn't of use.

@@ -21,6 +21,7 @@ import (
 	"pegasus/pacifica/split"
 	"pegasus/replica/disk"
 	"pegasus/replica/part"
+	"pegasus/replica/stored"
 	"pegasus/replica/wal"
 	"pegasus/rpc"
 	"pegasus/rrdb"
@@ -361,7 +362,7 @@ func (sp *splitter) makeChild(ctx context.Context, r *replica, g base.Gpid, want
 	took.end("cut")
 	info.Partition, info.Partitions, info.Store, info.Ballot, info.Member, info.Seed = g.PartitionIndex, want.Count, 1, 0, 0, 0
 	info.Made = sp.srv.meta.Clock.Now().UnixMilli()
-	if err := disk.WriteJSON(infoName(dir), &info); err != nil {
+	if err := disk.WriteJSON(stored.Name(dir), &info); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(disk.SyncDir(store), disk.SyncDir(dir)); err != nil {

@@ -8,11 +8,12 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base/config"
+	"pegasus/replica/stored"
 	"pegasus/rrdb"
 	"pegasus/rrdb/engine"
 )
 
-// sharedOptions are the settings of what the stores of the server share.
+// sharedOptions are the settings of what the stores of a server share.
 func sharedOptions(cfg *config.Config, log *logrus.Entry, deleteTime func() (time.Time, error)) rrdb.SharedOptions {
 	c := &cfg.Storage
 	return rrdb.SharedOptions{
@@ -24,18 +25,8 @@ func sharedOptions(cfg *config.Config, log *logrus.Entry, deleteTime func() (tim
 	}
 }
 
-// storeOptions are the settings of each store.
-func storeOptions(c *config.Storage) rrdb.Options {
-	return rrdb.Options{
-		MemtableBytes:  c.MemtableBytes,
-		SeparateValues: c.SeparateValues,
-		Limits: rrdb.Limits{ScanRows: c.MaxIterations, MultiGetRows: c.MultiGetIterations, MultiGetBytes: int(c.MultiGetBytes),
-			IterationTime: c.IterationTime.D()},
-	}
-}
-
 func (r *driver) openStore(n int64, create bool) (*rrdb.Store, error) {
-	o := storeOptions(&r.srv.cfg.Storage)
+	o := stored.Options(&r.srv.cfg.Storage)
 	o.Dir, o.Shared, o.Gpid, o.Server, o.Logger = r.storePath(n), r.srv.shared, r.gpid, r.srv.name, r.log
 	o.Tuning, o.Create, o.OnError, o.Now = rrdb.TuningOf(r.info.Envs), create, r.storeError, r.srv.meta.Clock.Now
 	o.Remembers = r.remembers

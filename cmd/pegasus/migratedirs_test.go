@@ -42,6 +42,30 @@ func TestMigrateDirsCommand(t *testing.T) {
 	step(0, "table mig: was done before", data, "--to", k.Meta, "--state", state)
 	step(1, "the cluster has a table mig", data, "--to", k.Meta, "--state", state+"2")
 
+	file := filepath.Join(dir, "pegasus.toml")
+	if err := os.WriteFile(file, []byte("[wal]\nsegment_bytes = 1048576\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	step(1, "--server is for --in-place", data, "--server", "127.0.0.1:1=x", "--dry-run")
+	step(1, "--in-place needs --config", data, "--in-place")
+	step(1, "--to is for a running cluster", data, "--in-place", "--to", k.Meta)
+	step(1, "write ADDRESS=DIR", data, "--in-place", "--config", file, "--server", "127.0.0.1:34801")
+	step(1, "127.0.0.1", data, "--in-place", "--config", file, "--server", "127.0.0.1="+dir)
+	place := []string{data, "--in-place", "--config", file, "--server", "127.0.0.1:34801=" + filepath.Join(dir, "a"), "--server", "127.0.0.1:34802=b:" + filepath.Join(dir, "b") + "," + filepath.Join(dir, "b2")}
+	step(0, "table mig (id 1): done: 4 partitions of 2 replicas (0 made before), 1900 rows, 0 had expired", place...)
+	step(0, "table mig (id 1): was done before: 4 partitions", place...)
+	step(1, "begun with other arguments", append(place, "--rename", "mig=x")...)
+	var made struct {
+		Table   string
+		Before  int `json:"partitions_before"`
+		Done    bool
+		Lacking []string
+	}
+	_, last, _ := strings.Cut(step(0, "", append(place, "-o", "json")...), "\n") // the first one is what is planned
+	if err := json.Unmarshal([]byte(last), &made); err != nil || made.Table != "mig" || made.Before != 4 || !made.Done {
+		t.Fatalf("%+v, %v", made, err)
+	}
+
 	log, err := filepath.Glob(filepath.Join(data, "replica", "reps", "1.2.pegasus", "plog", "*"))
 	if err != nil || len(log) != 1 {
 		t.Fatalf("%v, %v", log, err)

@@ -162,7 +162,7 @@ func free(t *Table, pr *progress, there []layer2.AppInfo) error {
 }
 
 func live(ctx context.Context, t *Table, to *client.Client, pr *progress, o *LiveOptions) (Written, error) {
-	w := Written{Table: t.Name, To: t.To, Lacking: t.lacking()}
+	w := Written{Table: t.Name, To: t.To, Lacking: t.Lacking()}
 	key := strconv.Itoa(int(t.ID))
 	m, begun := pr.Tables[key]
 	if !begun {
@@ -184,8 +184,8 @@ func live(ctx context.Context, t *Table, to *client.Client, pr *progress, o *Liv
 	// What is found by reading is kept before a row is taken: a run that goes on doesn't read what was written.
 	tell := func() {
 		for i, why := range m.Lacking {
-			if !slices.ContainsFunc(w.Lacking, func(s string) bool { return strings.HasPrefix(s, t.partition(i)) }) {
-				w.Lacking = append(w.Lacking, t.partition(i)+why)
+			if !slices.ContainsFunc(w.Lacking, func(s string) bool { return strings.HasPrefix(s, t.Partition(i)) }) {
+				w.Lacking = append(w.Lacking, t.Partition(i)+why)
 			}
 		}
 		slices.Sort(w.Lacking)
@@ -215,7 +215,7 @@ func live(ctx context.Context, t *Table, to *client.Client, pr *progress, o *Liv
 		pr.Tables[key] = m
 		return pr.write(o.State)
 	}
-	c := rows.CopyOptions{Choice: rows.Choice{Parallel: o.Partitions}, Pace: o.Pace, From: t.choice(), FromID: t.ID, To: t.To, ToID: m.ID,
+	c := rows.CopyOptions{Choice: rows.Choice{Parallel: o.Partitions}, Pace: o.Pace, From: t.Choice(), FromID: t.ID, To: t.To, ToID: m.ID,
 		State: filepath.Join(o.State, "table-"+key+".json"), Bad: o.Bad}
 	if o.Progress != nil {
 		c.Progress = func(p rows.Progress) { o.Progress(t, p) }
@@ -239,20 +239,27 @@ func passing(name string) bool {
 	return strings.HasPrefix(name, "manual_compact.once.") || strings.HasPrefix(name, "restore.") || strings.HasPrefix(name, "duplication.") || name == "max_replica_count.update"
 }
 
-// settings gives the table there the settings that the replicas know of.
-func settings(ctx context.Context, t *Table, to *client.Client) (set, unset []string, err error) {
+// Settings returns the settings that the replicas know of, by name, and those that aren't taken, and why.
+func (t *Table) Settings() (take []base.Pair[string, string], unset []string) {
 	envs := slices.Clone(t.Info.Envs)
 	slices.SortFunc(envs, func(a, b base.Pair[string, string]) int { return strings.Compare(a.Key, b.Key) })
 	for _, e := range envs {
-		text := e.Key + "=" + e.Val
 		if passing(e.Key) {
-			unset = append(unset, text+": it is of something that went on")
-			continue
+			unset = append(unset, e.Key+"="+e.Val+": it is of something that went on")
+		} else if hint := appenv.Validate(e.Key, e.Val); hint != "" {
+			unset = append(unset, e.Key+"="+e.Val+": "+hint)
+		} else {
+			take = append(take, e)
 		}
-		if hint := appenv.Validate(e.Key, e.Val); hint != "" {
-			unset = append(unset, text+": "+hint)
-			continue
-		}
+	}
+	return take, unset
+}
+
+// settings gives the table there the settings that the replicas know of.
+func settings(ctx context.Context, t *Table, to *client.Client) (set, unset []string, err error) {
+	take, unset := t.Settings()
+	for _, e := range take {
+		text := e.Key + "=" + e.Val
 		var no *client.AdminError
 		switch err := to.Admin().SetEnvs(ctx, t.To, []base.Pair[string, string]{e}); {
 		case errors.As(err, &no) && no.Code == base.ErrInvalidParameters:

@@ -121,7 +121,7 @@ func (e *Lacking) Error() string {
 func (p *Plan) Whole() error {
 	var what []string
 	for i := range p.Tables {
-		what = append(what, p.Tables[i].lacking()...)
+		what = append(what, p.Tables[i].Lacking()...)
 	}
 	for _, o := range p.Orphans {
 		what = append(what, fmt.Sprintf("nobody says of which table %s is: %v", o.Path, o.Err))
@@ -135,18 +135,31 @@ func (p *Plan) Whole() error {
 	return nil
 }
 
-// lacking says which of the table's partitions aren't whole.
-func (t *Table) lacking() (what []string) {
+// Lacking says which of the table's partitions aren't whole, and where another table has its id.
+func (t *Table) Lacking() (what []string) {
+	what = append(what, t.others()...)
 	for i := range t.Parts {
 		if p := &t.Parts[i]; !p.Whole() {
-			what = append(what, t.partition(i)+strings.Join(p.Notes, ", "))
+			what = append(what, t.Partition(i)+strings.Join(p.Notes, ", "))
 		}
 	}
 	return what
 }
 
-// partition is what a line about a partition begins with.
-func (t *Table) partition(i int) string { return fmt.Sprintf("partition %d of table %s: ", i, t.Name) }
+// others says which replicas are of another table that has the same id: of another cluster, or of one that was dropped before. Rows of that aren't taken.
+func (t *Table) others() (what []string) {
+	for i := range t.Parts {
+		for _, r := range t.Parts[i].All {
+			if in := &r.Info; in.AppId == t.ID && in.AppName != t.Name && in.CreateSecond != t.Info.CreateSecond {
+				what = append(what, fmt.Sprintf("%s is of table %s, which has the id %d as table %s does: the directories are of two clusters, so take them one after another", r.Path, in.AppName, t.ID, t.Name))
+			}
+		}
+	}
+	return what
+}
+
+// Partition is what a line about a partition begins with.
+func (t *Table) Partition(i int) string { return fmt.Sprintf("partition %d of table %s: ", i, t.Name) }
 
 // Notes are the differences between replicas, and what is wrong with them.
 func (t *Table) Notes() (notes []string) {
@@ -168,8 +181,8 @@ func (t *Table) Bytes() (n int64) {
 	return n
 }
 
-// choice names the replicas that were chosen: a run with others can't go on where one was.
-func (t *Table) choice() string {
+// Choice names the replicas that were chosen: a run with others can't go on where one was.
+func (t *Table) Choice() string {
 	h := crc32.NewIEEE()
 	for i := range t.Parts {
 		if b := t.Parts[i].Best; b != nil {
