@@ -15,12 +15,15 @@ import (
 	"pegasus/compat_test/cluster"
 )
 
+// onReplica returns the address of a replica server of a onebox.
+func onReplica(port, i int) string { return "127.0.0.1:" + strconv.Itoa(port+200+i) }
+
 // TestOneboxCommand runs `pegasus onebox` as the README does: it says when it is ready, serves,
-// and ends when it is asked to, with all of its servers.
+// and ends when it is asked to, with all of its servers. Meanwhile Prometheus scrapes it, see scraped.
 func TestOneboxCommand(t *testing.T) {
 	bin, dir := cluster.Binary(t), t.TempDir()
 	port := cluster.FreePort(t, 1, 3)
-	cmd := exec.CommandContext(runContext(t, 3*time.Minute), bin, "onebox", "--dir", dir, "--port", strconv.Itoa(port), "--tables", "temp:2")
+	cmd := exec.CommandContext(runContext(t, 5*time.Minute), bin, "onebox", "--dir", dir, "--port", strconv.Itoa(port), "--tables", "temp:2")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()
@@ -48,6 +51,7 @@ func TestOneboxCommand(t *testing.T) {
 	if got := cli("get", "temp", "h", "s"); got != "v\n" {
 		t.Errorf("get: %q", got)
 	}
+	scraped(t, []string{meta}, []string{onReplica(port, 0), onReplica(port, 1), onReplica(port, 2)})
 	var pids []int
 	for _, name := range []string{"meta1", "replica1", "replica2", "replica3"} {
 		b, err := os.ReadFile(filepath.Join(dir, name, "pid"))

@@ -239,7 +239,7 @@ func readLosses(r io.Reader) (map[string]int64, error) {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		name, rest, _ := strings.Cut(lines.Text(), "{")
-		name = strings.TrimSuffix(strings.TrimPrefix(name, "pegasus_"), "_total")
+		name = strings.TrimSuffix(strings.TrimPrefix(name, "pegasus_replica_"), "_total")
 		if !slices.Contains(lossMetrics, name) {
 			continue
 		}

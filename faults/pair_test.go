@@ -44,14 +44,14 @@ func TestPairChecks(t *testing.T) {
 }
 
 func TestReadLosses(t *testing.T) {
-	const text = "# TYPE pegasus_dup_recent_lost_mutations gauge\n" +
-		"pegasus_dup_recent_lost_mutations{table_id=\"1\",partition_id=\"0\"} 2\npegasus_dup_recent_lost_mutations{table_id=\"1\",partition_id=\"1\"} 3\n" +
-		"pegasus_dup_lost_writes_total{table_id=\"1\",partition_id=\"0\"} 4\n"
+	const text = "# TYPE pegasus_replica_dup_recent_lost_mutations gauge\n" +
+		"pegasus_replica_dup_recent_lost_mutations{table_id=\"1\",partition_id=\"0\"} 2\npegasus_replica_dup_recent_lost_mutations{table_id=\"1\",partition_id=\"1\"} 3\n" +
+		"pegasus_replica_dup_lost_writes_total{table_id=\"1\",partition_id=\"0\"} 4\n"
 	got, err := readLosses(strings.NewReader(text))
 	if err != nil || got["dup_recent_lost_mutations"] != 5 || got["dup_lost_writes"] != 4 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if got, err := readLosses(strings.NewReader("pegasus_dup_recent_lost_mutations{} 0\n")); err == nil {
+	if got, err := readLosses(strings.NewReader("pegasus_replica_dup_recent_lost_mutations{} 0\n")); err == nil {
 		t.Errorf("without dup_lost_writes: %v", got)
 	}
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/pprof"
 	"os"
@@ -39,13 +40,20 @@ type Server struct {
 type common struct {
 	s    Server
 	host string
+	prom *metrics.Prometheus
 	mu   sync.Mutex
 	cfg  config.Config
 }
 
 // Common adds the pages that every server has.
 func (r *Router) Common(s Server) {
-	c := &common{s: s, cfg: s.Config}
+	c := &common{s: s, cfg: s.Config, prom: metrics.NewPrometheus(s.Config.Metrics.ReplicaSeries, s.Config.Metrics.MaxSeries)}
+	c.s.Mutable = maps.Clone(s.Mutable)
+	if c.s.Mutable == nil {
+		c.s.Mutable = map[string]func(config.Config){}
+	}
+	limit := func(cfg config.Config) { c.prom.Limit(cfg.Metrics.ReplicaSeries, cfg.Metrics.MaxSeries) }
+	c.s.Mutable["metrics.replica_series"], c.s.Mutable["metrics.max_series"] = limit, limit
 	c.host, _ = os.Hostname()
 	r.Page("version", "Get the server version.", func(*Request) Response {
 		return JSON(Object{{"Version", s.Version}, {"GitCommit", s.Revision}})
@@ -216,7 +224,7 @@ func (c *common) metrics(q *Request) Response {
 		return slices.DeleteFunc(strings.Split(v, ","), func(s string) bool { return s == "" })
 	}
 	f := metrics.Filter{}
-	detail, prometheus := false, accepts(q.Header.Get("Accept"))
+	detail, prometheus := false, metrics.Asks(q.Header)
 	for _, a := range q.Args {
 		switch a.Name {
 		case "with_metric_fields":
@@ -251,12 +259,11 @@ func (c *common) metrics(q *Request) Response {
 	s := &metrics.Snapshot{Cluster: c.s.Config.Cluster.Name, Role: c.s.Role, Host: c.host, Port: c.s.Port, Time: time.Now()}
 	c.s.Collect(s)
 	if prometheus {
-		return Response{Type: "text/plain; version=0.0.4; charset=utf-8", Body: s.Prometheus(&f)}
+		body, typ, err := c.prom.Encode(s, &f, q.Header)
+		if err != nil {
+			return Text(http.StatusInternalServerError, "the metrics can't be shown: "+err.Error()+"\n")
+		}
+		return Response{Type: typ, Body: body, Gzip: true}
 	}
 	return Response{Body: s.JSON(&f)}
-}
-
-// accepts tells whether a client asks for Prometheus text: its scrapers name the version.
-func accepts(accept string) bool {
-	return strings.Contains(accept, "version=0.0.4") || strings.Contains(accept, "application/openmetrics-text")
 }

@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -92,7 +95,7 @@ func TestPages(t *testing.T) {
 		{"GET", "/metrics?detail=x", 400, `{"error_message":"the value of detail should be a boolean value, i.e. true or false"}` + "\n"},
 		{"GET", "/metrics?format=x", 400, `{"error_message":"the value of format should be json or prometheus"}` + "\n"},
 		{"GET", "/metrics?attributes=a", 400, `{"error_message":"the number of arguments for attributes should be even, since each attribute name always pairs with a value"}` + "\n"},
-		{"GET", "/metrics?format=prometheus", 200, "# HELP pegasus_alive_replica_servers ..."},
+		{"GET", "/metrics?format=prometheus", 200, "# HELP go_gc_duration_seconds ..."},
 		{"GET", "/pprof/cmdline", 200, "..."},
 		{"GET", "/debug/pprof/", 200, "..."},
 		{"GET", "/debug/pprof/cmdline", 200, "..."},
@@ -147,8 +150,17 @@ func TestMetricsForms(t *testing.T) {
 		t.Errorf("in detail: %s", w.Body)
 	}
 	w = get(r, "GET", "/metrics", "Accept", "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1")
-	if ct := w.Header().Get("Content-Type"); !strings.HasPrefix(ct, "text/plain; version=0.0.4") || !strings.Contains(w.Body.String(), "pegasus_alive_replica_servers{") {
+	if ct := w.Header().Get("Content-Type"); !strings.HasPrefix(ct, "application/openmetrics-text; version=1.0.0") || !strings.Contains(w.Body.String(), "pegasus_alive_replica_servers{") {
 		t.Errorf("%s %s", ct, w.Body)
+	}
+	plain := w.Body.Len()
+	w = get(r, "GET", "/metrics", "Accept", "text/plain;version=0.0.4", "Accept-Encoding", "gzip")
+	z, err := gzip.NewReader(w.Body)
+	if err != nil || w.Header().Get("Content-Encoding") != "gzip" {
+		t.Fatal(w.Header(), err)
+	}
+	if b, err := io.ReadAll(z); err != nil || len(b) < plain/2 || !bytes.Contains(b, []byte("pegasus_alive_replica_servers{")) {
+		t.Errorf("%d bytes, %v: %.200s", len(b), err, b)
 	}
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"compress/gzip"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,6 +44,7 @@ type Response struct {
 	Type     string
 	Location string
 	Body     []byte
+	Gzip     bool // send it so if the client takes it
 }
 
 // Text returns a page of plain text.
@@ -121,7 +123,9 @@ func (r *Router) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		}
 	}
 	r.Few(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		write(w, r.serve(q, strings.Join(segments, "/")))
+		p := r.serve(q, strings.Join(segments, "/"))
+		p.Gzip = p.Gzip && strings.Contains(q.Header.Get("Accept-Encoding"), "gzip")
+		write(w, p)
 	})).ServeHTTP(w, q)
 }
 
@@ -174,6 +178,14 @@ func write(w http.ResponseWriter, p Response) {
 	}
 	if p.Status == 0 {
 		p.Status = http.StatusOK
+	}
+	if p.Gzip {
+		h.Set("Content-Encoding", "gzip")
+		w.WriteHeader(p.Status)
+		z, _ := gzip.NewWriterLevel(w, gzip.BestSpeed)
+		z.Write(p.Body)
+		z.Close()
+		return
 	}
 	w.WriteHeader(p.Status)
 	w.Write(p.Body)

@@ -67,7 +67,10 @@ func (s *Server) collect(sn *metrics.Snapshot) {
 func (l *leader) collectTables(sn *metrics.Snapshot, server *metrics.Entity) {
 	type counts [judge.Dead + 1]int64
 	tables := map[int32]*counts{}
-	l.s.fsm.walk(func(t *state.Table, _, _ int) { tables[t.ID] = &counts{} })
+	l.s.fsm.walk(func(t *state.Table, _, _ int) {
+		tables[t.ID] = &counts{}
+		sn.NameTable(itoa(t.ID), t.Name)
+	})
 	l.parts.judgeAll(func(t *state.Table, i int, v *judge.Verdict) {
 		n := tables[t.ID]
 		if n == nil {

@@ -9,6 +9,7 @@ import (
 	"pegasus/meta/duplication"
 	"pegasus/meta/service"
 	"pegasus/meta/split"
+	"pegasus/meta/usage"
 	"pegasus/rpc"
 )
 
@@ -26,6 +27,7 @@ var services = []func(*leader) service.Service{
 	newDuplication,
 	newSplits,
 	newBulkLoads,
+	func(l *leader) service.Service { return usage.New(l, usage.Options{}) },
 }
 
 func newBackups(l *leader) service.Service {

@@ -1,38 +1,16 @@
 package metrics
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"time"
 )
 
-// stripes keeps goroutines on different processors from writing the same cache line.
-const stripes = 8
-
-// Count is a counter that many goroutines add to. The zero value is ready.
-type Count struct {
-	cell [stripes]struct {
-		n atomic.Int64
-		_ [56]byte
-	}
-}
-
-// Inc adds one and returns how many this stripe has, for sampling.
-func (c *Count) Inc() int64 { return c.cell[rand.Uint32()%stripes].n.Add(1) }
-
-// Load returns the sum.
-func (c *Count) Load() (n int64) {
-	for i := range c.cell {
-		n += c.cell[i].n.Load()
-	}
-	return n
-}
-
 const (
 	window      = 512 // samples that percentiles are of
-	sampleFirst = 64  // of each stripe: all, and of those behind
-	sampleEvery = 16  // one in so many
+	sampleEvery = 16  // once the window is full: one in so many, about
 )
 
 // Samples are the latest of a series, for a Percentile. The zero value is ready; it takes 4 KiB.
@@ -54,69 +32,143 @@ func (s *Samples) Append(b []int64) []int64 {
 	return b
 }
 
-// Ops counts client operations and samples their latency. The zero value is ready; what
-// isn't used takes next to no memory.
-type Ops struct {
-	count [NumOps]atomic.Pointer[opCount]
+// The buckets of a histogram: their upper bounds are powers of 2^(1/4) seconds, from 2^firstOctave to 2^lastOctave. Such bounds are
+// those of Prometheus' native histograms (schema 2), and every fourth is one of the classic histogram.
+const (
+	octaveBuckets = 4
+	firstOctave   = -20 // about a microsecond
+	lastOctave    = 4   // 16 s
+	numBuckets    = (lastOctave-firstOctave)*octaveBuckets + 2
+)
+
+// Histogram is a distribution of durations. Bucket 0 has those up to 2^firstOctave seconds, the last one those above 2^lastOctave.
+type Histogram struct {
+	Buckets [numBuckets]int64
+	Sum     time.Duration
+	// Shift is how many octaves all bounds are moved up.
+	Shift int
 }
 
-type opCount struct {
-	n   Count
-	lat Samples
-}
-
-func (o *Ops) op(op Op) *opCount {
-	c := o.count[op].Load()
-	if c == nil {
-		c = new(opCount)
-		if !o.count[op].CompareAndSwap(nil, c) {
-			c = o.count[op].Load()
-		}
+// Count returns of how many durations it is.
+func (h *Histogram) Count() (n int64) {
+	for _, b := range h.Buckets {
+		n += b
 	}
-	return c
+	return n
 }
 
-// Begin counts one op. It returns when it began if its latency is to be given to End, else
-// the zero time, which End ignores.
-func (o *Ops) Begin(op Op) time.Time {
-	if n := o.op(op).n.Inc(); n <= sampleFirst || n%sampleEvery == 0 {
-		return time.Now()
+// bucket returns the bucket of a duration. It takes the bounds from the exponent and the mantissa of the floating-point number.
+func bucket(d time.Duration) int {
+	bits := math.Float64bits(float64(max(d, 1)) * 1e-9)
+	mantissa := bits & (1<<52 - 1)
+	i := (int(bits>>52)-1023-firstOctave)*octaveBuckets + more(mantissa, 0) + more(mantissa, quarters[0]) + more(mantissa, quarters[1]) + more(mantissa, quarters[2])
+	return min(max(i, 0), numBuckets-1)
+}
+
+// quarters are the mantissas of 2^(1/4), 2^(2/4) and 2^(3/4).
+var quarters = func() (m [octaveBuckets - 1]uint64) {
+	for i := range m {
+		m[i] = math.Float64bits(math.Exp2(float64(i+1)/octaveBuckets)) & (1<<52 - 1)
 	}
-	return time.Time{}
-}
+	return m
+}()
 
-// End takes the latency of an op that Begin counted.
-func (o *Ops) End(op Op, began time.Time) {
-	if !began.IsZero() {
-		o.op(op).sample(time.Since(began))
-	}
-}
-
-// Took counts one op that took d.
-func (o *Ops) Took(op Op, d time.Duration) {
-	c := o.op(op)
-	if n := c.n.Inc(); n <= sampleFirst || n%sampleEvery == 0 {
-		c.sample(d)
-	}
-}
-
-func (c *opCount) sample(d time.Duration) { c.lat.Add(int64(d)) }
-
-// Requests returns how many of op there were.
-func (o *Ops) Requests(op Op) int64 {
-	if c := o.count[op].Load(); c != nil {
-		return c.n.Load()
+func more(a, b uint64) int {
+	if a > b {
+		return 1
 	}
 	return 0
 }
 
+// stripes keep goroutines on different processors from writing the same cache line.
+const stripes = 4
+
+// Times counts durations: their distribution, and the latest for percentiles. The zero value is ready.
+type Times struct {
+	shift uint8 // octaves
+	cell  [stripes]struct {
+		n   [numBuckets]atomic.Int64
+		sum atomic.Int64
+		_   [5 * 8]byte
+	}
+	latest Samples
+}
+
+// Longer returns Times for durations of milliseconds to hours.
+func Longer() *Times { return &Times{shift: 10} }
+
+// Add counts a duration.
+func (t *Times) Add(d time.Duration) {
+	r := rand.Uint32()
+	c := &t.cell[r%stripes]
+	c.n[bucket(d>>t.shift)].Add(1)
+	c.sum.Add(int64(d))
+	if r>>8%sampleEvery == 0 || t.latest.next.Load() < window {
+		t.latest.Add(int64(d))
+	}
+}
+
+// Count returns how many there were.
+func (t *Times) Count() (n int64) {
+	for i := range t.cell {
+		for b := range t.cell[i].n {
+			n += t.cell[i].n[b].Load()
+		}
+	}
+	return n
+}
+
+// Histogram returns the distribution.
+func (t *Times) Histogram() *Histogram {
+	h := &Histogram{Shift: int(t.shift)}
+	for i := range t.cell {
+		c := &t.cell[i]
+		for b := range c.n {
+			h.Buckets[b] += c.n[b].Load()
+		}
+		h.Sum += time.Duration(c.sum.Load())
+	}
+	return h
+}
+
+// AppendSamples appends the latest in nanoseconds.
+func (t *Times) AppendSamples(b []int64) []int64 { return t.latest.Append(b) }
+
+// Ops counts client operations and their latency. The zero value is ready; what isn't used takes next to no memory.
+type Ops struct {
+	times [NumOps]atomic.Pointer[Times]
+}
+
+// Took counts one op that took d.
+func (o *Ops) Took(op Op, d time.Duration) {
+	t := o.times[op].Load()
+	if t == nil {
+		t = new(Times)
+		if !o.times[op].CompareAndSwap(nil, t) {
+			t = o.times[op].Load()
+		}
+	}
+	t.Add(d)
+}
+
+// Of returns what is counted of op; nil if there was none.
+func (o *Ops) Of(op Op) *Times { return o.times[op].Load() }
+
+// Collect adds the metrics of all operations to the entity of a replica.
+func (o *Ops) Collect(e *Entity) {
+	for op := range NumOps {
+		t := o.Of(op)
+		v := e.SetTimes(Latency[op], t)
+		e.Set(Requests[op], v)
+	}
+}
+
 // AppendSamples appends the latest latencies of op in nanoseconds.
 func (o *Ops) AppendSamples(b []int64, op Op) []int64 {
-	c := o.count[op].Load()
-	if c == nil {
-		return b
+	if t := o.Of(op); t != nil {
+		return t.AppendSamples(b)
 	}
-	return c.lat.Append(b)
+	return b
 }
 
 // Quantiles are the values of a Percentile metric.

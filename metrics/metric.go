@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // Kind is what the value of a metric means.
@@ -27,13 +26,60 @@ type Metric struct {
 	Kind   Kind
 	Unit   string
 	Desc   string
+
+	worry string
+	prom  string // name for Prometheus without its prefix; "": made of Name
+	op    string // the client operation, if it is of one
+	fold  fold
+}
+
+// fold says how the values of a table's replicas become one.
+type fold uint8
+
+const (
+	apart  fold = iota // not at all
+	summed             // counters are
+	highest
+)
+
+// Worry says when an operator should: it stands in docs/metrics.md. It returns m, as all these do that are for definitions.
+func (m *Metric) Worry(when string) *Metric {
+	m.worry = when
+	return m
+}
+
+// Sum says that the sum of a table's replicas means something.
+func (m *Metric) Sum() *Metric {
+	m.fold = summed
+	return m
+}
+
+// Max says that the highest value of a table's replicas means something.
+func (m *Metric) Max() *Metric {
+	m.fold = highest
+	return m
+}
+
+// As gives m another name for Prometheus than the one made of its name: without pegasus_ and the kind of entity.
+func (m *Metric) As(name string) *Metric {
+	m.prom = name
+	return m
+}
+
+// of says that m is of one client operation; name is that of all operations together.
+func (m *Metric) of(name, op string) *Metric {
+	m.prom, m.op = name, op
+	return m
 }
 
 // catalogue is every definition: those of defs.go in its order, then those of features.
 var catalogue []*Metric
 
 func def(entity, name string, kind Kind, unit, desc string) *Metric {
-	m := &Metric{entity, name, kind, unit, desc}
+	m := &Metric{Entity: entity, Name: name, Kind: kind, Unit: unit, Desc: desc}
+	if kind != Gauge && entity == Replica {
+		m.fold = summed
+	}
 	catalogue = append(catalogue, m)
 	return m
 }
@@ -60,27 +106,4 @@ func All() []*Metric {
 		return cmp.Compare(slices.Index(order, a.Entity), slices.Index(order, b.Entity))
 	})
 	return all
-}
-
-// Reference returns docs/metrics.md.
-func Reference() []byte {
-	var b strings.Builder
-	b.WriteString(`# Metrics
-
-Every server serves GET /metrics on its port. The answer is upstream's JSON, with upstream's arguments:
-with_metric_fields, types, ids, attributes, metrics (comma-separated lists) and detail=true. A scraper that accepts Prometheus
-text, or asks for ?format=prometheus, gets that instead: each name below with the prefix ` + "`pegasus_`" + `, counters with the
-suffix ` + "`_total`" + `, percentiles as a summary. Counters start at 0 with the process.
-
-This file is generated from metrics/defs.go and the definitions of features: ` + "`go test ./metrics -update`" + `.
-`)
-	entity := ""
-	for _, m := range All() {
-		if m.Entity != entity {
-			entity = m.Entity
-			fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| name | type | unit | meaning |\n|---|---|---|---|\n", entity, entities[entity])
-		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", m.Name, m.Kind, m.Unit, m.Desc)
-	}
-	return []byte(b.String())
 }

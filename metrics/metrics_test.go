@@ -3,8 +3,7 @@ package metrics
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
-	"strings"
+	"math"
 	"sync"
 	"testing"
 	"time"
@@ -56,46 +55,54 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-func TestPrometheus(t *testing.T) {
-	got := string(example().Prometheus(&Filter{Metrics: []string{"rdb_total_sst_files", "get_latency_ns"}}))
-	for _, line := range []string{
-		"# TYPE pegasus_rdb_total_sst_files gauge",
-		`pegasus_rdb_total_sst_files{cluster="c",role="replica",partition_id="1",table_id="2"} 4`,
-		"# TYPE pegasus_get_latency_ns summary",
-		`pegasus_get_latency_ns{cluster="c",role="replica",partition_id="0",table_id="2",quantile="0.999"} 5`,
-	} {
-		if !strings.Contains(got, line+"\n") {
-			t.Errorf("no line %q in\n%s", line, got)
-		}
-	}
-	if strings.Count(got, "# TYPE pegasus_rdb_total_sst_files") != 1 || strings.Contains(got, "primary_replicas") {
-		t.Errorf("got\n%s", got)
-	}
-}
-
 func TestOps(t *testing.T) {
 	var o Ops
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for range 1000 {
-				o.End(OpGet, o.Begin(OpGet))
+				o.Took(OpGet, time.Microsecond)
 				o.Took(OpPut, time.Millisecond)
 			}
 		})
 	}
 	wg.Wait()
-	if g, p, n := o.Requests(OpGet), o.Requests(OpPut), o.Requests(OpIncr); g != 4000 || p != 4000 || n != 0 {
-		t.Errorf("%d gets, %d puts, %d incrs, want 4000, 4000, 0", g, p, n)
+	if g, p := o.Of(OpGet).Count(), o.Of(OpPut).Count(); g != 4000 || p != 4000 || o.Of(OpIncr) != nil {
+		t.Errorf("%d gets, %d puts, incrs %v, want 4000, 4000, none", g, p, o.Of(OpIncr))
 	}
 	if q := QuantilesOf(o.AppendSamples(nil, OpPut)); q.P50 != int64(time.Millisecond) || q.P999 != int64(time.Millisecond) {
 		t.Errorf("quantiles %+v of puts that took a millisecond", q)
 	}
-	if s := o.AppendSamples(nil, OpGet); len(s) < sampleFirst || len(s) > window || slices.Min(s) <= 0 {
-		t.Errorf("%d samples of gets, from %d", len(s), slices.Min(s))
+	if h := o.Of(OpPut).Histogram(); h.Count() != 4000 || h.Sum != 4*time.Second || h.Buckets[bucket(time.Millisecond)] != 4000 {
+		t.Errorf("histogram %+v", h)
+	}
+	if s := o.AppendSamples(nil, OpGet); len(s) != window {
+		t.Errorf("%d samples of gets", len(s))
 	}
 	if s := o.AppendSamples(nil, OpIncr); len(s) != 0 {
 		t.Errorf("samples %v of no incr", s)
+	}
+	if n := testing.AllocsPerRun(100, func() { o.Took(OpGet, time.Microsecond) }); n != 0 {
+		t.Errorf("counting one op allocates %v times", n)
+	}
+}
+
+// A bucket has what is above the bound before it, up to its own.
+func TestBuckets(t *testing.T) {
+	for i := range numBuckets - 1 {
+		bound := math.Exp2(firstOctave+float64(i)/octaveBuckets) * 1e9
+		below, above := time.Duration(bound), time.Duration(bound)+1
+		if below > 0 && bucket(below) > i || bucket(above) <= i {
+			t.Errorf("bound %v of bucket %d: %v is in bucket %d, %v in %d", bound, i, below, bucket(below), above, bucket(above))
+		}
+	}
+	if bucket(time.Second) != -firstOctave*octaveBuckets {
+		t.Errorf("one second is in bucket %d: an upper bound belongs to its bucket", bucket(time.Second))
+	}
+	for d, want := range map[time.Duration]int{-1: 0, 0: 0, 1: 0, time.Hour: numBuckets - 1, math.MaxInt64: numBuckets - 1} {
+		if got := bucket(d); got != want {
+			t.Errorf("%v is in bucket %d, want %d", d, got, want)
+		}
 	}
 }
 
@@ -114,7 +121,7 @@ func BenchmarkOps(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			o.End(OpGet, o.Begin(OpGet))
+			o.Took(OpGet, 3*time.Microsecond)
 		}
 	})
 }

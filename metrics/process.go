@@ -12,8 +12,8 @@ import (
 // SetProcess adds what every process has: its memory, and since when it runs.
 func (e *Entity) SetProcess(started time.Time) {
 	resident, virtual := memory()
-	e.Set(ResidentMem, resident>>20)
-	e.Set(VirtualMem, virtual>>20)
+	e.Set(ResidentMem, resident)
+	e.Set(VirtualMem, virtual)
 	heap := []runtimemetrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	runtimemetrics.Read(heap)
 	if heap[0].Value.Kind() == runtimemetrics.KindUint64 {

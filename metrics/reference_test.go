@@ -68,7 +68,7 @@ func TestDefine(t *testing.T) {
 		}
 		seen[d.Entity] = true
 	}
-	if !bytes.Contains(metrics.Reference(), []byte("| "+m.Name+" | Gauge |  | A test. |")) {
+	if !bytes.Contains(metrics.Reference(), []byte("| "+m.Name+" | `"+m.Name+"` | Gauge |  | A test. | - |")) {
 		t.Error("it isn't in the reference")
 	}
 	defer func() {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -20,6 +19,15 @@ type Snapshot struct {
 
 	entities []*Entity
 	byID     map[string]*Entity
+	tables   map[string]string // names, by the attribute table_id
+}
+
+// NameTable says what the table of an id is called. Prometheus shows it; upstream's JSON has only ids.
+func (s *Snapshot) NameTable(id, name string) {
+	if s.tables == nil {
+		s.tables = map[string]string{}
+	}
+	s.tables[id] = name
 }
 
 // Entity is what a group of metrics is about.
@@ -33,6 +41,7 @@ type value struct {
 	m *Metric
 	n int64
 	q Quantiles
+	h *Histogram // of a Percentile; nil: there is none
 }
 
 // Entity returns the entity of a type and a name, and adds it if it isn't there yet. Its id is
@@ -60,7 +69,7 @@ func (s *Snapshot) Entity(typ, name string, attrs ...string) *Entity {
 	return e
 }
 
-// Set adds a value. The metric must be one of the entity's type.
+// Set adds a value. The metric must be one of the entity's type. Those in MB are set in bytes.
 func (e *Entity) Set(m *Metric, n int64) {
 	e.check(m)
 	e.values = append(e.values, value{m: m, n: n})
@@ -79,6 +88,35 @@ func (e *Entity) SetBool(m *Metric, on bool) {
 func (e *Entity) SetQuantiles(m *Metric, q Quantiles) {
 	e.check(m)
 	e.values = append(e.values, value{m: m, q: q})
+}
+
+// SetTimes adds the value of a Percentile, nil if nothing was counted, and returns how many durations it is of.
+func (e *Entity) SetTimes(m *Metric, t *Times) int64 {
+	e.check(m)
+	v := value{m: m}
+	if t == nil {
+		e.values = append(e.values, v)
+		return 0
+	}
+	samples := t.AppendSamples(nil)
+	if by := m.nanos(); by > 1 {
+		for i := range samples {
+			samples[i] /= by
+		}
+	}
+	v.q, v.h = QuantilesOf(samples), t.Histogram()
+	e.values = append(e.values, v)
+	return v.h.Count()
+}
+
+// attr returns the value of an attribute, "" if the entity doesn't have it.
+func (e *Entity) attr(name string) string {
+	for i := 0; i+1 < len(e.attrs); i += 2 {
+		if e.attrs[i] == name {
+			return e.attrs[i+1]
+		}
+	}
+	return ""
 }
 
 func (e *Entity) check(m *Metric) {
@@ -135,15 +173,15 @@ func (s *Snapshot) shown(f *Filter, show func(*Entity, []value)) {
 	}
 }
 
-// quantiles are the fields of a Percentile.
+// list returns the fields of a Percentile.
 func (q *Quantiles) list() [5]struct {
-	name, q string
-	n       int64
+	name string
+	n    int64
 } {
 	return [5]struct {
-		name, q string
-		n       int64
-	}{{"p50", "0.5", q.P50}, {"p90", "0.9", q.P90}, {"p95", "0.95", q.P95}, {"p99", "0.99", q.P99}, {"p999", "0.999", q.P999}}
+		name string
+		n    int64
+	}{{"p50", q.P50}, {"p90", q.P90}, {"p95", q.P95}, {"p99", q.P99}, {"p999", q.P999}}
 }
 
 // JSON returns upstream's form: an object with the server and its entities, indented by four.
@@ -205,7 +243,11 @@ func (s *Snapshot) JSON(f *Filter) []byte {
 			}
 			if v.m.Kind != Percentile {
 				if field("value") {
-					b.WriteString(strconv.FormatInt(v.n, 10))
+					n := v.n
+					if v.m.inMB() {
+						n >>= 20
+					}
+					b.WriteString(strconv.FormatInt(n, 10))
 				}
 			} else {
 				for _, q := range v.q.list() {
@@ -228,53 +270,4 @@ func (s *Snapshot) JSON(f *Filter) []byte {
 	}
 	out.WriteByte('\n')
 	return out.Bytes()
-}
-
-// Prometheus returns the text exposition format, version 0.0.4.
-func (s *Snapshot) Prometheus(f *Filter) []byte {
-	type series struct {
-		labels string
-		v      *value
-	}
-	by := map[*Metric][]series{}
-	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`)
-	s.shown(f, func(e *Entity, vs []value) {
-		var l strings.Builder
-		for i := 0; i+1 < len(e.attrs); i += 2 {
-			fmt.Fprintf(&l, `,%s="%s"`, e.attrs[i], quote.Replace(e.attrs[i+1]))
-		}
-		for i := range vs {
-			by[vs[i].m] = append(by[vs[i].m], series{l.String(), &vs[i]})
-		}
-	})
-	var b bytes.Buffer
-	common := fmt.Sprintf(`cluster="%s",role="%s"`, quote.Replace(s.Cluster), s.Role)
-	for _, m := range catalogue {
-		list := by[m]
-		if len(list) == 0 {
-			continue
-		}
-		name, typ := "pegasus_"+m.Name, "gauge"
-		switch m.Kind {
-		case Counter:
-			name, typ = name+"_total", "counter"
-		case Percentile:
-			typ = "summary"
-		}
-		help := m.Desc
-		if m.Unit != "" {
-			help += " Unit: " + m.Unit + "."
-		}
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, typ)
-		for _, x := range list {
-			if m.Kind != Percentile {
-				fmt.Fprintf(&b, "%s{%s%s} %d\n", name, common, x.labels, x.v.n)
-				continue
-			}
-			for _, q := range x.v.q.list() {
-				fmt.Fprintf(&b, "%s{%s%s,quantile=\"%s\"} %d\n", name, common, x.labels, q.q, q.n)
-			}
-		}
-	}
-	return b.Bytes()
 }

@@ -3,6 +3,7 @@ package replica
 import (
 	"pegasus/metrics"
 	"pegasus/pacifica"
+	"pegasus/replica/disk"
 )
 
 // roles counts replicas by what they are.
@@ -44,9 +45,12 @@ func (n *roles) add(v *view) (role int64) {
 func (s *Server) collectAll(sn *metrics.Snapshot) {
 	all := s.all()
 	var n roles
+	var queued int64
+	logs := s.logShares(all)
 	for _, r := range all {
 		e := sn.Entity(metrics.Replica, r.gpid.String(), "table_id", itoa(r.gpid.AppID), "partition_id", itoa(r.gpid.PartitionIndex))
 		v := r.look()
+		sn.NameTable(itoa(r.gpid.AppID), v.info.AppName)
 		e.Set(metrics.ReplicaRole, n.add(v))
 		e.Set(metrics.ReplicaBallot, v.Ballot)
 		e.Set(metrics.CommittedDecree, v.Committed)
@@ -60,8 +64,25 @@ func (s *Server) collectAll(sn *metrics.Snapshot) {
 		r.observed.Collect(e)
 		r.received.Collect(e)
 		r.collectStore(e)
+		e.Set(metrics.PrivateLogSize, logs[r.dir.Dir])
+		r.inbox.mu.Lock()
+		queued += int64(len(r.inbox.writes))
+		r.inbox.mu.Unlock()
 	}
+	sn.Entity(metrics.Queue, "writes", "queue_name", "writes").Set(metrics.QueueLength, queued)
 	s.collectServer(sn.Entity(metrics.Server, ""), all, &n)
+}
+
+// logShares returns what each replica has of the log of its data directory: replicas have no log of their own, so it is an equal share.
+func (s *Server) logShares(all []*replica) map[*disk.Dir]int64 {
+	n := map[*disk.Dir]int64{}
+	for _, r := range all {
+		n[r.dir.Dir]++
+	}
+	for d, replicas := range n {
+		n[d] = d.Log().Size() / replicas
+	}
+	return n
 }
 
 func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
@@ -93,6 +114,7 @@ func (s *Server) collectServer(e *metrics.Entity, all []*replica, n *roles) {
 	e.Set(metrics.SweepTime, m.SweepTime.Milliseconds())
 	e.Set(metrics.PassReadBytes, m.RulesReadBytes)
 	e.Set(metrics.DelayedNow, s.gate.Waiting())
+	s.gate.refusals.collect(e)
 }
 
 // collectStore adds Pebble's figures.
@@ -115,7 +137,7 @@ func (r *replica) collectStore(e *metrics.Entity) {
 		}
 	}
 	e.Set(metrics.SSTFiles, files)
-	e.Set(metrics.SSTSize, size>>20)
+	e.Set(metrics.SSTSize, size)
 	if rows, err := store.CountEstimate(); err == nil {
 		e.Set(metrics.EstimatedKeys, rows)
 	}

@@ -84,10 +84,13 @@ func TestDuplicate(t *testing.T) {
 		t.Fatal(code, body)
 	}
 	for name, want := range map[string]int{"dup_requests": 12, "dup_lagging_writes": 2, "dup_stale_rows": 2, "dup_lost_writes": 1, "dup_own_writes": 1,
-		"dup_future_writes": 2, "dup_misrouted_writes": 0, "duplicate_requests": 6} {
-		if !regexp.MustCompile(fmt.Sprintf(`(?m)^pegasus_%s_total\{.*\} %d$`, name, want)).MatchString(body) {
-			t.Errorf("%s isn't %d: %s", name, want, regexp.MustCompile("(?m)^pegasus_"+name+".*$").FindString(body))
+		"dup_future_writes": 2, "dup_misrouted_writes": 0} {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^pegasus_replica_%s_total\{.*\} %d$`, name, want)).MatchString(body) {
+			t.Errorf("%s isn't %d: %s", name, want, regexp.MustCompile("(?m)^pegasus_replica_"+name+".*$").FindString(body))
 		}
+	}
+	if !regexp.MustCompile(`(?m)^pegasus_replica_requests_total\{.*op="duplicate"\} 6$`).MatchString(body) {
+		t.Errorf("not 6 requests with writes of another cluster: %s", regexp.MustCompile("(?m)^pegasus_replica_requests_total.*duplicate.*$").FindString(body))
 	}
 
 	// It is for the primary.
@@ -157,7 +160,7 @@ func TestDuplicateLargestRow(t *testing.T) {
 		}
 	}
 	g.wantGet(0, "small", "v")
-	if _, body := g.page(0, "/metrics?format=prometheus&types=replica"); !regexp.MustCompile(`(?m)^pegasus_dup_lost_writes_total\{.*\} 1$`).MatchString(body) {
-		t.Errorf("%s", regexp.MustCompile("(?m)^pegasus_dup_lost.*$").FindString(body))
+	if _, body := g.page(0, "/metrics?format=prometheus&types=replica"); !regexp.MustCompile(`(?m)^pegasus_replica_dup_lost_writes_total\{.*\} 1$`).MatchString(body) {
+		t.Errorf("%s", regexp.MustCompile("(?m)^pegasus_replica_dup_lost.*$").FindString(body))
 	}
 }

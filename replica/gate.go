@@ -22,6 +22,7 @@ type gate struct {
 	*admission.Gate
 	srv      *Server
 	received *receive.Receiver // of other clusters
+	refusals refusals
 }
 
 func newGate(s *Server) (*gate, error) {
@@ -119,7 +120,6 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 		return
 	}
 	op := observe.OpOf(req.Code)
-	defer r.observed.Ops.End(op, r.observed.Ops.Begin(op))
 	began := g.uptime()
 	q := &rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Memory: req}
 	switch {
@@ -149,6 +149,7 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 	default:
 		t := res.Touched()
 		took := g.uptime() - began
+		r.observed.Ops.Took(op, took)
 		g.srv.copies.Pace.Observe(checkpoint.Reads, took)
 		if g.srv.observer.Abnormal(took, rules.SlowRead(), &t) {
 			g.srv.observer.LogAbnormal(&r.observed, r.view.Load().info.AppName, req, took, &t)

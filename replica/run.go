@@ -122,6 +122,7 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 		MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D()}, requests, pages, log)
 	s.rpc.Advertise(s.addr)
 	s.rpc.AfterBatch(s.afterBatch)
+	s.rpc.OnError(s.gate.refusals.add)
 	return s, nil
 }
 

@@ -9,12 +9,16 @@ import (
 
 // The metrics have upstream's names. A child is made by hard links, and of no mutations: what is copied isn't counted.
 var (
-	metricSplitStarted   = metrics.Define(metrics.Replica, "splitting_started_count", metrics.Counter, "splits", "Orders to split the partition that its primary began to carry out.")
-	metricSplitOK        = metrics.Define(metrics.Replica, "splitting_successful_count", metrics.Counter, "splits", "Of these, those after which the new partition was registered.")
-	metricSplitFailed    = metrics.Define(metrics.Replica, "splitting_failed_count", metrics.Counter, "splits", "Of these, those that failed. The meta orders it again.")
-	metricSplitNoReads   = metrics.Define(metrics.Replica, "splitting_rejected_read_requests", metrics.Counter, "requests", "Reads of rows that went to the new partition, refused with ERR_PARENT_PARTITION_MISUSED.")
-	metricSplitNoWrites  = metrics.Define(metrics.Replica, "splitting_rejected_write_requests", metrics.Counter, "requests", "Writes of rows that went to the new partition, refused with ERR_PARENT_PARTITION_MISUSED.")
-	metricSplitsUnderWay = metrics.Define(metrics.Server, "splitting_replicas", metrics.Gauge, "replicas", "Primaries of the server that split their partition.")
+	metricSplitStarted = metrics.Define(metrics.Replica, "splitting_started_count", metrics.Counter, "splits", "Orders to split the partition that its primary began to carry out.")
+	metricSplitOK      = metrics.Define(metrics.Replica, "splitting_successful_count", metrics.Counter, "splits", "Of these, those after which the new partition was registered.")
+	metricSplitFailed  = metrics.Define(metrics.Replica, "splitting_failed_count", metrics.Counter, "splits", "Of these, those that failed. The meta orders it again.").
+				Worry("It grows: the log says why.")
+	metricSplitNoReads = metrics.Define(metrics.Replica, "splitting_rejected_read_requests", metrics.Counter, "requests", "Reads of rows that went to the new partition, refused with ERR_PARENT_PARTITION_MISUSED.").
+				Worry("It grows long after a split: a client doesn't ask for the new configuration.")
+	metricSplitNoWrites = metrics.Define(metrics.Replica, "splitting_rejected_write_requests", metrics.Counter, "requests", "Writes of rows that went to the new partition, refused with ERR_PARENT_PARTITION_MISUSED.").
+				Worry("It grows long after a split: a client doesn't ask for the new configuration.")
+	metricSplitsUnderWay = metrics.Define(metrics.Server, "splitting_replicas", metrics.Gauge, "replicas", "Primaries of the server that split their partition.").
+				Worry("Not 0 for hours.")
 )
 
 // splitCounts are of the splits of one replica since the start.

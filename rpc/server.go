@@ -31,7 +31,8 @@ const (
 
 // Server serves connections of all framings. Make it with NewServer.
 type Server struct {
-	afterBatch func(*Batch) // may be nil
+	afterBatch func(*Batch)                   // may be nil
+	onError    func(*Request, base.ErrorCode) // may be nil
 
 	h    Handler
 	http *httpFront // nil: HTTP is refused

@@ -22,6 +22,7 @@ type Config struct {
 	FD      FD      `toml:"failure_detector" doc:"When a replica server counts as dead. The lease must be shorter than the grace. Both are measured with monotonic clocks."`
 	Replica Replica `toml:"replica" doc:"The replica server."`
 	WAL     WAL     `toml:"wal" doc:"The replication log. Each data directory has one."`
+	Metrics Metrics `toml:"metrics" doc:"What /metrics shows to Prometheus."`
 	Storage Storage `toml:"storage" doc:"The storage engine: one Pebble instance per replica. All replicas of a server share its memory."`
 
 	Clusters map[string]Remote `toml:"clusters" doc:"Another cluster, by its name: one that tables are duplicated to, or from. There may be many. The cluster's own section may be among them, so that all clusters can share one list."`
@@ -192,6 +193,12 @@ type Storage struct {
 	RulesInterval      Duration `toml:"rules_interval" min:"0" max:"8760h" def:"\"1h\"" doc:"Interval at which the rules of user_specified_compaction are applied to new rows. 0 applies them only when they are set and at manual compactions."`
 	RulesBytes         int64    `toml:"rules_bytes_per_second" min:"0" def:"16777216" doc:"Maximum rate at which a server rewrites rows whose expiry is changed by a default TTL or user_specified_compaction. 0 disables the limit."`
 	IterationTime      Duration `toml:"iteration_threshold_time" max:"1h" def:"\"30s\"" doc:"Maximum duration of one range read."`
+}
+
+// Metrics configures /metrics.
+type Metrics struct {
+	ReplicaSeries []string `toml:"replica_series" def:"[\"role\", \"read_capacity_units\", \"write_capacity_units\", \"rdb_total_sst_size_mb\"]" doc:"Metrics (docs/metrics.md) that Prometheus is shown of each replica by itself, besides the sums of each table. [] none, [\"*\"] all. Upstream's JSON has all."`
+	MaxSeries     int      `toml:"max_series" max:"10000000" def:"40000" doc:"Maximum number of series of tables and replicas in one answer to Prometheus. Metrics that don't fit are left out whole."`
 }
 
 // Duration is a time.Duration written as "500ms", "3s", "24h".

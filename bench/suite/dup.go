@@ -281,7 +281,7 @@ func pendingOf(ctx context.Context, s *onebox.Server) (sum int64, err error) {
 	defer a.Body.Close()
 	lines := bufio.NewScanner(a.Body)
 	for lines.Scan() {
-		if text := lines.Text(); strings.HasPrefix(text, "pegasus_dup_pending_mutations") {
+		if text := lines.Text(); strings.HasPrefix(text, "pegasus_replica_dup_pending_mutations") {
 			v, err := strconv.ParseFloat(text[strings.LastIndexByte(text, ' ')+1:], 64)
 			if err != nil {
 				return 0, fmt.Errorf("metrics of %s: %q: %w", s.Name, text, err)

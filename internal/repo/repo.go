@@ -1,4 +1,4 @@
-// Package repo finds what tests need of the repository: its root, and the recordings of a C++ cluster that they replay. These are
+// Package repo finds what tests need of the repository and the machine: its root, programs, and the recordings of a C++ cluster that they replay. These are
 // where PEGASUS_GOLDEN says, or in shared/golden beside the repository; they are no part of it.
 //
 // It must not know what is recorded.
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -64,4 +65,18 @@ func Golden(t testing.TB) string {
 		t.Skip(err)
 	}
 	return dir
+}
+
+// Tool returns the path of a program that a Debian package has, for a test, which is left out without it, and fails with CI=true.
+func Tool(t testing.TB, name, debian string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("%s is missing: install Debian's package %s", name, debian)
+	default:
+		t.Skipf("%s isn't installed: Debian's package %s has it", name, debian)
+	}
+	return path
 }

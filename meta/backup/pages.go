@@ -14,9 +14,12 @@ import (
 )
 
 var (
-	recentDuration = metrics.Define(metrics.Policy, "backup_recent_duration_ms", metrics.Gauge, "ms", "Duration of the policy's backup that runs, else of the last one that was completed.")
-	recentFailed   = metrics.Define(metrics.Policy, "backup_recent_failed", metrics.Gauge, "", "1 if the last backup of the policy that ended failed or was cancelled.")
-	overdue        = metrics.Define(metrics.Policy, "backup_overdue", metrics.Gauge, "", "1 if a backup of the policy is due and can't begin.")
+	recentDuration = metrics.Define(metrics.Policy, "backup_recent_duration_ms", metrics.Gauge, "ms", "Duration of the policy's backup that runs, else of the last one that was completed.").
+			Worry("Longer than the policy's interval.")
+	recentFailed = metrics.Define(metrics.Policy, "backup_recent_failed", metrics.Gauge, "", "1 if the last backup of the policy that ended failed or was cancelled.").
+			Worry("1: `pegasus backup policy ls` says why.")
+	overdue = metrics.Define(metrics.Policy, "backup_overdue", metrics.Gauge, "", "1 if a backup of the policy is due and can't begin.").
+		Worry("1 for longer than an hour.")
 )
 
 // Collect gathers the metrics of policies.

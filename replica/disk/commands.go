@@ -172,15 +172,23 @@ func (s *Set) Collect(sn *metrics.Snapshot) {
 			held[r.Dir]++
 		}
 	}
+	var broken, trash int64
+	for range s.host.Broken() {
+		broken++
+	}
 	for _, d := range s.All() {
+		trash += d.trashCount.Load()
 		e := sn.Entity(metrics.Disk, d.Tag, "tag", d.Tag, "data_dir", d.Path)
 		total, avail := d.Capacity()
-		e.Set(metrics.DiskTotal, total>>20)
-		e.Set(metrics.DiskAvail, avail>>20)
+		e.Set(metrics.DiskTotal, total)
+		e.Set(metrics.DiskAvail, avail)
 		e.Set(metrics.DiskState, int64(d.State()))
 		e.Set(metrics.DiskReplicas, held[d])
 		collectLog(e, d.Log().Stats())
 	}
+	e := sn.Entity(metrics.Server, "")
+	e.Set(metrics.ErrorDirs, broken)
+	e.Set(metrics.GarbageDirs, trash)
 }
 
 func collectLog(e *metrics.Entity, st wal.Stats) {

@@ -58,35 +58,41 @@ func units(n int64, shift uint) int64 { return max(1, (n+1<<shift-1)>>shift) }
 
 // OpOf returns the number of a client's RPC.
 func OpOf(code string) metrics.Op {
+	op, _ := ClientOp(code)
+	return op
+}
+
+// ClientOp returns the number of a client's RPC, and whether it is one.
+func ClientOp(code string) (metrics.Op, bool) {
 	switch code {
 	case base.RPCGet:
-		return metrics.OpGet
+		return metrics.OpGet, true
 	case base.RPCPut:
-		return metrics.OpPut
+		return metrics.OpPut, true
 	case base.RPCTTL:
-		return metrics.OpTTL
+		return metrics.OpTTL, true
 	case base.RPCMultiGet:
-		return metrics.OpMultiGet
+		return metrics.OpMultiGet, true
 	case base.RPCBatchGet:
-		return metrics.OpBatchGet
+		return metrics.OpBatchGet, true
 	case base.RPCSortkeyCount:
-		return metrics.OpSortKeyCount
+		return metrics.OpSortKeyCount, true
 	case base.RPCMultiPut:
-		return metrics.OpMultiPut
+		return metrics.OpMultiPut, true
 	case base.RPCRemove:
-		return metrics.OpRemove
+		return metrics.OpRemove, true
 	case base.RPCMultiRemove:
-		return metrics.OpMultiRemove
+		return metrics.OpMultiRemove, true
 	case base.RPCIncr:
-		return metrics.OpIncr
+		return metrics.OpIncr, true
 	case base.RPCCheckAndSet:
-		return metrics.OpCheckAndSet
+		return metrics.OpCheckAndSet, true
 	case base.RPCCheckAndMutate:
-		return metrics.OpCheckAndMutate
+		return metrics.OpCheckAndMutate, true
 	case base.RPCDuplicate:
-		return metrics.OpDuplicate
+		return metrics.OpDuplicate, true
 	}
-	return metrics.OpScan // get_scanner, scan, clear_scanner
+	return metrics.OpScan, code == base.RPCGetScanner || code == base.RPCScan || code == base.RPCClearScanner
 }
 
 // Read counts a read that is about to be answered, and returns how many bytes it counts for
@@ -192,10 +198,7 @@ func (r *Replica) Counts() Counts {
 // Collect adds the metrics of the replica to its entity.
 func (r *Replica) Collect(e *metrics.Entity) {
 	c := r.Counts()
-	for op := range metrics.NumOps {
-		e.Set(metrics.Requests[op], r.Ops.Requests(op))
-		e.SetQuantiles(metrics.Latency[op], metrics.QuantilesOf(r.Ops.AppendSamples(nil, op)))
-	}
+	r.Ops.Collect(e)
 	e.Set(metrics.ReadUnits, c.ReadUnits)
 	e.Set(metrics.WriteUnits, c.WriteUnits)
 	for _, op := range counted {

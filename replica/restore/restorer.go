@@ -25,8 +25,10 @@ const Decree = 1
 // Metrics.
 var (
 	running  = metrics.Define(metrics.Server, "restore_running_count", metrics.Gauge, "partitions", "Partitions that the server is restoring from a backup.")
-	restored = metrics.Define(metrics.Server, "restore_bytes", metrics.Counter, "bytes", "Bytes of files of backups that were read to restore partitions.")
-	failures = metrics.Define(metrics.Server, "restore_failed_count", metrics.Counter, "attempts", "Attempts to restore a partition that failed.")
+	restored = metrics.Define(metrics.Server, "restore_bytes", metrics.Counter, "bytes", "Bytes of files of backups that were read to restore partitions.").
+			Worry("It doesn't grow while restore_running_count isn't 0.")
+	failures = metrics.Define(metrics.Server, "restore_failed_count", metrics.Counter, "attempts", "Attempts to restore a partition that failed.").
+			Worry("It grows: the log says why.")
 )
 
 // Options configure a Restorer.

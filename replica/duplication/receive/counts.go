@@ -13,24 +13,32 @@ import (
 const Lagging = 10 * time.Second
 
 var (
-	writes = metrics.Define(metrics.Replica, "dup_requests", metrics.Counter, "requests", "Writes of other clusters that arrived.")
-	lag    = metrics.Define(metrics.Replica, "dup_time_lag_ms", metrics.Percentile, "milliseconds",
-		"Time from a write in another cluster to its proposal here, by the clocks of both, of the oldest write of each request.")
-	lagging = metrics.Define(metrics.Replica, "dup_lagging_writes", metrics.Counter, "requests", "Writes of other clusters that arrived more than 10 s after they were made.")
-	stale   = metrics.Define(metrics.Replica, "dup_stale_rows", metrics.Counter, "rows", "Rows that a write of another cluster didn't change, because a later write of the row was there.")
-	lost    = metrics.Define(metrics.Replica, "dup_lost_writes", metrics.Counter, "requests",
-		"Writes of other clusters that can't be applied: damaged, or of a kind that isn't sent to other clusters, or too large; each once, however often it is sent. The clusters differ from then on; the log says why.")
+	writes = metrics.Define(metrics.Replica, "dup_requests", metrics.Counter, "requests", "Writes of other clusters that arrived.").
+		Worry("It stops while the other cluster writes.")
+	lag = metrics.Define(metrics.Replica, "dup_time_lag_ms", metrics.Percentile, "milliseconds",
+		"Time from a write in another cluster to its proposal here, by the clocks of both, of the oldest write of each request.").
+		Worry("Longer than you may lose if the other cluster dies.")
+	lagging = metrics.Define(metrics.Replica, "dup_lagging_writes", metrics.Counter, "requests", "Writes of other clusters that arrived more than 10 s after they were made.").
+		Worry("It grows: the way from the other cluster is slow.")
+	stale = metrics.Define(metrics.Replica, "dup_stale_rows", metrics.Counter, "rows", "Rows that a write of another cluster didn't change, because a later write of the row was there.").
+		Worry("Never by itself: both clusters wrote the same rows.")
+	lost = metrics.Define(metrics.Replica, "dup_lost_writes", metrics.Counter, "requests",
+		"Writes of other clusters that can't be applied: damaged, or of a kind that isn't sent to other clusters, or too large; each once, however often it is sent. The clusters differ from then on; the log says why.").
+		Worry("Any: the clusters differ. Compare the tables, see docs/operations.md.")
 	misrouted = metrics.Define(metrics.Replica, "dup_misrouted_writes", metrics.Counter, "requests", "Writes of other clusters that came to a partition that they don't belong to, and went on to theirs: the table there has another number of partitions.")
 	divided   = metrics.Define(metrics.Replica, "dup_divided_requests", metrics.Counter, "requests", "Requests with writes of other clusters that were taken apart: for other partitions, or too large for one mutation.")
-	failed    = metrics.Define(metrics.Replica, "dup_divided_failed_requests", metrics.Counter, "requests", "Of dup_divided_requests, those of which a part wasn't applied in time; their senders try again.")
-	own       = metrics.Define(metrics.Replica, "dup_own_writes", metrics.Counter, "requests", "Writes that arrived with this cluster's own number (cluster.id), and were left out.")
-	future    = metrics.Define(metrics.Replica, "dup_future_writes", metrics.Counter, "requests", "Writes of other clusters that were made more than an hour in the future, by this cluster's clock.")
+	failed    = metrics.Define(metrics.Replica, "dup_divided_failed_requests", metrics.Counter, "requests", "Of dup_divided_requests, those of which a part wasn't applied in time; their senders try again.").
+			Worry("It grows for minutes.")
+	own = metrics.Define(metrics.Replica, "dup_own_writes", metrics.Counter, "requests", "Writes that arrived with this cluster's own number (cluster.id), and were left out.").
+		Worry("Any: two clusters have one cluster.id.")
+	future = metrics.Define(metrics.Replica, "dup_future_writes", metrics.Counter, "requests", "Writes of other clusters that were made more than an hour in the future, by this cluster's clock.").
+		Worry("Any: the clocks of the clusters differ.")
 )
 
 // Counts are what a replica has received since it was opened. The zero value is ready.
 type Counts struct {
 	writes, lagging, stale, lost, misrouted, own, future, divided, failed atomic.Int64
-	lag                                                                   atomic.Pointer[metrics.Samples]
+	lag                                                                   atomic.Pointer[metrics.Times]
 	lostOnce                                                              once
 }
 
@@ -90,12 +98,12 @@ func (c *Counts) add(d *rrdb.Duplicated, now time.Time) {
 	}
 	s := c.lag.Load()
 	if s == nil {
-		s = new(metrics.Samples)
+		s = metrics.Longer()
 		if !c.lag.CompareAndSwap(nil, s) {
 			s = c.lag.Load()
 		}
 	}
-	s.Add((us - oldest) / 1000)
+	s.Add(time.Duration(us-oldest) * time.Microsecond)
 }
 
 // Collect adds the metrics of the replica to its entity.
@@ -109,9 +117,5 @@ func (c *Counts) Collect(e *metrics.Entity) {
 	e.Set(failed, c.failed.Load())
 	e.Set(own, c.own.Load())
 	e.Set(future, c.future.Load())
-	var q []int64
-	if s := c.lag.Load(); s != nil {
-		q = s.Append(q)
-	}
-	e.SetQuantiles(lag, metrics.QuantilesOf(q))
+	e.SetTimes(lag, c.lag.Load())
 }

@@ -353,16 +353,22 @@ func (s *Sender) ours(ctx context.Context, remote string) bool {
 var (
 	readBytesMetric     = metrics.Define(metrics.Replica, "dup_log_read_bytes", metrics.Counter, "bytes", "Bytes read from the log to be sent to other clusters.")
 	readMutationsMetric = metrics.Define(metrics.Replica, "dup_log_read_mutations", metrics.Counter, "mutations", "Mutations read from the log to be sent to other clusters.")
-	confirmedMetric     = metrics.Define(metrics.Replica, "dup_confirmed_mutations", metrics.Counter, "mutations", "Mutations that other clusters said that they have.")
-	pendingMetric       = metrics.Define(metrics.Replica, "dup_pending_mutations", metrics.Gauge, "mutations", "Mutations that are committed, and that other clusters aren't known to have. 0 on secondaries.")
-	lostMetric          = metrics.Define(metrics.Replica, "dup_recent_lost_mutations", metrics.Gauge, "mutations", "Mutations and operations that were left out, in mode skip only, since the server started.")
-	sentBytesMetric     = metrics.Define(metrics.Replica, "dup_shipped_bytes", metrics.Counter, "bytes", "Bytes that other clusters took.")
-	sentOKMetric        = metrics.Define(metrics.Replica, "dup_shipped_successful_requests", metrics.Counter, "requests", "Requests to other clusters that succeeded.")
-	gapsMetric          = metrics.Define(metrics.Replica, "dup_log_gaps", metrics.Counter, "gaps", "How often the log lacked what another cluster did: all rows are copied to it, or in mode skip what is missing is left out.")
-	copiesMetric        = metrics.Define(metrics.Replica, "dup_copies", metrics.Counter, "copies", "Copies of all rows to other clusters that were begun.")
-	sweptMetric         = metrics.Define(metrics.Replica, "dup_swept_rows", metrics.Counter, "rows", "Rows that copies removed in other clusters, since they were removed here in a gap of the log.")
-	roomMetric          = metrics.Define(metrics.Replica, "dup_log_room_percent", metrics.Gauge, "percent", "How much of the room for the log (wal.held_bytes, or the disk) is used while a primary keeps it for another cluster; 0 if it doesn't. At 100 the log is let go, and all rows are copied.")
-	sentFailedMetric    = metrics.Define(metrics.Replica, "dup_shipped_failed_requests", metrics.Counter, "requests", "Requests to other clusters that failed.")
+	confirmedMetric     = metrics.Define(metrics.Replica, "dup_confirmed_mutations", metrics.Counter, "mutations", "Mutations that other clusters said that they have.").
+				Worry("It stops while dup_pending_mutations isn't 0.")
+	pendingMetric = metrics.Define(metrics.Replica, "dup_pending_mutations", metrics.Gauge, "mutations", "Mutations that are committed, and that other clusters aren't known to have. 0 on secondaries.").Sum().
+			Worry("It grows for minutes: the other cluster gets less than is written.")
+	lostMetric = metrics.Define(metrics.Replica, "dup_recent_lost_mutations", metrics.Gauge, "mutations", "Mutations and operations that were left out, in mode skip only, since the server started.").Sum().
+			Worry("Any: the clusters differ. Compare the tables.")
+	sentBytesMetric = metrics.Define(metrics.Replica, "dup_shipped_bytes", metrics.Counter, "bytes", "Bytes that other clusters took.")
+	sentOKMetric    = metrics.Define(metrics.Replica, "dup_shipped_successful_requests", metrics.Counter, "requests", "Requests to other clusters that succeeded.")
+	gapsMetric      = metrics.Define(metrics.Replica, "dup_log_gaps", metrics.Counter, "gaps", "How often the log lacked what another cluster did: all rows are copied to it, or in mode skip what is missing is left out.").
+			Worry("Any: all rows were copied.")
+	copiesMetric = metrics.Define(metrics.Replica, "dup_copies", metrics.Counter, "copies", "Copies of all rows to other clusters that were begun.")
+	sweptMetric  = metrics.Define(metrics.Replica, "dup_swept_rows", metrics.Counter, "rows", "Rows that copies removed in other clusters, since they were removed here in a gap of the log.")
+	roomMetric   = metrics.Define(metrics.Replica, "dup_log_room_percent", metrics.Gauge, "percent", "How much of the room for the log (wal.held_bytes, or the disk) is used while a primary keeps it for another cluster; 0 if it doesn't. At 100 the log is let go, and all rows are copied.").Max().
+			Worry("Above 50: the other cluster has been behind for long.")
+	sentFailedMetric = metrics.Define(metrics.Replica, "dup_shipped_failed_requests", metrics.Counter, "requests", "Requests to other clusters that failed.").
+				Worry("It grows for minutes: the other cluster can't be reached, or refuses.")
 )
 
 // Collect implements part.Part.
