@@ -287,6 +287,7 @@ func splitRun(t *testing.T, run int) {
 		r := rand.New(rand.NewPCG(uint64(run), 1))
 		kctx, end := context.WithCancel(ctx)
 		var kills sync.WaitGroup
+		killed := 0
 		kills.Go(func() {
 			for kctx.Err() == nil && *splitKills {
 				names := w.c.Servers()
@@ -294,6 +295,7 @@ func splitRun(t *testing.T, run int) {
 				if err := w.c.Kill(name); err != nil {
 					t.Error(err)
 				}
+				killed++
 				time.Sleep(time.Duration(r.IntN(2000)) * time.Millisecond)
 				if err := w.c.Restart(name); err != nil {
 					t.Error(err)
@@ -310,6 +312,7 @@ func splitRun(t *testing.T, run int) {
 		}
 		end()
 		kills.Wait()
+		t.Logf("%d kills", killed)
 		w.begins("after", false)
 		w.spaceIsBack(used)
 	}

@@ -97,7 +97,11 @@ func (w *splitWorld) fill(n int) {
 				for s := range fillRows {
 					rows = append(rows, client.KV{SortKey: fmt.Append(nil, "s", s), Value: bytes.Repeat([]byte{byte(k)}, fillValue)})
 				}
-				if err := w.table.MultiSet(ctx, fmt.Append(nil, "p", k), rows, 0); err != nil {
+				err := w.table.MultiSet(ctx, fmt.Append(nil, "p", k), rows, 0)
+				for err != nil && ctx.Err() == nil { // a slow machine
+					err = w.table.MultiSet(ctx, fmt.Append(nil, "p", k), rows, 0)
+				}
+				if err != nil {
 					w.Error(err)
 					return
 				}
