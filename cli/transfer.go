@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -14,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"pegasus/blob"
 	"pegasus/blob/stores"
@@ -146,7 +149,7 @@ func (x *Transfer) Import(ctx context.Context, table string, a ImportArgs) error
 	res, err := rows.Import(ctx, t, inputs, o)
 	bar.End()
 	err = errors.Join(err, bad.close())
-	if err != nil && o.State != "" && !o.DryRun {
+	if err != nil && !o.DryRun && isThere(o.State) {
 		err = fmt.Errorf("%w; the same command goes on where it was", err)
 	}
 	text := fmt.Sprintf("%d rows of table %s are written (%.0f a second)", res.Written, Escape([]byte(table)), float64(res.Written)/time.Since(began).Seconds())
@@ -312,6 +315,11 @@ func spool(r io.ReadCloser, size int64, format string) (io.ReadCloser, int64, er
 	return f, size, nil
 }
 
+func isThere(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
 // rejected tells bad rows, and writes them to a file.
 type rejected struct {
 	errs io.Writer
@@ -319,6 +327,7 @@ type rejected struct {
 	e    *json.Encoder
 	n    int64
 	most int64
+	old  map[uint64]bool // rows that the file had before, by their hashes
 }
 
 func (x *Transfer) rejects(name, state string, most int64) (*rejected, error) {
@@ -327,18 +336,49 @@ func (x *Transfer) rejects(name, state string, most int64) (*rejected, error) {
 		return r, nil
 	}
 	flags := os.O_CREATE | os.O_WRONLY | os.O_TRUNC
-	if state != "" {
-		if _, err := os.Stat(state); err == nil { // the import goes on
-			flags = os.O_CREATE | os.O_WRONLY | os.O_APPEND
-		}
+	info, err := os.Stat(name)
+	goesOn := isThere(state) && err == nil && info.Mode().IsRegular()
+	if goesOn {
+		flags = os.O_RDWR
 	}
 	f, err := os.OpenFile(name, flags, 0o644)
+	if err == nil && goesOn {
+		if err = r.goOn(f); err != nil {
+			f.Close()
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the file for rows that can't be written: %w", err)
 	}
 	r.f, r.e = f, json.NewEncoder(f)
 	r.e.SetEscapeHTML(false)
 	return r, nil
+}
+
+// goOn reads what an earlier run wrote, so that no row is there twice. Its last line may not be whole.
+func (r *rejected) goOn(f *os.File) error {
+	r.old = map[uint64]bool{}
+	in := bufio.NewReaderSize(f, 256<<10)
+	var whole int64
+	for {
+		line, err := in.ReadBytes('\n')
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		whole += int64(len(line))
+		var row rejectedRow
+		if json.Unmarshal(line, &row) == nil {
+			r.old[row.hash()] = true
+		}
+	}
+	if err := f.Truncate(whole); err != nil {
+		return err
+	}
+	_, err := f.Seek(whole, io.SeekStart)
+	return err
 }
 
 // sameFile tells whether two names are of one file that is there.
@@ -359,6 +399,17 @@ type rejectedRow struct {
 	SortKey *string `json:"sort_key,omitempty"`
 }
 
+// hash tells rows apart.
+func (r *rejectedRow) hash() uint64 {
+	text := func(s *string) string {
+		if s == nil {
+			return "-"
+		}
+		return *s
+	}
+	return xxhash.Sum64String(fmt.Sprintf("%q %d %s %s", r.File, r.Line, text(r.HashKey), text(r.SortKey)))
+}
+
 func (r *rejected) add(b rows.BadRow) error {
 	r.n++
 	if r.n <= toldRows {
@@ -372,10 +423,18 @@ func (r *rejected) add(b rows.BadRow) error {
 			h, s := base64.StdEncoding.EncodeToString(b.HashKey), base64.StdEncoding.EncodeToString(b.SortKey)
 			row.HashKey, row.SortKey = &h, &s
 		}
+		if r.old[row.hash()] {
+			return r.enough(b)
+		}
 		if err := r.e.Encode(row); err != nil {
 			return fmt.Errorf("write the row that can't be imported (%s) to %s: %w", b, r.f.Name(), err)
 		}
 	}
+	return r.enough(b)
+}
+
+// enough is an error if there are too many.
+func (r *rejected) enough(b rows.BadRow) error {
 	if r.most >= 0 && r.n > r.most {
 		return fmt.Errorf("%s; %d bad rows are more than --max-bad %d allows (-1: any number)", b, r.n, r.most)
 	}
@@ -604,7 +663,7 @@ func (x *Transfer) transfer(ctx context.Context, word string, from, to *client.T
 	bar.End()
 	text := fmt.Sprintf("%d rows of table %s are %s", res.Written, Escape([]byte(from.Name())), done)
 	if err = errors.Join(err, bad.close()); err != nil {
-		if o.State != "" {
+		if isThere(o.State) {
 			err = fmt.Errorf("%w; the same command goes on where it was", err)
 		}
 		return fmt.Errorf("%w (so far %s)", err, text)

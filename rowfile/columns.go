@@ -31,7 +31,7 @@ type columnsReader struct {
 
 func newColumnsReader(f io.ReaderAt, size int64, m *mapping) (c *columnsReader, err error) {
 	defer guard(&err)
-	file, err := parquet.OpenFile(f, size)
+	file, err := openParquet(f, size)
 	if err != nil {
 		return nil, err
 	}

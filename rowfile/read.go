@@ -106,11 +106,15 @@ func NewReader(f io.Reader, o ReadOptions) (Reader, error) {
 			return nil, err
 		}
 	}
-	switch o.Format {
-	case "jsonl":
-		return &jsonReader{r: bufio.NewReaderSize(f, 256<<10), bytes: decoder{text: o.Text}, m: m, most: MostRow}, nil
-	case "csv":
-		return newCSVReader(f, o, m)
+	if o.Format != "parquet" {
+		in := bufio.NewReaderSize(f, 256<<10)
+		if begin, _ := in.Peek(len(gzipBegin)); string(begin) == gzipBegin {
+			return nil, errors.New("it is packed by gzip: unpack it, for example with gzip -dc FILE and - in its place")
+		}
+		if o.Format == "csv" {
+			return newCSVReader(in, o, m)
+		}
+		return &jsonReader{r: in, bytes: decoder{text: o.Text}, m: m, most: MostRow}, nil
 	}
 	file, ok := f.(*os.File)
 	if !ok {
@@ -128,6 +132,8 @@ func NewReader(f io.Reader, o ReadOptions) (Reader, error) {
 
 // byteOrder is what some programs write before UTF-8 (the byte order mark).
 const byteOrder = "\ufeff"
+
+const gzipBegin = "\x1f\x8b"
 
 type jsonReader struct {
 	r     *bufio.Reader
@@ -354,8 +360,7 @@ type csvReader struct {
 
 var ownColumns = []string{"hash_key", "sort_key", "value", "expires", "written"}
 
-func newCSVReader(r io.Reader, o ReadOptions, m *mapping) (*csvReader, error) {
-	in := bufio.NewReaderSize(r, 256<<10)
+func newCSVReader(in *bufio.Reader, o ReadOptions, m *mapping) (*csvReader, error) {
 	if begin, _ := in.Peek(len(byteOrder)); string(begin) == byteOrder {
 		_, _ = in.Discard(len(byteOrder)) // they are there
 	}
@@ -376,6 +381,9 @@ func newCSVReader(r io.Reader, o ReadOptions, m *mapping) (*csvReader, error) {
 		c.names = slices.Clone(head)
 	}
 	c.r.FieldsPerRecord = len(c.names)
+	if len(c.names) == 1 && strings.ContainsAny(c.names[0], ";\t|,") {
+		return nil, fmt.Errorf("the only column is %.200q: give the delimiter, if it isn't %q", c.names[0], c.r.Comma)
+	}
 	for i, name := range c.names {
 		if _, twice := c.columns[name]; twice {
 			return nil, fmt.Errorf("column %.100s is there twice", name)
@@ -469,7 +477,7 @@ type parquetReader struct {
 
 func newParquetReader(f io.ReaderAt, size int64) (in *parquetReader, err error) {
 	defer guard(&err)
-	file, err := parquet.OpenFile(f, size)
+	file, err := openParquet(f, size)
 	if err != nil {
 		return nil, err
 	}
@@ -495,6 +503,14 @@ func newParquetReader(f io.ReaderAt, size int64) (in *parquetReader, err error) 
 		}
 	}
 	return &parquetReader{r: parquet.NewGenericReader[parquetRow](file), all: file.NumRows()}, nil
+}
+
+func openParquet(f io.ReaderAt, size int64) (*parquet.File, error) {
+	file, err := parquet.OpenFile(f, size)
+	if err != nil {
+		return nil, fmt.Errorf("it is no Parquet file, or not a whole one: %w", err)
+	}
+	return file, nil
 }
 
 // guard makes an error of a panic of the library, which trusts files more than it should.

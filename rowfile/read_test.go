@@ -176,7 +176,7 @@ func TestLongLine(t *testing.T) {
 	if _, err := in.Next(&row); err != io.EOF {
 		t.Fatal(err)
 	}
-	c, err := newCSVReader(strings.NewReader("hash_key,sort_key,value\n\""+strings.Repeat("x", 10000)), ReadOptions{}, nil)
+	c, err := newCSVReader(bufio.NewReader(strings.NewReader("hash_key,sort_key,value\n\""+strings.Repeat("x", 10000))), ReadOptions{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -175,3 +175,35 @@ func TestExportOfLargeRows(t *testing.T) {
 		t.Fatalf("%+v, %v, %d rows were held", res, err, p.most)
 	}
 }
+
+// renewed is a table that is dropped and made anew while it is written to.
+type renewed struct {
+	accepts
+	id int32
+}
+
+func (r *renewed) AppID() int32                  { return r.id }
+func (r *renewed) Refresh(context.Context) error { r.id++; return nil }
+
+// Rows that are in a table that is gone aren't told to be written, nor noted in the state file.
+func TestTargetIsMadeAnew(t *testing.T) {
+	k := cluster(t, "t")
+	from := open(t, k, "t")
+	if err := from.Set(t.Context(), []byte("h"), nil, nil, 0); err != nil {
+		t.Fatal(err)
+	}
+	var bad badRows
+	o := options(&bad)
+	o.State = filepath.Join(t.TempDir(), "state")
+	_, err := Import(t.Context(), &renewed{id: 7}, []Input{text("a", line("h", "", "v", 0))}, o)
+	_, copyErr := Copy(t.Context(), Of(from), &renewed{id: 7}, CopyOptions{Bad: bad.add})
+	for _, err := range []error{err, copyErr} {
+		if err == nil || !strings.Contains(err.Error(), "made anew meanwhile, with id 8 in place of 7") {
+			t.Error(err)
+		}
+	}
+	var st importState
+	if _, err := readState(o.State, &st); err != nil || st.Done {
+		t.Errorf("%+v, %v", st, err)
+	}
+}

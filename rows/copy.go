@@ -91,6 +91,10 @@ func run(ctx context.Context, from Source, to Target, o CopyOptions, remove bool
 			c.state = old
 		}
 	}
+	if err := c.save(); err != nil { // before anything is written
+		return Result{}, err
+	}
+	id := to.AppID()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	saved := make(chan error, 1)
@@ -116,7 +120,7 @@ func run(ctx context.Context, from Source, to Target, o CopyOptions, remove bool
 	}
 	err := g.Wait()
 	if err == nil {
-		err = from.Still(ctx)
+		err = errors.Join(from.Still(ctx), same(ctx, to, id))
 	}
 	cancel(context.Canceled)
 	err = errors.Join(err, <-saved, c.save())
@@ -156,7 +160,7 @@ func (c *copier) partition(ctx context.Context, p int, to Target, pace Pace) err
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.result.Bad++
-		return c.o.Bad(BadRow{File: x.where.file, Err: err, HashKey: x.hashKey, SortKey: x.sortKey})
+		return c.o.Bad(BadRow{File: x.where.file, Err: x.refused(err), HashKey: x.hashKey, SortKey: x.sortKey})
 	}, func(n int64) {
 		c.mu.Lock()
 		c.result.Written += n

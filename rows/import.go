@@ -3,6 +3,7 @@ package rows
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"pegasus/base"
 	"pegasus/rowfile"
@@ -73,9 +76,10 @@ type importState struct {
 	ID     int32    `json:"table_id"`
 	How    string   `json:"how,omitempty"`
 	Files  []string `json:"files"`
-	File   int      `json:"file"` // index
-	Rows   int64    `json:"rows"` // of that file, bad ones too
-	Read   int64    `json:"read"` // rows of all files
+	File   int      `json:"file"`             // index
+	Rows   int64    `json:"rows"`             // of that file, bad ones too
+	Digest string   `json:"digest,omitempty"` // of those rows: the file may be another one when the import goes on
+	Read   int64    `json:"read"`             // rows of all files
 	Done   bool     `json:"done"`
 }
 
@@ -107,6 +111,7 @@ type window struct {
 	size     int
 	file     int
 	rows     int64 // of the file, when it ends
+	digest   uint64
 	sums     Result
 	complete bool
 	room     []byte // for keys and values
@@ -135,11 +140,18 @@ func Import(ctx context.Context, to Target, inputs []Input, o ImportOptions) (Re
 			}
 		}
 	}
+	if err := im.save(); err != nil { // before anything is written
+		return Result{}, err
+	}
+	id := to.AppID()
 	im.sink = newSink(ctx, to, o.Pace, im.refuse, im.wrote)
 	defer im.sink.stop(context.Canceled)
 	err := im.run(inputs)
 	if err == nil {
 		err = im.sink.flush()
+	}
+	if err == nil {
+		err = same(ctx, to, id)
 	}
 	im.mu.Lock()
 	if err == nil {
@@ -170,11 +182,11 @@ func (im *importer) run(inputs []Input) error {
 		if i < from {
 			continue
 		}
-		skip := int64(0)
+		skip, digest := int64(0), ""
 		if i == from {
-			skip = im.state.Rows
+			skip, digest = im.state.Rows, im.state.Digest
 		}
-		if err := im.file(i, &inputs[i], skip); err != nil {
+		if err := im.file(i, &inputs[i], skip, digest); err != nil {
 			return err
 		}
 	}
@@ -193,7 +205,25 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (im *importer) file(index int, in *Input, skip int64) error {
+// digest adds a row to a digest. Its expiry may go by the time at which it is read.
+func digest(d *xxhash.Digest, row *rowfile.Row, bad bool) {
+	if bad {
+		_, _ = d.WriteString("bad")
+		return
+	}
+	var n [3 * 8]byte
+	for i, b := range [][]byte{row.HashKey, row.SortKey, row.Value} {
+		binary.LittleEndian.PutUint64(n[8*i:], uint64(len(b)))
+	}
+	for _, b := range [][]byte{n[:], row.HashKey, row.SortKey, row.Value} {
+		_, _ = d.Write(b) // never fails
+	}
+}
+
+func digestText(d uint64) string { return fmt.Sprintf("%016x", d) }
+
+// file imports a file, but for the first rows, which are to have a digest; empty: nobody knows.
+func (im *importer) file(index int, in *Input, skip int64, was string) error {
 	f, size, err := in.Open(im.sink.ctx)
 	if err != nil {
 		return fmt.Errorf("%s: %w", in.Name, err)
@@ -213,7 +243,8 @@ func (im *importer) file(index int, in *Input, skip int64) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", in.Name, err)
 	}
-	w := &window{file: index}
+	w := &window{file: index, rows: skip}
+	sum := xxhash.New()
 	var row rowfile.Row
 	for n := int64(1); ; n++ {
 		line, err := r.Next(&row)
@@ -230,10 +261,15 @@ func (im *importer) file(index int, in *Input, skip int64) error {
 		if err != nil && !errors.As(err, &wrong) {
 			return fmt.Errorf("%s:%d: %w", in.Name, line, err)
 		}
+		digest(sum, &row, wrong != nil)
+		if n == skip && was != "" && digestText(sum.Sum64()) != was {
+			return fmt.Errorf("%s isn't the file any more of which the state file tells: its first %d rows, which were read before, are others. Give the former file, or remove the state file to begin anew", in.Name, skip)
+		}
 		if n <= skip {
+			w.digest = sum.Sum64()
 			continue
 		}
-		w.rows = n
+		w.rows, w.digest = n, sum.Sum64()
 		w.sums.Read++
 		if err := im.take(w, place{in.Name, line}, &row, wrong); err != nil {
 			return err
@@ -242,7 +278,7 @@ func (im *importer) file(index int, in *Input, skip int64) error {
 			if err := im.hand(w, through.n, size); err != nil {
 				return err
 			}
-			w = &window{file: index, rows: n}
+			w = &window{file: index, rows: n, digest: w.digest}
 		}
 	}
 	return im.hand(w, through.n, size)
@@ -296,7 +332,7 @@ func (im *importer) refuse(c *change, err error) error {
 	im.mu.Lock()
 	defer im.mu.Unlock()
 	im.result.Bad++
-	return im.o.Bad(BadRow{c.where.file, c.where.line, err, c.hashKey, c.sortKey})
+	return im.o.Bad(BadRow{c.where.file, c.where.line, c.refused(err), c.hashKey, c.sortKey})
 }
 
 func (im *importer) wrote(n int64) {
@@ -340,7 +376,7 @@ func (im *importer) complete(w *window) {
 	for len(im.windows) > 0 && im.windows[0].complete {
 		d := im.windows[0]
 		im.windows = im.windows[1:]
-		im.state.File, im.state.Rows = d.file, d.rows
+		im.state.File, im.state.Rows, im.state.Digest = d.file, d.rows, digestText(d.digest)
 		im.state.Read += d.sums.Read
 	}
 }

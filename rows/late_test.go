@@ -16,6 +16,7 @@ import (
 // late is a table whose first write of each key that begins with l gets no answer, is sent again with success, and comes to the table once
 // more when that of a connection that was given up can.
 type late struct {
+	stays
 	mu   sync.Mutex
 	lost map[string]bool
 	rows map[string]string

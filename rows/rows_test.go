@@ -295,6 +295,43 @@ func TestImportGoesOn(t *testing.T) {
 	}
 }
 
+// An import goes on with the file that it read before, which may have got longer, and with no other.
+func TestFileChanges(t *testing.T) {
+	k := cluster(t, "t")
+	tb := open(t, k, "t")
+	var bad badRows
+	o := options(&bad)
+	o.State = filepath.Join(t.TempDir(), "state")
+	one, two, three := line("h", "1", "v", 0), "{\n", line("h", "3", "v", 0)
+	for _, x := range []struct{ in, want string }{
+		{one + two + three, ""},
+		{one + two + three + line("h", "4", "v", 0), ""},
+		{one + two + line("h", "3", "w", 0) + line("h", "4", "v", 0), "its first 4 rows, which were read before, are others"},
+		{one + three + line("h", "2", "v", 0) + line("h", "4", "v", 0), "are others"},
+		{one + two, "a has 2 rows, and 4 were read of it before"},
+	} {
+		before := content(t, tb)
+		_, err := Import(t.Context(), tb, []Input{text("a", x.in)}, o)
+		if x.want == "" && err != nil || x.want != "" && (err == nil || !strings.Contains(err.Error(), x.want)) {
+			t.Fatalf("%q: %v, want %q", x.in, err, x.want)
+		}
+		if x.want != "" {
+			equal(t, "rows", content(t, tb), before)
+		}
+		b, err := os.ReadFile(o.State)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// As it was before the last window.
+		if err := os.WriteFile(o.State, bytes.Replace(b, []byte(`"done": true`), []byte(`"done": false`), 1), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(content(t, tb)) != 3 {
+		t.Errorf("%q", content(t, tb))
+	}
+}
+
 // A server that fails for a while is waited for; one that fails for ever, or a table that is gone, ends the import with the place.
 func TestTargetFails(t *testing.T) {
 	k := cluster(t, "t")
@@ -336,6 +373,7 @@ func TestTargetFails(t *testing.T) {
 
 // delayed has writes end in another order than they begin.
 type delayed struct {
+	stays
 	mu   sync.Mutex
 	busy map[string]int
 	rows map[string]string
@@ -504,7 +542,13 @@ func BenchmarkImport(b *testing.B) {
 	}
 }
 
-type accepts struct{}
+type accepts struct{ stays }
+
+// stays is the part of a table that isn't made anew.
+type stays struct{}
+
+func (stays) AppID() int32                  { return 1 }
+func (stays) Refresh(context.Context) error { return nil }
 
 func (accepts) Go(op client.Op, _ time.Duration, done func([]byte, error)) {
 	go done((&rrdb.UpdateResponse{}).AppendThrift(nil), nil)

@@ -24,6 +24,19 @@ import (
 // Target takes writes; see client.Table.
 type Target interface {
 	Go(op client.Op, timeout time.Duration, done func(body []byte, err error))
+	AppID() int32
+	Refresh(context.Context) error // asks for the table's id and servers again
+}
+
+// same is an error if a table was dropped and made anew since it had an id: what was written before is gone.
+func same(ctx context.Context, to Target, id int32) error {
+	if err := to.Refresh(ctx); err != nil {
+		return err
+	}
+	if now := to.AppID(); now != id {
+		return fmt.Errorf("the table was dropped and made anew meanwhile, with id %d in place of %d: not all rows are in it. Begin again", now, id)
+	}
+	return nil
 }
 
 // Pace bounds what is written.
@@ -59,6 +72,11 @@ type change struct {
 }
 
 func (c *change) size() int { return len(c.hashKey) + len(c.sortKey) + len(c.value) + 64 }
+
+// refused says what kind of row it is that a table doesn't take: most often it is too large.
+func (c *change) refused(err error) error {
+	return fmt.Errorf("the table doesn't take it (a key of %d bytes, a value of %d): %w", len(c.hashKey)+len(c.sortKey), len(c.value), err)
+}
 
 // place is where a row comes from.
 type place struct {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +49,8 @@ func TestTransferCommands(t *testing.T) {
 	step(1, "the file for rows that can't be written", append([]string{"import", people, "t", "--rejects", in("no/such/dir")}, mapped...)...)
 	step(0, "", append([]string{"import", people, "t", "--state", in("state")}, mapped...)...)
 	step(0, "3 were dealt with before", append([]string{"import", people, "t", "--state", in("state")}, mapped...)...)
+	step(1, "write the state file", append([]string{"import", people, "u", "--state", in("no/state")}, mapped...)...)
+	step(0, "0", "count", "u")
 	step(1, "is read, so it can't be", append([]string{"import", people, "t", "--rejects", people}, mapped...)...)
 	if b, err := os.ReadFile(people); err != nil || len(b) == 0 {
 		t.Errorf("the input is now %q, %v", b, err)
@@ -106,7 +109,9 @@ func TestImportOfBadFiles(t *testing.T) {
 		{"csv", "hash_key,sort_key,value\na,b,c\n\"a\"b,c,d\n", "bad:3: ", 1},
 		{"jsonl", "{\"hash_key\":\"a\",\"sort_key\":\"\",\"value\":\"\"}\n{\"hash_key\":\"\xff\",\"sort_key\":\"\",\"value\":\"\"}\n", "bad:2: it isn't UTF-8\n1 rows of table t are written", 2},
 		{"jsonl", "{\"hash_key\":\"" + strings.Repeat("k", 1<<16) + "\",\"sort_key\":\"\",\"value\":\"\"}\n", "bad:1: hash key has 65536 bytes, the most is 65534", 2},
-		{"parquet", "PAR1 and no more", "bad: ", 1},
+		{"parquet", "PAR1 and no more", "bad: it is no Parquet file, or not a whole one", 1},
+		{"csv", "hash_key;sort_key;value\na;b;c\n", "bad: the only column is \"hash_key;sort_key;value\": give the delimiter, if it isn't ','", 1},
+		{"csv", "\x1f\x8b\x08", "bad: it is packed by gzip", 1},
 	} {
 		if err := os.WriteFile(name, []byte(x.text), 0o644); err != nil {
 			t.Fatal(err)
@@ -129,5 +134,51 @@ func TestImportOfBadFiles(t *testing.T) {
 	if status := run(t.Context(), []string{"import", name, "t", "--format", "csv", "--rejects", full, "--meta", k.Meta}, &out, &out); status != 1 ||
 		!strings.Contains(out.String(), name+":2: it has 2 columns, the first line has 3) to "+full) {
 		t.Errorf("status %d, %s", status, out.String())
+	}
+}
+
+// An import that goes on writes no bad row twice, and none behind a line that isn't whole.
+func TestRejectsGoOn(t *testing.T) {
+	k := clienttest.Start(t, 1)
+	k.CreateTable("t", 2, 1)
+	dir := t.TempDir()
+	name, rejects, state := filepath.Join(dir, "in.csv"), filepath.Join(dir, "rejects"), filepath.Join(dir, "state")
+	var in strings.Builder
+	in.WriteString("hash_key,sort_key,value\n")
+	for i := range 300 {
+		fmt.Fprintf(&in, "YQ==,,%s\n", []string{"YQ==", "?"}[i%2])
+	}
+	if err := os.WriteFile(name, []byte(in.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	imported := func(want string, args ...string) {
+		t.Helper()
+		var out bytes.Buffer
+		run(t.Context(), append([]string{"import", name, "t", "--state", state, "--rejects", rejects, "--meta", k.Meta}, args...), &out, &out)
+		if !strings.Contains(out.String(), want) {
+			t.Fatalf("%s\nwant %s", out.String(), want)
+		}
+	}
+	imported("49 bad rows are more than --max-bad 48 allows", "--max-bad", "48")
+	b, err := os.ReadFile(rejects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(rejects, b[:len(b)-5], 0o644); err != nil { // as a full disk or a kill leaves it
+		t.Fatal(err)
+	}
+	imported("150 rows were left out")
+	if b, err = os.ReadFile(rejects); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
+	for i, l := range lines {
+		var row struct{ Line int }
+		if err := json.Unmarshal([]byte(l), &row); err != nil || row.Line != 2*i+3 {
+			t.Fatalf("line %d: %s, %v", i+1, l, err)
+		}
+	}
+	if len(lines) != 150 {
+		t.Errorf("%d rows, want 150", len(lines))
 	}
 }
