@@ -24,12 +24,16 @@ type bulkLoadJSON struct {
 	Status  string `json:"status"` // none, reading, pausing, paused, taking, done, failed, canceled
 	Loading bool   `json:"loading"`
 	// Percent is how much of the files is read; Ready and Taken are partitions.
-	Percent    int32  `json:"percent"`
-	Partitions int    `json:"partitions"`
-	Ready      int    `json:"ready"`
-	Taken      int    `json:"taken"`
-	Error      string `json:"error,omitempty"`
-	Why        string `json:"why,omitempty"`
+	Percent    int32 `json:"percent"`
+	Partitions int   `json:"partitions"`
+	Ready      int   `json:"ready"`
+	Taken      int   `json:"taken"`
+	// Of all members, while they read.
+	BytesRead   int64  `json:"bytes_read,omitempty"`
+	BytesTotal  int64  `json:"bytes_total,omitempty"`
+	SecondsLeft *int64 `json:"seconds_left,omitempty"` // as far as that can be told
+	Error       string `json:"error,omitempty"`
+	Why         string `json:"why,omitempty"`
 }
 
 var bulkLoadWords = map[bulkload.BulkLoadStatus]string{bulkload.BLS_INVALID: "none", bulkload.BLS_DOWNLOADING: "reading", bulkload.BLS_DOWNLOADED: "reading", bulkload.BLS_INGESTING: "taking",
@@ -44,7 +48,14 @@ func (s *bulkLoadJSON) text() string {
 	case "none":
 		return fmt.Sprintf("no files are being loaded into table %s, and none were", name)
 	case "reading":
-		return fmt.Sprintf("the files for table %s are being read: %d %%, %d of %d partitions are ready%s", name, s.Percent, s.Ready, s.Partitions, why)
+		much := ""
+		if s.BytesTotal > 0 {
+			much = fmt.Sprintf(" (%d of %d MiB by all servers)", s.BytesRead>>20, s.BytesTotal>>20)
+		}
+		if s.SecondsLeft != nil {
+			much += fmt.Sprintf(", about %v more", time.Duration(*s.SecondsLeft)*time.Second)
+		}
+		return fmt.Sprintf("the files for table %s are being read: %d %%%s, %d of %d partitions are ready%s", name, s.Percent, much, s.Ready, s.Partitions, why)
 	case "taking":
 		return fmt.Sprintf("table %s takes the rows: %d of %d partitions have them%s", name, s.Taken, s.Partitions, why)
 	case "done":
@@ -53,6 +64,9 @@ func (s *bulkLoadJSON) text() string {
 		}
 		return fmt.Sprintf("table %s has the rows of the files", name)
 	case "failed":
+		if s.Error == "" { // it isn't told before all is removed
+			return fmt.Sprintf("the load of table %s has failed, the servers remove what they made%s", name, why)
+		}
 		return fmt.Sprintf("the load of table %s failed with %s%s", name, s.Error, why)
 	}
 	return fmt.Sprintf("the load of table %s is %s%s", name, s.Status, why)
@@ -76,6 +90,10 @@ func bulkLoadOf(name string, q *bulkload.QueryBulkLoadResponse) *bulkLoadJSON {
 	_, s.Why, _ = strings.Cut(q.HintMsg.V, "return last time result: ")
 	if s.Loading {
 		s.Why = q.HintMsg.V
+	}
+	s.BytesRead, s.BytesTotal = q.BytesRead.V, q.BytesTotal.V
+	if q.SecondsLeft.Set {
+		s.SecondsLeft = &q.SecondsLeft.V
 	}
 	sum, of := int32(0), int32(0)
 	for p, is := range q.PartitionsStatus {
@@ -118,13 +136,16 @@ func (e BulkLoads) Start(ctx context.Context, a BulkLoad) error {
 func (e BulkLoads) wait(ctx context.Context, table string, wait time.Duration) error {
 	is, err := bulkLoadState(ctx, e.Env, table)
 	if err == nil && wait > 0 {
+		line := ""
 		err = e.watch(ctx, wait, fmt.Sprintf("the load goes on; see `pegasus bulkload status %s`", table), func() (string, bool, error) {
 			now, err := bulkLoadState(ctx, e.Env, table)
 			if err != nil {
 				return "", false, err
 			}
-			is = now
-			return now.text(), !now.Loading, nil
+			if is = now; now.Loading && now.Status != "failed" && now.Status != "canceled" { // what comes of it is told below, once
+				line = now.text()
+			}
+			return line, !now.Loading, nil
 		})
 		if err == nil && is.Status != "done" {
 			return errors.New(is.text())

@@ -94,7 +94,7 @@ func adviseAdmin(e *client.AdminError) string {
 	if strings.Contains(e.Op, "meta server") {
 		return "" // the hint says it
 	}
-	if e.Code == base.ErrObjectNotFound && strings.Contains(e.Op, "node") {
+	if e.Code == base.ErrObjectNotFound && (strings.Contains(e.Op, "node") || strings.HasPrefix(e.Op, "load files")) {
 		return "" // the meta's hint says it
 	}
 	switch e.Code {
@@ -108,6 +108,10 @@ func adviseAdmin(e *client.AdminError) string {
 		}
 	case base.ErrDiskInsufficient:
 		return "the disk of a meta server is full (`pegasus meta status` shows which): free space there and try again"
+	case base.ErrBusy:
+		if strings.HasPrefix(e.Op, "drop table") {
+			return "files are being loaded into it: wait for that, or end it (`pegasus bulkload cancel TABLE`)"
+		}
 	case base.ErrBusyCreating, base.ErrBusyDropping:
 		return "the table is being created or dropped: try again in a moment"
 	case base.ErrStateFreezed:

@@ -32,6 +32,7 @@ var (
 	loadParts  = flag.Int("load-partitions", 4, "how many partitions their table has")
 	loadKills  = flag.Bool("load-kills", true, "whether servers are killed meanwhile")
 	loadSeed   = flag.Int("load-seed", 1, "is added to the number of a run")
+	loadLogs   = flag.String("load-logs", "", "directory for the servers' logs of each run")
 	loadBehind = flag.Bool("load-behind", false, "whether rows that are there are kept (ingest_behind)")
 )
 
@@ -42,7 +43,7 @@ type loadRun struct {
 	rows  int // of the files
 	value int // bytes of each
 	salt  uint64
-	files string // the directory of the place
+	files string // the directory of the place, which all runs share
 
 	mu sync.Mutex
 	// over are the rows of files that clients wrote: what was acknowledged last, what may have been written since, and whether all that was before the load.
@@ -61,8 +62,9 @@ func TestBulkLoadRuns(t *testing.T) {
 	if *loadRuns == 0 {
 		t.Skip("takes minutes: -load-runs says how many runs it makes")
 	}
+	dir := t.TempDir()
 	for run := range *loadRuns {
-		t.Run(fmt.Sprint(run+*loadSeed), func(t *testing.T) { bulkLoadRun(t, run+*loadSeed) })
+		t.Run(fmt.Sprint(run+*loadSeed), func(t *testing.T) { bulkLoadRun(t, run+*loadSeed, dir) })
 	}
 }
 
@@ -70,7 +72,7 @@ func fileKey(i int) []byte { return fmt.Appendf(nil, "x%08d", i) }
 
 // valueOf is the value of a row of the files. Half of it can be compressed.
 func (w *loadRun) valueOf(i int) []byte {
-	r := rand.New(rand.NewPCG(w.salt, uint64(i)))
+	r := rand.New(rand.NewPCG(1, uint64(i)))
 	b := make([]byte, 0, w.value)
 	b = fmt.Appendf(b, "file row %d ", i)
 	for len(b) < w.value/2 {
@@ -79,9 +81,10 @@ func (w *loadRun) valueOf(i int) []byte {
 	return append(b, bytes.Repeat([]byte{'.'}, max(0, w.value-len(b)))...)
 }
 
-// write makes the files.
+// write makes the files, unless an earlier run did.
 func (w *loadRun) write(table int32) {
 	w.Helper()
+	place := files.Place{Root: "root", Cluster: "c", Table: "temp"}
 	c := config.DefaultBlob()
 	c.Path = w.files
 	set := stores.New(map[string]config.Blob{"files": c}, nil)
@@ -91,7 +94,13 @@ func (w *loadRun) write(table int32) {
 		w.Fatal(err)
 	}
 	count := int32(*loadParts)
-	f, err := files.Create(context.Background(), store, files.WriterOptions{Place: files.Place{Root: "root", Cluster: "c", Table: "temp"}, AppID: table, Partitions: count})
+	if is, err := files.ReadInfo(context.Background(), store, place); err == nil {
+		if err := is.CheckTable(store, place, table, count); err != nil {
+			w.Fatal(err)
+		}
+		return
+	}
+	f, err := files.Create(context.Background(), store, files.WriterOptions{Place: place, AppID: table, Partitions: count})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -121,6 +130,7 @@ func (w *loadRun) overwrite(ctx context.Context, who int, early int) {
 		value := fmt.Sprintf("client %d %d", who, n)
 		remove := early == 0 && r.IntN(4) == 0
 		c, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		began := time.Now()
 		var err error
 		if remove {
 			value = ""
@@ -129,6 +139,7 @@ func (w *loadRun) overwrite(ctx context.Context, who int, early int) {
 			err = w.table.Set(c, fileKey(i), []byte("s"), []byte(value), 0)
 		}
 		cancel()
+		w.wrote(began, fmt.Sprintf("row %s: %v", fileKey(i), err))
 		w.mu.Lock()
 		o := w.over[i]
 		if o == nil {
@@ -149,8 +160,8 @@ func (w *loadRun) overwrite(ctx context.Context, who int, early int) {
 	}
 }
 
-func bulkLoadRun(t *testing.T, run int) {
-	w := &loadRun{value: 1000, salt: uint64(run), files: t.TempDir(), over: map[int]*overwritten{}}
+func bulkLoadRun(t *testing.T, run int, dir string) {
+	w := &loadRun{value: 1000, salt: uint64(run), files: dir, over: map[int]*overwritten{}}
 	w.rows = *loadMB * 1000
 	envs := fmt.Sprintf("[blob.files]\npath = %q\n[replica]\nbulk_load_bytes_per_second = 0\n", w.files)
 	w.splitWorld = &splitWorld{T: t, c: cluster.Start(t, cluster.Options{Metas: 3, Tables: fmt.Sprintf("temp:%d", *loadParts), Config: envs}),
@@ -184,7 +195,10 @@ func bulkLoadRun(t *testing.T, run int) {
 	}
 	kctx, end := context.WithCancel(ctx)
 	var kills sync.WaitGroup
-	killed := 0
+	var killed []string
+	if *loadLogs != "" {
+		t.Cleanup(func() { w.keepLogs(filepath.Join(*loadLogs, fmt.Sprint(run))) })
+	}
 	r := rand.New(rand.NewPCG(uint64(run), 1))
 	began := time.Now()
 	if err := cluster.Poll(time.Minute, func() error {
@@ -205,11 +219,12 @@ func bulkLoadRun(t *testing.T, run int) {
 			if err := w.c.Kill(name); err != nil {
 				t.Error(err)
 			}
-			killed++
+			began := time.Now()
 			time.Sleep(time.Duration(r.IntN(1500)) * time.Millisecond)
 			if err := w.c.Restart(name); err != nil {
 				t.Error(err)
 			}
+			killed = append(killed, fmt.Sprintf("%s %s-%s", name, began.Format("15:04:05.000"), time.Now().Format("15:04:05.000")))
 			time.Sleep(time.Duration(300+r.IntN(3000)) * time.Millisecond)
 		}
 	})
@@ -238,10 +253,25 @@ func bulkLoadRun(t *testing.T, run int) {
 		t.Fatalf("the load ends as %v: %s\n%s", last.AppStatus, last.HintMsg.V, w.c.Logs())
 	}
 	t.Logf("run %d: %d MB loaded in %v with %d kills; %d rows written meanwhile, %d rows of the files; %d writes failed, the longest took %v; writes were held %v", run, *loadMB,
-		took.Round(time.Millisecond), killed, len(w.splitWorld.rows), len(w.over), w.fails.Load(), time.Duration(w.worst.Load()).Round(time.Millisecond), w.held())
+		took.Round(time.Millisecond), len(killed), len(w.splitWorld.rows), len(w.over), w.fails.Load(), time.Duration(w.worst.Load()).Round(time.Millisecond), w.held())
+	if len(w.slow) > 0 {
+		t.Logf("slow writes:\n%s\nkilled:\n%s", strings.Join(w.slow, "\n"), strings.Join(killed, "\n"))
+	}
 	w.check()
 	w.checkLoaded()
-	w.nothingLeft()
+	nothingLeft(t, w.c)
+}
+
+// keepLogs copies the servers' logs to a directory.
+func (w *loadRun) keepLogs(dir string) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.Error(err)
+	}
+	for _, name := range w.c.Servers() {
+		if err := os.WriteFile(filepath.Join(dir, name+".log"), []byte(w.c.Log(name)), 0o644); err != nil {
+			w.Error(err)
+		}
+	}
 }
 
 // held is for how long partitions held their writes, as far as their primaries lived to tell.
@@ -324,12 +354,12 @@ func (w *loadRun) checkLoaded() {
 	w.Logf("of the rows that clients wrote %d are theirs, %d of the files, %d removed", kept, both, removed)
 }
 
-// nothingLeft waits until no server has anything of the load.
-func (w *loadRun) nothingLeft() {
-	w.Helper()
+// nothingLeft waits until no server has anything of a load.
+func nothingLeft(t *testing.T, c *cluster.Cluster) {
+	t.Helper()
 	if err := cluster.Poll(3*time.Minute, func() error {
 		var left []string
-		err := filepath.WalkDir(w.c.Dir, func(path string, d os.DirEntry, err error) error {
+		err := filepath.WalkDir(c.Dir, func(path string, d os.DirEntry, err error) error {
 			if err == nil && d.IsDir() && (strings.HasPrefix(d.Name(), "load.") || strings.HasSuffix(d.Name(), ".taken")) {
 				left = append(left, path)
 			}
@@ -340,6 +370,6 @@ func (w *loadRun) nothingLeft() {
 		}
 		return err
 	}); err != nil {
-		w.Error(err)
+		t.Error(err)
 	}
 }

@@ -46,6 +46,7 @@ type splitWorld struct {
 	maybe map[string]int64  // those whose outcome isn't known
 	fails atomic.Int64
 	worst atomic.Int64 // nanoseconds that a write took
+	slow  []string     // those that took slowWrite
 	wide  wideLoad
 }
 
@@ -119,9 +120,22 @@ func (w *splitWorld) load(ctx context.Context, who int) {
 			w.fails.Add(1)
 		}
 		w.note(began)
-		if took := int64(time.Since(began)); took > w.worst.Load() {
-			w.worst.Store(took)
-		}
+		w.wrote(began, fmt.Sprintf("writer %d, write %d: %v", who, i, err))
+	}
+}
+
+// slowWrite is how long a write takes at least that is told one by one.
+const slowWrite = 4 * time.Second
+
+// wrote notes how long a write took that began then.
+func (w *splitWorld) wrote(began time.Time, what string) {
+	took := time.Since(began)
+	for was := w.worst.Load(); int64(took) > was && !w.worst.CompareAndSwap(was, int64(took)); was = w.worst.Load() {
+	}
+	if took >= slowWrite {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.slow = append(w.slow, fmt.Sprintf("from %s for %v: %s", began.Format("15:04:05.000"), took.Round(time.Millisecond), what))
 	}
 }
 
@@ -136,7 +150,7 @@ func (w *splitWorld) check() {
 		w.Fatal(err)
 	}
 	scanned, filled := map[string]string{}, 0
-	s := table.ScanAll(client.ScanOptions{})
+	s := table.ScanAll(client.ScanOptions{Batch: 1000})
 	for s.Next(ctx) {
 		row := s.Row()
 		if _, twice := scanned[string(row.HashKey)]; twice {

@@ -139,6 +139,10 @@ struct query_bulk_load_response {
   7: optional string hint_msg;
   8: optional bool is_bulk_loading;
   9: optional list<map<dsn.host_port,partition_bulk_load_state>> hp_bulk_load_states;
+  // Our own, while files are read: how much all members together have read, and are to read as far as they know; and how long that takes yet.
+  50: optional i64 bytes_read;
+  51: optional i64 bytes_total;
+  52: optional i64 seconds_left;
 }
 
 struct clear_bulk_load_state_request {

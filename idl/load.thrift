@@ -68,9 +68,11 @@ struct load_left {
 // A replica server asks the meta whether it may remove what it has.
 struct loads_ended_request {
   1: list<load_left> left;
+  2: optional string cluster_id;
 }
 
 struct loads_ended_response {
   1: dsn.error_code err;
   2: list<load_left> ended;         // of loads that don't go on, nor will
+  3: optional string cluster_id;    // of the meta: what it says of another cluster's loads is of no use
 }

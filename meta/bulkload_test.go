@@ -366,9 +366,15 @@ func TestBulkLoad(t *testing.T) {
 	id := l.reps[0].loads.asked[0].LoadId
 	l.reps[0].loads.mu.Unlock()
 	present := loading.LoadLeft{Pid: base.Gpid{AppID: l.table, PartitionIndex: 1}, LoadId: id}
+	_, own := l.leader().srv.fsm.cluster()
 	gone := func() (r loading.LoadsEndedResponse) {
-		l.ask(base.RPCLoadsEnded, &loading.LoadsEndedRequest{Left: append(left, present)}, &r)
+		l.ask(base.RPCLoadsEnded, &loading.LoadsEndedRequest{Left: append(left, present), ClusterId: base.NonZero(own)}, &r)
 		return r
+	}
+	var other loading.LoadsEndedResponse
+	l.ask(base.RPCLoadsEnded, &loading.LoadsEndedRequest{Left: left, ClusterId: base.Some("theirs")}, &other)
+	if other.Err != base.ErrClusterNotFound || len(other.Ended) > 0 || other.ClusterId.V != own {
+		t.Errorf("a server of another cluster: %+v", other)
 	}
 	if r := gone(); r.Err != base.ErrOK || !slices.Equal(r.Ended, left) {
 		t.Errorf("which have ended, while it goes on: %+v", r)
@@ -385,6 +391,9 @@ func TestBulkLoad(t *testing.T) {
 		}
 		return n == 3*loadParts && len(r.HpBulkLoadStates.V[0]) == 3
 	})
+	if r.BytesRead.V != 100*3*loadParts || r.BytesTotal.V != 200*3*loadParts || r.SecondsLeft.Set {
+		t.Errorf("how much is read: %+v", r)
+	}
 	if r.AppStatus != bulkload.BLS_DOWNLOADING || r.PartitionsStatus[0] != bulkload.BLS_DOWNLOADING || !r.IsBulkLoading.V || r.HintMsg.Set {
 		t.Errorf("while it reads: %+v", r)
 	}

@@ -64,8 +64,9 @@ type fakeMeta struct {
 	afterEnd int                         // beacons of such
 	newer    bool                        // it knows of that, and acts
 
-	loads int64              // loads with larger numbers haven't ended
-	asked []loading.LoadLeft // of which loads it was asked whether they have
+	loads   int64              // loads with larger numbers haven't ended
+	asked   []loading.LoadLeft // of which loads it was asked whether they have
+	loadsID string             // of which cluster it is, as it answers that; "": as else
 }
 
 func (m *fakeMeta) setClock(doubted, silent bool) {
@@ -89,7 +90,10 @@ func (m *fakeMeta) loadsEnded(req *rpc.Request) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.asked = append(m.asked, q.Left...)
-	r := &loading.LoadsEndedResponse{Err: base.ErrOK}
+	r := &loading.LoadsEndedResponse{Err: base.ErrOK, ClusterId: base.NonZero(m.loadsID)}
+	if m.loadsID == "" {
+		r.ClusterId = base.NonZero(m.id)
+	}
 	for _, l := range q.Left {
 		if l.LoadId <= m.loads {
 			r.Ended = append(r.Ended, l)

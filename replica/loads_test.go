@@ -14,8 +14,11 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"pegasus/base"
 	"pegasus/base/config"
@@ -67,6 +70,12 @@ func newLoadTest(t testing.TB, nodes int, more ...func(*config.Config)) *loadTes
 // count as written.
 func (l *loadTest) files(load int64, n int) {
 	l.t.Helper()
+	l.filesOf(load, n, func(k string) []byte { return fmt.Append(nil, k, " of ", load, strings.Repeat("x", 100)) })
+}
+
+// filesOf is files with values of another kind.
+func (l *loadTest) filesOf(load int64, n int, value func(key string) []byte) {
+	l.t.Helper()
 	w, err := bulkload.Create(l.t.Context(), l.store, bulkload.WriterOptions{Place: bulkload.Place{Cluster: fmt.Sprint("c", load), Table: "temp"}, AppID: 1, Partitions: 1, TableSize: 64 << 10})
 	if err != nil {
 		l.t.Fatal(err)
@@ -77,7 +86,7 @@ func (l *loadTest) files(load int64, n int) {
 	}
 	slices.SortFunc(keys, func(a, b string) int { return strings.Compare(string(rowKey(a)), string(rowKey(b))) })
 	for _, k := range keys {
-		v := pegasus.Value{Data: fmt.Append(nil, k, " of ", load, strings.Repeat("x", 100))}
+		v := pegasus.Value{Data: value(k)}
 		switch k {
 		case "loaded1":
 			v.ExpireTS = rrdb.ExpiryTime(time.Now().Add(time.Hour))
@@ -630,6 +639,14 @@ func TestLoadLeftovers(t *testing.T) {
 	if len(l.sets(0)) != 1 {
 		t.Fatal("a set of a load that goes on is removed")
 	}
+	// A meta of another cluster knows of no load.
+	l.meta.set(func() { l.meta.loads, l.meta.loadsID = 7, "theirs" })
+	now := asked(7)
+	insist("a meta of another cluster is asked", func() bool { return asked(7) >= now+3 })
+	if len(l.sets(0)) != 1 {
+		t.Fatal("a set is removed because a meta of another cluster doesn't know its load")
+	}
+	l.meta.set(func() { l.meta.loads, l.meta.loadsID = 0, "" })
 	// The server is away when the load ends.
 	l.nodes[0].stop()
 	upTo(7)
@@ -856,6 +873,131 @@ func TestLoadFails(t *testing.T) {
 	l.setRoom("0")
 	until(t, "the disk has room", func() bool { return l.nodes[0].srv.replica(l.gpid).dir.Usable() == nil })
 	l.send(0, l.request(load, loading.LOAD_FORGET))
+	l.take(0, load, l.prepare(load, 0))
+	l.loaded(load, 10, 0)
+}
+
+// A disk that is full or read-only ends a load, which leaves nothing behind, and goes well once the disk does; that a set can't be removed is told.
+func TestLoadDiskFails(t *testing.T) {
+	for _, x := range []struct {
+		errno syscall.Errno
+		code  base.ErrorCode
+	}{{syscall.ENOSPC, base.ErrDiskInsufficient}, {syscall.EROFS, base.ErrFsInternal}} {
+		t.Run(x.errno.Error(), func(t *testing.T) {
+			write := plantUnder(t, x.errno, errorfs.OpCreate, errorfs.OpFileWrite)
+			remove := plantUnder(t, x.errno, errorfs.OpRemoveAll)
+			l := newLoadTest(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+			l.mustPut(0, "loaded5", "before")
+			l.files(7, 50)
+			dir := l.nodes[0].srv.replica(l.gpid).store.Load().SetDir(7)
+			write.Store(&dir)
+			a := l.ends(0, l.request(7, loading.LOAD_PREPARE))
+			if a.State != loading.LOAD_FAILED || a.LoadErr != x.code || a.BadFiles || !strings.Contains(a.Reason, x.errno.Error()) || !strings.Contains(a.Reason, dir) {
+				t.Errorf("%+v", a)
+			}
+			if s := l.sets(0); len(s) != 0 {
+				t.Errorf("%v is left", s)
+			}
+			l.wantGet(0, "loaded5", "before")
+			write.Store(nil)
+			forget := l.request(7, loading.LOAD_FORGET)
+			if a := l.send(0, forget); a.Err != base.ErrOK {
+				t.Errorf("%+v", a)
+			}
+			l.take(0, 7, l.prepare(7, 0))
+			l.loaded(7, 50, 0)
+			remove.Store(&dir)
+			if a := l.send(0, forget); a.Err != base.ErrFsInternal || !strings.Contains(a.HintMsg, x.errno.Error()) || len(l.sets(0)) != 1 {
+				t.Errorf("it can't be removed: %+v, sets: %v", a, l.sets(0))
+			}
+			remove.Store(nil)
+			if a := l.send(0, forget); a.Err != base.ErrOK || len(l.sets(0)) != 0 {
+				t.Errorf("%+v, sets: %v", a, l.sets(0))
+			}
+		})
+	}
+}
+
+// A source that vanishes or changes while it is read, and a disk that fills up meanwhile, end the load with what is wrong with which file. Nothing is left on the disk, the
+// replica serves, and another load goes well.
+func TestLoadSourceVanishes(t *testing.T) {
+	l := newLoadTest(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	l.mustPut(0, "loaded5", "before")
+	live := &backupTest{group: l.group}
+	last := func(dir string) string {
+		t.Helper()
+		names, err := filepath.Glob(filepath.Join(dir, "0", "*.sst"))
+		if err != nil || len(names) < 4 {
+			t.Fatalf("%v, %v", names, err)
+		}
+		return names[len(names)-1]
+	}
+	load := int64(0)
+	for _, x := range []struct {
+		what   string
+		vanish func(dir string) error
+		code   base.ErrorCode
+		bad    bool
+		want   string
+	}{
+		{"the last file is removed", func(dir string) error { return os.Remove(last(dir)) }, base.ErrObjectNotFound, true, ".sst: "},
+		{"the last file is cut", func(dir string) error { return os.Truncate(last(dir), 1000) }, base.ErrCorruption, true, ".sst: "},
+		{"the last file is replaced by the first", func(dir string) error {
+			b, err := os.ReadFile(filepath.Join(dir, "0", "00001.sst"))
+			return errors.Join(err, os.WriteFile(last(dir), b, 0o644))
+		}, base.ErrCorruption, true, ".sst: "},
+		{"the files are removed", os.RemoveAll, base.ErrObjectNotFound, true, ".sst: "},
+		{"the place is unmounted", func(string) error { return os.Rename(l.root, l.root+".away") }, base.ErrFsInternal, false, "is its disk mounted?"},
+		{"the disk is nearly full", func(string) error {
+			l.setRoom("100")
+			l.ends(0, l.request(load, loading.LOAD_PREPARE)) // while it is slow
+			return nil
+		}, base.ErrDiskInsufficient, false, "free"},
+	} {
+		load++
+		live.setLive(0, "replica.bulk_load_bytes_per_second", "65536")
+		l.filesOf(load, 1500, func(k string) []byte {
+			b := make([]byte, 1000)
+			rand.NewChaCha8([32]byte([]byte(fmt.Sprintf("%-32s", k)))).Read(b)
+			return append([]byte(k), b...)
+		})
+		q := l.request(load, loading.LOAD_PREPARE)
+		until(t, x.what+": it is read", func() bool {
+			a := l.send(0, q)
+			if a.State != loading.LOAD_READING {
+				t.Fatalf("%s: %+v", x.what, a)
+			}
+			return a.Rows > 0 && a.BytesRead > 0 && a.BytesRead < a.BytesTotal/2
+		})
+		if s := l.sets(0); len(s) != 1 {
+			t.Fatalf("%s: %v", x.what, s)
+		}
+		if err := x.vanish(filepath.Join(l.root, fmt.Sprint("c", load), "temp")); err != nil {
+			t.Fatal(err)
+		}
+		live.setLive(0, "replica.bulk_load_bytes_per_second", "0")
+		a := l.ends(0, q)
+		if a.State != loading.LOAD_FAILED || a.LoadErr != x.code || a.BadFiles != x.bad || !strings.Contains(a.Reason, x.want) {
+			t.Errorf("%s: %+v", x.what, a)
+		}
+		t.Logf("%s: %s", x.what, a.Reason)
+		if s := l.sets(0); len(s) != 0 {
+			t.Errorf("%s: %v is left", x.what, s)
+		}
+		if a := l.send(0, l.request(load, loading.LOAD_FORGET)); a.Err != base.ErrOK {
+			t.Errorf("%s: %+v", x.what, a)
+		}
+		l.wantGet(0, "loaded5", "before")
+		switch err := os.Rename(l.root+".away", l.root); {
+		case err == nil || errors.Is(err, fs.ErrNotExist):
+		default:
+			t.Fatal(err)
+		}
+	}
+	l.setRoom("0")
+	until(t, "the disk has room", func() bool { return l.nodes[0].srv.replica(l.gpid).dir.Usable() == nil })
+	load++
+	l.files(load, 10)
 	l.take(0, load, l.prepare(load, 0))
 	l.loaded(load, 10, 0)
 }

@@ -120,6 +120,18 @@ func (s *QueryBulkLoadResponse) AppendThrift(b []byte) []byte {
 			}
 		}
 	}
+	if s.BytesRead.Set {
+		b = tbin.AppendField(b, tbin.I64, 50)
+		b = tbin.AppendI64(b, s.BytesRead.V)
+	}
+	if s.BytesTotal.Set {
+		b = tbin.AppendField(b, tbin.I64, 51)
+		b = tbin.AppendI64(b, s.BytesTotal.V)
+	}
+	if s.SecondsLeft.Set {
+		b = tbin.AppendField(b, tbin.I64, 52)
+		b = tbin.AppendI64(b, s.SecondsLeft.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -183,6 +195,15 @@ func (s *QueryBulkLoadResponse) ReadThrift(r *tbin.Reader) {
 				n1.End(r)
 			}
 			n.End(r)
+		case id == 50 && t == tbin.I64:
+			s.BytesRead.Set = true
+			s.BytesRead.V = r.I64()
+		case id == 51 && t == tbin.I64:
+			s.BytesTotal.Set = true
+			s.BytesTotal.V = r.I64()
+		case id == 52 && t == tbin.I64:
+			s.SecondsLeft.Set = true
+			s.SecondsLeft.V = r.I64()
 		default:
 			r.Skip(t)
 		}

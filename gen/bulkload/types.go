@@ -263,6 +263,9 @@ type QueryBulkLoadResponse struct {
 	HintMsg          base.Opt[string]                                               // 7, optional
 	IsBulkLoading    base.Opt[bool]                                                 // 8, optional
 	HpBulkLoadStates base.Opt[[][]base.Pair[base.HostPort, PartitionBulkLoadState]] // 9, optional
+	BytesRead        base.Opt[int64]                                                // 50, optional
+	BytesTotal       base.Opt[int64]                                                // 51, optional
+	SecondsLeft      base.Opt[int64]                                                // 52, optional
 
 	absent uint8
 }

@@ -306,6 +306,10 @@ func (s *LoadsEndedRequest) AppendThrift(b []byte) []byte {
 			b = s.Left[i].AppendThrift(b)
 		}
 	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.ClusterId.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -323,6 +327,9 @@ func (s *LoadsEndedRequest) ReadThrift(r *tbin.Reader) {
 				s.Left[i].ReadThrift(r)
 			}
 			n.End(r)
+		case id == 2 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
 		default:
 			r.Skip(t)
 		}
@@ -342,6 +349,10 @@ func (s *LoadsEndedResponse) AppendThrift(b []byte) []byte {
 		for i := range s.Ended {
 			b = s.Ended[i].AppendThrift(b)
 		}
+	}
+	if s.ClusterId.Set {
+		b = tbin.AppendField(b, tbin.String, 3)
+		b = tbin.AppendString(b, s.ClusterId.V)
 	}
 	return tbin.AppendStop(b)
 }
@@ -363,6 +374,9 @@ func (s *LoadsEndedResponse) ReadThrift(r *tbin.Reader) {
 				s.Ended[i].ReadThrift(r)
 			}
 			n.End(r)
+		case id == 3 && t == tbin.String:
+			s.ClusterId.Set = true
+			s.ClusterId.V = r.String()
 		default:
 			r.Skip(t)
 		}

@@ -123,15 +123,17 @@ type LoadLeft struct {
 
 // LoadsEndedRequest is the struct loads_ended_request.
 type LoadsEndedRequest struct {
-	Left []LoadLeft // 1
+	Left      []LoadLeft       // 1
+	ClusterId base.Opt[string] // 2, optional
 
 	absent uint8
 }
 
 // LoadsEndedResponse is the struct loads_ended_response.
 type LoadsEndedResponse struct {
-	Err   base.ErrorCode // 1
-	Ended []LoadLeft     // 2
+	Err       base.ErrorCode   // 1
+	Ended     []LoadLeft       // 2
+	ClusterId base.Opt[string] // 3, optional
 
 	absent uint8
 }

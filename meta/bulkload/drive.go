@@ -20,7 +20,7 @@ const (
 	askTime, takeTime = 5 * time.Second, 30 * time.Second
 	// mostWait is how long a partition waits at most after a member failed, see waitAfter.
 	mostWait = 30 * time.Second
-	// deadTime is how long a load that has ended waits for members that are dead. They ask by themselves later (Service.ended).
+	// deadTime is how long a load that has ended waits for members that are dead, or can't remove what they have. They ask by themselves later (Service.ended).
 	deadTime = time.Minute
 	// maxCalls is how many members are asked at a time, maxNotes how many partitions one entry of the log is about.
 	maxCalls, maxNotes = 256, 256
@@ -33,6 +33,7 @@ type run struct {
 	looked bool // its members were looked at since its status changed
 	status state.BulkLoadStatus
 	since  time.Time // when this leader first saw that status
+	pace   pace
 }
 
 type part struct {
@@ -61,6 +62,7 @@ type member struct {
 	paused      bool // it knows that the load is
 	forgot      bool
 	fails       bool // it is to forget the set, and make it anew
+	stuck       bool // it can't remove the set; its disk has become read-only, say
 }
 
 func (r *run) member(id int64, p int, a base.RPCAddress) *member {
@@ -144,7 +146,7 @@ func (s *Service) runOf(j *job, alive map[base.RPCAddress]bool) *run {
 		s.runs[j.Table] = r
 	}
 	if r.status != j.Status {
-		r.status, r.since = j.Status, time.Now()
+		r.status, r.since, r.pace = j.Status, time.Now(), pace{}
 		for p := range r.parts {
 			for _, m := range r.parts[p].members {
 				m.paused, m.asked = false, time.Time{}
@@ -231,6 +233,7 @@ func (s *Service) advance(ctx context.Context, wg *sync.WaitGroup, j *job, alive
 			notes = append(notes, note)
 		}
 	}
+	r.progress(now)
 	s.mu.Unlock()
 	if differ != "" {
 		s.fail(j, base.ErrCorruption, differ)
@@ -312,6 +315,11 @@ func (s *Service) end(j *job) {
 	}
 }
 
+// done tells whether a load that has ended needn't wait for a member: is, if it is one still; late, if the load ended long ago.
+func (m *member) done(is, late bool) bool {
+	return m.forgot || !m.alive && (!is || late) || m.stuck && late
+}
+
 // finish has members forget a load that is done, failed or canceled, and ends it when they have.
 func (s *Service) finish(ctx context.Context, wg *sync.WaitGroup, j *job, alive map[base.RPCAddress]bool) {
 	var ask []question
@@ -327,7 +335,7 @@ func (s *Service) finish(ctx context.Context, wg *sync.WaitGroup, j *job, alive 
 		}
 		before := left
 		for a, m := range is.members {
-			if m.forgot || !m.alive && (!slices.Contains(j.members[p], a) || now.Sub(r.since) > deadTime) {
+			if m.done(slices.Contains(j.members[p], a), now.Sub(r.since) > deadTime) {
 				continue
 			}
 			left++
@@ -429,6 +437,7 @@ func (s *Service) answered(q *question, r *loading.LoadResponse, err error) {
 		}
 	case why != "":
 		m.why = why
+		m.stuck = q.step == loading.LOAD_FORGET && err == nil && r.Err != base.ErrBusy
 		if q.step == loading.LOAD_PREPARE {
 			m.state = 0
 			if r.Err == base.ErrInvalidParameters { // it will never do that
@@ -452,13 +461,12 @@ func (s *Service) answered(q *question, r *loading.LoadResponse, err error) {
 		case r.State == loading.LOAD_FAILED:
 			m.why = fmt.Sprintf("%v: %s", q.to, cmp.Or(r.Reason, string(r.LoadErr)))
 			m.fails = true
-			is.tries++
-			is.wait = time.Now().Add(s.waitAfter(is.tries))
-			switch {
-			case r.BadFiles:
+			if r.BadFiles {
 				code, reason = cmp.Or(r.LoadErr, base.ErrCorruption), fmt.Sprintf("partition %d on %s", q.part, m.why)
-			case is.tries >= s.o.Tries:
+			} else if is.tries++; is.tries >= s.o.Tries {
 				code, reason = cmp.Or(r.LoadErr, base.ErrRetryExhausted), fmt.Sprintf("partition %d failed %d times, the last time on %s", q.part, is.tries, m.why)
+			} else {
+				is.wait = time.Now().Add(s.waitAfter(is.tries))
 			}
 		case q.step == loading.LOAD_TAKE && r.State == loading.LOAD_TAKEN:
 			note = &state.PartNote{Partition: int32(q.part), BulkPart: state.BulkPart{Status: state.PartTaken, Decree: r.Decree, HeldMS: int64(r.HeldMs)}}

@@ -103,9 +103,16 @@ func (s *Service) start(c *service.Call, q *bulkload.StartBulkLoadRequest, r *bu
 	r.Err = s.Apply(&state.StartBulkLoad{From: state.BulkLoad{Table: table, ID: now.UnixMicro(), Provider: q.FileProviderType, Root: place.Root, Cluster: place.Cluster,
 		Behind: q.IngestBehind, Rate: q.BytesPerSecond.Or(s.o.Rate), Timetag: now.UnixMicro(), Begun: now.UnixMilli()}}).Err
 	if r.Err != base.ErrOK {
-		if r.Err != base.ErrServiceNotActive { // who doesn't lead has no hint
-			refuse(r.Err, "the load isn't begun: %v; ask again", r.Err)
+		if r.Err == base.ErrServiceNotActive { // who doesn't lead has no hint
+			return
 		}
+		why := error(r.Err)
+		s.Read(func(st *state.State) { // something else was begun while the files were looked at
+			if t := st.Table(table); t != nil && t.Status == state.Available {
+				why = cmp.Or(st.MayLoad(t), why)
+			}
+		})
+		refuse(r.Err, "%s", hintOf(why))
 		return
 	}
 	s.Log().Infof("files of %s in %s are being loaded into table %q (%d), asked by %s", place.Dir(), q.FileProviderType, q.AppName, table, c.From)
@@ -185,9 +192,14 @@ func (s *Service) clear(c *service.Call, q *bulkload.ClearBulkLoadStateRequest, 
 }
 
 // ended tells a replica server which loads, of which it has something, don't go on. One that isn't known here, as the metas lost their state, has ended, too. The server looks for itself
-// whether what it has may be needed yet.
+// whether what it has may be needed yet. Of a server of another cluster nothing is known.
 func (s *Service) ended(_ *service.Call, q *loading.LoadsEndedRequest, r *loading.LoadsEndedResponse) {
-	r.Err = base.ErrOK
+	own := s.o.Cluster()
+	r.Err, r.ClusterId = base.ErrOK, base.NonZero(own)
+	if q.ClusterId.V != own {
+		r.Err = base.ErrClusterNotFound
+		return
+	}
 	s.Read(func(st *state.State) {
 		for _, left := range q.Left {
 			if l, ok := st.BulkLoadOf(left.Pid.AppID); !ok || !l.Loading() || l.ID != left.LoadId {

@@ -141,15 +141,27 @@ func TestBulkLoadExcludes(t *testing.T) {
 	do(base.ErrBusy, dup)
 	do(base.ErrInvalidState, &StartSplit{1, 4})
 	do(base.ErrInvalidState, &EndBulkLoad{Table: 1, ID: 7, Now: 1})
+	do(base.ErrOK, &RenameTable{ID: 1, Name: "renamed"})
+	do(base.ErrOK, &CreateTable{Name: "a", Partitions: 1, MaxReplicas: 3})
+	if l, _ := s.BulkLoadOf(1); l.Name != "a" || !l.Loading() || s.Loading(2) { // where the files are
+		t.Errorf("after it was renamed: %+v", l)
+	}
 	do(base.ErrOK, &ControlBulkLoad{Table: 1, Do: LoadCancel})
+	do(base.ErrBusy, dup)
+	do(base.ErrInvalidState, &StartSplit{1, 4})
 	do(base.ErrBusy, &DropTable{ID: 1, Now: 1, Expire: 2}) // its members may still have something
 	do(base.ErrOK, &EndBulkLoad{Table: 1, ID: 7, Now: 1})
 	do(base.ErrOK, &DropTable{ID: 1, Now: 1, Expire: 2})
 	do(base.ErrAppDropped, start)
+	do(base.ErrOK, &RecallTable{ID: 1})
+	if l, _ := s.BulkLoadOf(1); l.Status != LoadCanceled || l.Loading() || s.Table(1).BulkLoading {
+		t.Errorf("after it was recalled: %+v", l)
+	}
+	do(base.ErrOK, start)
 	do(base.ErrOK, &StartRestore{Table: CreateTable{Name: "r", Type: "pegasus", Partitions: 1, MaxReplicas: 3}, From: Restoration{Begun: 1}})
-	do(base.ErrInvalidState, &StartBulkLoad{BulkLoad{Table: 2, ID: 1}})
-	do(base.ErrOK, &CreateTable{Name: "new", Partitions: 1, MaxReplicas: 3})
 	do(base.ErrInvalidState, &StartBulkLoad{BulkLoad{Table: 3, ID: 1}})
+	do(base.ErrOK, &CreateTable{Name: "new", Partitions: 1, MaxReplicas: 3})
+	do(base.ErrInvalidState, &StartBulkLoad{BulkLoad{Table: 4, ID: 1}})
 	if _, err := s.EncodeFor(start); err != nil {
 		t.Error(err)
 	}

@@ -36,6 +36,7 @@ type job struct {
 	expired     int64 // of the job's goroutine until it has ended
 
 	// Of Loader, under its lock.
+	gone base.Opt[time.Time] // since when the replica isn't a member that can make a set
 	over bool
 	info rrdb.SetInfo
 	err  error
@@ -184,7 +185,7 @@ func (l *Loader) build(ctx context.Context, j *job, r Replica, store *rrdb.Store
 			return info, context.Cause(ctx)
 		}
 		for owed > 0 {
-			n := int(min(owed, burst))
+			n := int(min(owed, burst, inSecond(l.pace), inSecond(j.pace)))
 			if err := errors.Join(l.pace.WaitN(ctx, n), j.pace.WaitN(ctx, n)); err != nil {
 				return info, err
 			}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"pegasus/base"
 	"pegasus/gen/loading"
+	"pegasus/pacifica"
 )
 
 const (
@@ -24,7 +26,7 @@ func (l *Loader) Tick(time.Time) {
 			continue
 		}
 		r, here := l.host.Replica(g)
-		if !here || member(r) != nil {
+		if !here || !passing(r) || j.goneFor(member(r) != nil, time.Now()) > goneTime {
 			j.cancel(errGone)
 		} else if err := r.DiskUsable(); err != nil {
 			j.cancel(err)
@@ -35,6 +37,24 @@ func (l *Loader) Tick(time.Time) {
 			delete(l.kept, g)
 		}
 	}
+}
+
+// passing tells whether a replica is a member that can make a set, or in the state between two configurations. A learner isn't: another store may take the place of its own.
+func passing(r Replica) bool {
+	v := r.View()
+	return member(r) == nil || v.Usable && v.Role == pacifica.Inactive
+}
+
+// goneFor is for how long the replica hasn't been a member that can make a set.
+func (j *job) goneFor(gone bool, now time.Time) time.Duration {
+	if !gone {
+		j.gone = base.Opt[time.Time]{}
+		return 0
+	}
+	if !j.gone.Set {
+		j.gone = base.Some(now)
+	}
+	return now.Sub(j.gone.V)
 }
 
 // LookSoon has the next Tick look for what is left of loads, which is else done each minute.

@@ -105,6 +105,8 @@ const (
 	askTime = 10 * time.Second
 	// endTime is how long the answer to who forgets a load waits for its end.
 	endTime = 5 * time.Second
+	// goneTime is how long a set is made on while the replica isn't a member. It becomes one again at once when others come or go, as each change of the configuration passes that state.
+	goneTime = 20 * time.Second
 	// stopTime is how long the end of the server waits for one that hangs.
 	stopTime = 500 * time.Millisecond
 	// behindRow is what a row costs beside its bytes, in bytes, when it is looked for what is there.
@@ -159,6 +161,9 @@ func setRate(p *rate.Limiter, n int64) {
 	}
 	p.SetLimit(rate.Limit(n))
 }
+
+// inSecond is how much is taken from a pace at once, so that another rate, a pause and the end are heeded within a second.
+func inSecond(p *rate.Limiter) int64 { return int64(max(1, min(p.Limit(), burst))) }
 
 // taken fills the answer if the load was taken here, or a later one was.
 func taken(r Replica, q *loading.LoadRequest, a *loading.LoadResponse) (bool, error) {

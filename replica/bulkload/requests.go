@@ -32,6 +32,9 @@ func (l *Loader) serve(_ *rpc.Request, q *loading.LoadRequest, a *loading.LoadRe
 	if err := l.step(q, a); err != nil {
 		if a.Err, a.HintMsg = base.CodeOf(err), err.Error(); a.Err == base.ErrUnknown || a.Err == base.ErrOK {
 			a.Err = base.ErrBusy
+			if q.Step == loading.LOAD_FORGET { // it is a disk that fails
+				a.Err = base.ErrFsInternal
+			}
 		}
 	}
 }
