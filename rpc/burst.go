@@ -53,10 +53,10 @@ func (r *Request) ReplyIn(b *Burst, res tbin.Encoder) {
 
 // AfterBatch has f called on a connection's reader goroutine after the requests that were
 // read at once went to the handler, before the next are read. Call it before Serve.
-func (s *Server) AfterBatch(f func(*Batch)) { s.afterBatch = f }
+func (s *Server) AfterBatch(f func(*Batch)) { s.hooks.afterBatch = f }
 
 // OnError has f called for each request that is answered with an error, before the answer is sent; f must not wait. Call it before Serve.
-func (s *Server) OnError(f func(*Request, base.ErrorCode)) { s.onError = f }
+func (s *Server) OnError(f func(*Request, base.ErrorCode)) { s.hooks.onError = f }
 
 // flushNow writes what is in the buffer, as much as the socket takes without waiting, and
 // leaves the rest, and what comes meanwhile, to a writer. It does nothing if somebody writes.

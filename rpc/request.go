@@ -176,8 +176,8 @@ func (r *Request) answer(a answer) { r.answerIn(nil, a) }
 
 func (r *Request) answerIn(b *Burst, a answer) {
 	if r.claim() {
-		if a.code != base.ErrOK && r.conn.srv.onError != nil {
-			r.conn.srv.onError(r, a.code)
+		if a.code != base.ErrOK && r.conn.srv.hooks.onError != nil {
+			r.conn.srv.hooks.onError(r, a.code)
 		}
 		r.conn.reply(r, &a, b)
 		r.finish()

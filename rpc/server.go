@@ -31,8 +31,7 @@ const (
 
 // Server serves connections of all framings. Make it with NewServer.
 type Server struct {
-	afterBatch func(*Batch)                   // may be nil
-	onError    func(*Request, base.ErrorCode) // may be nil
+	hooks hooks
 
 	h    Handler
 	http *httpFront // nil: HTTP is refused
@@ -63,6 +62,12 @@ type Server struct {
 	sweeping  bool          // the sweeper was started
 	quit      chan struct{} // ends the sweeper
 	readers   sync.WaitGroup
+}
+
+// hooks are called by a Server; each may be nil.
+type hooks struct {
+	afterBatch func(*Batch)
+	onError    func(*Request, base.ErrorCode)
 }
 
 // ServerOptions are the limits of a Server. Without a number of connections or an idle time there is

@@ -321,7 +321,7 @@ func (c *serverConn) caught(r *Request, use uint64) {
 // answers or has too many requests open.
 func (c *serverConn) endBatch(need int) error {
 	c.current.Store(nil)
-	if f := c.srv.afterBatch; f != nil {
+	if f := c.srv.hooks.afterBatch; f != nil {
 		if c.batch.Work != nil {
 			// What is answered already, reads, doesn't wait for that work, nor for its disk.
 			c.s.mu.Lock()
