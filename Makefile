@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unre
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X pegasus/remotecmd.revision=$(REVISION)
 
-.PHONY: all build gen test testtools bench onebox soak faults dupfaults fmt lint clean
+.PHONY: all build dist gen test testtools bench onebox soak faults dupfaults fmt lint clean
 
 all: build
 
@@ -16,6 +16,18 @@ all: build
 PGO ?= cmd/pegasus/bench.pgo
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o bin/pegasus ./cmd/pegasus
+
+# Archives for others, their checksums, and what the program is made of (SBOM, CycloneDX), in dist/.
+dist:
+	rm -rf dist
+	for arch in amd64 arm64; do \
+		name=pegasus-$(VERSION)-linux-$$arch; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o dist/$$name/pegasus ./cmd/pegasus && \
+		cp -r README.md LICENSE config.toml.example docs packaging/systemd dist/$$name/ && \
+		(cd packaging/check && GOFLAGS=-mod=readonly $(GO) tool cyclonedx-gomod bin -json -version $(VERSION) -output ../../dist/$$name.sbom.json ../../dist/$$name/pegasus) && \
+		tar -C dist -czf dist/$$name.tar.gz --owner=0 --group=0 $$name && rm -r dist/$$name || exit 1; \
+	done
+	cd dist && sha256sum *.tar.gz *.json > SHA256SUMS
 
 # gen/ from idl/, config.toml.example from the struct tags of base/config.
 gen:
@@ -32,6 +44,7 @@ test:
 	trap "kill $$pid 2>/dev/null; rm -f $$meta" EXIT; trap 'exit 1' INT TERM; \
 	$(GO) test -timeout 30m $$($(GO) list ./... | grep -v -e /compat_test -e '/meta$$') || status=1; \
 	wait $$pid || status=1; cat $$meta; \
+	(cd packaging/check && GOFLAGS=-mod=readonly $(GO) test -count=1 -timeout 10m .) || status=1; \
 	./compat_test/run || status=1; \
 	exit $$status
 
@@ -76,7 +89,7 @@ lint:
 	$(GO) run ./internal/knots/cmd/knots $(LAYERED)
 
 clean:
-	rm -rf bin
+	rm -rf bin dist
 
 # The simulators of the replication protocol and of duplication over many seeds; every bug that is
 # planted has to be found. For example make soak SEEDS=10000 FIRST_SEED=1
