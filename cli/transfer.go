@@ -114,11 +114,11 @@ func (x *Transfer) Import(ctx context.Context, table string, a ImportArgs) error
 		a.Mapping.Now = o.Now
 		o.Read.Mapping = &a.Mapping
 	}
-	inputs, end, err := x.inputs(ctx, a.Files, a.Format, o.State)
+	inputs, closeInputs, err := x.inputs(ctx, a.Files, a.Format, o.State)
 	if err != nil {
 		return err
 	}
-	defer end()
+	defer closeInputs()
 	t, err := x.Client.Table(ctx, table)
 	if err != nil {
 		return err
@@ -134,20 +134,12 @@ func (x *Transfer) Import(ctx context.Context, table string, a ImportArgs) error
 	if err != nil {
 		return err
 	}
-	bar := NewBar(x.Progress, "import")
-	defer bar.End()
-	last := time.Now()
-	o.Bad = bad.add
-	o.Progress = func(p rows.Progress) {
-		bar.Bytes(p.Bytes, p.All)
-		if x.Progress != nil && bar == nil && time.Since(last) > lineEvery {
-			last = time.Now()
-			fmt.Fprintf(x.Progress, "%d rows read, %d written, %d bad\n", p.Read, p.Written, p.Bad)
-		}
-	}
+	tell, end := x.progress("import")
+	defer end()
+	o.Bad, o.Progress = bad.add, tell
 	began := time.Now()
 	res, err := rows.Import(ctx, t, inputs, o)
-	bar.End()
+	end()
 	err = errors.Join(err, bad.close())
 	if err != nil && !o.DryRun && isThere(o.State) {
 		err = fmt.Errorf("%w; the same command goes on where it was", err)
@@ -536,11 +528,11 @@ func (x *Transfer) Export(ctx context.Context, table string, a ExportArgs) error
 	if o.Format == "parquet" {
 		o.Encoding = "" // it has none
 	}
-	bar := NewBar(x.Progress, "export")
-	defer bar.End()
-	o.Progress = partitionsBar(bar)
+	tell, done := x.progress("export")
+	defer done()
+	o.Progress = tell
 	res, err := rows.Export(ctx, rows.Of(t), to, o)
-	bar.End()
+	done()
 	if err != nil {
 		if a.Split {
 			err = fmt.Errorf("%w; the same command goes on with the partitions that are missing", err)
@@ -560,13 +552,27 @@ func (x *Transfer) Export(ctx context.Context, table string, a ExportArgs) error
 	return x.print(map[string]any{"table": table, "to": a.To, "result": res}, "%s", text)
 }
 
-func partitionsBar(bar *Bar) func(n int64, partitions, done int) {
-	if bar == nil {
-		return nil
-	}
-	return func(n int64, partitions, done int) {
-		bar.Permille(int64(done)*1000/int64(max(partitions, 1)), fmt.Sprintf("%d rows, %d of %d partitions", n, done, partitions))
-	}
+// progress shows how far something is: on a terminal by a bar, which end takes away, elsewhere by a line now and then.
+func (x *Transfer) progress(word string) (tell func(rows.Progress), end func()) {
+	bar, last := NewBar(x.Progress, word), time.Now()
+	return func(p rows.Progress) {
+		switch {
+		case bar != nil && p.Partitions > 0:
+			bar.Permille(int64(p.Done)*1000/int64(p.Partitions), fmt.Sprintf("%d rows, %d of %d partitions", p.Read, p.Done, p.Partitions))
+		case bar != nil:
+			bar.Bytes(p.Bytes, p.All)
+		case x.Progress != nil && time.Since(last) > lineEvery:
+			last = time.Now()
+			text := fmt.Sprintf("%d rows read", p.Read)
+			if p.Written > 0 || p.Bad > 0 {
+				text += fmt.Sprintf(", %d written, %d bad", p.Written, p.Bad)
+			}
+			if p.Partitions > 0 {
+				text += fmt.Sprintf(", %d of %d partitions done", p.Done, p.Partitions)
+			}
+			fmt.Fprintln(x.Progress, text)
+		}
+	}, bar.End
 }
 
 // CopyArgs are the arguments of `copy` and `clear`.
@@ -650,17 +656,11 @@ func (x *Transfer) transfer(ctx context.Context, word string, from, to *client.T
 	if err != nil {
 		return err
 	}
-	bar := NewBar(x.Progress, word)
-	defer bar.End()
-	show := partitionsBar(bar)
-	o.Bad = bad.add
-	o.Progress = func(p rows.Progress) {
-		if show != nil {
-			show(p.Read, p.Partitions, p.Done)
-		}
-	}
+	tell, end := x.progress(word)
+	defer end()
+	o.Bad, o.Progress = bad.add, tell
 	res, err := run(ctx, rows.Of(from), to, o)
-	bar.End()
+	end()
 	text := fmt.Sprintf("%d rows of table %s are %s", res.Written, Escape([]byte(from.Name())), done)
 	if err = errors.Join(err, bad.close()); err != nil {
 		if isThere(o.State) {
@@ -688,11 +688,11 @@ func (x *Transfer) Stats(ctx context.Context, table string, a ChoiceArgs, top in
 	if err != nil {
 		return err
 	}
-	bar := NewBar(x.Progress, "count")
-	defer bar.End()
-	o.Progress = partitionsBar(bar)
+	tell, done := x.progress("count")
+	defer done()
+	o.Progress = tell
 	st, err := rows.Look(ctx, rows.Of(t), o)
-	bar.End()
+	done()
 	if err != nil {
 		return err
 	}

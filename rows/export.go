@@ -112,7 +112,7 @@ type ExportOptions struct {
 	Split    bool         // a file for each partition. Those that are there are kept, if they are of the same table and format
 	Table    string       // with Cluster and AppID, for a directory
 	AppID    int32
-	Progress func(rows int64, partitions, done int) // nil: nobody is told
+	Progress func(Progress) // nil: nobody is told
 }
 
 // Exported is what was written.
@@ -293,7 +293,7 @@ func (e *exporter) tell(rows, done int) {
 	e.rows += int64(rows)
 	e.done += done
 	if e.o.Progress != nil {
-		e.o.Progress(e.rows, e.src.Partitions(), e.done)
+		e.o.Progress(Progress{Read: e.rows, Partitions: e.src.Partitions(), Done: e.done})
 	}
 }
 

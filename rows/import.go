@@ -53,11 +53,11 @@ type BadRow struct {
 
 func (b BadRow) String() string { return fmt.Sprintf("%s:%d: %v", b.File, b.Line, b.Err) }
 
-// Progress is how far an import or a copy is.
+// Progress is how far something is.
 type Progress struct {
 	Read, Written, Bad, Expired int64
 	Bytes, All                  int64 // of the files; All is 0 if nobody knows
-	Partitions, Done            int   // of a copy
+	Partitions, Done            int   // of a table that is read; an import has none
 }
 
 // Result is what became of the rows.

@@ -33,7 +33,7 @@ type Stats struct {
 type StatsOptions struct {
 	Choice
 	Top      int // the largest rows that are told
-	Progress func(rows int64, partitions, done int)
+	Progress func(Progress)
 }
 
 type byBytes []Large
@@ -66,7 +66,7 @@ func Look(parent context.Context, src Source, o StatsOptions) (Stats, error) {
 			defer mu.Unlock()
 			all.add(&one, o.Top)
 			if done++; o.Progress != nil {
-				o.Progress(all.Rows, src.Partitions(), done)
+				o.Progress(Progress{Read: all.Rows, Partitions: src.Partitions(), Done: done})
 			}
 			return nil
 		})
