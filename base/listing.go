@@ -11,6 +11,8 @@ import "math/bits"
 // is read so, and only answers to their look-ups have it. Everywhere else a table has its own id.
 //
 // Such ids are from 1<<17 up to 1<<18. pypegasus3 can't send any for which 7919 times the id is beyond 31 bits, nor negative ones.
+// A table may have such an id as its own, from the time before NextTableID left them out, or from C++ servers. Then the one that would be told
+// under it isn't told so (MayList), and no server reads the id so.
 type Listing uint8
 
 const (
@@ -20,8 +22,18 @@ const (
 	maxListedIDs = 1 << listedShift
 )
 
-// MayList tells whether a table of that id can be told under another one.
-func MayList(id int32) bool { return id > 0 && id < maxListedIDs }
+// MayList tells whether a table of that id can be told under another one: used tells which ids tables have, or had.
+func MayList(id int32, used func(int32) bool) bool {
+	if id <= 0 || id >= maxListedIDs {
+		return false
+	}
+	for other := listed + id; other < 2*listed; other += maxListedIDs {
+		if used(other) {
+			return false
+		}
+	}
+	return true
+}
 
 // ListingOf returns the Listing of a count.
 func ListingOf(count int32) Listing {
@@ -34,7 +46,7 @@ func ListingOf(count int32) Listing {
 // ListedID returns the id under which clients are told a table of count partitions.
 func ListedID(id, count int32) int32 {
 	l := ListingOf(count)
-	if !MayList(id) || l == 0 {
+	if id <= 0 || id >= maxListedIDs || l == 0 {
 		return id
 	}
 	return listed | int32(l%listingBits)<<listedShift | id

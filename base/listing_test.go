@@ -23,8 +23,17 @@ func TestListedID(t *testing.T) {
 			}
 		}
 	}
+	none := func(int32) bool { return false }
+	if !MayList(1, none) || !MayList(1<<14-1, none) {
+		t.Error("a table can't be told under another id")
+	}
+	for _, count := range []int32{1, 2, 4, 8, 16, 32, 64, 128} {
+		if MayList(7, func(id int32) bool { return id == ListedID(7, count) }) || !MayList(7, func(id int32) bool { return id == ListedID(8, count) || id == 7 }) {
+			t.Errorf("whether a table can be told goes by others than that with its id for %d partitions", count)
+		}
+	}
 	for _, id := range []int32{0, -1, math.MinInt32, 1 << 14, 1 << 24, math.MaxInt32} {
-		if got := ListedID(id, 8); got != id || MayList(id) {
+		if got := ListedID(id, 8); got != id || MayList(id, none) {
 			t.Errorf("table %d is told as %d", id, got)
 		}
 	}

@@ -65,6 +65,8 @@ struct configuration_update_request {
   // Ours, from the meta: a decree that is known to be committed. A member that hasn't prepared it
   // is damaged.
   20: optional i64 must_hold;
+  // Ours, in answers to config syncs: no table has, or had, an id under which this one is told to clients that speak THFT.
+  21: optional bool may_list;
   61: optional string cluster_id; // ours
 }
 

@@ -99,7 +99,7 @@ func (ns *nodes) queryConfig(q *layer2.QueryCfgRequest, names *wire.Names) *laye
 func (ns *nodes) list(r *layer2.QueryCfgResponse) {
 	split := false
 	ns.s.fsm.read(func(st *state.State) {
-		if t := st.Table(r.AppId); t != nil && st.Version().Allows(version.Listings) {
+		if t := st.Table(r.AppId); t != nil && st.Version().Allows(version.Listings) && st.MayList(t.ID) {
 			looks, _ := t.Env(appenv.ValidateHash)
 			split = looks == "true" || int32(len(t.Parts)) != t.InitPartitions
 		}

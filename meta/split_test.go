@@ -5,11 +5,14 @@ import (
 	"testing"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
 	"pegasus/base/config"
 	"pegasus/base/version"
 	"pegasus/gen/layer2"
+	"pegasus/gen/metaadmin"
 	"pegasus/gen/split"
 	"pegasus/meta/balance"
+	"pegasus/meta/state"
 	"pegasus/rpc"
 )
 
@@ -100,5 +103,61 @@ func TestSplitBegins(t *testing.T) {
 				t.Errorf("%d partitions aren't whole", ill)
 			}
 		}
+	}
+}
+
+// A table isn't split, nor told under another id, where that could be taken for the id of another table; and its servers hear of it.
+func TestSplitOfATableWhoseOtherIDIsUsed(t *testing.T) {
+	c := newClusterAt(t, version.Listings.Since()-1, 1, 3, func(c *config.Config) { c.Meta.PartitionSplit = true })
+	temp, other := c.mustCreate("temp", 2, 3), c.mustCreate("other", 2, 3)
+	apply := func(cmd state.Command) {
+		t.Helper()
+		if r := c.leader().srv.leader.Load().Apply(cmd); r.Err != base.ErrOK {
+			t.Fatalf("%+v: %v", cmd, r.Err)
+		}
+	}
+	told := func(name string) int32 {
+		t.Helper()
+		if id := c.query(name).AppId; id != temp && id != other {
+			return id
+		}
+		return 0
+	}
+	apply(&state.ReserveIDs{Last: base.ListedID(temp, 4) - 1})
+	ranged := c.mustCreate("ranged", 2, 3)
+	if ranged != base.ListedID(temp, 4) {
+		t.Fatalf("the table has id %d", ranged)
+	}
+	for _, name := range []string{"temp", "other", "ranged"} {
+		c.whole(name, 3)
+	}
+	apply(&state.SetEnvs{ID: temp, Set: []state.Env{{Key: appenv.ValidateHash, Val: "true"}}})
+	apply(&state.SetEnvs{ID: other, Set: []state.Env{{Key: appenv.ValidateHash, Val: "true"}}})
+	if told("temp") != 0 || told("other") != 0 {
+		t.Error("a table is told under another id although the cluster's version doesn't allow it")
+	}
+	apply(&state.SetVersion{To: version.Newest})
+	if id := told("temp"); id != 0 {
+		t.Errorf("a table is told under the id %d, which is another's", id)
+	}
+	if id, l := base.TableID(told("other")); id != other || l.Count(2) != 2 {
+		t.Errorf("the table is told as %d", told("other"))
+	}
+	for name, err := range map[string]base.ErrorCode{"temp": base.ErrInvalidParameters, "ranged": base.ErrInvalidParameters, "other": base.ErrOK} {
+		if r := c.startSplit(name, 4); r.Err != err || err != base.ErrOK && !strings.Contains(r.HintMsg, "copy it into a new table") {
+			t.Errorf("split of %s: %+v", name, r)
+		}
+	}
+	var sync metaadmin.ConfigurationQueryByNodeResponse
+	_, cluster := c.leader().srv.fsm.cluster()
+	c.ask(base.RPCConfigSync, &metaadmin.ConfigurationQueryByNodeRequest{Node: c.query("temp").Partitions[0].Primary, ClusterId: base.NonZero(cluster)}, &sync)
+	heard := map[int32]bool{}
+	for _, p := range sync.Partitions {
+		if heard[p.Config.Pid.AppID] = true; p.MayList != base.Some(p.Config.Pid.AppID == other) {
+			t.Errorf("of partition %v its member hears %+v", p.Config.Pid, p.MayList)
+		}
+	}
+	if !heard[temp] || !heard[other] || !heard[ranged] {
+		t.Errorf("a member hears of tables %v", heard)
 	}
 }

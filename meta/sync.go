@@ -72,6 +72,7 @@ func (sv *servers) takeSync(node base.RPCAddress, q *metaadmin.ConfigurationQuer
 			}
 			r.Partitions = append(r.Partitions, metaadmin.ConfigurationUpdateRequest{
 				Info: wire.InfoFor(t, g), Config: wire.Partition(t, g, &cfg), Type: metaadmin.CT_INVALID, Node: node, MustHold: base.Some(sv.parts.copies.known[g]),
+				MayList: base.Some(st.MayList(t.ID)),
 			})
 		}
 		for _, rep := range q.StoredReplicas.V {

@@ -64,6 +64,8 @@ type fakeMeta struct {
 	afterEnd int                         // beacons of such
 	newer    bool                        // it knows of that, and acts
 
+	mayList base.Opt[bool] // of all tables
+
 	loads   int64              // loads with larger numbers haven't ended
 	asked   []loading.LoadLeft // of which loads it was asked whether they have
 	loadsID string             // of which cluster it is, as it answers that; "": as else
@@ -212,7 +214,7 @@ func (m *fakeMeta) configSync(req *rpc.Request) {
 	}
 	for _, p := range m.parts {
 		if p.Primary == q.Node || slices.Contains(p.Secondaries, q.Node) {
-			res.Partitions = append(res.Partitions, metaadmin.ConfigurationUpdateRequest{Info: m.app, Config: clone(p), Node: q.Node, MustHold: base.Some(m.mustHold)})
+			res.Partitions = append(res.Partitions, metaadmin.ConfigurationUpdateRequest{Info: m.app, Config: clone(p), Node: q.Node, MustHold: base.Some(m.mustHold), MayList: m.mayList})
 		}
 	}
 	req.Reply(&res)

@@ -23,6 +23,7 @@ type gate struct {
 	srv      *Server
 	received *receive.Receiver // of other clusters
 	refusals refusals
+	mayList  mayList
 }
 
 func newGate(s *Server) (*gate, error) {
@@ -122,11 +123,12 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 	op := observe.OpOf(req.Code)
 	began := g.uptime()
 	q := &rrdb.ReadRequest{Code: req.Code, Arg: req.ArgReader(), PartitionHash: req.PartitionHash, Memory: req}
-	switch {
-	case req.Framing.Thrift():
-		q.Listed, q.Listing = true, req.Listing
-	case req.Code == base.RPCGetScanner || req.Code == base.RPCScan:
-		q.Watch = scanWatch{req, r}
+	if req.Code == base.RPCGetScanner || req.Code == base.RPCScan {
+		if q.Listing = req.Listing; req.Framing.Thrift() && (q.Listing > 0 || r.listed()) {
+			q.Listed = true
+		} else {
+			q.Watch = scanWatch{req, r}
+		}
 	}
 	res, err := r.store.Load().Read(q)
 	switch {

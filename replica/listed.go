@@ -1,7 +1,12 @@
 package replica
 
 import (
+	"strings"
+	"sync"
+
 	"pegasus/base"
+	"pegasus/base/appenv"
+	"pegasus/base/version"
 	"pegasus/base/tbin"
 	idl "pegasus/gen/rrdb"
 	"pegasus/pacifica"
@@ -24,6 +29,9 @@ func (g *gate) place(req *rpc.Request) {
 	if req.PartitionHash == 0 {
 		req.PartitionHash = hashIn(req)
 	}
+	if id, l := base.TableID(req.Gpid.AppID); l > 0 && g.reads(req.Gpid, base.Gpid{AppID: id, PartitionIndex: req.Gpid.PartitionIndex}, l) {
+		req.Gpid.AppID, req.Listing = id, l
+	}
 	index, count, ok := req.Listing.ChildOf(req.Gpid.PartitionIndex)
 	if !ok {
 		return
@@ -42,6 +50,46 @@ func (g *gate) place(req *rpc.Request) {
 	if now := max(v.info.Partitions, r.whose()); v.Status == pacifica.Primary && (now == count/2 || now == count) {
 		req.Gpid = parent
 	}
+}
+
+// reads tells whether a request for literal, whose id says l besides the id of own, is for own.
+func (g *gate) reads(literal, own base.Gpid, l base.Listing) bool {
+	if g.srv.replica(literal) != nil || g.srv.isBetween(literal) {
+		return false // the id is a table's
+	}
+	if may, told := g.mayList.of(own.AppID); told {
+		return may
+	}
+	// The metas are older, or haven't said yet. A table isn't told so before it is split.
+	r := g.srv.replica(own)
+	if index, _, ok := l.ChildOf(own.PartitionIndex); r == nil && ok {
+		r = g.srv.replica(base.Gpid{AppID: own.AppID, PartitionIndex: index})
+	}
+	return r != nil && (r.whose() > 0 || strings.EqualFold(r.view.Load().info.Envs[appenv.ValidateHash], "true"))
+}
+
+// mayList is what the metas said of tables, see base.MayList.
+type mayList struct{ m sync.Map } // by the table's id
+
+func (l *mayList) of(id int32) (may, told bool) {
+	v, told := l.m.Load(id)
+	may, _ = v.(bool)
+	return may, told
+}
+
+// take takes what a config sync says. Older metas say nothing.
+func (l *mayList) take(id int32, may base.Opt[bool]) {
+	if was, told := l.of(id); may.Set && (!told || was != may.V) {
+		l.m.Store(id, may.V)
+	}
+}
+
+// listed tells whether clients that speak THFT are told the table under another id once it is split. If not, nobody knows of a scan by how many
+// partitions it goes.
+func (r *replica) listed() bool {
+	_, v := r.srv.disks.Cluster()
+	may, told := r.srv.gate.mayList.of(r.gpid.AppID)
+	return v.Allows(version.Listings) && (may || !told)
 }
 
 // hashIn returns the partition hash that a request's argument says, 0 if none: an argument that can't be read is refused by who reads it.

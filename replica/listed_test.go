@@ -1,10 +1,14 @@
 package replica
 
 import (
+	"fmt"
 	"testing"
 
 	"pegasus/base"
+	"pegasus/base/appenv"
+	"pegasus/base/pause"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	"pegasus/gen/rrdb"
 	"pegasus/rpc"
 )
@@ -56,4 +60,107 @@ func FuzzHashIn(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, code uint8, body []byte) {
 		hashIn(&rpc.Request{Code: codes[int(code)%len(codes)], Body: body})
 	})
+}
+
+// An id that says by how many partitions a client goes is read so over THFT only, if the metas say that no table has it, or if they are older and the table
+// was split. Otherwise a request with such an id isn't answered from the rows of another table.
+func TestWhoseIDItIs(t *testing.T) {
+	g := newGroup(t, 2)
+	g.mustPut(0, "k", "v")
+	id := base.ListedID(g.gpid.AppID, 1)
+	sync := func(may base.Opt[bool], envs ...base.Pair[string, string]) {
+		t.Helper()
+		g.meta.set(func() {
+			g.meta.mayList, g.meta.app.Envs = may, append(envs, base.Pair[string, string]{Key: appenv.SlowQuery, Val: fmt.Sprint(20 + len(g.meta.app.Envs))})
+		})
+		if err := g.nodes[0].srv.meta.Sync(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(f rpc.Framing, app int32, want base.ErrorCode) {
+		t.Helper()
+		var res rrdb.ReadResponse
+		key := rpc.Blob(rowKey("k"))
+		err := g.pool.Call(t.Context(), g.nodes[0].addr.String(), rpc.Outgoing{Code: base.RPCGet, Framing: f, Gpid: base.Gpid{AppID: app}, Arg: key}, &res)
+		if code := base.CodeOf(err); err != nil && code != want || err == nil && (want != base.ErrOK || string(res.Value) != "v") {
+			t.Errorf("%v, table %d: %q, %v, want %v", f, app, res.Value, err, want)
+		}
+	}
+	split := base.Pair[string, string]{Key: appenv.ValidateHash, Val: "true"}
+	unset, yes, no := base.Opt[bool]{}, base.Some(true), base.Some(false)
+	for _, x := range []struct {
+		may  base.Opt[bool]
+		envs []base.Pair[string, string]
+		want base.ErrorCode
+	}{
+		{unset, nil, base.ErrObjectNotFound},
+		{unset, []base.Pair[string, string]{split}, base.ErrOK},
+		{no, []base.Pair[string, string]{split}, base.ErrObjectNotFound},
+		{no, nil, base.ErrObjectNotFound},
+		{yes, nil, base.ErrOK}, // it may be told before this server hears that it is split
+		{yes, []base.Pair[string, string]{split}, base.ErrOK},
+		{unset, nil, base.ErrOK}, // an older meta leads: it knows no better
+		{no, nil, base.ErrObjectNotFound},
+	} {
+		sync(x.may, x.envs...)
+		until(t, "the settings are taken", func() bool {
+			_, is := g.view(0).info.Envs[appenv.ValidateHash]
+			return is == (len(x.envs) > 0)
+		})
+		for _, f := range []rpc.Framing{rpc.THFT0, rpc.THFT1} {
+			read(f, g.gpid.AppID, base.ErrOK)
+			read(f, id, x.want)
+			read(f, base.ListedID(g.gpid.AppID+1, 1), base.ErrObjectNotFound)
+		}
+		read(rpc.RDSN, id, base.ErrObjectNotFound)
+	}
+}
+
+// Where clients that speak THFT aren't told a table under another id although it was split, their scans of whole partitions aren't refused for ever: before the
+// cluster's version allows it, and while another table has the id. They are watched as those of C++ clients are.
+func TestScansOfATableThatIsNotListed(t *testing.T) {
+	g := newGroup(t, 2)
+	g.mustPut(0, "k", "v")
+	r := g.nodes[0].srv.replica(g.gpid)
+	if err := r.cut(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	pool := newGroupPool(t)
+	scan := func(app int32) error {
+		q := &rrdb.GetScannerRequest{StartKey: []byte{0, 0}, StopKey: []byte{0xff, 0xff}, BatchSize: 10, FullScan: base.Some(true)}
+		var res rrdb.ScanResponse
+		return pool.Call(t.Context(), g.nodes[0].addr.String(), rpc.Outgoing{Code: base.RPCGetScanner, Framing: rpc.THFT1, Gpid: base.Gpid{AppID: app}, Arg: q}, &res)
+	}
+	refused := func(when string) {
+		t.Helper()
+		if err := scan(g.gpid.AppID); base.CodeOf(err) != base.ErrParentPartitionMisused {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	for range 2 { // however long it waits in between
+		refused("the table is told under another id")
+		pause.For(t.Context(), scanPause)
+	}
+	if err := scan(base.ListedID(g.gpid.AppID, 2)); err != nil {
+		t.Error(err)
+	}
+	for _, x := range []struct {
+		v   version.Version
+		may base.Opt[bool]
+	}{{version.Newest, base.Some(false)}, {version.Listings.Since() - 1, base.Some(true)}} {
+		g.meta.set(func() { g.meta.mayList, g.meta.version = x.may, x.v })
+		if err := g.nodes[0].srv.meta.Sync(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it is so", func() bool { return !r.listed() })
+		refused("over a connection that is older than the cut")
+		pause.For(t.Context(), scanPause)
+		if err := scan(g.gpid.AppID); err != nil {
+			t.Errorf("version %d, %v: %v", x.v, x.may, err)
+		}
+		if x.may.V {
+			break
+		}
+		pool = newGroupPool(t) // it is a new connection
+	}
 }

@@ -47,6 +47,7 @@ func (s reporter) Report(q *metaadmin.ConfigurationQueryByNodeRequest) func(cont
 			p := &a.Partitions[i]
 			g := p.Config.Pid
 			listed[g] = true
+			s.gate.mayList.take(g.AppID, p.MayList)
 			r := s.replica(g)
 			if r == nil {
 				members(s).reportMissing(p, nil)

@@ -16,7 +16,7 @@ import (
 type Request struct {
 	Code          string // RPC name, for example "RPC_RRDB_RRDB_GET"
 	Gpid          base.Gpid
-	Listing       base.Listing // THFT only: by how many partitions the client goes, if it was told that way
+	Listing       base.Listing // by how many partitions the client goes; set by who knows that the table's id says it
 	PartitionHash uint64
 	TimeoutMS     int32 // what the client said; nothing here acts on it
 	ThreadHash    int32

@@ -82,7 +82,6 @@ func parseTHFTRequest(r *Request, f []byte) error {
 		name = name[:maxCodeName]
 	}
 	r.Code, r.known = internCode(name)
-	r.Gpid.AppID, r.Listing = base.TableID(r.Gpid.AppID)
 	r.seq = seq
 	r.Body = body
 	return nil

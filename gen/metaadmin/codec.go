@@ -43,6 +43,10 @@ func (s *ConfigurationUpdateRequest) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.I64, 20)
 		b = tbin.AppendI64(b, s.MustHold.V)
 	}
+	if s.MayList.Set {
+		b = tbin.AppendField(b, tbin.Bool, 21)
+		b = tbin.AppendBool(b, s.MayList.V)
+	}
 	if s.ClusterId.Set {
 		b = tbin.AppendField(b, tbin.String, 61)
 		b = tbin.AppendString(b, s.ClusterId.V)
@@ -80,6 +84,9 @@ func (s *ConfigurationUpdateRequest) ReadThrift(r *tbin.Reader) {
 		case id == 20 && t == tbin.I64:
 			s.MustHold.Set = true
 			s.MustHold.V = r.I64()
+		case id == 21 && t == tbin.Bool:
+			s.MayList.Set = true
+			s.MayList.V = r.Bool()
 		case id == 61 && t == tbin.String:
 			s.ClusterId.Set = true
 			s.ClusterId.V = r.String()
@@ -345,7 +352,7 @@ func (s *ConfigurationQueryByNodeResponse) ReadThrift(r *tbin.Reader) {
 			s.Err.ReadThrift(r)
 		case id == 2 && t == tbin.List:
 			s.absent &^= 1 << 1
-			n := seq.List(r, tbin.Struct, 27)
+			n := seq.List(r, tbin.Struct, 28)
 			s.Partitions = seq.Make[ConfigurationUpdateRequest](n)
 			for i := 0; i < n.N && r.Err() == nil; i++ {
 				s.Partitions[i].ReadThrift(r)

@@ -198,6 +198,7 @@ type ConfigurationUpdateRequest struct {
 	MetaSplitStatus base.Opt[metadata.SplitStatus] // 6, optional
 	HpNode          base.Opt[base.HostPort]        // 7, optional
 	MustHold        base.Opt[int64]                // 20, optional
+	MayList         base.Opt[bool]                 // 21, optional
 	ClusterId       base.Opt[string]               // 61, optional
 
 	absent uint8

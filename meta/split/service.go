@@ -99,8 +99,9 @@ func (s *Service) start(c *service.Call, q *split.StartPartitionSplitRequest, r 
 			r.Err, r.HintMsg = base.ErrServiceNotActive, isOff
 		} else if err := version.Permit(st.Version(), version.Listings.Since()); err != nil {
 			r.Err, r.HintMsg = base.ErrServiceNotActive, err.Error()
-		} else if !base.MayList(t.ID) {
-			r.Err, r.HintMsg = base.ErrInvalidParameters, fmt.Sprintf("the table's id is %d, and only tables with smaller ids than 16384 can be split: copy it into a new table of a new cluster", t.ID)
+		} else if !st.MayList(t.ID) {
+			r.Err, r.HintMsg = base.ErrInvalidParameters, fmt.Sprintf("the table's id is %d: only a table can be split whose id is smaller than 16384, and isn't what remains if the id of another table, "+
+				"also of one that was dropped, from 131072 up to 262143 is divided by 16384: copy it into a new table of a new cluster", t.ID)
 		} else if err := st.MaySplit(t, q.NewPartitionCount); err != nil {
 			r.Err, r.HintMsg = base.CodeOf(err), hintOf(err)
 		} else if int(q.NewPartitionCount) > s.o.MaxPartitions {

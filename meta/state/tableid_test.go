@@ -27,3 +27,36 @@ func TestTableIDsByVersion(t *testing.T) {
 		}
 	}
 }
+
+// A table isn't told under an id that another one has, or had: available, dropped, forgotten.
+func TestMayList(t *testing.T) {
+	s := New()
+	apply := func(c Command) Result {
+		t.Helper()
+		res, err := s.Apply(Encode(c))
+		if err != nil || res.Err != base.ErrOK {
+			t.Fatalf("%+v: %v, %v", c, res.Err, err)
+		}
+		return res
+	}
+	may := func(when string, one, two bool) {
+		t.Helper()
+		if s.MayList(1) != one || s.MayList(2) != two || s.MayList(base.ListedID(2, 8)) {
+			t.Errorf("%s: table 1 may be told: %v, table 2: %v, the other one: %v", when, s.MayList(1), s.MayList(2), s.MayList(base.ListedID(2, 8)))
+		}
+	}
+	apply(&Init{Cluster: "x", Version: version.Listings.Since() - 1, ID: "i"})
+	apply(&CreateTable{Name: "one", Partitions: 4, MaxReplicas: 3})
+	apply(&CreateTable{Name: "two", Partitions: 4, MaxReplicas: 3})
+	may("at first", true, true)
+	apply(&ReserveIDs{Last: base.ListedID(2, 8) - 1})
+	id := apply(&CreateTable{Name: "other", Partitions: 4, MaxReplicas: 3}).TableID
+	may("a table has the id", true, false)
+	apply(&DropTable{ID: id, Now: 10, Expire: 20})
+	may("it is dropped", true, false)
+	apply(&PurgeTables{IDs: []int32{id}, Before: 30})
+	if s.Table(id) != nil {
+		t.Fatal("the table isn't forgotten")
+	}
+	may("it is forgotten", true, false)
+}

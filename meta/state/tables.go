@@ -63,6 +63,11 @@ func (s *State) nextTableID() int32 {
 	return s.tables.lastID + 1
 }
 
+// MayList tells whether a table can be told to clients under another id, see base.MayList.
+func (s *State) MayList(id int32) bool {
+	return base.MayList(id, func(other int32) bool { return s.tables.byID[other] != nil || s.Purged(other) })
+}
+
 func (c *CreateTable) apply(s *State) Result {
 	if t := s.tables.byName[c.Name]; t != nil {
 		return Result{Err: base.ErrAppExist, TableID: t.ID}
