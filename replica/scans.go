@@ -12,6 +12,10 @@ import (
 // clients repeat a call that is refused, so that each of their scanners from before the cut fails and none misses rows.
 const scanDoubt = 10 * time.Second
 
+// scannerAge is how long after a cut a new connection may be that of a scanner from before it: scanners connect to a server when they first come to a partition there,
+// and anew after a connection broke.
+const scannerAge = 5 * time.Minute
+
 // scanPause is how long clients at most wait before they repeat a call: what comes later is another one.
 const scanPause = 2500 * time.Millisecond
 
@@ -19,10 +23,12 @@ const scanPause = 2500 * time.Millisecond
 //
 // Clients walk over a list of partitions that they made when they began, and don't say whether the children are in it. So a scan
 // that began before a cut and comes to the cut partition afterwards would miss rows. It can't be told from one that
-// began later, but both come over connections, and one that is newer than the cut is of a client that has the children in its list: who
-// opens a connection has asked the meta, or was told that an older one broke. Over an older connection
+// began later, but both come over connections, and one that was made scannerAge after the cut is taken for one whose scanners are newer. Over an older connection
 // the first scan of a whole partition is refused with the code that makes clients ask the meta, and so are those that
 // follow it closely, for scanDoubt. So are scans while one from before the cut goes on over the same connection.
+//
+// What is promised: of a client's scanners from before the cut of a partition one fails, if one of them comes to that partition over a connection from before
+// scannerAge after the cut. What isn't: that each does, as one connection is many scanners', nor anything of later connections.
 type scanWatch struct {
 	req *rpc.Request
 	r   *replica
@@ -45,8 +51,7 @@ func (w scanWatch) Begins(count int32) base.ErrorCode {
 	now := time.Now()
 	old := false
 	if count > 0 {
-		cut := time.UnixMicro(w.r.store.Load().Cut().Timestamp)
-		old = w.req.Connected().Before(cut.Add(scanDoubt))
+		old = mayBeOlder(w.req.Connected(), time.UnixMicro(w.r.store.Load().Cut().Timestamp))
 	}
 	if note == nil {
 		if !old {
@@ -56,6 +61,9 @@ func (w scanWatch) Begins(count int32) base.ErrorCode {
 	}
 	return note.begins(now, count, w.r.view.Load().info.Partitions, old)
 }
+
+// mayBeOlder tells whether what comes over a connection may be from before a cut.
+func mayBeOlder(connected, cut time.Time) bool { return connected.Before(cut.Add(scannerAge)) }
 
 // begins is Begins with what it goes by: partitions is how many the table has as far as the partition knows; old means
 // that the connection isn't newer than the cut.

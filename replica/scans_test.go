@@ -10,6 +10,9 @@ import (
 // Over a connection that isn't newer than the cut scans of whole partitions are refused for some time, once for each table and count.
 func TestScanNote(t *testing.T) {
 	now := time.Unix(1000, 0)
+	if !mayBeOlder(now.Add(-time.Hour), now) || !mayBeOlder(now.Add(scannerAge-1), now) || mayBeOlder(now.Add(scannerAge), now) {
+		t.Error("which connections may have scans from before a cut")
+	}
 	n := new(scanNote)
 	begins := func(after time.Duration, count, partitions int32, old bool, want base.ErrorCode) {
 		t.Helper()
