@@ -6,8 +6,8 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/appenv"
-	"pegasus/base/version"
 	"pegasus/base/tbin"
+	"pegasus/base/version"
 	idl "pegasus/gen/rrdb"
 	"pegasus/pacifica"
 	"pegasus/rpc"
@@ -88,7 +88,12 @@ func (l *mayList) take(id int32, may base.Opt[bool]) {
 // partitions it goes.
 func (r *replica) listed() bool {
 	_, v := r.srv.disks.Cluster()
-	may, told := r.srv.gate.mayList.of(r.gpid.AppID)
+	return r.srv.gate.mayList.lists(v, r.gpid.AppID)
+}
+
+// lists tells whether metas of a cluster of that version tell a table under another id once it is split.
+func (l *mayList) lists(v version.Version, id int32) bool {
+	may, told := l.of(id)
 	return v.Allows(version.Listings) && (may || !told)
 }
 

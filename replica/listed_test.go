@@ -116,8 +116,8 @@ func TestWhoseIDItIs(t *testing.T) {
 	}
 }
 
-// Where clients that speak THFT aren't told a table under another id although it was split, their scans of whole partitions aren't refused for ever: before the
-// cluster's version allows it, and while another table has the id. They are watched as those of C++ clients are.
+// Where clients that speak THFT aren't told a table under another id although it was split, their scans of whole partitions aren't refused for ever:
+// they are watched as those of C++ clients are.
 func TestScansOfATableThatIsNotListed(t *testing.T) {
 	g := newGroup(t, 2)
 	g.mustPut(0, "k", "v")
@@ -144,23 +144,33 @@ func TestScansOfATableThatIsNotListed(t *testing.T) {
 	if err := scan(base.ListedID(g.gpid.AppID, 2)); err != nil {
 		t.Error(err)
 	}
+	g.meta.set(func() { g.meta.mayList = base.Some(false) })
+	if err := g.nodes[0].srv.meta.Sync(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	refused("over a connection that is older than the cut")
+	pause.For(t.Context(), scanPause)
+	if err := scan(g.gpid.AppID); err != nil {
+		t.Error(err)
+	}
+}
+
+// Metas tell a table under another id from a version on, if they don't say that they can't.
+func TestLists(t *testing.T) {
+	v := version.Listings.Since()
 	for _, x := range []struct {
-		v   version.Version
-		may base.Opt[bool]
-	}{{version.Newest, base.Some(false)}, {version.Listings.Since() - 1, base.Some(true)}} {
-		g.meta.set(func() { g.meta.mayList, g.meta.version = x.may, x.v })
-		if err := g.nodes[0].srv.meta.Sync(t.Context(), false); err != nil {
-			t.Fatal(err)
+		v    version.Version
+		may  base.Opt[bool]
+		want bool
+	}{
+		{v, base.Some(true), true}, {v, base.Opt[bool]{}, true}, {v, base.Some(false), false},
+		{v - 1, base.Some(true), false}, {v - 1, base.Opt[bool]{}, false},
+	} {
+		l := new(mayList)
+		l.take(1, x.may)
+		l.take(2, base.Some(!x.may.V))
+		if got := l.lists(x.v, 1); got != x.want {
+			t.Errorf("version %d, %+v: %v", x.v, x.may, got)
 		}
-		until(t, "it is so", func() bool { return !r.listed() })
-		refused("over a connection that is older than the cut")
-		pause.For(t.Context(), scanPause)
-		if err := scan(g.gpid.AppID); err != nil {
-			t.Errorf("version %d, %v: %v", x.v, x.may, err)
-		}
-		if x.may.V {
-			break
-		}
-		pool = newGroupPool(t) // it is a new connection
 	}
 }
