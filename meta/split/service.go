@@ -95,18 +95,7 @@ func (s *Service) start(c *service.Call, q *split.StartPartitionSplitRequest, r 
 			return
 		}
 		table = t.ID
-		if !s.o.Enabled {
-			r.Err, r.HintMsg = base.ErrServiceNotActive, isOff
-		} else if err := version.Permit(st.Version(), version.Listings.Since()); err != nil {
-			r.Err, r.HintMsg = base.ErrServiceNotActive, err.Error()
-		} else if !st.MayList(t.ID) {
-			r.Err, r.HintMsg = base.ErrInvalidParameters, fmt.Sprintf("the table's id is %d: only a table can be split whose id is smaller than 16384, and isn't what remains if the id of another table, "+
-				"also of one that was dropped, from 131072 up to 262143 is divided by 16384: copy it into a new table of a new cluster", t.ID)
-		} else if err := st.MaySplit(t, q.NewPartitionCount); err != nil {
-			r.Err, r.HintMsg = base.CodeOf(err), hintOf(err)
-		} else if int(q.NewPartitionCount) > s.o.MaxPartitions {
-			r.Err, r.HintMsg = base.ErrInvalidParameters, fmt.Sprintf("a table may have %d partitions: see meta.max_partition_count", s.o.MaxPartitions)
-		}
+		r.Err, r.HintMsg = s.refuse(st, t, q.NewPartitionCount)
 	})
 	if r.Err == "" {
 		if why := s.o.Frozen(); why != "" {
@@ -123,6 +112,30 @@ func (s *Service) start(c *service.Call, q *split.StartPartitionSplitRequest, r 
 		return
 	}
 	s.Log().Infof("table %q is being split to %d partitions, asked by %s", q.AppName, q.NewPartitionCount, c.From)
+}
+
+// refuse says why a table can't be split to count partitions; "" if it can.
+func (s *Service) refuse(st *state.State, t *state.Table, count int32) (code base.ErrorCode, why string) {
+	if !s.o.Enabled {
+		return base.ErrServiceNotActive, isOff
+	}
+	if err := version.Permit(st.Version(), version.Listings.Since()); err != nil {
+		return base.ErrServiceNotActive, err.Error()
+	}
+	if !st.MayList(t.ID) {
+		return base.ErrInvalidParameters, fmt.Sprintf("the table's id is %d: only a table can be split whose id is smaller than 16384, and isn't what remains if the id of another table, "+
+			"also of one that was dropped, from 131072 up to 262143 is divided by 16384: copy it into a new table of a new cluster", t.ID)
+	}
+	if st.Restoring(t.ID) {
+		return base.ErrInvalidState, fmt.Sprintf("table %s is being restored: split it once that is done", t.Name)
+	}
+	if err := st.MaySplit(t, count); err != nil {
+		return base.CodeOf(err), hintOf(err)
+	}
+	if int(count) > s.o.MaxPartitions {
+		return base.ErrInvalidParameters, fmt.Sprintf("a table may have %d partitions: see meta.max_partition_count", s.o.MaxPartitions)
+	}
+	return "", ""
 }
 
 // hintOf is what an error says, without its code.
