@@ -141,7 +141,7 @@ func (x *Transfer) Import(ctx context.Context, table string, a ImportArgs) error
 	res, err := rows.Import(ctx, t, inputs, o)
 	end()
 	err = errors.Join(err, bad.close())
-	if err != nil && !o.DryRun && isThere(o.State) {
+	if err != nil && !o.DryRun && res.Read > 0 && isThere(o.State) {
 		err = fmt.Errorf("%w; the same command goes on where it was", err)
 	}
 	text := fmt.Sprintf("%d rows of table %s are written (%.0f a second)", res.Written, Escape([]byte(table)), float64(res.Written)/time.Since(began).Seconds())
@@ -663,7 +663,7 @@ func (x *Transfer) transfer(ctx context.Context, word string, from, to *client.T
 	end()
 	text := fmt.Sprintf("%d rows of table %s are %s", res.Written, Escape([]byte(from.Name())), done)
 	if err = errors.Join(err, bad.close()); err != nil {
-		if isThere(o.State) {
+		if res.Read > 0 && isThere(o.State) {
 			err = fmt.Errorf("%w; the same command goes on where it was", err)
 		}
 		return fmt.Errorf("%w (so far %s)", err, text)
