@@ -17,6 +17,7 @@ PGO ?= cmd/pegasus/bench.pgo
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o bin/pegasus ./cmd/pegasus
 
+<<<<<<< HEAD
 # Archives for others, their checksums, and what the program is made of (SBOM, CycloneDX), in dist/.
 dist:
 	rm -rf dist
@@ -30,10 +31,15 @@ dist:
 	cd dist && sha256sum *.tar.gz *.json > SHA256SUMS
 
 # gen/ from idl/, config.toml.example from the struct tags of base/config.
+=======
+# gen/ from idl/, config.toml.example from the struct tags of base/config, docs/cli.md from the commands.
+>>>>>>> 298dba7 (cli, cmd/pegasus, client: one command line)
 gen:
 	$(GO) run ./cmd/idlgen
 	$(GO) run ./cmd/pegasus config example > config.toml.example.new
 	mv config.toml.example.new config.toml.example
+	env -u PEGASUS_META -u PEGASUS_CONFIG $(GO) run ./cmd/pegasus reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
 
 # Bounded: unit tests (the meta's with a check of the order of its locks), simulator, crash
 # tests, then clusters of processes with the published clients. One that fails keeps none of

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 
@@ -35,36 +36,57 @@ func (e *Env) AcceptLoss(ctx context.Context, what, with string, dry bool) error
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintf(e.Out, "%s is available: nothing was changed\n", what)
-		return nil
+		return e.print([]acceptedJSON{}, "%s is available: nothing was changed", what)
+	}
+	out := make([]acceptedJSON, len(list))
+	text := e.Out
+	if e.JSON {
+		text = io.Discard
 	}
 	left := 0
 	for i := range list {
 		d := &list[i]
 		g := d.Config.Pid
-		fmt.Fprintf(e.Out, "partition %d: %s\n", g.PartitionIndex, d.Reason)
+		fmt.Fprintf(text, "partition %d: %s\n", g.PartitionIndex, d.Reason)
 		best := choice(d, chosen)
+		out[i] = acceptedJSON{Partition: g.PartitionIndex, Why: d.Reason, Done: best != nil && !dry}
+		if best != nil {
+			out[i].With = best.Node.String()
+		}
 		for j := range d.Dropped {
 			n := &d.Dropped[j]
-			fmt.Fprintf(e.Out, "  %v: %s\n", n.Node, replicaWords(n))
+			fmt.Fprintf(text, "  %v: %s\n", n.Node, replicaWords(n))
 		}
 		switch {
 		case best == nil:
 			left++
-			fmt.Fprintf(e.Out, "  no usable replica: start the servers that had one\n")
+			fmt.Fprintf(text, "  no usable replica: start the servers that had one\n")
 		case dry:
-			fmt.Fprintf(e.Out, "  would continue with the replica on %v\n", best.Node)
+			fmt.Fprintf(text, "  would continue with the replica on %v\n", best.Node)
 		default:
 			if err := a.AcceptLoss(ctx, g, best.Node); err != nil {
 				return err
 			}
-			fmt.Fprintf(e.Out, "  continues with the replica on %v\n", best.Node)
+			fmt.Fprintf(text, "  continues with the replica on %v\n", best.Node)
+		}
+	}
+	if e.JSON {
+		if err := e.json(out); err != nil {
+			return err
 		}
 	}
 	if left > 0 {
 		return fmt.Errorf("%d partitions have no usable live replica: %w", left, base.ErrObjectNotFound)
 	}
 	return nil
+}
+
+// acceptedJSON is what became of a partition.
+type acceptedJSON struct {
+	Partition int32  `json:"partition"`
+	Why       string `json:"why"`
+	With      string `json:"with,omitempty"` // the server whose replica it goes on with
+	Done      bool   `json:"done"`
 }
 
 // partitionNamed finds a table by its name, or a partition as TABLE.PARTITION.

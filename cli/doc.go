@@ -6,5 +6,7 @@
 // and can be given back with --escape; JSON is one document, for scans one a line; errors
 // say what happened, where, and what to do next.
 //
+// Exit statuses are in one table (ExitStatuses): what a script may rely on.
+//
 // Flags are the business of cmd/pegasus, talking to servers that of package client.
 package cli

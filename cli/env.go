@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,6 +17,7 @@ type Env struct {
 	Client *client.Client
 	Out    io.Writer
 	JSON   bool
+	Lines  bool // with JSON: each item of a list is a document of its own
 	Escape bool // arguments are read with Unescape
 }
 
@@ -54,6 +56,14 @@ func (e *Env) print(v any, format string, args ...any) error {
 func (e *Env) json(v any) error {
 	enc := json.NewEncoder(e.Out)
 	enc.SetEscapeHTML(false)
+	if l := reflect.ValueOf(v); e.Lines && l.Kind() == reflect.Slice {
+		for i := range l.Len() {
+			if err := enc.Encode(l.Index(i).Interface()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return enc.Encode(v)
 }
 

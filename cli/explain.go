@@ -72,7 +72,7 @@ func advise(err error) string {
 		}
 	case base.CodeOf(err) == base.ErrHandlerNotFound:
 		return "that server runs an older program, which doesn't know this request: upgrade it (`pegasus meta status` shows what each meta server understands)"
-	case strings.Contains(err.Error(), "no leading meta server found"):
+	case strings.Contains(err.Error(), "no leading meta server found"), errors.Is(err, client.ErrNoAnswer):
 		return "`pegasus meta status` says which meta servers answer, whether they have a majority, and what to do; if none should run there, give other addresses with --meta or PEGASUS_META (`pegasus onebox` starts a cluster)"
 	}
 	return ""
@@ -118,7 +118,7 @@ func adviseAdmin(e *client.AdminError) string {
 		if strings.Contains(e.Hint, "pegasus recover") {
 			return "run `pegasus recover`"
 		}
-		return "an administrator has switched off changes of the cluster: raise the function level to steady (admin-cli: meta-level steady)"
+		return "an administrator has switched off changes of the cluster: raise the function level (`pegasus meta level steady`)"
 	}
 	return ""
 }

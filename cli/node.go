@@ -131,6 +131,7 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 	if wait <= 0 {
 		return e.print(map[string]any{"node": node, "role": roleNames[placement.NODE_LEAVING]}, "%v is being drained; `pegasus node ls` shows the progress, `pegasus node back %v` undoes it", a, a)
 	}
+	began, first := time.Now(), int64(-1)
 	err = e.watch(ctx, wait, "it continues in the background; `pegasus node back "+node+"` undoes it", func() (string, bool, error) {
 		r, err := adm.NodeRoles(ctx)
 		if err != nil {
@@ -140,7 +141,11 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 		if n.Role != placement.NODE_LEAVING {
 			return "", false, fmt.Errorf("%v is no longer being drained: somebody undid it", a)
 		}
-		line := fmt.Sprintf("%d primaries and %d replicas left on %v", n.Primaries, n.Replicas, a)
+		if first < 0 {
+			first = n.Bytes
+		}
+		line := fmt.Sprintf("%d primaries and %d replicas (%s) left on %v", n.Primaries, n.Replicas, size(n.Bytes), a)
+		line += left(first-n.Bytes, n.Bytes, time.Since(began))
 		if len(r.Stuck) > 0 {
 			line += "; " + r.Stuck[0]
 		}
@@ -150,6 +155,14 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 		return err
 	}
 	return e.print(map[string]any{"node": node, "replicas": 0}, "%v is empty and can be stopped; `pegasus rebalance --dry-run` shows what is uneven now", a)
+}
+
+// left says how long what is left takes if it goes on as before; nothing if that can't be told yet.
+func left(done, rest int64, passed time.Duration) string {
+	if done <= 0 || rest <= 0 || passed < 10*time.Second {
+		return ""
+	}
+	return fmt.Sprintf(", about %v more", time.Duration(float64(passed)*float64(rest)/float64(done)).Round(time.Second))
 }
 
 // NodeBack reverses NodeDrain; what was moved away comes back by a rebalancing.

@@ -611,23 +611,13 @@ func (x *Transfer) Clear(ctx context.Context, table string, a CopyArgs) error {
 	if err != nil {
 		return err
 	}
-	if !a.Yes {
-		what := "all rows"
-		if !a.All {
-			what = "the rows that match"
-		}
-		fmt.Fprintf(x.Errs, "Remove %s of table %s? Write the table's name to go on: ", what, Escape([]byte(table)))
-		answer := make(chan string, 1)
-		go func() { answer <- readLine(x.In) }()
-		var got string
-		select {
-		case got = <-answer:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		if got != table {
-			return errors.New("nothing is removed; without a terminal give --yes")
-		}
+	what := "all rows"
+	if !a.All {
+		what = "the rows that match"
+	}
+	ask := Asker{In: x.In, Errs: x.Errs, Yes: a.Yes}
+	if err := ask.Ask(ctx, fmt.Sprintf("Remove %s of table %s?", what, Escape([]byte(table))), table); err != nil {
+		return err
 	}
 	return x.transfer(ctx, "clear", t, t, a, rows.Clear, "removed")
 }

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +21,7 @@ type Options struct {
 	BackoffMin     time.Duration // first pause between attempts, doubled each time; 0: 10 ms
 	BackoffMax     time.Duration // 0: 500 ms
 	NoResend       bool          // never retry a write that may have been applied
+	NoAnswer       time.Duration // after which a cluster none of whose metas says anything is given up; 0: with the call's deadline
 	Framing        rpc.Framing   // of all calls
 	ConnsPerAddr   int           // connections to one server; 0: 1
 	Log            *logrus.Entry // connection trouble; nil: silent
@@ -28,8 +31,10 @@ type Options struct {
 type Client struct {
 	opts   Options
 	pool   *rpc.Pool
+	pages  *http.Client // of servers; its requests have deadlines
 	metas  []string
 	leader atomic.Pointer[string]
+	heard  atomic.Bool // some meta has answered something
 
 	ctx    context.Context // ends with Close: background look-ups hang on it
 	cancel context.CancelFunc
@@ -52,6 +57,7 @@ func New(metas []string, opts Options) *Client {
 	def(&opts.BackoffMax, 500*time.Millisecond)
 	c := &Client{opts: opts, metas: metas, tables: map[string]*Table{},
 		pool: rpc.NewPool(rpc.PoolOptions{ConnsPerAddr: opts.ConnsPerAddr, DefaultTimeout: opts.Timeout, Log: opts.Log})}
+	c.pages = &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: 2 * time.Second}).DialContext, IdleConnTimeout: time.Minute}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -59,6 +65,7 @@ func New(metas []string, opts Options) *Client {
 // Close breaks all connections; calls in flight fail.
 func (c *Client) Close() {
 	c.cancel()
+	c.pages.CloseIdleConnections()
 	c.pool.Close()
 }
 

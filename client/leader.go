@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"pegasus/base"
@@ -34,6 +35,9 @@ func (c *Client) metaCall(ctx context.Context, op, code string, try time.Duratio
 	defer cancel()
 	if len(c.metas) == 0 {
 		return nil, "", fmt.Errorf("%s: no meta server address is configured: %w", op, base.ErrInvalidParameters)
+	}
+	if err := c.reach(ctx, op); err != nil {
+		return nil, "", err
 	}
 	start, backoff := time.Now(), c.opts.BackoffMin
 	addr := ""
@@ -132,6 +136,48 @@ func (c *Client) awaitReplaced(ctx context.Context, addr string) error {
 		}
 	}
 	return nil
+}
+
+// ErrNoAnswer is that no meta server says anything at all.
+var ErrNoAnswer = errors.New("no meta server answers")
+
+// reach waits until some meta says something, whatever it is, for Options.NoAnswer. The error tells what was tried.
+func (c *Client) reach(ctx context.Context, op string) error {
+	if c.opts.NoAnswer <= 0 || c.heard.Load() {
+		return nil
+	}
+	start := time.Now()
+	whole, cancel := context.WithTimeout(ctx, c.opts.NoAnswer)
+	defer cancel()
+	for {
+		round, end := context.WithCancel(whole)
+		answers := make(chan probed, len(c.metas))
+		for _, m := range c.metas {
+			go func() { answers <- c.probe(round, m) }()
+		}
+		said := make(map[string]error, len(c.metas))
+		for range c.metas {
+			p := <-answers
+			if p.err == nil {
+				end()
+				c.heard.Store(true)
+				return nil
+			}
+			said[p.addr] = p.err
+		}
+		end()
+		if !sleep(whole, 100*time.Millisecond) {
+			var tried []string
+			for _, m := range c.metas {
+				tried = append(tried, fmt.Sprintf("%s: %v", m, said[m]))
+			}
+			err := fmt.Errorf("%s: %w; tried for %v: %s", op, ErrNoAnswer, time.Since(start).Round(100*time.Millisecond), strings.Join(tried, "; "))
+			if errors.Is(ctx.Err(), context.Canceled) {
+				err = fmt.Errorf("%w (%w)", err, context.Canceled)
+			}
+			return err
+		}
+	}
 }
 
 // probed is what a meta says of who leads.

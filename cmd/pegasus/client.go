@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"regexp"
 	"strconv"
@@ -21,6 +23,7 @@ import (
 type clientFlags struct {
 	metas   []string
 	output  string
+	quiet   bool
 	timeout time.Duration
 	escape  bool
 }
@@ -28,15 +31,16 @@ type clientFlags struct {
 const defaultMeta = "127.0.0.1:34601"
 
 func (f *clientFlags) add(c *cobra.Command) {
-	meta := os.Getenv("PEGASUS_META")
-	if meta == "" {
-		meta = defaultMeta
-	}
 	fl := c.PersistentFlags()
-	fl.StringSliceVar(&f.metas, "meta", splitList(meta), "addresses of the meta servers (default from PEGASUS_META)")
-	fl.StringVarP(&f.output, "output", "o", "table", "output format: table or json")
+	fl.StringSliceVar(&f.metas, "meta", splitList(defaultMetas()), "addresses of the meta servers (default from PEGASUS_META)")
+	fl.StringVarP(&f.output, "output", "o", "table", "output format: table, json, or jsonl (JSON, one line for each item)")
+	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
+	c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "jsonl"}, cobra.ShellCompDirectiveNoFileComp))
 	durationVar(fl, &f.timeout, "timeout", 10*time.Second, time.Millisecond, "time limit of an operation, including retries (scan, count: of each page of rows)")
 }
+
+// defaultMetas are those of a cluster that no flag names.
+func defaultMetas() string { return cmp.Or(os.Getenv("PEGASUS_META"), defaultMeta) }
 
 // addEscape adds the flag of commands whose arguments are keys and values.
 func (f *clientFlags) addEscape(c *cobra.Command) {
@@ -63,14 +67,14 @@ func (f *clientFlags) check() error {
 		return err
 	}
 	if len(f.metas) == 0 {
-		return errors.New("--meta is empty: give the addresses of the meta servers, host:port, separated by commas")
+		return cli.NewUsageError(errors.New("--meta is empty: give the addresses of the meta servers, host:port, separated by commas"))
 	}
 	return checkAddrs("meta", f.metas)
 }
 
 func checkOutput(format string) error {
-	if format != "table" && format != "json" {
-		return fmt.Errorf("--output %q: give table or json", format)
+	if format != "table" && format != "json" && format != "jsonl" {
+		return cli.NewUsageError(fmt.Errorf("--output %q: give table, json or jsonl", format))
 	}
 	return nil
 }
@@ -79,7 +83,7 @@ func checkOutput(format string) error {
 func checkAddrs(flag string, metas []string) error {
 	for _, m := range metas {
 		if err := config.CheckAddr(m); err != nil {
-			return fmt.Errorf("--%s: %w; write host:port; separate several addresses with commas", flag, err)
+			return cli.NewUsageError(fmt.Errorf("--%s: %w; write host:port; separate several addresses with commas", flag, err))
 		}
 	}
 	return nil
@@ -93,15 +97,42 @@ func checkMetas(flag string, metas []string) error {
 	return checkAddrs(flag, metas)
 }
 
+// noAnswer is how long a cluster is waited for that says nothing.
+const noAnswer = 3 * time.Second
+
 // with runs a command on an Env whose operations are bounded by --timeout.
 func (f *clientFlags) with(c *cobra.Command, do func(context.Context, *cli.Env) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	k := client.New(f.metas, client.Options{Timeout: f.timeout})
+	o := client.Options{Timeout: f.timeout, NoAnswer: noAnswer}
+	if c.Flags().Changed("timeout") {
+		o.NoAnswer = f.timeout
+	}
+	k := client.New(f.metas, o)
 	defer k.Close()
-	e := &cli.Env{Client: k, Out: c.OutOrStdout(), JSON: f.output == "json", Escape: f.escape}
+	e := &cli.Env{Client: k, Out: c.OutOrStdout(), JSON: f.output != "table", Lines: f.output == "jsonl", Escape: f.escape}
+	if f.quiet {
+		e.Out = io.Discard
+	}
 	return e.Judged(c.Context(), do(c.Context(), e))
+}
+
+// sub makes a subcommand of a command that has f's flags.
+func (f *clientFlags) sub(use, short string, least, most int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: wantArgs(least, most),
+		RunE: func(c *cobra.Command, args []string) error {
+			return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, args) })
+		}}
+}
+
+// askFlags are those of commands that ask before they do something.
+type askFlags struct{ yes bool }
+
+func (a *askFlags) add(c *cobra.Command) { c.Flags().BoolVarP(&a.yes, "yes", "y", false, "don't ask") }
+
+func (a *askFlags) asker(c *cobra.Command) *cli.Asker {
+	return &cli.Asker{In: c.InOrStdin(), Errs: c.ErrOrStderr(), Yes: a.yes}
 }
 
 // rowCmd makes a command on rows of a table that is one operation.
@@ -127,9 +158,9 @@ func dataCmd(use, short string, least, most int, do func(context.Context, *cli.E
 	f.addEscape(c)
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if negative.MatchString(err.Error()) {
-			return fmt.Errorf("%w; write -- before an argument that begins with -: `%s -- TABLE ...`", err, c.CommandPath())
+			err = fmt.Errorf("%w; write -- before an argument that begins with -: `%s -- TABLE ...`", err, c.CommandPath())
 		}
-		return err
+		return cli.NewUsageError(err)
 	})
 	return c, f
 }
@@ -259,7 +290,7 @@ func countCmd() *cobra.Command {
 
 func tableCmd() *cobra.Command {
 	f := &clientFlags{}
-	c := &cobra.Command{Use: "table", Short: "Create, drop, list and show tables", RunE: wantSubcommand}
+	c := &cobra.Command{Use: "table", Short: "Create, drop, list, show and change tables", RunE: wantSubcommand}
 	f.add(c)
 
 	var ct cli.CreateTable
@@ -279,10 +310,16 @@ func tableCmd() *cobra.Command {
 
 	var reserve time.Duration
 	var ifExists bool
-	drop := &cobra.Command{Use: "drop NAME", Short: "Drop a table", Args: wantArgs(1, 1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.TableDrop(ctx, args[0], reserve, ifExists) })
-		}}
+	var ask askFlags
+	var drop *cobra.Command
+	drop = f.sub("drop NAME", "Drop a table; `table recall` brings it back", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+		if err := ask.asker(drop).AskIfThere(ctx, fmt.Sprintf("Drop table %s?", cli.Escape([]byte(a[0]))), a[0]); err != nil {
+			return err
+		}
+		return e.TableDrop(ctx, a[0], reserve, ifExists)
+	})
+	drop.Long = "Drop a table. Its data is kept for --reserve; until then `pegasus table recall` brings it back. At a terminal it asks first."
+	ask.add(drop)
 	durationVar(drop.Flags(), &reserve, "reserve", 0, 0, "how long the table can be recalled; 0 uses the cluster's default")
 	drop.Flags().BoolVar(&ifExists, "if-exists", false, "succeed if the table doesn't exist")
 
@@ -314,6 +351,7 @@ func tableCmd() *cobra.Command {
 		}}
 	fractionVar(hot.Flags(), &least, "percent", 10, 0, 100, "minimum share of the partition's rows for a key to be shown")
 	c.AddCommand(create, drop, ls, show, hot, splitCmd(f), tableEnvCmd(f))
+	c.AddCommand(tableAdminCmds(f)...)
 	return c
 }
 
@@ -353,9 +391,34 @@ func healthCmd() *cobra.Command {
 	return c
 }
 
+func statusCmd() *cobra.Command {
+	f := &clientFlags{}
+	c := f.sub("status", "Show how the cluster is: one word, then what is wrong, the worst first", 0, 0, func(ctx context.Context, e *cli.Env, _ []string) error {
+		return e.Status(ctx, f.metas)
+	})
+	c.Long = "Show how the cluster is: one word, then what is wrong and what to do, the worst first. The exit status is 0 if everything is\n" +
+		"healthy, 7 if something is missing but everything can be read and written, 8 if some data can't be, or isn't known to be, and 4\nif the cluster doesn't answer."
+	f.add(c)
+	return c
+}
+
+func topCmd() *cobra.Command {
+	f := &clientFlags{}
+	var t cli.Top
+	c := f.sub("top", "Show tables, servers and the busiest partitions, again and again", 0, 0, func(ctx context.Context, e *cli.Env, _ []string) error {
+		return cli.Servers{Env: e}.Top(ctx, t)
+	})
+	c.Long = "Show tables, servers and the busiest partitions, again and again, until Ctrl-C: in place on a terminal, elsewhere one after the\nother. With -o json each is one line."
+	f.add(c)
+	durationVar(c.Flags(), &t.Every, "every", 2*time.Second, 10*time.Millisecond, "how long each is measured")
+	c.Flags().BoolVar(&t.Once, "once", false, "show it once")
+	numberVar(c.Flags(), &t.Rows, "rows", "", 10, base.Range{Min: 1, Max: 100000}, "how many tables and partitions are shown")
+	return c
+}
+
 func nodesCmd() *cobra.Command {
 	f := &clientFlags{}
-	c := &cobra.Command{Use: "nodes", Short: "List the replica servers", Args: wantArgs(0, 0),
+	c := &cobra.Command{Use: "nodes", Short: "List the replica servers, as `node ls` does", Hidden: true, Args: wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.Nodes(ctx) })
 		}}

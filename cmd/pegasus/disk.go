@@ -13,10 +13,7 @@ func diskCmd() *cobra.Command {
 	c := &cobra.Command{Use: "disk", Short: "Show the data directories of replica servers; add one, move replicas between them, balance them, retry or abandon failed ones", RunE: wantSubcommand}
 	f.add(c)
 	with := func(use, short string, n int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
-		return &cobra.Command{Use: use, Short: short, Args: wantArgs(n, n),
-			RunE: func(c *cobra.Command, args []string) error {
-				return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, args) })
-			}}
+		return f.sub(use, short, n, n, do)
 	}
 	ls := with("ls", "List the data directories with their state, replicas and free space", 0,
 		func(ctx context.Context, e *cli.Env, _ []string) error { return cli.Disks{Env: e}.List(ctx) })

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,7 +22,7 @@ import (
 var version = "unreleased"
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "replica" {
+	if len(os.Args) > 1 && os.Args[1] == "replica" || len(os.Args) > 2 && os.Args[1] == "server" && os.Args[2] == "replica" {
 		keepMonitorAwake()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -38,11 +37,11 @@ func run(ctx context.Context, args []string, out, errw io.Writer) int {
 	root.SetOut(out)
 	root.SetErr(errw)
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(errw, "pegasus: "+cli.Explain(err))
-		if s := (interface{ ExitStatus() int })(nil); errors.As(err, &s) {
-			return s.ExitStatus()
+		if strings.HasPrefix(err.Error(), "unknown command ") { // as cobra says it of the root
+			err = cli.NewUsageError(err)
 		}
-		return 1
+		fmt.Fprintln(errw, "pegasus: "+cli.Explain(err))
+		return cli.ExitStatus(err)
 	}
 	return 0
 }
@@ -61,10 +60,12 @@ func newRoot() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("servers", oneboxCmd(), metaCmd(), replicaCmd(), configCmd())
-	add("admin", healthCmd(), tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd(), blobCmd(), dupCmd(), compareCmd(), migrateCmd(), backupCmd(), restoreTableCmd(), bulkloadCmd(), debugCmd())
-	add("data", getCmd(), setCmd(), delCmd(), ttlCmd(), incrCmd(), multiGetCmd(), scanCmd(), countCmd(), importCmd(), exportCmd(), copyCmd(), clearCmd(), benchCmd())
-	root.AddCommand(versionCmd())
+	add("servers", oneboxCmd(), serverCmd(), metaCmd(), replicaCmd(), configCmd())
+	add("admin", statusCmd(), topCmd(), shellCmd(), healthCmd(), dddCmd(), tableCmd(), nodesCmd(), nodeCmd(), diskCmd(), rebalanceCmd(), recoverCmd(), blobCmd(), dupCmd(), compareCmd(), migrateCmd(), backupCmd(), restoreTableCmd(), bulkloadCmd(), debugCmd())
+	add("data", getCmd(), setCmd(), delCmd(), ttlCmd(), incrCmd(), multiGetCmd(), multiSetCmd(), multiDelCmd(), delRangeCmd(), existsCmd(), hashCmd(), checkAndSetCmd(), checkAndMutateCmd(), scanCmd(), countCmd(), importCmd(), exportCmd(), copyCmd(), clearCmd(), benchCmd())
+	root.AddCommand(versionCmd(), referenceCmd())
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.NewUsageError(err) })
+	addCompletion(root)
 	return root
 }
 
@@ -93,7 +94,7 @@ func wantArgs(least, most int) cobra.PositionalArgs {
 			return nil
 		}
 		use, _, _ := strings.Cut(c.UseLine(), " [flags]")
-		return fmt.Errorf("wrong number of arguments (%d); usage: %s", len(args), use)
+		return cli.NewUsageError(fmt.Errorf("wrong number of arguments (%d); usage: %s", len(args), use))
 	}
 }
 
@@ -101,11 +102,13 @@ func wantArgs(least, most int) cobra.PositionalArgs {
 func wantSubcommand(c *cobra.Command, args []string) error {
 	var names []string
 	for _, s := range c.Commands() {
-		names = append(names, c.CommandPath()+" "+s.Use)
+		if !s.Hidden && s.Name() != "help" {
+			names = append(names, s.Name())
+		}
 	}
 	use := strings.Join(names, ", ")
 	if len(args) > 0 {
-		return fmt.Errorf("unknown command %q; use one of: %s", args[0], use)
+		return cli.NewUsageError(fmt.Errorf("unknown command %q; use %s with one of: %s", args[0], c.CommandPath(), use))
 	}
-	return fmt.Errorf("missing subcommand; use one of: %s", use)
+	return cli.NewUsageError(fmt.Errorf("missing subcommand; use %s with one of: %s", c.CommandPath(), use))
 }

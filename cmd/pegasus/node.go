@@ -40,29 +40,23 @@ func nodeCmd() *cobra.Command {
 	f := &clientFlags{}
 	c := &cobra.Command{Use: "node", Short: "Drain, restart and forget replica servers", RunE: wantSubcommand}
 	f.add(c)
-	with := func(use, short string, least, most int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
-		return &cobra.Command{Use: use, Short: short, Args: wantArgs(least, most),
-			RunE: func(c *cobra.Command, args []string) error {
-				return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, args) })
-			}}
-	}
-	ls := with("ls", "List the replica servers with their role, replicas and disks", 0, 0, func(ctx context.Context, e *cli.Env, _ []string) error {
+	ls := f.sub("ls", "List the replica servers with their role, replicas and disks", 0, 0, func(ctx context.Context, e *cli.Env, _ []string) error {
 		return e.NodeList(ctx)
 	})
 	var wait time.Duration
-	drain := with("drain HOST:PORT", "Move all replicas away from a replica server, so that it can be stopped", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	drain := f.sub("drain HOST:PORT", "Move all replicas away from a replica server, so that it can be stopped", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.NodeDrain(ctx, a[0], wait)
 	})
 	drain.Aliases = []string{"take-out"}
 	durationVar(drain.Flags(), &wait, "wait", longWait, 0, "how long to show progress; 0 doesn't wait")
-	back := with("back HOST:PORT", "Let a drained replica server hold replicas again", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	back := f.sub("back HOST:PORT", "Let a drained replica server hold replicas again", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.NodeBack(ctx, a[0])
 	})
-	forget := with("forget HOST:PORT", "Make the meta servers forget a replica server that is gone for good", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	forget := f.sub("forget HOST:PORT", "Make the meta servers forget a replica server that is gone for good", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.NodeForget(ctx, a[0])
 	})
 	var r cli.Restart
-	restart := with("restart --exec COMMAND [HOST:PORT...]", "Restart replica servers one after the other", 0, -1, func(ctx context.Context, e *cli.Env, a []string) error {
+	restart := f.sub("restart --exec COMMAND [HOST:PORT...]", "Restart replica servers one after the other", 0, -1, func(ctx context.Context, e *cli.Env, a []string) error {
 		if r.Exec == "" {
 			return errors.New("--exec is missing: give the shell command that restarts a server; $1 and $PEGASUS_NODE are its address")
 		}

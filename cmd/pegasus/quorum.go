@@ -46,7 +46,7 @@ func quorumCmds() []*cobra.Command {
 			func(ctx context.Context, e *cli.Env, _ *clientFlags, a []string) error {
 				return e.MetaBackup(ctx, a[0])
 			}),
-		upgradeVersionCmd(), restoreCmd(), recoverQuorumCmd(),
+		levelCmd(), upgradeVersionCmd(), restoreCmd(), recoverQuorumCmd(),
 	}
 }
 

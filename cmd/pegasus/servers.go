@@ -15,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"pegasus/base/config"
 	"pegasus/meta"
@@ -40,12 +41,22 @@ func (f *serverFlags) add(c *cobra.Command) {
 // serverRun runs a server until ctx ends.
 type serverRun func(ctx context.Context, cfg config.Config, log *logrus.Entry) error
 
+// metaCmd is the group of commands about the quorum. That it also runs a server is for the scripts that have it: help
+// shows `server meta`.
 func metaCmd() *cobra.Command {
+	c := runMetaCmd()
+	c.Short = "Manage the quorum of meta servers"
+	c.Flags().VisitAll(func(f *pflag.Flag) { f.Hidden = true })
+	c.AddCommand(quorumCmds()...)
+	return c
+}
+
+func runMetaCmd() *cobra.Command {
 	var f serverFlags
 	var join bool
 	c := &cobra.Command{
 		Use:   "meta",
-		Short: "Run a meta server, or manage the quorum of meta servers",
+		Short: "Run a meta server",
 		Args:  wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load(func(cfg *config.Config) {
@@ -68,16 +79,16 @@ func metaCmd() *cobra.Command {
 	f.add(c)
 	c.Flags().StringSliceVar(&f.dirs, "data-dir", nil, "data directory; overrides the file")
 	c.Flags().BoolVar(&join, "join", false, "start with an empty data directory and wait for pegasus meta add")
-	c.AddCommand(quorumCmds()...)
 	return c
 }
 
 func replicaCmd() *cobra.Command {
 	var f serverFlags
 	c := &cobra.Command{
-		Use:   "replica",
-		Short: "Run a replica server",
-		Args:  wantArgs(0, 0),
+		Use:    "replica",
+		Short:  "Run a replica server",
+		Hidden: true, // `server replica` is shown
+		Args:   wantArgs(0, 0),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := f.load(func(cfg *config.Config) {
 				override(&cfg.Replica.Listen, f.listen)

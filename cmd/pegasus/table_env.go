@@ -12,10 +12,7 @@ import (
 func tableEnvCmd(f *clientFlags) *cobra.Command {
 	c := &cobra.Command{Use: "env", Short: "Explain, show, set and delete the settings of a table", RunE: wantSubcommand}
 	sub := func(use, short string, least, most int, do func(context.Context, *cli.Env, []string) error) {
-		c.AddCommand(&cobra.Command{Use: use, Short: short, Args: wantArgs(least, most),
-			RunE: func(c *cobra.Command, args []string) error {
-				return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, args) })
-			}})
+		c.AddCommand(f.sub(use, short, least, most, do))
 	}
 	sub("help [NAME]", "Explain the settings, or those whose names start with NAME", 0, 1, func(_ context.Context, e *cli.Env, a []string) error {
 		return e.TableEnvHelp(append(a, "")[0])

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Asker asks the person at the keyboard before something that can't be taken back, or not easily.
+type Asker struct {
+	In   io.Reader
+	Errs io.Writer
+	Yes  bool // nobody is asked
+}
+
+// IsTerminal tells whether a person sits at a stream.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// Ask asks whether to do what, and wants the word to be written. Other answers, and none, are an error.
+func (a *Asker) Ask(ctx context.Context, what, word string) error {
+	if a.Yes {
+		return nil
+	}
+	fmt.Fprintf(a.Errs, "%s Write %s to go on: ", what, word)
+	answer := make(chan string, 1)
+	go func() { answer <- readLine(a.In) }()
+	var got string
+	select {
+	case got = <-answer:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if got != word {
+		return errors.New("nothing is changed; without a terminal give --yes")
+	}
+	return nil
+}
+
+// AskIfThere is Ask for what can be taken back: without a terminal it is done.
+func (a *Asker) AskIfThere(ctx context.Context, what, word string) error {
+	if !IsTerminal(a.In) {
+		return nil
+	}
+	return a.Ask(ctx, what, word)
+}
