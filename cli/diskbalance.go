@@ -2,11 +2,9 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"pegasus/base"
@@ -43,9 +41,6 @@ type diskMoveJSON struct {
 func (m *diskMoveJSON) String() string {
 	return fmt.Sprintf("%s: replica %s from %s to %s", m.Server, m.Partition, Escape([]byte(m.From)), Escape([]byte(m.To)))
 }
-
-// underWay tells whether a move hasn't ended.
-func underWay(m *answer.DiskMove) bool { return m.State == "MOVING" || m.State == "MOVED" }
 
 // Balance evens out replicas over the data directories of each server, or says how it would.
 func (e Disks) Balance(ctx context.Context, a DiskBalance) error {
@@ -246,24 +241,21 @@ func (b *diskBalancer) move(node string, m *diskplan.Move) error {
 }
 
 // movesOf asks a server for its moves. An older one knows none.
-func (b *diskBalancer) movesOf(node string) ([]answer.DiskMove, error) {
-	text, err := b.e.Client.Admin().RemoteCommand(b.ctx, node, "replica.disk-moves")
+func (b *diskBalancer) movesOf(node string) (answer.DiskMoves, error) {
+	return movesOf(b.e, b.ctx, node)
+}
+
+// movesOf asks a server for its moves.
+func movesOf(e *Env, ctx context.Context, node string) (answer.DiskMoves, error) {
+	text, err := e.Client.Admin().RemoteCommand(ctx, node, "replica.disk-moves")
 	if err != nil {
 		return nil, err
 	}
-	list, err := readMoves(text)
+	list, err := answer.ReadMoves(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s answers %q to replica.disk-moves: %w", node, text, err)
+		return nil, fmt.Errorf("%s: %w", node, err)
 	}
 	return list, nil
-}
-
-func readMoves(text string) (list []answer.DiskMove, err error) {
-	if strings.HasPrefix(text, "unknown command") {
-		return nil, nil
-	}
-	err = json.Unmarshal([]byte(text), &list)
-	return list, err
 }
 
 // others waits for moves that somebody else began, or this command before it was interrupted.
@@ -273,7 +265,7 @@ func (b *diskBalancer) others(node string) error {
 		return err
 	}
 	for _, m := range list {
-		if underWay(&m) && b.person.Err() == nil {
+		if m.UnderWay() && b.person.Err() == nil {
 			b.say("%s: waits for a move that is under way: replica %s from %s to %s", node, Escape([]byte(m.Replica)), Escape([]byte(m.From)), Escape([]byte(m.To)))
 			if err := b.await(node, m.Replica, m.From, m.To); err != nil {
 				b.say("it failed: %s", Escape([]byte(err.Error())))
@@ -288,18 +280,13 @@ func (b *diskBalancer) await(node, replica, from, to string) error {
 	told, copied, heard := false, int64(-1), time.Now()
 	for {
 		list, err := b.movesOf(node)
-		var last *answer.DiskMove
-		for i := range list {
-			if m := &list[i]; m.Replica == replica && m.From == from && m.To == to {
-				last = m // the newest stands last
-			}
-		}
+		last := list.Last(answer.Of(replica, from, to))
 		switch {
 		case err == nil && last == nil:
 			return errors.New("the server doesn't know of the move any more: it may have been started again; call the command again")
 		case err == nil && last.State == "CLOSED":
 			return nil
-		case err == nil && !underWay(last):
+		case err == nil && !last.UnderWay():
 			return errors.New(last.Error)
 		case err == nil && last.Done != copied:
 			copied, heard = last.Done, time.Now()

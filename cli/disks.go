@@ -166,20 +166,8 @@ const movePoll = 200 * time.Millisecond
 
 // moveOf returns the last move of a replica that a server knows of, nil if there is none.
 func (e Disks) moveOf(ctx context.Context, node string, g base.Gpid) (last *answer.DiskMove, err error) {
-	text, err := e.Client.Admin().RemoteCommand(ctx, node, "replica.disk-moves")
-	if err != nil {
-		return nil, err
-	}
-	var list []answer.DiskMove
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return nil, fmt.Errorf("%s answers %q to replica.disk-moves: %w", node, text, err)
-	}
-	for i := range list {
-		if list[i].Replica == g.String() {
-			last = &list[i]
-		}
-	}
-	return last, nil
+	list, err := movesOf(e.Env, ctx, node)
+	return list.Last(func(m *answer.DiskMove) bool { return m.Replica == g.String() }), err
 }
 
 func (e Disks) command(ctx context.Context, node, command, tag string) error {

@@ -43,35 +43,3 @@ func TestPrintDisks(t *testing.T) {
 		}
 	}
 }
-
-// What a server tells of its moves is read, or is an error.
-func FuzzReadMoves(f *testing.F) {
-	f.Add("unknown command 'replica.disk-moves'")
-	f.Add("[]")
-	f.Add(`[{"replica":"1.2","from":"a","to":"b","state":"MOVING","bytes":5,"bytes_done":3}]`)
-	f.Add(`{"replica":"1.2"}`)
-	f.Fuzz(func(t *testing.T, text string) {
-		l, err := readMoves(text)
-		if err != nil && !strings.HasPrefix(text, "unknown") && text == "[]" {
-			t.Fatal(err)
-		}
-		for i := range l {
-			if underWay(&l[i]) && l[i].State == "CLOSED" {
-				t.Fatal(l[i])
-			}
-		}
-	})
-}
-
-func TestReadMoves(t *testing.T) {
-	l, err := readMoves(`[{"replica":"1.2","from":"a","to":"b","state":"MOVED","bytes":5,"bytes_done":3,"new":1},{"state":"IDLE","error":"no"}]`)
-	if err != nil || len(l) != 2 || l[0] != (answer.DiskMove{Replica: "1.2", From: "a", To: "b", State: "MOVED", Bytes: 5, Done: 3}) || !underWay(&l[0]) || underWay(&l[1]) || l[1].Error != "no" {
-		t.Errorf("%+v, %v", l, err)
-	}
-	if l, err := readMoves("unknown command 'x'"); len(l) != 0 || err != nil {
-		t.Errorf("%+v, %v", l, err)
-	}
-	if _, err := readMoves("nonsense"); err == nil {
-		t.Error("nonsense is read")
-	}
-}

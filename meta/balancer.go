@@ -260,6 +260,40 @@ func (b *balancer) stillValid(m *balance.Move, cfg *state.Config) bool {
 	return m.Kind == balance.Copy && cfg.Has(m.From) && !cfg.Has(m.To) && !b.nodes.of(m.To).space.full()
 }
 
+// occupied says why no replica should be moved between the disks of its server now; "" if one may.
+func (b *balancer) occupied() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch k := b.s.overrides; {
+	case b.level < state.LevelLively:
+		return "the function level is below lively"
+	case b.waitReason != "":
+		return b.waitReason
+	case k.onlyMovePrimary.Load() || k.onlyPrimary.Load():
+		return "an administrator wants only primaries to be moved"
+	case b.run != nil || len(b.queue) > 0 || len(b.active) > 0 || !b.idle:
+		return "replicas are moved between servers, which goes first"
+	}
+	return ""
+}
+
+// stays tells of replicas of a node which of them shouldn't be moved between its disks: something else is done about their
+// partitions, or has to be.
+func (b *balancer) stays(node base.RPCAddress, of []base.Gpid) []bool {
+	out := make([]bool, len(of))
+	_, ignored := b.s.overrides.leftAlone()
+	b.locked(func(st *state.State) {
+		for i, g := range of {
+			_, cfg, ok := st.Config(g)
+			_, splitting := st.SplitOf(g.AppID)
+			out[i] = !ok || !cfg.Has(node) || splitting || st.Loading(g.AppID) || slices.Contains(ignored, g.AppID) || st.Role(node) != state.RoleFull ||
+				b.parts.plan.Steps(g) > 0 || b.active[g] != nil || b.nodes.of(node).unfit[g] ||
+				slices.ContainsFunc(cfg.AppendMembers(nil), func(a base.RPCAddress) bool { return !b.nodes.det.Stays(a) })
+		}
+	})
+	return out
+}
+
 // startPlan has a plan made, without holding up anybody. The caller holds mu.
 func (b *balancer) startPlan() {
 	interval := b.s.cfg.Meta.BalanceInterval.D()

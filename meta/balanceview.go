@@ -161,6 +161,7 @@ func (b *balancer) balanceView(run *balanceRun) (v *balance.View, ill, busy int)
 		if q.Fixed = q.Fixed || b.parts.plan.Steps(g) > 0; q.Fixed {
 			busy++
 		}
+		q.Fixed = q.Fixed || b.parts.moving(g)
 		if alive < whole || q.Orphan {
 			ill++
 			q.Fixed = true

@@ -445,6 +445,7 @@ type fakeReplica struct {
 	gc        []base.Gpid
 	disks     []metaadmin.DiskReport
 	tag       string          // of the disk that has all its replicas
+	moves     *fakeMoves      // nil: it can't move them between disks
 	most      base.Opt[int32] // replicas it says it can hold
 	synced    int             // configuration syncs that were answered
 	proposals []metaadmin.ConfigurationUpdateRequest
@@ -497,6 +498,7 @@ func (f *fakeReplica) begin(l net.Listener) {
 		a.Replicas = f.replicas()
 		r.Reply(a)
 	})
+	f.serveMoves(mux)
 	f.srv = rpc.NewServer(rpc.ServerOptions{}, mux, nil, nil)
 	f.pool = rpc.NewPool(rpc.PoolOptions{StallTimeout: time.Second})
 	f.ctx, f.stop = context.WithCancel(context.Background())
@@ -749,6 +751,9 @@ func (f *fakeReplica) replicas() (list []metadata.ReplicaInfo) {
 		}
 		if f.tag != "" {
 			r.DiskTag = f.tag
+		}
+		if f.moves != nil {
+			f.moves.tell(f, &r)
 		}
 		list = append(list, r)
 	}

@@ -29,6 +29,8 @@ type partitions struct {
 	// strained returns for which duplications, of those given, a partition's log has little room left. It is called with mu and
 	// the State held. nil: there are none.
 	strained func(ds []state.Duplication, partition int32) []judge.Sending
+	// moving tells whether a replica of a partition is being moved between the disks of its server. It is called with mu held.
+	moving func(base.Gpid) bool
 }
 
 // seeds knows who makes first replicas of something. Its methods are called with mu and the State held.

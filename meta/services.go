@@ -6,6 +6,7 @@ import (
 	"pegasus/base"
 	"pegasus/meta/backup"
 	"pegasus/meta/bulkload"
+	"pegasus/meta/disks"
 	"pegasus/meta/duplication"
 	"pegasus/meta/service"
 	"pegasus/meta/split"
@@ -28,6 +29,7 @@ var services = []func(*leader) service.Service{
 	newSplits,
 	newBulkLoads,
 	func(l *leader) service.Service { return usage.New(l, usage.Options{}) },
+	newDisks,
 }
 
 func newBackups(l *leader) service.Service {
@@ -79,6 +81,27 @@ func newBulkLoads(l *leader) service.Service {
 			_, id := l.s.fsm.cluster()
 			return id
 		}})
+}
+
+func newDisks(l *leader) service.Service {
+	c := &l.s.cfg.Meta
+	d := disks.New(l, disks.Options{AtOnce: c.BalanceDisks, Every: c.BalanceInterval.D(),
+		May:   func() string { return l.bal.occupied() },
+		Fixed: func(node base.RPCAddress, of []base.Gpid) []bool { return l.bal.stays(node, of) },
+		Note: func(g base.Gpid, what, why string) {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.parts.recordEvent(g, what, why)
+		},
+		Ended: func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.bal.replan()
+		}})
+	if l.parts != nil {
+		l.parts.moving = d.Moving
+	}
+	return d
 }
 
 // serve makes the services.

@@ -7,13 +7,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// noCounters is what upstream answers to those who ask for the counters that its /metrics
-// replaced: admin-cli of before that still does.
-const noCounters = `{"result":"OK","timestamp":0,"timestamp_str":"1970-01-01 00:00:00","counters":[]}`
-
 // common are the commands of every server.
 func (t *Table) common(o *Options) []Command {
-	nothing := func([]string) string { return noCounters }
 	list := []Command{
 		{Name: "help", Aliases: []string{"h", "H", "Help"}, Args: "[command]", Help: "Display help information", Run: t.help, Shows: Always},
 		{Name: "server-info", Help: "Query server information", Run: func([]string) string { return Info(o.Started) }, Shows: Always},
@@ -22,11 +17,8 @@ func (t *Table) common(o *Options) []Command {
 			return "Flush done." // the log has no buffer
 		}, Shows: Always},
 		{Name: "reset-log-start-level", Args: "[DEBUG | INFO | WARNING | ERROR | FATAL]", Help: "Reset the log start level", Run: o.resetLevel},
-		{Name: "perf-counters", Args: "[name]...", Help: "Query perf counters: there are none, see /metrics", Run: nothing, Shows: Always},
 	}
-	for _, by := range []string{"postfix", "prefix", "substr"} {
-		list = append(list, Command{Name: "perf-counters-by-" + by, Args: "<text>...", Help: "Query perf counters: there are none, see /metrics", Run: nothing, Shows: Always})
-	}
+	list = append(list, o.counters()...)
 	if o.Dump != nil {
 		list = append(list, Command{Name: "config-dump", Help: "Show the configuration keys that differ from their defaults", Shows: Always, Run: func(args []string) string {
 			if len(args) > 0 {

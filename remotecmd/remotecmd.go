@@ -61,6 +61,8 @@ type Options struct {
 	Dump func() (string, error)
 	// Log is the logger whose level reset-log-start-level sets.
 	Log *logrus.Logger
+	// Counters returns what is left of upstream's counters; nil: none.
+	Counters func() []Counter
 }
 
 // New returns the common commands, and extra.

@@ -1,9 +1,11 @@
 package remotecmd
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -48,7 +50,6 @@ func TestAnswers(t *testing.T) {
 		{"config-dump file", "ERR: a server doesn't write files by remote command; leave the argument out"},
 		{"reset-log-start-level nosuch", "ERROR: invalid level 'nosuch'"},
 		{"reset-log-start-level DEBUG", "OK, current level is LOG_LEVEL_DEBUG"},
-		{"perf-counters-by-substr @", noCounters},
 	} {
 		f := strings.Fields(c.line)
 		if got := tab.Run(f[0], f[1:]); got != c.want {
@@ -60,6 +61,39 @@ func TestAnswers(t *testing.T) {
 	}
 	if got, want := tab.Run("server-info", nil), `"start_time":"2026-11-23 00:13:13","version":"2.6.0-go"}`; !strings.HasSuffix(got, want) {
 		t.Errorf("server-info: %s, want %s at its end", got, want)
+	}
+}
+
+// Counters are found by their names, and by parts of them; what reads them goes by names and values.
+func TestCounters(t *testing.T) {
+	there := []Counter{{"replica*app.pegasus*disk.storage.sst(MB)@1.0", Number, 12.5}, {"replica*app.pegasus*disk.storage.sst(MB)@1.10", Number, 0}}
+	for _, c := range []struct {
+		line string
+		want int
+	}{
+		{"perf-counters", 2}, {"perf-counters " + there[1].Name, 1}, {"perf-counters disk", 0},
+		{"perf-counters-by-substr disk.storage.sst(MB)", 2}, {"perf-counters-by-substr nosuch", 0}, {"perf-counters-by-substr nosuch @1.1", 1},
+		{"perf-counters-by-prefix replica*app", 2}, {"perf-counters-by-prefix app", 0}, {"perf-counters-by-postfix .0", 1}, {"perf-counters-by-postfix replica", 0},
+	} {
+		for _, of := range []func() []Counter{func() []Counter { return there }, nil} {
+			var got struct {
+				Result   string
+				Counters []Counter
+			}
+			f := strings.Fields(c.line)
+			text := New(Options{Counters: of}).Run(f[0], f[1:])
+			if err := json.Unmarshal([]byte(text), &got); err != nil || got.Result != "OK" || got.Counters == nil {
+				t.Fatalf("%s: %v, %s", c.line, err, text)
+			}
+			if want := c.want; of == nil && len(got.Counters) > 0 || of != nil && len(got.Counters) != want {
+				t.Errorf("%s: %s, want %d", c.line, text, want)
+			}
+			for _, x := range got.Counters {
+				if !slices.Contains(there, x) {
+					t.Errorf("%s: %+v", c.line, x)
+				}
+			}
+		}
 	}
 }
 

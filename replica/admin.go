@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"fmt"
 	"slices"
 
 	"pegasus/base"
@@ -39,6 +40,16 @@ func (a administrator) Register(rt *part.Routes) {
 		}
 		r.Err = base.ErrOK
 	})
+}
+
+// counters are the sizes of the replicas, by the name that upstream had for them: admin-cli asks for these.
+func (a administrator) counters() (out []remotecmd.Counter) {
+	for _, r := range a.srv.all() {
+		if size := r.reportedSize(); size.Set {
+			out = append(out, remotecmd.Counter{Name: fmt.Sprintf("replica*app.pegasus*disk.storage.sst(MB)@%v", r.gpid), Type: remotecmd.Number, Value: float64(size.V) / (1 << 20)})
+		}
+	}
+	return out
 }
 
 // queryDisk tells what the data directories hold, of all tables or of one.

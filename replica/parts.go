@@ -127,7 +127,8 @@ func (s *Server) register() (rpc.Handler, http.Handler) {
 			b, err := config.Marshal(s.cfg)
 			return string(b), err
 		},
-		Log: s.log.Logger,
+		Log:      s.log.Logger,
+		Counters: administrator{srv: s}.counters,
 	}, routes.Commands()...).Register(mux)
 	return mux, router
 }
