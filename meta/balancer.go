@@ -48,6 +48,7 @@ type balancer struct {
 	failed     int64
 	failures   []string // the last moves that were given up, and why, since the last run began
 	waitReason string
+	guest      guest
 }
 
 // balanceRun is a rebalancing that an administrator asked for, see state.Run. Its counts
@@ -90,6 +91,7 @@ func (b *balancer) advance() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	level, tooFew := state.Level(0), ""
+	b.hosts()
 	b.s.fsm.read(func(st *state.State) { level, tooFew = st.Level(), b.nodes.belowLiveThreshold(st) })
 	if level != b.level {
 		b.level = level
@@ -269,7 +271,7 @@ func (b *balancer) occupied() string {
 		return "the function level is below lively"
 	case b.waitReason != "":
 		return b.waitReason
-	case k.onlyMovePrimary.Load() || k.onlyPrimary.Load():
+	case k.onlyPrimaries() != [2]bool{}:
 		return "an administrator wants only primaries to be moved"
 	case b.run != nil || len(b.queue) > 0 || len(b.active) > 0 || !b.idle:
 		return "replicas are moved between servers, which goes first"

@@ -49,7 +49,7 @@
 //   - nodes.go, admission.go, unknowntables.go, clocks.go: what is known of the replica servers;
 //   - partitions.go, copies.go, changes.go, repair.go, update.go: what is known of partitions, and
 //     how their configurations change; verdicts.go gathers the facts that package judge judges;
-//     balancer.go moves replicas;
+//     balancer.go moves replicas; guest.go undoes what a tool has set that does;
 //   - the services (package service): servers.go and sync.go take what replica servers say,
 //     tables.go, placement.go, recovery.go and quorumadmin.go serve administrators;
 //   - services.go: the list of services; leader.go, takeover.go, run.go: how all of that begins

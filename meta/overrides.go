@@ -50,6 +50,11 @@ func (k *overrides) tune(p *cure.Planner) {
 	p.Tune(time.Duration(k.assignDelayMS.Load())*time.Millisecond, int(adds), banned)
 }
 
+// onlyPrimaries are both settings that keep the balancer from copying.
+func (k *overrides) onlyPrimaries() [2]bool {
+	return [2]bool{k.onlyMovePrimary.Load(), k.onlyPrimary.Load()}
+}
+
 // leftAlone are the nodes that get nothing, and the tables that a balancer leaves alone. The
 // slices are replaced, never changed.
 func (k *overrides) leftAlone() (banned []base.RPCAddress, ignored []int32) {

@@ -581,6 +581,7 @@ func (pl *placements) proposeBalancer(c *service.Call, q *metaadmin.Configuratio
 		r.Err = base.ErrInvalidParameters
 		return
 	}
+	pl.bal.guest.moveAsked(pl.now(), q.Gpid)
 	pl.changed(c, "%d steps are proposed for partition %v", len(steps), q.Gpid)
 	pl.parts.recordEvent(q.Gpid, fmt.Sprintf("%d steps are proposed", len(steps)), "by an administrator or a tool")
 	pl.parts.toCheck[q.Gpid] = struct{}{}

@@ -432,11 +432,12 @@ func (qa *quorumAdmin) controlMeta(c *service.Call, q *metaadmin.ConfigurationMe
 		return
 	}
 	qa.changed(c, "function level %v, was %v", q.Level, r.OldLevel)
+	qa.mu.Lock()
+	qa.bal.guest.levelSet(qa.now(), state.Level(r.OldLevel), state.Level(q.Level), qa.s.overrides.onlyPrimaries())
 	if q.Level <= metaadmin.FlSteady {
-		qa.mu.Lock()
 		qa.parts.plan.ClearSteps("the function level was set to " + q.Level.String())
-		qa.mu.Unlock()
 	}
+	qa.mu.Unlock()
 	qa.kick()
 }
 

@@ -237,7 +237,7 @@ func TestReplicaPages(t *testing.T) {
 			t.Errorf("%s: %d %q, want %d %q", x.path, status, body, x.status, x.want)
 		}
 	}
-	if got := g.run(0, "perf-counters-by-substr", "disk.storage.sst(MB)"); !strings.Contains(got, `"counters":[{"name":"replica*app.pegasus*disk.storage.sst(MB)@1.0","type":"NUMBER","value":0.`) {
+	if got := g.run(0, "perf-counters-by-substr", "disk.storage.sst(MB)"); !strings.Contains(got, `"counters":[{"name":"replica*app.pegasus*disk.storage.sst(MB)@1.0","type":"NUMBER","value":0`) {
 		t.Errorf("the sizes of replicas: %s", got)
 	}
 	if got := g.run(0, "nfs.max_send_rate_megabytes_per_disk"); !strings.Contains(got, `"1"`) {

@@ -66,6 +66,9 @@ func (mv *mover) list() []answer.DiskMove {
 func (mv *mover) begin(g base.Gpid, from, to string) error {
 	r := mv.srv.replica(g)
 	if r == nil {
+		if mv.srv.moveOf(g) != nil { // it is in neither place at present
+			return fmt.Errorf("replica %v is being moved: %w", g, base.ErrBusy)
+		}
 		return fmt.Errorf("replica %v isn't here: %w", g, base.ErrObjectNotFound)
 	}
 	m := &move{gpid: g, from: mv.srv.disks.Tagged(from), to: mv.srv.disks.Tagged(to), began: time.Now()}

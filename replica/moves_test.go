@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -758,6 +759,99 @@ func TestMoveCarriesHolds(t *testing.T) {
 	}
 	g.mustPut(0, "b", "2")
 	g.same(0, 1)
+}
+
+// TestTargetIsUnmountedWhileMoving: the disk that a replica is copied to is gone in the midst of it. The replica stays where it was, and
+// goes on; nothing is made in the mount point; and once the disk is there again, nothing is on it that a move left.
+func TestTargetIsUnmountedWhileMoving(t *testing.T) {
+	g := moveGroup(t, 2, func(*config.Config) {})
+	for k := range 60 {
+		g.mustPut(0, fmt.Sprintf("old%d", k), string(noise(500, uint64(k))))
+	}
+	for _, at := range []string{"files", "copied", "ended"} {
+		in, other := g.diskOf(1)
+		var mount func()
+		hook := func(step string) {
+			if step == at && mount == nil {
+				mount = mountPoint(t, other)
+			}
+		}
+		g.mover(1).reached.Store(&hook)
+		if m := g.move(1); m.State != "IDLE" || m.Error == "" {
+			t.Errorf("%s: %+v", at, m)
+		} else {
+			t.Logf("%s: %s", at, m.Error)
+		}
+		g.mover(1).reached.Store(nil)
+		g.mustPut(0, at, "1")
+		g.same(0, 1)
+		until(t, at+": the disk is missed", func() bool {
+			return slices.ContainsFunc(g.disksOf(1), func(d answer.Disk) bool { return d.Tag == other.Tag && d.State == "IO_ERROR" })
+		})
+		if code, hint := g.askMove(1, in.Tag, other.Tag); code == base.ErrOK {
+			t.Errorf("%s: it is moved to a disk that isn't there: %s", at, hint)
+		}
+		mount()
+		until(t, at+": the disk is used", func() bool {
+			return slices.ContainsFunc(g.disksOf(1), func(d answer.Disk) bool { return d.Tag == other.Tag && d.State == "NORMAL" })
+		})
+		if m := g.move(1); m.State != "CLOSED" {
+			t.Errorf("%s: then %+v", at, m)
+		}
+		until(t, at+": nothing is left", func() bool { return len(g.leftovers(1)) == 0 })
+		g.mustPut(0, at, "2")
+		g.same(0, 1)
+	}
+}
+
+// TestAsAdminCLI does what admin-cli's disk-balance does, and reads the answers as it does.
+func TestAsAdminCLI(t *testing.T) {
+	g := moveGroup(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	g.mustPut(0, "a", string(noise(1000, 1)))
+	interval := func(seconds string) {
+		t.Helper()
+		var said map[string]string
+		code, text := g.page(0, "/updateConfig?gc_disk_migration_origin_replica_interval_seconds="+seconds)
+		if err := json.Unmarshal([]byte(text), &said); code != 200 || err != nil || said["update_status"] == "" {
+			t.Errorf("%d, %s, %v", code, text, err)
+		}
+	}
+	interval("1")
+	var disks replicaadmin.QueryDiskInfoResponse
+	if err := g.call(0, base.RPCQueryDiskInfo, &replicaadmin.QueryDiskInfoRequest{}, &disks); err != nil || disks.Err != base.ErrOK || len(disks.DiskInfos) != 2 {
+		t.Fatalf("%+v, %v", disks, err)
+	}
+	in, other := g.diskOf(0)
+	for _, d := range disks.DiskInfos {
+		if holds := len(d.HoldingPrimaryReplicas) > 0; holds != (d.Tag == in.Tag) || d.DiskCapacityMb == 0 {
+			t.Errorf("%+v", d)
+		}
+	}
+	var counters struct {
+		Counters []struct {
+			Name  string
+			Value float64
+		}
+	}
+	g.command(0, &counters, "perf-counters-by-substr", "disk.storage.sst(MB)")
+	sizes := map[string]float64{}
+	for _, c := range counters.Counters {
+		_, replica, _ := strings.Cut(c.Name, "@")
+		sizes[replica] = c.Value
+	}
+	if size := sizes[g.gpid.String()]; size <= 0 || size > 64 || len(sizes) != 1 {
+		t.Errorf("the replicas are of %v MiB", sizes)
+	}
+	// It asks again and again, until that is neither OK nor ERR_BUSY.
+	until(t, "the replica is moved", func() bool {
+		code, hint := g.askMove(0, in.Tag, other.Tag)
+		if code != base.ErrOK && code != base.ErrBusy && code != base.ErrPathAlreadyExist && code != base.ErrInvalidState {
+			t.Fatalf("%v: %s", code, hint)
+		}
+		return code == base.ErrPathAlreadyExist
+	})
+	interval("86400")
+	g.wantGet(0, "a", string(noise(1000, 1)))
 }
 
 // TestMoveFigures measures what clients feel of a move of PEGASUS_MOVE_MB MiB; without that it is skipped.
