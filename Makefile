@@ -17,7 +17,6 @@ PGO ?= cmd/pegasus/bench.pgo
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -pgo=$(PGO) -ldflags '$(LDFLAGS)' -o bin/pegasus ./cmd/pegasus
 
-<<<<<<< HEAD
 # Archives for others, their checksums, and what the program is made of (SBOM, CycloneDX), in dist/.
 dist:
 	rm -rf dist
@@ -30,10 +29,7 @@ dist:
 	done
 	cd dist && sha256sum *.tar.gz *.json > SHA256SUMS
 
-# gen/ from idl/, config.toml.example from the struct tags of base/config.
-=======
 # gen/ from idl/, config.toml.example from the struct tags of base/config, docs/cli.md from the commands.
->>>>>>> 298dba7 (cli, cmd/pegasus, client: one command line)
 gen:
 	$(GO) run ./cmd/idlgen
 	$(GO) run ./cmd/pegasus config example > config.toml.example.new
