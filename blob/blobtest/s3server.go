@@ -17,6 +17,10 @@ type S3Server struct {
 	Dir      string // has a directory for each bucket
 	Access   string
 	Secret   string
+
+	addr, bin string
+	cmd       *exec.Cmd
+	ended     <-chan struct{}
 }
 
 const (
@@ -42,44 +46,57 @@ func S3Binary(t *testing.T) string {
 // StartS3 starts an S3 server whose buckets are the directories in dir, until the test ends.
 func StartS3(t *testing.T, dir string) *S3Server {
 	t.Helper()
-	bin := S3Binary(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	addr := l.Addr().String()
 	l.Close()
-	s := &S3Server{Endpoint: "http://" + addr, Dir: dir, Access: "test-access", Secret: "test-secret"}
+	s := &S3Server{Endpoint: "http://" + addr, Dir: dir, Access: "test-access", Secret: "test-secret", addr: addr, bin: S3Binary(t)}
+	s.Start(t)
+	t.Cleanup(func() { s.Kill() })
+	return s
+}
+
+// Kill kills the server.
+func (s *S3Server) Kill() {
+	s.cmd.Process.Kill()
+	<-s.ended
+}
+
+// Start starts the server again, after Kill.
+func (s *S3Server) Start(t *testing.T) {
+	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "s3server.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bin, "--port", addr, "--access", s.Access, "--secret", s.Secret,
-		"--region", s3Region, "--quiet", "posix", dir)
-	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	s.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), s.bin, "--port", s.addr, "--access", s.Access, "--secret", s.Secret,
+		"--region", s3Region, "--quiet", "posix", s.Dir)
+	s.cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}
+	s.cmd.Stdout, s.cmd.Stderr = out, out
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		<-ended
-	})
+	cmd, ended := s.cmd, make(chan struct{})
+	s.ended = ended
+	var why error
+	go func() {
+		defer close(ended)
+		why = cmd.Wait()
+	}()
 	said := func() []byte { b, _ := os.ReadFile(out.Name()); return b }
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		c, err := net.DialTimeout("tcp", addr, time.Second)
+		c, err := net.DialTimeout("tcp", s.addr, time.Second)
 		if err == nil {
 			c.Close()
-			return s
+			return
 		}
 		select {
-		case err := <-ended:
-			ended <- err
-			t.Fatalf("the S3 server ended: %v\n%s", err, said())
+		case <-ended:
+			t.Fatalf("the S3 server ended: %v\n%s", why, said())
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {

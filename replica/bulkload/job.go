@@ -1,6 +1,7 @@
 package bulkload
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -187,7 +188,7 @@ func (l *Loader) build(ctx context.Context, j *job, r Replica, store *rrdb.Store
 		for owed > 0 {
 			n := int(min(owed, burst, inSecond(l.pace), inSecond(j.pace)))
 			if err := errors.Join(l.pace.WaitN(ctx, n), j.pace.WaitN(ctx, n)); err != nil {
-				return info, err
+				return info, cmp.Or(context.Cause(ctx), err)
 			}
 			owed -= int64(n)
 		}
