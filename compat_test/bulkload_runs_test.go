@@ -353,23 +353,3 @@ func (w *loadRun) checkLoaded() {
 	}
 	w.Logf("of the rows that clients wrote %d are theirs, %d of the files, %d removed", kept, both, removed)
 }
-
-// nothingLeft waits until no server has anything of a load.
-func nothingLeft(t *testing.T, c *cluster.Cluster) {
-	t.Helper()
-	if err := cluster.Poll(3*time.Minute, func() error {
-		var left []string
-		err := filepath.WalkDir(c.Dir, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() && (strings.HasPrefix(d.Name(), "load.") || strings.HasSuffix(d.Name(), ".taken")) {
-				left = append(left, path)
-			}
-			return nil // what goes meanwhile
-		})
-		if err == nil && len(left) > 0 {
-			err = fmt.Errorf("left: %v", left)
-		}
-		return err
-	}); err != nil {
-		t.Error(err)
-	}
-}
