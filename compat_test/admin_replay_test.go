@@ -105,7 +105,7 @@ func TestAdminReplay(t *testing.T) {
 				}
 				config += fmt.Sprintf("[clusters.%s]\nid = %d\nmeta_servers = [%q]\n", name, n, metas)
 			}
-			c := cluster.Start(t, cluster.Options{Tables: "-", Config: config + fmt.Sprintf("[cluster]\nname = %q\nid = %d\ncold_backup_root = %q\n", r.root, id, r.root)})
+			c := cluster.Start(t, cluster.Options{Tables: "-", Config: config + splitsOff + fmt.Sprintf("[cluster]\nname = %q\nid = %d\ncold_backup_root = %q\n", r.root, id, r.root)})
 			p.player = &player{
 				t: t, c: c, framesDir: filepath.Join(dir, r.dir),
 				tables: map[int32]string{}, conns: map[connKey]*wire.Conn{}, open: map[callKey]*call{}, early: map[callKey]*wire.Frame{},

@@ -16,7 +16,7 @@ import (
 // TestBackupThroughSplit: a table is split while it is backed up, and backed up while it is split. Each backup has each row
 // once, also once it is restored.
 func TestBackupThroughSplit(t *testing.T) {
-	w := newRestoreWorld(t, 1, splitsOn)
+	w := newRestoreWorld(t, 1, "")
 	const rows = 2000
 	w.fill("shop", 4, rows, 200)
 	want := w.rows("shop")

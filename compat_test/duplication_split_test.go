@@ -72,7 +72,7 @@ func TestSplitOfDuplicated(t *testing.T) {
 	t.Parallel()
 	port := cluster.FreePort(t, 1, 3)
 	east := cluster.Start(t, cluster.Options{Replicas: 1, Tables: "temp:2", Config: fmt.Sprintf("[cluster]\nname = \"east\"\nid = 2\n[clusters.west]\nid = 1\nmeta_servers = [\"127.0.0.1:%d\"]\n", port)})
-	west := cluster.Start(t, cluster.Options{Port: port, Tables: "temp:2", Config: splitsOn + fmt.Sprintf("[cluster]\nname = \"west\"\nid = 1\n[clusters.east]\nid = 2\nmeta_servers = [%q]\n", east.Metas()[0])})
+	west := cluster.Start(t, cluster.Options{Port: port, Tables: "temp:2", Config: fmt.Sprintf("[cluster]\nname = \"west\"\nid = 1\n[clusters.east]\nid = 2\nmeta_servers = [%q]\n", east.Metas()[0])})
 	ctx := runContext(t, 4*time.Minute)
 	both := []*cluster.Cluster{west, east}
 	names := []string{"west", "east"}

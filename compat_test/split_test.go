@@ -30,8 +30,8 @@ var (
 	splitSeed  = flag.Int("split-seed", 0, "is added to the number of a run of TestSplit")
 )
 
-// splitsOn is the configuration with which tables may be split.
-const splitsOn = "[meta]\npartition_split = true\n"
+// splitsOff is the configuration with which tables can't be split.
+const splitsOff = "[meta]\npartition_split = false\n"
 
 // splitWorld is a table under load whose partitions are doubled.
 type splitWorld struct {
@@ -51,7 +51,7 @@ type splitWorld struct {
 }
 
 func newSplitWorld(t *testing.T, metas int) *splitWorld {
-	w := &splitWorld{T: t, c: cluster.Start(t, cluster.Options{Metas: metas, Tables: "temp:4", Config: splitsOn}), rows: map[string]string{}, sums: map[string]int64{}, maybe: map[string]int64{}}
+	w := &splitWorld{T: t, c: cluster.Start(t, cluster.Options{Metas: metas, Tables: "temp:4"}), rows: map[string]string{}, sums: map[string]int64{}, maybe: map[string]int64{}}
 	w.k = client.New(w.c.Metas(), client.Options{Timeout: 20 * time.Second, AttemptTimeout: time.Second})
 	t.Cleanup(w.k.Close)
 	var err error
@@ -366,7 +366,7 @@ func split(t *testing.T, c *cluster.Cluster) (string, error) {
 
 // TestGoClientThroughSplit: the published Go client works while a table is split, and afterwards, without a restart.
 func TestGoClientThroughSplit(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Tables: "temp:4", Config: splitsOn})
+	c := cluster.Start(t, cluster.Options{Tables: "temp:4"})
 	env := []string{"PEGASUS_SPLIT=1", "PEGASUS_META=" + strings.Join(c.Metas(), ","), "PEGASUS_REPLICA=" + strings.Join(c.Replicas(), ","), "PEGASUS_CONTROL=" + control(t, c)}
 	dir := goModule(t)
 	bin := filepath.Join(t.TempDir(), "walk.test")
@@ -384,7 +384,7 @@ func TestPythonClientThroughSplit(t *testing.T) {
 	}
 	src := filepath.Join(root, "compat_test", "python")
 	python := pythonEnv(t, src)
-	c := cluster.Start(t, cluster.Options{Tables: "temp:4", Config: splitsOn})
+	c := cluster.Start(t, cluster.Options{Tables: "temp:4"})
 	cmd := exec.CommandContext(runContext(t, 3*time.Minute), python, "-u", "-W", "ignore", filepath.Join(src, "split.py"))
 	cmd.Dir = t.TempDir() // the client writes a log where it runs
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PEGASUS_META="+strings.Join(c.Metas(), ","), "PEGASUS_CONTROL="+control(t, c))

@@ -64,7 +64,7 @@ func TestSplitBegins(t *testing.T) {
 		hint  string
 		parts int32
 	}{
-		{false, 0, base.ErrServiceNotActive, "partition_split = true", 2},
+		{false, 0, base.ErrServiceNotActive, "partition_split = false", 2},
 		{true, version.Splits.Since() - 1, base.ErrServiceNotActive, "pegasus meta upgrade-version", 2},
 		{true, 0, base.ErrOK, "", 4},
 	} {

@@ -359,8 +359,7 @@ func splitCmd(f *clientFlags) *cobra.Command {
 	var a cli.Split
 	c := &cobra.Command{Use: "split NAME", Short: "Double the partitions of a table while it is used", Args: wantArgs(1, 1),
 		Long: "Double the partitions of a table while it is used. A partition that has begun to switch can't be held up; a split\n" +
-			"can be canceled until the first one has. Off unless the meta servers have partition_split = true in section [meta] of\n" +
-			"their configurations: it has not been measured on large tables yet.",
+			"can be canceled until the first one has. Clients of the rows that move wait meanwhile, for less than a second each.",
 		RunE: func(c *cobra.Command, args []string) error {
 			a.Name = args[0]
 			wait := a.Wait

@@ -82,8 +82,8 @@ func (s *Service) find(st *state.State, name string) (t *state.Table, code base.
 }
 
 // isOff is what who wants a split is told where none may be begun.
-const isOff = "partition split is off on this cluster, and has not been measured on large tables yet: to switch it on, write " +
-	"partition_split = true into the section [meta] of the configuration of each meta server, and restart them one after the other"
+const isOff = "partition split is switched off on this cluster: to switch it on, remove " +
+	"partition_split = false from the section [meta] of the configuration of each meta server, and restart them one after the other"
 
 // start begins to split a table.
 func (s *Service) start(c *service.Call, q *split.StartPartitionSplitRequest, r *split.StartPartitionSplitResponse) {
