@@ -17,10 +17,20 @@ import (
 )
 
 // Admin is the administration of a cluster. Errors of the meta server are *AdminError.
-type Admin struct{ c *Client }
+type Admin struct {
+	c *Client
+	backups
+	duplications
+}
+
+// backups is what Admin does about backups and restores.
+type backups struct{ c *Client }
+
+// duplications is what Admin does about duplications.
+type duplications struct{ c *Client }
 
 // Admin returns the administration of the cluster.
-func (c *Client) Admin() Admin { return Admin{c} }
+func (c *Client) Admin() Admin { return Admin{c, backups{c}, duplications{c}} }
 
 // answer fits any response struct of the meta to metaCall.
 type answer[T any, P interface {

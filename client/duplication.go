@@ -18,14 +18,14 @@ type DuplicationOptions struct {
 }
 
 // AddDuplication begins to send what is written to a table to another cluster, which the configuration names.
-func (a Admin) AddDuplication(ctx context.Context, table, cluster string, o DuplicationOptions) (*duplication.DuplicationAddResponse, error) {
+func (a duplications) AddDuplication(ctx context.Context, table, cluster string, o DuplicationOptions) (*duplication.DuplicationAddResponse, error) {
 	q := &duplication.DuplicationAddRequest{AppName: table, RemoteClusterName: cluster, IsDuplicatingCheckpoint: base.Some(!o.NoCopy), RemoteReplicaCount: base.NonZero(int32(o.Replicas)), RemoteAppName: base.NonZero(o.RemoteTable), MustAnswer: base.Some(true)}
 	return admin(ctx, a.c, fmt.Sprintf("duplicate table %q to cluster %q", table, cluster), base.RPCAddDuplication, q,
 		func(r *duplication.DuplicationAddResponse) (base.ErrorCode, string) { return r.Err, r.Hint.V })
 }
 
 // ListDuplications returns the tables with their duplications, and how far each partition is.
-func (a Admin) ListDuplications(ctx context.Context) ([]duplication.DuplicationAppState, error) {
+func (a duplications) ListDuplications(ctx context.Context) ([]duplication.DuplicationAppState, error) {
 	r, err := admin(ctx, a.c, "list duplications", base.RPCListDuplication, &duplication.DuplicationListRequest{MatchType: utils.PMT_MATCH_ALL},
 		func(r *duplication.DuplicationListResponse) (base.ErrorCode, string) { return r.Err, r.HintMessage })
 	if err != nil {
@@ -39,7 +39,7 @@ func (a Admin) ListDuplications(ctx context.Context) ([]duplication.DuplicationA
 }
 
 // Duplications returns those of a table, with the reason why each partition stands where it does.
-func (a Admin) Duplications(ctx context.Context, table string) ([]duplication.DuplicationEntry, error) {
+func (a duplications) Duplications(ctx context.Context, table string) ([]duplication.DuplicationEntry, error) {
 	r, err := admin(ctx, a.c, fmt.Sprintf("show the duplications of table %q", table), base.RPCQueryDuplication, &duplication.DuplicationQueryRequest{AppName: table, Why: base.Some(true)},
 		func(r *duplication.DuplicationQueryResponse) (base.ErrorCode, string) { return r.Err, "" })
 	if err != nil {
@@ -49,16 +49,16 @@ func (a Admin) Duplications(ctx context.Context, table string) ([]duplication.Du
 }
 
 // SetDuplication changes the status of a duplication: duplication.DS_PAUSE, DS_LOG (it goes on) or DS_REMOVED.
-func (a Admin) SetDuplication(ctx context.Context, table string, id int32, to duplication.DuplicationStatus) error {
+func (a duplications) SetDuplication(ctx context.Context, table string, id int32, to duplication.DuplicationStatus) error {
 	return a.modifyDuplication(ctx, &duplication.DuplicationModifyRequest{AppName: table, Dupid: id, Status: base.Some(to)})
 }
 
 // SetDuplicationMode says what happens with what can't be sent.
-func (a Admin) SetDuplicationMode(ctx context.Context, table string, id int32, to duplication.DuplicationFailMode) error {
+func (a duplications) SetDuplicationMode(ctx context.Context, table string, id int32, to duplication.DuplicationFailMode) error {
 	return a.modifyDuplication(ctx, &duplication.DuplicationModifyRequest{AppName: table, Dupid: id, FailMode: base.Some(to)})
 }
 
-func (a Admin) modifyDuplication(ctx context.Context, q *duplication.DuplicationModifyRequest) error {
+func (a duplications) modifyDuplication(ctx context.Context, q *duplication.DuplicationModifyRequest) error {
 	_, err := admin(ctx, a.c, fmt.Sprintf("change duplication %d of table %q", q.Dupid, q.AppName), base.RPCModifyDuplication, q,
 		func(r *duplication.DuplicationModifyResponse) (base.ErrorCode, string) { return r.Err, "" })
 	return err

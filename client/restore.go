@@ -21,7 +21,7 @@ type RestoreSource struct {
 
 // Restore makes a table of that name of a backup, and returns its id. When it returns the rows are still to come: see
 // Restores. skipBad leaves partitions empty whose backup is bad; else they end the restore, and the table goes.
-func (a Admin) Restore(ctx context.Context, from RestoreSource, name string, skipBad bool) (int32, error) {
+func (a backups) Restore(ctx context.Context, from RestoreSource, name string, skipBad bool) (int32, error) {
 	q := &backup.ConfigurationRestoreRequest{ClusterName: from.Cluster, PolicyName: from.Policy, TimeStamp: from.ID, AppName: from.Table, AppId: from.TableID,
 		NewAppName: name, BackupProviderName: from.Provider, SkipBadPartition: skipBad}
 	if from.Path != "" {
@@ -38,7 +38,7 @@ func (a Admin) Restore(ctx context.Context, from RestoreSource, name string, ski
 }
 
 // Restores returns the restores that the metas remember, the last one first; with id, only that of the table with that id.
-func (a Admin) Restores(ctx context.Context, id int32) ([]restore.RestoreState, error) {
+func (a backups) Restores(ctx context.Context, id int32) ([]restore.RestoreState, error) {
 	q := &restore.ListRestoresRequest{}
 	if id != 0 {
 		q.AppId = base.Some(id)

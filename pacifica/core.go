@@ -346,7 +346,7 @@ func (c *Core) Configure(cfg Config) {
 		// A secondary waits for its primary's first message, which tells the base.
 		c.setBallot(cfg.Ballot)
 		if c.status != Learner || !cfg.HasSecondary(c.opt.Self) {
-			c.retire()
+			c.Retire()
 		}
 		c.cfg = cfg
 	}
@@ -396,9 +396,7 @@ func (c *Core) newBallot() {
 func (c *Core) Pending() *Change { return c.change }
 
 // Retire makes the replica Inactive: it lost its lease, or it is being closed.
-func (c *Core) Retire() { c.retire() }
-
-func (c *Core) retire() {
+func (c *Core) Retire() {
 	c.status = Inactive
 	c.peers, c.change = nil, nil
 	c.leader, c.signature = 0, 0
@@ -487,7 +485,7 @@ func (c *Core) Tick() {
 		if c.status == Learner && c.silent >= c.opt.LearnTicks {
 			// Its primary has dropped it by now, or is gone. Nobody has to want this learner
 			// again, and as one it would be kept for ever. A message makes it one again.
-			c.retire()
+			c.Retire()
 		}
 	}
 }

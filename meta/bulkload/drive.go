@@ -26,52 +26,6 @@ const (
 	maxCalls, maxNotes = 256, 256
 )
 
-// run is what a leader knows of a load beside the State. Service.mu guards it.
-type run struct {
-	id     int64
-	parts  []part
-	looked bool // its members were looked at since its status changed
-	status state.BulkLoadStatus
-	since  time.Time // when this leader first saw that status
-	pace   pace
-}
-
-type part struct {
-	members map[base.RPCAddress]*member // and who was one, as long as it may have something
-	why     string                      // what it waits for, beside work
-	tries   int                         // how often a member failed
-	wait    time.Time                   // nobody is asked before
-	taking  bool                        // the primary is being told to take
-	told    time.Time                   // when it was last
-	refusal string                      // what it answered
-	settled bool                        // whether it took is known, though nobody said so while the load went on
-}
-
-// member is what a member of a partition said.
-type member struct {
-	alive bool // when it was looked at last
-	busy  bool // it is being asked
-	asked time.Time
-	heard bool // it said something in this leader's time
-	why   string
-
-	state       loading.LoadState // 0: not known
-	read, total int64
-	rows        int64
-	digest      string
-	paused      bool // it knows that the load is
-	forgot      bool
-	fails       bool // it is to forget the set, and make it anew
-	stuck       bool // it can't remove the set; its disk has become read-only, say
-}
-
-func (r *run) member(id int64, p int, a base.RPCAddress) *member {
-	if r == nil || r.id != id || p >= len(r.parts) {
-		return nil
-	}
-	return r.parts[p].members[a]
-}
-
 // job is a load that something is to be done for.
 type job struct {
 	state.BulkLoad

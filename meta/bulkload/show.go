@@ -2,7 +2,6 @@ package bulkload
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
@@ -120,43 +119,6 @@ func (s *Service) query(c *service.Call, q *bulkload.QueryBulkLoadRequest, r *bu
 			s.tellProgress(&l, r)
 		}
 	})
-}
-
-// pace is how fast the files of a load are read: when this leader first heard how much was read since it went on, and how much that was.
-type pace struct {
-	since time.Time
-	from  int64
-}
-
-// progress is how much of the files the members have read and are to read, all together, and how many seconds that takes yet at the pace so far; -1: that isn't known. What a member
-// has to read that doesn't know it yet counts as the mean of the others.
-func (r *run) progress(now time.Time) (read, total, seconds int64) {
-	members, known := int64(0), int64(0)
-	for p := range r.parts {
-		for _, m := range r.parts[p].members {
-			switch {
-			case !m.alive:
-				continue
-			case m.total > 0:
-				known++
-				total += m.total
-				read += min(max(m.read, 0), m.total)
-			}
-			members++
-		}
-	}
-	if known == 0 {
-		return 0, 0, -1
-	}
-	total += total / known * (members - known)
-	if p := &r.pace; p.since.IsZero() || read < p.from { // somebody began anew
-		*p = pace{now, read}
-	}
-	done, took := read-r.pace.from, now.Sub(r.pace.since).Seconds()
-	if done <= 0 || took < 1 {
-		return read, total, -1
-	}
-	return read, total, int64(math.Ceil(float64(total-read) / float64(done) * took))
 }
 
 // tellProgress fills an answer about a load that goes on.
