@@ -22,7 +22,7 @@ type Table struct {
 	Name       string
 	Partitions int32
 	Dropped    bool
-	Info       layer2.AppInfo // of most replicas
+	Info       layer2.AppInfo // as most of the replicas that count have it
 	Parts      []Partition    // all of its partitions
 }
 
@@ -112,7 +112,7 @@ func assemble(id int32, all []*Replica) (t Table, ok bool) {
 				is.name, is.partitions, is.created, id, best.name, best.partitions, best.created)
 			r.Partial = false
 		} else if is == best && t.ID == 0 {
-			t = Table{ID: id, Name: best.name, Partitions: best.partitions, Info: r.Info, Dropped: r.Info.Status == layer2.AS_DROPPED || r.Info.Status == layer2.AS_DROPPING}
+			t = Table{ID: id, Name: best.name, Partitions: best.partitions, Info: r.Info}
 		}
 	}
 	t.Parts = make([]Partition, t.Partitions)
@@ -133,7 +133,33 @@ func assemble(id int32, all []*Replica) (t Table, ok bool) {
 	for i := range t.Parts {
 		t.Parts[i].choose()
 	}
+	t.agree(best)
 	return t, true
+}
+
+// agree takes from the replicas that count what most of them say of the table: others may be of servers that were away when its settings changed.
+func (t *Table) agree(as known) {
+	votes, most := map[string]int{}, 0
+	says := func(r *Replica) string { return string(r.Info.AppendThrift(nil)) }
+	believed := func(p *Partition) bool {
+		return p.Best != nil && p.Best.Info.AppId == t.ID && knownOf(&p.Best.Info) == as
+	}
+	for i := range t.Parts {
+		if p := &t.Parts[i]; believed(p) {
+			votes[says(p.Best)]++
+		}
+	}
+	for i := range t.Parts {
+		if p := &t.Parts[i]; believed(p) && votes[says(p.Best)] > most {
+			most, t.Info = votes[says(p.Best)], p.Best.Info
+		}
+	}
+	t.Dropped = t.Info.Status == layer2.AS_DROPPED || t.Info.Status == layer2.AS_DROPPING
+	for i := range t.Parts {
+		if p := &t.Parts[i]; believed(p) && !slices.Equal(p.Best.Info.Envs, t.Info.Envs) {
+			p.Notes = append(p.Notes, fmt.Sprintf("%s has other settings of the table than most: they are left out", p.Best.Path))
+		}
+	}
 }
 
 // choose finds the replica that counts. What is committed is never lost, so who lacks some of it isn't complete: a learner, whose ballot may be

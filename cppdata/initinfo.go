@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"pegasus/rocks/damage"
 )
@@ -41,7 +42,7 @@ func ParseInitInfo(name string, b []byte) (InitInfo, error) {
 		if f.v == nil {
 			return bad("%s is missing", f.name)
 		}
-		if *f.v < 0 {
+		if *f.v < 0 || *f.v > math.MaxInt64/2 { // there are to be larger ones
 			return bad("%s is %d", f.name, *f.v)
 		}
 	}

@@ -415,6 +415,38 @@ func TestTables(t *testing.T) {
 	}
 }
 
+// TestSettings: a table's settings are those of most replicas that count, and not of the first directory: its server may have been away.
+func TestSettings(t *testing.T) {
+	dir := t.TempDir()
+	add := func(server string, index int32, ballot int64, ttl string) {
+		g := base.Gpid{AppID: 1, PartitionIndex: index}
+		path := cppdatatest.Replica{Table: "a", Partitions: 3, Gpid: g, Ballot: ballot, Envs: map[string]string{"default_ttl": ttl}}.Make(t, filepath.Join(dir, server))
+		plogtest.New(0, g, 0, 0).Save(t, filepath.Join(path, "plog"), 1)
+	}
+	for i := range int32(3) {
+		add("1", i, 1, "60")
+		add("2", i, 2, "3600")
+	}
+	add("3", 1, 3, "60")
+	f, err := Find(context.Background(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, _, err := Survey(context.Background(), f.Replicas, nil)
+	if err != nil || len(tables) != 1 {
+		t.Fatal(tables, err)
+	}
+	a := tables[0]
+	if len(a.Info.Envs) != 1 || a.Info.Envs[0].Val != "3600" {
+		t.Errorf("the settings are %v", a.Info.Envs)
+	}
+	for i, p := range a.Parts {
+		if is := strings.Contains(strings.Join(p.Notes, ""), "other settings"); is != (i == 1) || !p.Whole() {
+			t.Errorf("partition %d: %v", i, p.Notes)
+		}
+	}
+}
+
 func TestFindNothing(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Find(context.Background(), dir); !errors.Is(err, ErrNone) || !strings.Contains(err.Error(), dir) {
@@ -482,6 +514,7 @@ func TestBadFiles(t *testing.T) {
 		{"a field less", ".init-info", `{"init_ballot":3,"init_durable_decree":0}`, "init_offset_in_private_log is missing"},
 		{"a decree that the store lacks", ".init-info", `{"init_ballot":3,"init_durable_decree":7,"init_offset_in_private_log":0}`, "says 7 at least"},
 		{"negative", ".init-info", `{"init_ballot":-3,"init_durable_decree":7,"init_offset_in_private_log":0}`, "init_ballot is -3"},
+		{"a ballot that none can follow", ".init-info", `{"init_ballot":9223372036854775807,"init_durable_decree":7,"init_offset_in_private_log":0}`, "init_ballot is 9223372036854775807"},
 		{"no CURRENT", "data/rdb/CURRENT", "", "CURRENT"},
 		{"long .init-info", ".init-info", strings.Repeat(" ", maxSmallFile+1), "bytes"},
 	} {

@@ -98,6 +98,9 @@ func (r *Replica) examine(ctx context.Context) error {
 	if err := base.Partitions.Check("the number of partitions", int64(r.Info.PartitionCount)); err != nil {
 		return damage.Newf(filepath.Join(r.Path, pegasus.AppInfoFile), -1, damage.AppInfo, "%w", err)
 	}
+	if err := base.Replicas.Check("the number of replicas", int64(r.Info.MaxReplicaCount)); err != nil {
+		return damage.Newf(filepath.Join(r.Path, pegasus.AppInfoFile), -1, damage.AppInfo, "%w", err)
+	}
 	if r.Init, err = ReadInitInfo(r.Path); err != nil {
 		return err
 	}

@@ -126,8 +126,8 @@ func (p *Plan) Whole() error {
 	for _, o := range p.Orphans {
 		what = append(what, fmt.Sprintf("nobody says of which table %s is: %v", o.Path, o.Err))
 	}
-	if len(p.Tables) == 0 && len(p.Orphans) == 0 {
-		return errors.New("there is no table to be taken")
+	if len(p.Tables) == 0 {
+		return errors.New(strings.Join(append([]string{"there is no table to be taken"}, what...), "; "))
 	}
 	if len(what) > 0 {
 		return &Lacking{what}

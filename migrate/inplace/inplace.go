@@ -106,7 +106,7 @@ func Make(ctx context.Context, p *dirs.Plan, o Options) (all []Made, err error) 
 	for _, p := range j.parts {
 		j.at.AllBytes += p.bytes
 	}
-	err = j.run(ctx, stored.Mark{Job: jobID(p, &o), What: what(p, &o)})
+	err = j.run(ctx, stored.Mark{Job: j.id(p), What: what(p, &o)})
 	for i := range p.Tables {
 		m := j.made[p.Tables[i].ID]
 		slices.Sort(m.Lacking)
@@ -149,18 +149,25 @@ func checkServers(servers []Server) error {
 func (j *job) path(p *place) string { return j.o.Servers[p.server].Dirs[p.dir].Path }
 
 func (j *job) run(ctx context.Context, m stored.Mark) error {
-	complete := false
+	left := map[*place]bool{} // those that aren't complete
 	for _, p := range j.places {
 		is, err := stored.Fill(j.path(p), m, besides...)
 		if err != nil {
 			return err
 		}
-		complete = complete || is
+		if !is {
+			left[p] = true
+		}
 	}
 	if err := j.remember(); err != nil {
 		return err
 	}
-	if complete { // of one: so all partitions are there, and a server may be running on it
+	if len(left) < len(j.places) { // so all partitions were there, and a server may be running on one
+		for _, p := range j.parts {
+			if err := j.still(p, left); err != nil {
+				return err
+			}
+		}
 		for _, p := range j.parts {
 			j.before(p)
 		}
@@ -170,6 +177,18 @@ func (j *job) run(ctx context.Context, m stored.Mark) error {
 	for _, p := range j.places {
 		if err := stored.Complete(j.path(p)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// still returns an error if a partition is gone from a directory: that was emptied since, or its disk isn't mounted.
+// It isn't made again: servers may have gone on with the others.
+func (j *job) still(p *part, left map[*place]bool) error {
+	for _, at := range p.at {
+		if d := (&disk.Dir{Path: j.path(at)}); left[at] && !d.Has(p.gpid()) {
+			return fmt.Errorf("%sdata directory %s doesn't have it, and others are complete: it was emptied, or its disk isn't mounted. Mount it; or empty it and start its server, which gets replicas of the others; "+
+				"or stop all servers, and empty all directories to begin anew", p.t.Partition(p.index), j.path(at))
 		}
 	}
 	return nil
@@ -267,16 +286,16 @@ func (j *job) lacks(p *part, why error) error {
 		return nil
 	}
 	m.Lacking = append(m.Lacking, line)
-	return stored.Note(j.path(j.places[0]), p.gpid().String(), line)
+	return stored.Note(j.path(p.at[0]), p.gpid().String(), line) // whoever empties that directory has the partition made, and noted, again
 }
 
 // remember takes what earlier runs noted.
 func (j *job) remember() error {
-	notes, err := stored.Notes(j.path(j.places[0]))
-	if err != nil {
-		return err
-	}
 	for _, p := range j.parts {
+		notes, err := stored.Notes(j.path(p.at[0]))
+		if err != nil {
+			return err
+		}
 		if line, ok := notes[p.gpid().String()]; ok {
 			m := j.made[p.t.ID]
 			m.Lacking = append(m.Lacking, line)

@@ -406,6 +406,85 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
+// TestEmptied: of directories that were complete one is emptied, or isn't mounted: it doesn't count as complete, and one whose last step was missing does.
+func TestEmptied(t *testing.T) {
+	src := t.TempDir()
+	table(t, src, 4, "a", 4, 10, nil)
+	p, o := look(t, dirs.Options{Dirs: []string{src}}), options(t.TempDir(), 2)
+	o.Replicas = 1
+	run := func() error {
+		_, err := Make(context.Background(), p, o)
+		return err
+	}
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	path := o.Servers[0].Dirs[0].Path
+	if err := os.Rename(filepath.Join(path, "migrated.json"), filepath.Join(path, "migrating.json")); err != nil { // as if the first run had ended before
+		t.Fatal(err)
+	}
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := run(); err == nil || !strings.Contains(err.Error(), "isn't mounted") || !strings.Contains(err.Error(), path) {
+			t.Fatal(err)
+		}
+		if err := stored.Usable(path); err == nil {
+			t.Error("a server may start on it")
+		}
+	}
+	if err := errors.Join(os.RemoveAll(path), os.Rename(path+".away", path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	if h := inspect(t, o); len(h.rows) != 10 {
+		t.Errorf("%d rows", len(h.rows))
+	}
+}
+
+// TestNoTable: of what is there nobody says which table it is of. That isn't a migration of no tables, whatever loss is accepted.
+func TestNoTable(t *testing.T) {
+	src := t.TempDir()
+	table(t, src, 4, "a", 1, 10, nil)
+	if err := os.Remove(filepath.Join(src, "replica", "reps", "4.0.pegasus", pegasus.AppInfoFile)); err != nil {
+		t.Fatal(err)
+	}
+	o := options(t.TempDir(), 1)
+	o.AcceptLoss = true
+	if _, err := Make(context.Background(), look(t, dirs.Options{Dirs: []string{src}}), o); err == nil || !strings.Contains(err.Error(), "no table") || !strings.Contains(err.Error(), "4.0.pegasus") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(o.Servers[0].Dirs[0].Path); err == nil {
+		t.Error("something was written")
+	}
+}
+
+// TestOtherSizes: the files of a replica changed between two runs, and with them where partitions go.
+func TestOtherSizes(t *testing.T) {
+	src := t.TempDir()
+	table(t, src, 4, "a", 4, 10, nil)
+	o := options(t.TempDir(), 2)
+	o.Replicas = 1
+	p := look(t, dirs.Options{Dirs: []string{src}})
+	ctx, cancel := context.WithCancel(context.Background())
+	o.Partitions = 1
+	o.Progress = func(Progress) { cancel() }
+	if _, err := Make(ctx, p, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	o.Progress = nil
+	p.Tables[0].Parts[0].Best.Bytes += 1 << 30
+	if _, err := Make(context.Background(), p, o); err == nil || !strings.Contains(err.Error(), "other files") {
+		t.Error(err)
+	}
+}
+
 // TestSettings: what a table keeps, and what it doesn't. Rows that expired lately are left to the servers.
 func TestSettings(t *testing.T) {
 	src := t.TempDir()

@@ -76,15 +76,23 @@ func lay(tables []dirs.Table, servers []Server, replicas int) (parts []*part, pl
 // copies is how many replicas a table gets.
 func copies(t *dirs.Table, asked int) int { return max(1, cmp.Or(asked, int(t.Info.MaxReplicaCount))) }
 
-// jobID names all that must be the same for a run that goes on.
-func jobID(p *dirs.Plan, o *Options) string {
+// id names all that must be the same for a run that goes on: what is made, and where each partition goes.
+func (j *job) id(p *dirs.Plan) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %d %t\n", o.Config.Cluster.Name, o.Replicas, o.AcceptLoss)
-	for _, s := range o.Servers {
+	fmt.Fprintf(h, "%q %d %t\n", j.o.Config.Cluster.Name, j.o.Replicas, j.o.AcceptLoss)
+	for _, s := range j.o.Servers {
 		fmt.Fprintf(h, "%v %q\n", s.Addr, s.Dirs)
 	}
 	for i := range p.Tables {
-		fmt.Fprintf(h, "%q %s\n", p.Tables[i].To, p.Tables[i].Choice())
+		t := &p.Tables[i]
+		take, _ := t.Settings()
+		fmt.Fprintf(h, "%q %s %d %d %q\n", t.To, t.Choice(), t.Partitions, t.Info.MaxReplicaCount, take)
+	}
+	for _, p := range j.parts {
+		fmt.Fprintf(h, "%v", p.gpid())
+		for _, at := range p.at {
+			fmt.Fprintf(h, " %d.%d %t", at.server, at.dir, at == p.first)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
