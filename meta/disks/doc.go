@@ -7,7 +7,7 @@
 //
 // # Invariants
 //
-//   - A server moves one replica at a time, and the cluster no more than Options.AtOnce.
+//   - A server moves one replica at a time, and the cluster no more than Options.AtOnce. Those are of different partitions.
 //   - None is begun while anything else is to be done about replicas (Options.May), nor of a partition about which something is
 //     being done (Options.Fixed). The balancer in turn leaves a partition alone that is Moving.
 //   - A replica that was moved, or wasn't for a reason, isn't looked at again for replicaRest; a server of which a move failed rests

@@ -169,11 +169,18 @@ func (s *Service) plan(a base.RPCAddress) *diskplan.Move {
 			delete(n.resting, g)
 		}
 	}
+	// One of a partition at a time: a member that changes over is out of service for a moment.
+	moving := map[base.Gpid]bool{}
+	for _, o := range s.of {
+		if o.move != nil {
+			moving[o.move.Gpid] = true
+		}
+	}
 	ids := make([]base.Gpid, 0, len(view.Replicas))
 	for i := range view.Replicas {
 		r := &view.Replicas[i]
 		_, rests := n.resting[r.Gpid]
-		r.Fixed = r.Fixed || rests
+		r.Fixed = r.Fixed || rests || moving[r.Gpid]
 		ids = append(ids, r.Gpid)
 	}
 	s.mu.Unlock()

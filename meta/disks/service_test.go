@@ -193,6 +193,13 @@ func TestEvensOut(t *testing.T) {
 		if len(as) > 2 {
 			t.Fatalf("%v move one", as)
 		}
+		partitions := map[string]bool{}
+		for _, a := range as {
+			partitions[f.nodes[a].moves.Last((*answer.DiskMove).UnderWay).Replica] = true
+		}
+		if len(partitions) != len(as) {
+			t.Errorf("two members of a partition move at once: %v", partitions)
+		}
 		for _, a := range as {
 			moving := f.nodes[a].moves.Last((*answer.DiskMove).UnderWay).Replica
 			if !slices.ContainsFunc([]int32{0, 1, 2, 3, 4, 5}, func(i int32) bool {
