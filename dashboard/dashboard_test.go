@@ -21,7 +21,7 @@ var paths = []string{
 }
 
 func dashboardOf(f *fake) *Dashboard {
-	return New(f, Options{Cluster: "test", Metas: []string{"10.0.0.1:34601"}, Version: "v1"})
+	return New(f, Options{Cluster: "test", Metas: []string{"10.0.0.1:34601"}, Version: "v1", Usage: f.usage})
 }
 
 // ask sends a request as a browser on this host, unless change makes it another one.
@@ -101,8 +101,8 @@ func TestShown(t *testing.T) {
 		{"/dashboard/servers?page=-1&q=rack+3", []string{"36 of 36 found in 250", "rack 3"}, []string{"rack 4"}},
 		{"/dashboard/servers/10.0.0.2:34801", []string{"ssd1", "/data1", "io_error", "50 %", "table_00000", "100 of 1000", "Take it out"}, nil},
 		{"/dashboard/servers/10.0.0.1:34801", []string{"isn&#39;t asked"}, []string{"ssd1"}},
-		{"/dashboard/tables?q=table_0001", []string{"table_00010", "10 of 10 found in 300"}, []string{"table_00100"}},
-		{"/dashboard/tables/table_00000", []string{"Partition 3: " + judge.Unwritable.String(), "primary gone", "default_ttl", "86400", "8 partitions with 3 replicas", "Set another"}, nil},
+		{"/dashboard/tables?q=table_0001", []string{"table_00010", "10 of 10 found in 300", "120", "1 GiB"}, []string{"table_00100"}},
+		{"/dashboard/tables/table_00000", []string{"Partition 3: " + judge.Unwritable.String(), "primary gone", "default_ttl", "86400", "8 partitions with 3 replicas", "Set another", "120 units of reads and 30 of writes a second, 1 GiB in one copy", "Partition 3 carries far more reads", "2026-01-01 05:00 UTC: 5 units of reads"}, nil},
 		{"/dashboard/hot/table_00000", []string{"60 %", "1.3"}, nil},
 		{"/dashboard/work", []string{"west", ">7<", "3 of 8", "make primary", "25 %"}, nil},
 		{"/dashboard/quorum", []string{"2 of 3 meta servers answer", "silent", "10.0.0.3:34601"}, nil},

@@ -22,6 +22,7 @@ import (
 	"pegasus/gen/restore"
 	"pegasus/gen/split"
 	"pegasus/meta/events"
+	"pegasus/meta/usage"
 	"pegasus/remotecmd/answer"
 )
 
@@ -198,4 +199,24 @@ func (f *fake) MetaStatus(_ context.Context, addr string) (*metaquorum.QuorumSta
 		return nil, errors.New("no answer within 1s")
 	}
 	return r, nil
+}
+
+func (f *fake) usage(_ context.Context, leader, table string) ([]usage.Table, error) {
+	if f.down == nil && leader != "10.0.0.1:34601" {
+		return nil, fmt.Errorf("%q doesn't lead", leader)
+	}
+	var l []usage.Table
+	for i := range f.tables {
+		if t := &f.tables[i]; table == "" || t.AppName == table {
+			u := usage.Table{ID: t.AppId, Name: t.AppName, ReadPerSec: 120, WritePerSec: 30, Bytes: 1 << 30}
+			if table != "" {
+				u.Hot = []usage.HotPartition{{Partition: 3, Kind: "read", PerSec: 100, Node: markup}}
+				for h := range 48 {
+					u.Hours = append(u.Hours, usage.Hour{Began: time.Date(2026, 1, 1, h, 0, 0, 0, time.UTC), ReadUnits: int64(h), WriteUnits: 7})
+				}
+			}
+			l = append(l, u)
+		}
+	}
+	return l, f.down
 }

@@ -107,6 +107,7 @@ var functions = template.FuncMap{
 	},
 	"prev": func(n int) int { return n - 1 },
 	"next": func(n int) int { return n + 1 },
+	"sub":  func(a int, b int64) int64 { return int64(a) - b },
 	"used": func(total, free int64) int64 { return total - free },
 	// bare is an enumeration's name without what all of its names begin with.
 	"bare": func(s string) string {

@@ -20,6 +20,7 @@ import (
 	"pegasus/gen/placement"
 	"pegasus/gen/restore"
 	"pegasus/gen/split"
+	"pegasus/meta/usage"
 	"pegasus/remotecmd/answer"
 )
 
@@ -141,11 +142,7 @@ func (d *Dashboard) overview(q *http.Request) (page, error) {
 		}
 	}
 	v.Metas, _ = d.answers.metas.get()
-	for _, m := range v.Metas {
-		if m.Is != nil && m.Is.Role == "leader" {
-			v.Leader = m.Addr
-		}
-	}
+	v.Leader = d.answers.leader()
 	v.Events, v.Silent = eventsOf(ctx, d.s, v.Metas, shownEvents, false)
 	return page{name: "overview", Title: "Overview", Data: &v}, nil
 }
@@ -238,6 +235,8 @@ type tableRow struct {
 	layer2.AppInfo
 	Verdict placement.TableVerdict
 	Judged  bool
+	Use     usage.Table
+	Used    bool
 }
 
 func (d *Dashboard) tables(q *http.Request) (page, error) {
@@ -259,15 +258,24 @@ func (d *Dashboard) tables(q *http.Request) (page, error) {
 			}
 		}
 	}
+	used, usedErr := d.answers.usage.get()
+	for _, u := range used {
+		if r := at[u.ID]; r != nil {
+			r.Use, r.Used = u, true
+		}
+	}
 	rows, l := cut(q, all, func(t *tableRow) string { return t.AppName }, []order[tableRow]{
 		{"worst first", func(a, b *tableRow) int {
 			return cmp.Or(cmp.Compare(b.Verdict.State, a.Verdict.State), cmp.Compare(a.AppName, b.AppName))
 		}},
 		{"name", func(a, b *tableRow) int { return cmp.Compare(a.AppName, b.AppName) }},
 		{"id", func(a, b *tableRow) int { return cmp.Compare(a.AppId, b.AppId) }},
+		{"reads", func(a, b *tableRow) int { return cmp.Compare(b.Use.ReadPerSec, a.Use.ReadPerSec) }},
+		{"writes", func(a, b *tableRow) int { return cmp.Compare(b.Use.WritePerSec, a.Use.WritePerSec) }},
+		{"size", func(a, b *tableRow) int { return cmp.Compare(b.Use.Bytes, a.Use.Bytes) }},
 		{"partitions", func(a, b *tableRow) int { return cmp.Compare(b.PartitionCount, a.PartitionCount) }},
 	})
-	return page{name: "tables", Title: "Tables", Data: map[string]any{"Rows": rows, "List": l, "Unjudged": partOf(0, healthErr).Err}}, nil
+	return page{name: "tables", Title: "Tables", Data: map[string]any{"Rows": rows, "List": l, "Unjudged": partOf(0, errors.Join(healthErr, usedErr)).Err}}, nil
 }
 
 // setting is a setting of a table with what it means.
@@ -311,12 +319,15 @@ func (d *Dashboard) table(q *http.Request) (page, error) {
 		Others   []setting // that aren't set
 		Split    part[*split.QuerySplitResponse]
 		Load     part[*bulkload.QueryBulkLoadResponse]
+		Use      part[[]usage.Table]
+		Bars     []bar
 	}
 	v := data{Table: infos[i]}
 	var why part[*placement.ExplainResponse]
 	ask := []func(){
 		func() { why = partOf(d.s.Explain(ctx, name, -1)) },
 		func() { v.Config = partOf(d.s.QueryConfig(ctx, name)) },
+		func() { v.Use = partOf(d.o.Usage(ctx, d.answers.leader(), name)) },
 		func() {
 			s, err := d.s.QuerySplit(ctx, name)
 			if errors.Is(err, base.ErrInvalidState) { // none is under way
@@ -332,6 +343,9 @@ func (d *Dashboard) table(q *http.Request) (page, error) {
 	}
 	each(len(ask), func(i int) { ask[i]() })
 	v.Explain.Err = why.Err
+	if len(v.Use.V) > 0 {
+		v.Bars = chart(v.Use.V[0].Hours)
+	}
 	states := map[int32]int32{}
 	if why.V != nil {
 		if why.V.Table.Set {

@@ -21,6 +21,7 @@ import (
 	"pegasus/gen/restore"
 	"pegasus/gen/split"
 	"pegasus/meta/events"
+	"pegasus/meta/usage"
 )
 
 // Source answers what the pages show, and does what their forms ask for. A client.Admin is one.
@@ -91,9 +92,10 @@ type answers struct {
 	tables shared[[]layer2.AppInfo]
 	moves  shared[*placement.RebalanceResponse]
 	metas  shared[[]meta]
+	usage  shared[[]usage.Table]
 }
 
-func newAnswers(s Source, metas []string) *answers {
+func newAnswers(s Source, o *Options) *answers {
 	a := &answers{}
 	a.health.asks, a.nodes.asks = s.Health, s.NodeRoles
 	a.tables.asks = func(ctx context.Context) ([]layer2.AppInfo, error) {
@@ -104,8 +106,21 @@ func newAnswers(s Source, metas []string) *answers {
 	a.moves.asks = func(ctx context.Context) (*placement.RebalanceResponse, error) {
 		return s.Rebalance(ctx, placement.REBALANCE_STATUS, "", false)
 	}
-	a.metas.asks = func(ctx context.Context) ([]meta, error) { return askMetas(ctx, s, metas), nil }
+	a.metas.asks = func(ctx context.Context) ([]meta, error) { return askMetas(ctx, s, o.Metas), nil }
+	a.usage.asks = func(ctx context.Context) ([]usage.Table, error) { return o.Usage(ctx, a.leader(), "") }
 	return a
+}
+
+// leader is the meta that leads, "" if none says so.
+func (a *answers) leader() (addr string) {
+	term := int64(-1)
+	metas, _ := a.metas.get()
+	for _, m := range metas {
+		if m.Is != nil && m.Is.Role == "leader" && m.Is.Term > term {
+			addr, term = m.Addr, m.Is.Term
+		}
+	}
+	return addr
 }
 
 func (a *answers) forget() {

@@ -267,12 +267,17 @@ func (s *Service) show(x *state.Table, t *table) Table {
 }
 
 func (s *Service) page(_ *service.Call, q *httpapi.Request) httpapi.Response {
-	if !q.Only("name") {
-		return httpapi.Text(http.StatusBadRequest, "the only argument is name=<table>")
+	if !q.Only("name", "hours") || q.Get("hours") != "" && q.Get("hours") != "0" {
+		return httpapi.Text(http.StatusBadRequest, "the arguments are name=<table> and hours=0, which leaves the hours out")
 	}
 	list := s.Tables(q.Get("name"))
 	if list == nil {
 		list = []Table{}
+	}
+	if q.Get("hours") == "0" {
+		for i := range list {
+			list[i].Hours = []Hour{}
+		}
 	}
 	b, err := json.Marshal(map[string]any{"tables": list})
 	if err != nil {
