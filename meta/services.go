@@ -68,6 +68,7 @@ func newDuplication(l *leader) service.Service {
 
 func newSplits(l *leader) service.Service {
 	return split.New(l, split.Options{Enabled: l.s.cfg.Meta.PartitionSplit, MaxPartitions: l.s.cfg.Meta.MaxPartitionCount, Frozen: l.frozen, Look: func(id int32) { l.parts.recheck(id) },
+		NoBackups: l.s.cfg.Meta.BackupDisabled,
 		Cluster: func() string {
 			_, id := l.s.fsm.cluster()
 			return id

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,11 +62,18 @@ type upload struct {
 	waiting []*partition // for a server
 	active  []*partition // that a server is asked for
 	gone    []string     // by table: why it can't be in the backup
-	total   int64        // how far all is: per mille of partitions, and a thousand for each table that is finished
+	splits  map[int]splitting
+	total   int64 // how far all is: per mille of partitions, and a thousand for each table that is finished
+}
+
+// splitting is how far the split of a table is that a backup waits for.
+type splitting struct {
+	left  int       // partitions that haven't switched
+	since time.Time // when there were more, or it was first seen
 }
 
 func (s *Service) newUpload(j *job, b *state.Backup, finish func(context.Context, int) error) *upload {
-	return &upload{s: s, j: j, b: b, finish: finish, answers: make(chan answer), open: make([]int, len(b.Tables)), gone: make([]string, len(b.Tables))}
+	return &upload{s: s, j: j, b: b, finish: finish, answers: make(chan answer), open: make([]int, len(b.Tables)), gone: make([]string, len(b.Tables)), splits: map[int]splitting{}}
 }
 
 // skip notes that a table is finished already.
@@ -132,18 +140,18 @@ func (u *upload) look(list []*partition) view {
 	u.s.leader.Read(func(st *state.State) {
 		for i := range u.b.Tables {
 			if u.open[i] > 0 {
-				if why := missing(st, &u.b.Tables[i]); why != "" {
+				if why := cmp.Or(missing(st, &u.b.Tables[i]), u.held(st, i)); why != "" {
 					v.gone[i] = why
 				}
 			}
 		}
 		for _, p := range list {
-			t, c, ok := st.Config(p.gpid)
+			_, c, ok := st.Config(p.gpid)
 			if !ok {
 				continue
 			}
 			// Before its partition has switched a parent has the rows of its child, too, and the child none.
-			if sp, is := st.SplitOf(t.ID); is && int(u.b.Tables[p.table].Partitions) == len(t.Parts) && !sp.Switched(p.gpid.PartitionIndex) {
+			if sp, is := splitOf(st, &u.b.Tables[p.table]); is && !sp.Switched(p.gpid.PartitionIndex) {
 				p.why = "its table is being split, and it hasn't switched yet"
 				continue
 			}
@@ -151,6 +159,34 @@ func (u *upload) look(list []*partition) view {
 		}
 	})
 	return v
+}
+
+// splitOf returns the split of a table of whose partitions those that haven't switched aren't backed up yet.
+func splitOf(st *state.State, t *state.BackupTable) (state.Split, bool) {
+	sp, ok := st.SplitOf(t.ID)
+	return sp, ok && int(t.Partitions) == 2*len(sp.Status)
+}
+
+// held says why a policy's backup doesn't wait any longer for the split of a table, "" if it does: the policy has other tables, which would
+// not be backed up as long as that one's split is paused.
+func (u *upload) held(st *state.State, table int) string {
+	t := &u.b.Tables[table]
+	sp, ok := splitOf(st, t)
+	if u.b.Policy == "" || !ok {
+		return ""
+	}
+	now, left := time.Now(), 0
+	for p := range sp.Status {
+		if !sp.Switched(int32(p)) {
+			left++
+		}
+	}
+	if is, seen := u.splits[table]; !seen || left < is.left {
+		u.splits[table] = splitting{left, now}
+	} else if most := u.s.o.Patience / 2; now.Sub(is.since) > most {
+		return fmt.Sprintf("table %s (%d) is being split, and for %v none of the %d partitions switched that had to", t.Name, t.ID, most, left)
+	}
+	return ""
 }
 
 // missing says why a table can't be backed up any more, "" if it can.

@@ -207,17 +207,19 @@ func (s *Service) complete(ctx context.Context, store *blob.Store, id int64) err
 	if !ok || !b.Running() {
 		return nil
 	}
-	tables := map[int32]string{}
+	tables, why := map[int32]string{}, ""
 	for _, t := range b.Tables {
 		switch {
 		case !t.Done:
 			return fmt.Errorf("table %s (%d) isn't done", t.Name, t.ID)
 		case t.Skipped == "":
 			tables[t.ID] = t.Name
+		default:
+			why = t.Skipped
 		}
 	}
 	if len(tables) == 0 {
-		return fmt.Errorf("none of its tables is there any more: %w", errFailed)
+		return fmt.Errorf("none of its tables can be in it, the last one because %s: %w", why, errFailed)
 	}
 	now := max(s.nowMS(), b.Began)
 	if err := files.Finish(ctx, store, location(&b), files.NewInfo(b.ID, b.Began, now, tables)); err != nil {

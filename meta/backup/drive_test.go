@@ -505,3 +505,29 @@ func TestTableIsWrittenOnce(t *testing.T) {
 		t.Errorf("%d writes for 5 backups", writes)
 	}
 }
+
+// A split that is paused keeps its own table out of the backups of a policy, and no other one.
+func TestPolicyDoesNotWaitForSplit(t *testing.T) {
+	w := newWorld(t, version.Splits.Since())
+	shop, other := w.table("shop", 2), w.table("other", 2)
+	for _, c := range []state.Command{&state.StartSplit{Table: other, Count: 4}, &state.ControlSplit{Table: other, Do: state.SplitPause, Parent: -1},
+		&state.SetBackupPolicy{New: true, Policy: state.BackupPolicy{Name: "daily", Provider: "local_service", Tables: []int32{shop, other}, Interval: 86400, Keep: 3, Start: state.AnyTime}}} {
+		if res := w.apply(c); res.Err != base.ErrOK {
+			t.Fatal(res.Err)
+		}
+	}
+	m := w.lead(func(_ *meta, o *Options) { o.Patience = 4 * time.Second })
+	var id int64
+	until(t, "the policy begins", func() bool {
+		m.Read(func(st *state.State) { id = st.LastBackup() })
+		return id != 0
+	})
+	v := m.await(id)
+	if v.Status != backupadmin.BACKUP_COMPLETED {
+		t.Fatalf("%v, %s", v.Status, v.Reason)
+	}
+	w.verify(v, map[string]int{"shop": 2})
+	if !strings.Contains(v.Tables[1].Skipped, "is being split") || len(w.place.names(v.Directory+"/other")) > 0 {
+		t.Errorf("%+v, left %v", v, w.place.names(""))
+	}
+}

@@ -39,6 +39,8 @@ type Options struct {
 	Frozen func() string
 	// Look has the planner look at a table.
 	Look func(id int32)
+	// NoBackups: backups are switched off. None that was begun goes on, so none is waited for.
+	NoBackups bool
 	// Cluster is the id of the cluster; "" if it has none.
 	Cluster func() string
 }
@@ -318,7 +320,7 @@ func (s *Service) look(ctx context.Context, wg *sync.WaitGroup) {
 				case state.SplitWaits:
 					if why := ready(t, cfg, alive, len(nodes)); why != "" {
 						waits[g] = why
-					} else if backup != 0 {
+					} else if backup != 0 && !s.o.NoBackups {
 						waits[g] = fmt.Sprintf("backup %d isn't done with the table", backup)
 					} else {
 						orders = append(orders, o)
