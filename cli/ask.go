@@ -42,7 +42,7 @@ func (a *Asker) Ask(ctx context.Context, what, word string) error {
 		return context.Cause(ctx)
 	}
 	if got != word {
-		return errors.New("nothing is changed; without a terminal give --yes")
+		return errors.New("nothing is removed or changed; without a terminal give --yes")
 	}
 	return nil
 }

@@ -12,12 +12,15 @@ import (
 	"pegasus/gen/rrdb"
 )
 
+// RowWrites are the rarer commands on rows: several at a time, or under a condition.
+type RowWrites struct{ *Env }
+
 // MultiSet writes rows of a hash key, all or none; pairs are sort keys, each with its value.
-func (e *Env) MultiSet(ctx context.Context, table, hashKey string, pairs []string, ttl int) error {
+func (e RowWrites) MultiSet(ctx context.Context, table, hashKey string, pairs []string, ttl int) error {
 	if len(pairs)%2 != 0 {
 		return fmt.Errorf("%d arguments follow the hash key: give a value for each sort key", len(pairs))
 	}
-	t, k, err := rowArgs(e, ctx, table, append([]string{hashKey}, pairs...)...)
+	t, k, err := rowArgs(e.Env, ctx, table, append([]string{hashKey}, pairs...)...)
 	if err != nil {
 		return err
 	}
@@ -32,8 +35,8 @@ func (e *Env) MultiSet(ctx context.Context, table, hashKey string, pairs []strin
 }
 
 // MultiDel removes rows of a hash key, all or none.
-func (e *Env) MultiDel(ctx context.Context, table, hashKey string, sortKeys []string) error {
-	t, k, err := rowArgs(e, ctx, table, append([]string{hashKey}, sortKeys...)...)
+func (e RowWrites) MultiDel(ctx context.Context, table, hashKey string, sortKeys []string) error {
+	t, k, err := rowArgs(e.Env, ctx, table, append([]string{hashKey}, sortKeys...)...)
 	if err != nil {
 		return err
 	}
@@ -44,8 +47,8 @@ func (e *Env) MultiDel(ctx context.Context, table, hashKey string, sortKeys []st
 }
 
 // DelRange removes the rows of a hash key that r chooses, or only counts them.
-func (e *Env) DelRange(ctx context.Context, table, hashKey string, r Range, dry bool) error {
-	t, k, err := rowArgs(e, ctx, table, hashKey, r.From, r.To)
+func (e RowWrites) DelRange(ctx context.Context, table, hashKey string, r Range, dry bool) error {
+	t, k, err := rowArgs(e.Env, ctx, table, hashKey, r.From, r.To)
 	if err != nil {
 		return err
 	}
@@ -67,8 +70,8 @@ func (e *Env) DelRange(ctx context.Context, table, hashKey string, r Range, dry 
 }
 
 // Exists tells whether a row is there.
-func (e *Env) Exists(ctx context.Context, table, hashKey, sortKey string) error {
-	t, k, err := rowArgs(e, ctx, table, hashKey, sortKey)
+func (e RowWrites) Exists(ctx context.Context, table, hashKey, sortKey string) error {
+	t, k, err := rowArgs(e.Env, ctx, table, hashKey, sortKey)
 	if err != nil {
 		return err
 	}
@@ -80,7 +83,7 @@ func (e *Env) Exists(ctx context.Context, table, hashKey, sortKey string) error 
 }
 
 // Hash tells where a row is: without a table, given its number of partitions, no cluster is asked.
-func (e *Env) Hash(ctx context.Context, table, hashKey, sortKey string, partitions int) error {
+func (e RowWrites) Hash(ctx context.Context, table, hashKey, sortKey string, partitions int) error {
 	k, err := e.manyBytes(hashKey, sortKey)
 	if err != nil {
 		return err
@@ -135,7 +138,7 @@ type CheckArgs struct {
 	Show          bool // the value that was checked
 }
 
-func (e *Env) check(a CheckArgs, sortKey []byte) (client.Check, error) {
+func (e RowWrites) check(a CheckArgs, sortKey []byte) (client.Check, error) {
 	kind, ok := checks[a.Type]
 	if !ok {
 		return client.Check{}, fmt.Errorf("there is no check %q: give one of %s", a.Type, strings.Join(Checks(), ", "))
@@ -145,8 +148,8 @@ func (e *Env) check(a CheckArgs, sortKey []byte) (client.Check, error) {
 }
 
 // CheckAndSet writes a row of a hash key if a condition on one of its rows holds.
-func (e *Env) CheckAndSet(ctx context.Context, table, hashKey, checked, sortKey, value string, a CheckArgs, ttl int) error {
-	t, k, err := rowArgs(e, ctx, table, hashKey, checked, sortKey, value)
+func (e RowWrites) CheckAndSet(ctx context.Context, table, hashKey, checked, sortKey, value string, a CheckArgs, ttl int) error {
+	t, k, err := rowArgs(e.Env, ctx, table, hashKey, checked, sortKey, value)
 	if err != nil {
 		return err
 	}
@@ -163,8 +166,8 @@ func (e *Env) CheckAndSet(ctx context.Context, table, hashKey, checked, sortKey,
 
 // CheckAndMutate does steps with rows of a hash key if a condition on one of its rows holds. Each step is
 // "set", a sort key and a value, or "del" and a sort key.
-func (e *Env) CheckAndMutate(ctx context.Context, table, hashKey, checked string, steps []string, a CheckArgs, ttl int) error {
-	t, k, err := rowArgs(e, ctx, table, hashKey, checked)
+func (e RowWrites) CheckAndMutate(ctx context.Context, table, hashKey, checked string, steps []string, a CheckArgs, ttl int) error {
+	t, k, err := rowArgs(e.Env, ctx, table, hashKey, checked)
 	if err != nil {
 		return err
 	}
@@ -203,7 +206,7 @@ func (e *Env) CheckAndMutate(ctx context.Context, table, hashKey, checked string
 }
 
 // sayChecked tells what became of a conditional write. That the condition didn't hold is an *UnmetError.
-func (e *Env) sayChecked(r client.Checked, show bool) error {
+func (e RowWrites) sayChecked(r client.Checked, show bool) error {
 	out := struct {
 		Applied bool    `json:"applied"`
 		Exists  *bool   `json:"checked_row_exists,omitempty"`

@@ -15,8 +15,11 @@ import (
 	"pegasus/gen/metaadmin"
 )
 
-// TableRecall brings a dropped table back: which is its name or its id, as its new name, "" for the one that it had.
-func (e *Env) TableRecall(ctx context.Context, which, as string) error {
+// TableAdmin are the rarer commands about tables, and those about what the metas do with them.
+type TableAdmin struct{ *Env }
+
+// Recall brings a dropped table back: which is its name or its id, as its new name, "" for the one that it had.
+func (e TableAdmin) Recall(ctx context.Context, which, as string) error {
 	id, err := e.dropped(ctx, which)
 	if err != nil {
 		return err
@@ -29,7 +32,7 @@ func (e *Env) TableRecall(ctx context.Context, which, as string) error {
 }
 
 // dropped finds the dropped table of a name or id. Of several with one name the id has to be given.
-func (e *Env) dropped(ctx context.Context, which string) (int32, error) {
+func (e TableAdmin) dropped(ctx context.Context, which string) (int32, error) {
 	infos, err := e.Client.Admin().ListTables(ctx, layer2.AS_INVALID)
 	if err != nil {
 		return 0, err
@@ -55,8 +58,8 @@ func (e *Env) dropped(ctx context.Context, which string) (int32, error) {
 	return int32(id), err
 }
 
-// TableRename gives a table another name.
-func (e *Env) TableRename(ctx context.Context, name, to string) error {
+// Rename gives a table another name.
+func (e TableAdmin) Rename(ctx context.Context, name, to string) error {
 	if err := e.Client.Admin().RenameTable(ctx, name, to); err != nil {
 		return err
 	}
@@ -64,8 +67,8 @@ func (e *Env) TableRename(ctx context.Context, name, to string) error {
 	return e.print(map[string]string{"was": name, "name": to}, "table %s is called %s now", Escape([]byte(name)), Escape([]byte(to)))
 }
 
-// TableReplicas shows how many replicas a table's partitions are to have, or sets it (to > 0).
-func (e *Env) TableReplicas(ctx context.Context, name string, to int32) error {
+// Replicas shows how many replicas a table's partitions are to have, or sets it (to > 0).
+func (e TableAdmin) Replicas(ctx context.Context, name string, to int32) error {
 	a := e.Client.Admin()
 	if to == 0 {
 		n, err := a.ReplicaCount(ctx, name)
@@ -81,8 +84,8 @@ func (e *Env) TableReplicas(ctx context.Context, name string, to int32) error {
 	return e.print(map[string]any{"name": name, "replicas": to, "was": was}, "table %s: %d replicas, before: %d; `pegasus table show %s` shows them come and go", Escape([]byte(name)), to, was, name)
 }
 
-// TableAtomic shows whether a table has atomic_idempotent, or sets it; word is "", "on" or "off".
-func (e *Env) TableAtomic(ctx context.Context, name, word string) error {
+// Atomic shows whether a table has atomic_idempotent, or sets it; word is "", "on" or "off".
+func (e TableAdmin) Atomic(ctx context.Context, name, word string) error {
 	a := e.Client.Admin()
 	switch word {
 	case "":
@@ -140,7 +143,7 @@ func levelWord(l metaadmin.MetaFunctionLevel) (name, means string) {
 }
 
 // MetaLevel shows how much the metas do by themselves, or sets it.
-func (e *Env) MetaLevel(ctx context.Context, to string) error {
+func (e TableAdmin) MetaLevel(ctx context.Context, to string) error {
 	if to == "" {
 		l, err := e.Client.Admin().Level(ctx, metaadmin.FlInvalid)
 		if err != nil {
@@ -175,8 +178,8 @@ var proposals = map[string]metaadmin.ConfigType{
 	"secondary": metaadmin.CT_ADD_SECONDARY_FOR_LB, "remove": metaadmin.CT_DOWNGRADE_TO_INACTIVE,
 }
 
-// TablePropose asks the meta for a change of one partition.
-func (e *Env) TablePropose(ctx context.Context, p Proposal) error {
+// Propose asks the meta for a change of one partition.
+func (e TableAdmin) Propose(ctx context.Context, p Proposal) error {
 	node, err := nodeAddr(p.Node)
 	if err != nil {
 		return err
@@ -201,7 +204,7 @@ func (e *Env) TablePropose(ctx context.Context, p Proposal) error {
 	c := &q.Partitions[g.PartitionIndex]
 	secondary := slices.Contains(c.Secondaries, node)
 	var say string
-	do := func() error { return nil }
+	var do func() error
 	switch p.Do {
 	case "primary":
 		if !secondary {
@@ -247,8 +250,8 @@ type Compact struct {
 // compactTold is how long it takes at most until the metas have heard that replicas have begun: two config syncs.
 const compactTold = 25 * time.Second
 
-// TableCompact has all replicas of a table compact what they have, or tells how far that is.
-func (e *Env) TableCompact(ctx context.Context, c Compact) error {
+// Compact has all replicas of a table compact what they have, or tells how far that is.
+func (e TableAdmin) Compact(ctx context.Context, c Compact) error {
 	a := e.Client.Admin()
 	name := Escape([]byte(c.Table))
 	if c.Status {
@@ -316,7 +319,7 @@ type dddReplicaJSON struct {
 }
 
 // Diagnose lists the partitions that go on only when somebody does something, with what can be done.
-func (e *Env) Diagnose(ctx context.Context, d Ddd) error {
+func (e TableAdmin) Diagnose(ctx context.Context, d Ddd) error {
 	if d.Fix {
 		if d.What == "" {
 			return errors.New("--fix gives up rows that may have been acknowledged: name the table, or the partition TABLE.PARTITION")

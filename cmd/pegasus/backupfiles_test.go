@@ -134,9 +134,9 @@ func TestBackupFileCommands(t *testing.T) {
 		{"export --format csv " + here, `^partition,hash_key,sort_key,value,expires,written\n[01],dXNlcj`, "", 0, nil},
 
 		{"get " + here + " nobody", `^$`, `table shop of the backup has no row of hash key "nobody"`, 1, nil},
-		{"get " + here + " user007 x", `^$`, `has no row "user007" : "x"`, 1, nil},
+		{"get " + here + " user007 x", `^$`, `has no row "user007" : "x"`, 3, nil},
 		{"count --table other " + here, `^$`, `no table "other", tables are shop`, 1, nil},
-		{"verify", `^$`, `usage: pegasus backup verify URL`, 1, nil},
+		{"verify", `^$`, `usage: pegasus backup verify URL`, 5, nil},
 		{"verify local_service/prod/1796000000001", `^$`, `prod/1796000000001: not found.*pegasus backup ls`, 1, nil},
 		{"verify local_service/nothing", `^$`, `nothing: not found.*pegasus backup ls`, 1, nil},
 		{"verify file:///not/there/1796000000000", `^$`, `there is no directory /not/there: check the URL`, 1, nil},

@@ -50,7 +50,7 @@ func TestBlobCommands(t *testing.T) {
 		{"ls ftp://x", `^$`, `write file:///DIRECTORY`},
 		{"check file:///nothing/there?retry_time=0s", `write +[0-9.]+ +failed`, `mounted\?\); check that it is up`},
 		{"ls --config nothing.toml", `^$`, `nothing.toml: can't be read`},
-		{"ls -o xml", `^$`, `give table or json`},
+		{"ls -o xml", `^$`, `give table, json or jsonl`},
 		{"cat local_service", `^$`, `usage: pegasus blob cat NAME PATH`},
 	} {
 		var out, errw bytes.Buffer

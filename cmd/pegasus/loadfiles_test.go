@@ -55,15 +55,15 @@ func TestLoadFileCommands(t *testing.T) {
 		{"verify " + url, `^$`, `--table or --cluster is missing`, 1, nil},
 		{"verify file:///not/there" + table, `^$`, `there is no directory /not/there`, 1, nil},
 		{"build --from A --to " + url + table, `^$`, `--app-id is missing; .pegasus table ls. shows`, 1, nil},
-		{"build --from A --memory 0" + to, `^$`, `--memory" flag: give a whole number, 1 to 1048576`, 1, nil},
+		{"build --from A --memory 0" + to, `^$`, `--memory" flag: give a whole number, 1 to 1048576`, 5, nil},
 		{"build --from /not/there.csv --app-id 2 --partitions 3 --table other --cluster prod --to " + url, `^$`, `/not/there.csv: no such file`, 1, nil},
 		{"build --from A --format xml --app-id 2 --partitions 3 --table other --cluster prod --to " + url, `^$`, `unknown format "xml": give one of csv, jsonl, parquet`, 1, nil},
 		{"build --from A --app-id 2 --partitions 3 --table a/b --cluster prod --to " + url, `^$`, `the table is "a/b", which can't be the name of a directory`, 1, nil},
-		{"nosuch", `^$`, `unknown command "nosuch"`, 1, nil},
+		{"nosuch", `^$`, `unknown command "nosuch"`, 5, nil},
 		{"start shop", `^$`, `--from or --cluster is missing: the files are in NAME/ROOT/CLUSTER/TABLE`, 1, nil},
 		{"start shop --from file:///mnt/x --cluster prod --meta 127.0.0.1:1", `^$`, `--from is NAME/ROOT: the servers read the files from the store \[blob.NAME\]`, 1, nil},
-		{"status", `^$`, `TABLE`, 1, nil},
-		{"cancel a b", `^$`, `TABLE`, 1, nil},
+		{"status", `^$`, `TABLE`, 5, nil},
+		{"cancel a b", `^$`, `TABLE`, 5, nil},
 	} {
 		if tc.before != nil {
 			tc.before()

@@ -86,13 +86,14 @@ func TestMigrateTables(t *testing.T) {
 		t.Errorf("%d: %s%s", status, o, e)
 	}
 	for _, x := range []struct {
-		args []string
-		want string
+		args   []string
+		want   string
+		status int
 	}{
-		{nil, "give one of --from-state"}, {[]string{"--from-state", file, "--from", "a:1"}, "none of the others can be"}, {[]string{"--from-zookeeper", "h:1"}, "names no root"},
-		{[]string{"--from", "x"}, "--from: "}, {[]string{"--from-state", t.TempDir()}, "no regular file"}, {[]string{"--from-state", file, "--root", "/x"}, "no node /x/apps"},
+		{nil, "give one of --from-state", 1}, {[]string{"--from-state", file, "--from", "a:1"}, "none of the others can be", 1}, {[]string{"--from-zookeeper", "h:1"}, "names no root", 1},
+		{[]string{"--from", "x"}, "--from: ", 5}, {[]string{"--from-state", t.TempDir()}, "no regular file", 1}, {[]string{"--from-state", file, "--root", "/x"}, "no node /x/apps", 1},
 	} {
-		if o, e, status := do(x.args...); status != 1 || !strings.Contains(e, x.want) {
+		if o, e, status := do(x.args...); status != x.status || !strings.Contains(e, x.want) {
 			t.Errorf("%v: %d: %s%s", x.args, status, o, e)
 		}
 	}

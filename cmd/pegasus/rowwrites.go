@@ -18,7 +18,7 @@ func ttlFlag(c *cobra.Command, ttl *int) {
 func multiSetCmd() *cobra.Command {
 	var ttl int
 	c, _ := rowCmd("multi-set TABLE HASH_KEY SORT_KEY VALUE [SORT_KEY VALUE]...", "Write rows of a hash key, all or none", 4, -1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.MultiSet(ctx, a[0], a[1], a[2:], ttl)
+		return cli.RowWrites{Env: e}.MultiSet(ctx, a[0], a[1], a[2:], ttl)
 	})
 	ttlFlag(c, &ttl)
 	return c
@@ -26,7 +26,7 @@ func multiSetCmd() *cobra.Command {
 
 func multiDelCmd() *cobra.Command {
 	c, _ := rowCmd("multi-del TABLE HASH_KEY SORT_KEY...", "Remove rows of a hash key, all or none", 3, -1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.MultiDel(ctx, a[0], a[1], a[2:])
+		return cli.RowWrites{Env: e}.MultiDel(ctx, a[0], a[1], a[2:])
 	})
 	return c
 }
@@ -42,7 +42,7 @@ func delRangeCmd() *cobra.Command {
 				return err
 			}
 		}
-		return e.DelRange(ctx, a[0], a[1], r, dry)
+		return cli.RowWrites{Env: e}.DelRange(ctx, a[0], a[1], r, dry)
 	})
 	c.Long = "Remove the rows of a hash key, or those of a range of sort keys, some at a time: other clients see it half done. It asks\nbefore, unless --yes is given."
 	fl := c.Flags()
@@ -57,7 +57,7 @@ func delRangeCmd() *cobra.Command {
 
 func existsCmd() *cobra.Command {
 	c, _ := rowCmd("exists TABLE HASH_KEY SORT_KEY", "Print whether a row exists: true or false", 3, 3, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.Exists(ctx, a[0], a[1], a[2])
+		return cli.RowWrites{Env: e}.Exists(ctx, a[0], a[1], a[2])
 	})
 	return c
 }
@@ -72,9 +72,9 @@ func hashCmd() *cobra.Command {
 			if len(a) > 2 {
 				return cli.NewUsageError(fmt.Errorf("wrong number of arguments (%d): with --partitions no table is given", len(a)))
 			}
-			return e.Hash(ctx, "", a[0], append(a, "")[1], partitions)
+			return cli.RowWrites{Env: e}.Hash(ctx, "", a[0], append(a, "")[1], partitions)
 		}
-		return e.Hash(ctx, a[0], a[1], append(a, "")[2], 0)
+		return cli.RowWrites{Env: e}.Hash(ctx, a[0], a[1], append(a, "")[2], 0)
 	})
 	c.Long = "Print the hash of a key, its partition and the primary. It is the hash of the hash key, or of the sort key if the hash key is\nempty. With --partitions no cluster is asked, and no table is given."
 	numberVar(c.Flags(), &partitions, "partitions", "", 0, base.Range{Min: 0, Max: base.Partitions.Max}, "number of partitions, in place of a table")
@@ -96,7 +96,7 @@ func checkAndSetCmd() *cobra.Command {
 	var a cli.CheckArgs
 	var ttl int
 	c, _ := rowCmd("check-and-set TABLE HASH_KEY CHECK_SORT_KEY SET_SORT_KEY VALUE", "Write a row if a condition on a row of its hash key holds", 5, 5, func(ctx context.Context, e *cli.Env, s []string) error {
-		return e.CheckAndSet(ctx, s[0], s[1], s[2], s[3], s[4], a, ttl)
+		return cli.RowWrites{Env: e}.CheckAndSet(ctx, s[0], s[1], s[2], s[3], s[4], a, ttl)
 	})
 	c.Long = "Write a row if a condition on a row of its hash key holds, in one step." + checkedLong
 	checkFlags(c, &a, &ttl)
@@ -107,7 +107,7 @@ func checkAndMutateCmd() *cobra.Command {
 	var a cli.CheckArgs
 	var ttl int
 	c, _ := rowCmd("check-and-mutate TABLE HASH_KEY CHECK_SORT_KEY {set SORT_KEY VALUE | del SORT_KEY}...", "Write and remove rows if a condition on a row of their hash key holds", 5, -1, func(ctx context.Context, e *cli.Env, s []string) error {
-		return e.CheckAndMutate(ctx, s[0], s[1], s[2], s[3:], a, ttl)
+		return cli.RowWrites{Env: e}.CheckAndMutate(ctx, s[0], s[1], s[2], s[3:], a, ttl)
 	})
 	c.Long = "Write and remove rows if a condition on a row of their hash key holds, in one step. The steps are done in the order in which\nthey are given." + checkedLong
 	checkFlags(c, &a, &ttl)

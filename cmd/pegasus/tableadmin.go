@@ -17,13 +17,13 @@ import (
 func tableAdminCmds(f *clientFlags) []*cobra.Command {
 	as := ""
 	recall := f.sub("recall NAME|ID", "Bring a dropped table back", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.TableRecall(ctx, a[0], as)
+		return cli.TableAdmin{Env: e}.Recall(ctx, a[0], as)
 	})
 	recall.Long = "Bring a dropped table back, with its data. `pegasus table ls --all` lists dropped tables. Of several with one name, give the id."
 	recall.Flags().StringVar(&as, "as", "", "its new name (default: the one that it had)")
 
 	rename := f.sub("rename NAME NEW_NAME", "Give a table another name", 2, 2, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.TableRename(ctx, a[0], a[1])
+		return cli.TableAdmin{Env: e}.Rename(ctx, a[0], a[1])
 	})
 	rename.Long = "Give a table another name. Clients that use it go on until they look it up again; then they need the new name."
 
@@ -35,11 +35,11 @@ func tableAdminCmds(f *clientFlags) []*cobra.Command {
 				return fmt.Errorf("NUMBER is %q: give a whole number, %d to %d", a[1], base.Replicas.Min, base.Replicas.Max)
 			}
 		}
-		return e.TableReplicas(ctx, a[0], int32(n))
+		return cli.TableAdmin{Env: e}.Replicas(ctx, a[0], int32(n))
 	})
 
 	atomic := f.sub("atomic-idempotent NAME [on|off]", "Show or set atomic_idempotent of a table", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.TableAtomic(ctx, a[0], append(a, "")[1])
+		return cli.TableAdmin{Env: e}.Atomic(ctx, a[0], append(a, "")[1])
 	})
 	atomic.Long = "Show or set atomic_idempotent of a table. C++ servers need it to duplicate incr, check-and-set and check-and-mutate. These\n" +
 		"servers always make such writes idempotent: the property is kept for tools, and for clusters that a table moves to."
@@ -64,7 +64,7 @@ func tableAdminCmds(f *clientFlags) []*cobra.Command {
 				return err
 			}
 		}
-		return e.TablePropose(ctx, p)
+		return cli.TableAdmin{Env: e}.Propose(ctx, p)
 	})
 	propose.Long = "Ask the meta servers for a change of one partition: a secondary becomes the primary, a server gets a secondary, or gives up\n" +
 		"the one that it has. The meta servers refuse what would be unsafe. What lacks or is uneven afterwards they repair by themselves."
@@ -74,7 +74,7 @@ func tableAdminCmds(f *clientFlags) []*cobra.Command {
 	var cp cli.Compact
 	compact := f.sub("compact NAME", "Compact all replicas of a table", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
 		cp.Table = a[0]
-		return e.TableCompact(ctx, cp)
+		return cli.TableAdmin{Env: e}.Compact(ctx, cp)
 	})
 	compact.Long = "Compact all replicas of a table: removed, overwritten and expired rows give their room back. The command shows the progress\n" +
 		"until all are done. Interrupting it doesn't stop the servers; `pegasus table env set NAME manual_compact.disabled=true` does."
@@ -98,7 +98,7 @@ func tableAdminCmds(f *clientFlags) []*cobra.Command {
 func levelCmd() *cobra.Command {
 	f := &clientFlags{}
 	c := f.sub("level [LEVEL]", "Show or set how much the meta servers do by themselves", 0, 1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.MetaLevel(ctx, append(a, "")[0])
+		return cli.TableAdmin{Env: e}.MetaLevel(ctx, append(a, "")[0])
 	})
 	c.Long = "Show or set how much the meta servers do by themselves: " + strings.Join(cli.Levels(), ", ") + ". They begin with steady. With freezed\n" +
 		"or less nothing is created or dropped, and lost replicas aren't replaced: set it back when the work is done."
@@ -119,7 +119,7 @@ func dddCmd() *cobra.Command {
 				return err
 			}
 		}
-		return e.Diagnose(ctx, d)
+		return cli.TableAdmin{Env: e}.Diagnose(ctx, d)
 	})
 	c.Long = "Show the partitions that no member of serves and that no repair helps, with the replicas that are known and what can be done.\n\n" +
 		"With --fix they go on with the replica that has the most data, or with that of the server --with. Rows that it lacks are\n" +

@@ -64,7 +64,7 @@ func TestTransferCommands(t *testing.T) {
 	step(1, "doesn't say what it is", "import", save("x.txt", ""), "t")
 	step(1, "unknown encoding", "import", people, "t", "--encoding", "rot13")
 	step(1, "give --format", "import", "-", "t")
-	step(1, "the table doesn't exist", append([]string{"import", people, "nobody"}, mapped...)...)
+	step(3, "the table doesn't exist", append([]string{"import", people, "nobody"}, mapped...)...)
 
 	step(0, "3 rows of table t are in", "export", "t", in("out.csv"), "--encoding", "text")
 	if b, err := os.ReadFile(in("out.csv")); err != nil || !strings.Contains(string(b), `,user:2,FR,"B, b",`) {
