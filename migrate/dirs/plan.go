@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"pegasus/base"
 	"pegasus/cppdata"
 )
 
@@ -101,6 +102,9 @@ func (p *Plan) choose(tables []cppdata.Table, o Options) error {
 		}
 	}
 	for i := range p.Tables {
+		if t := &p.Tables[i]; len(t.To) > base.MaxTableName {
+			return fmt.Errorf("table %d would be called %.*q...: a name has at most %d bytes, so rename it by its id", t.ID, base.MaxTableName, t.To, base.MaxTableName)
+		}
 		for j := range i {
 			if a, b := &p.Tables[j], &p.Tables[i]; a.To == b.To {
 				return fmt.Errorf("tables %d and %d would both be called %s: leave one of them out, or rename it by its id", a.ID, b.ID, a.To)

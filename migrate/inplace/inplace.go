@@ -91,6 +91,9 @@ func Make(ctx context.Context, p *dirs.Plan, o Options) (all []Made, err error) 
 	if err := checkServers(o.Servers); err != nil {
 		return nil, err
 	}
+	if err := apart(p.Found.Replicas, o.Servers); err != nil {
+		return nil, err
+	}
 	j := &job{o: &o, open: map[*place]*disk.Set{}, made: map[int32]*Made{}}
 	j.parts, j.places = lay(p.Tables, o.Servers, o.Replicas)
 	j.at.Partitions = len(j.parts)
@@ -140,6 +143,32 @@ func checkServers(servers []Server) error {
 		}
 		if len(s.Dirs) == 0 {
 			return fmt.Errorf("server %v has no data directory", s.Addr)
+		}
+	}
+	return nil
+}
+
+// apart returns an error if a data directory is among those of the C++ replicas.
+func apart(from []cppdata.Place, servers []Server) error {
+	reps := map[string]bool{}
+	for _, r := range from {
+		path, err := filepath.Abs(r.Path)
+		if err != nil {
+			return err
+		}
+		reps[path], reps[filepath.Dir(path)] = true, true
+	}
+	for _, s := range servers {
+		for _, d := range s.Dirs {
+			path, err := filepath.Abs(d.Path)
+			if err != nil {
+				return err
+			}
+			for at := path; at != filepath.Dir(at); at = filepath.Dir(at) {
+				if reps[at] {
+					return fmt.Errorf("data directory %s is in %s, which is of a C++ server: give another one", d.Path, at)
+				}
+			}
 		}
 	}
 	return nil

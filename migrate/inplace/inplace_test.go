@@ -345,6 +345,8 @@ func TestRefusals(t *testing.T) {
 	twice = options(dst, 2)
 	twice.Servers[1].Dirs[0] = twice.Servers[0].Dirs[0]
 	refused(twice, "named twice")
+	refused(options(filepath.Join(src, "replica", "reps", "4.0.pegasus"), 1), "of a C++ server")
+	refused(options(filepath.Join(src, "replica", "reps"), 1), "of a C++ server")
 	o := options(filepath.Join(dst, "full"), 2)
 	if err := os.MkdirAll(filepath.Join(o.Servers[1].Dirs[1].Path, "x"), 0o755); err != nil {
 		t.Fatal(err)
@@ -371,6 +373,10 @@ func TestRefusals(t *testing.T) {
 	refused(more, "other arguments, or with other files")
 	p = look(t, dirs.Options{Dirs: []string{src}, Rename: map[string]string{"a": "b"}})
 	refused(o, "other arguments, or with other files")
+	long := strings.Repeat("x", base.MaxTableName+1)
+	if _, err := dirs.Look(ctx, dirs.Options{Dirs: []string{src}, Rename: map[string]string{"a": long}}); err == nil || !strings.Contains(err.Error(), "rename it") {
+		t.Errorf("a name that no table can have: %v", err)
+	}
 }
 
 // TestUnfinished: a run that is ended by its caller leaves directories on which no server starts.
