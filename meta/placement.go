@@ -103,7 +103,7 @@ func (pl *placements) Report(r *service.Report) {
 	}
 }
 
-const levelHint = "the function level is below steady, where nothing is moved: raise it first (admin-cli: meta-level steady)"
+const levelHint = "the function level is below steady, where nothing is moved: raise it first (admin-cli: meta-level set steady)"
 
 // rebalance plans, begins, watches and ends the evening out of replicas.
 func (pl *placements) rebalance(c *service.Call, q *placement.RebalanceRequest, r *placement.RebalanceResponse) {

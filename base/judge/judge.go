@@ -320,7 +320,7 @@ func (j *judging) afterDeath(c *Context, p *Partition, what string) {
 	}
 }
 
-const raiseLevel = "raise the function level to steady (admin-cli: meta-level steady)"
+const raiseLevel = "raise the function level to steady (admin-cli: meta-level set steady)"
 
 func (j *judging) never(c *Context, p *Partition) {
 	j.refuse(No)
