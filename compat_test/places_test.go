@@ -77,7 +77,7 @@ func ldbRows(t *testing.T, dir string) (n int) {
 }
 
 // TestBackupPlaces: a cluster backs a table up to a directory, to S3 and to HDFS, and restores it from each: every time it is the
-// same table. RocksDB reads each of its rows. PEGASUS_BACKUP_ROWS says how many there are.
+// same table. RocksDB reads each of its rows. The same places take exported rows, and give them. PEGASUS_BACKUP_ROWS says how many there are.
 func TestBackupPlaces(t *testing.T) {
 	rows := 100_000
 	if s := os.Getenv("PEGASUS_BACKUP_ROWS"); s != "" {
@@ -133,4 +133,8 @@ func TestBackupPlaces(t *testing.T) {
 		w.sameDigests("from_"+place, shop)
 		t.Logf("%s: %v, and then %v for the restore", place, made.Round(time.Millisecond), (time.Since(began) - made).Round(time.Millisecond))
 	}
+	w.transfers("shop", rows, map[string]string{
+		"s3":   "s3://bucket/rows/shop.jsonl?endpoint=" + bucket.Endpoint + "&credentials_file=" + bucket.Credentials,
+		"hdfs": "hdfs://" + strings.Join(hdfs.NameNodes, ",") + "/open/rows/shop.parquet?user=somebody",
+	})
 }

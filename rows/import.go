@@ -134,10 +134,9 @@ func Import(ctx context.Context, to Target, inputs []Input, o ImportOptions) (Re
 			if old.Table != o.Table || old.ID != o.ID || old.How != o.How || !slices.Equal(old.Files, im.state.Files) || old.File < 0 || old.Rows < 0 {
 				return Result{}, fmt.Errorf("the state file %s is of an import of %q into table %s with id %d (%s): give another name, or remove it to begin anew", o.State, old.Files, old.Table, old.ID, old.How)
 			}
+			// One that was done is looked at too: the last file may be another one since.
 			im.state, im.result.Before = old, old.Read
-			if old.Done {
-				return im.result, nil
-			}
+			im.state.Done = false
 		}
 	}
 	if err := im.save(); err != nil { // before anything is written
