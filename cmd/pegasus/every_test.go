@@ -148,7 +148,7 @@ var everyCases = []everyCase{
 	{"disk ls", "NODE1", 0},
 	{"disk balance --dry-run", "", 0},
 	{"disk add NODE1", "wrong number of arguments", 5},
-	{"disk move NODE1 1.0 --from a --to b", "no data directory", 3},
+	{"disk move NODE1 1.0 --from a --to b", "no data directory|isn't here", 3},
 	{"disk retry NODE1 nonsense", "", 1},
 	{"disk abandon NODE1 nonsense", "", 1},
 	{"rebalance --dry-run", "", 0},
