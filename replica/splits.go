@@ -283,7 +283,11 @@ func (sp *splitter) child(ctx context.Context, q *switching.ChildRequest) error 
 	if r == nil || r.view.Load().failed != nil || r.view.Load().suspect {
 		return fmt.Errorf("replica %v isn't usable here: %w", q.Parent, base.ErrObjectNotFound)
 	}
+	g := base.Gpid{AppID: q.Parent.AppID, PartitionIndex: split.Child(q.Parent.PartitionIndex, q.PartitionCount)}
 	if q.Decree == 0 {
+		if err := sp.mayMake(r, g); err != nil {
+			return fmt.Errorf("replica %v can't be made of %v: %w", g, q.Parent, err)
+		}
 		return r.flush(ctx)
 	}
 	want := split.Mark{Count: q.PartitionCount, Decree: q.Decree, Timestamp: q.TimestampUs}
@@ -293,7 +297,6 @@ func (sp *splitter) child(ctx context.Context, q *switching.ChildRequest) error 
 			return fmt.Errorf("replica %v hasn't applied decree %d, the cut: %w", q.Parent, q.Decree, base.ErrTryAgain)
 		}
 	}
-	g := base.Gpid{AppID: q.Parent.AppID, PartitionIndex: split.Child(q.Parent.PartitionIndex, want.Count)}
 	if c := sp.srv.replica(g); c != nil {
 		v := c.look()
 		if v.failed != nil || v.Status != pacifica.Inactive || v.Ballot != 0 || v.applied != want.Decree || c.store.Load().LastTimestamp() != want.Timestamp {
@@ -315,15 +318,27 @@ func (sp *splitter) child(ctx context.Context, q *switching.ChildRequest) error 
 	return nil
 }
 
+// mayMake says what keeps the child g of r from being made here. It is asked before the cut: from then on, until all members have the child,
+// nobody serves the rows that move, however long that takes.
+func (sp *splitter) mayMake(r *replica, g base.Gpid) error {
+	switch {
+	case sp.srv.replica(g) != nil || sp.srv.disks.Holds(g):
+		return fmt.Errorf("one is here, and isn't of this split: %w", base.ErrInvalidState)
+	case (members{sp.srv}).holdsAll(g):
+		return fmt.Errorf("there are no descriptors for more replicas: %w", base.ErrInvalidState)
+	}
+	return r.dir.Usable()
+}
+
 // makeChild makes the child's replica of the parent r. Its id is reserved.
 func (sp *splitter) makeChild(ctx context.Context, r *replica, g base.Gpid, want split.Mark) (*replica, error) {
 	if sp.srv.disks.Holds(g) {
 		return nil, fmt.Errorf("it is on a disk, and can't be used: %w", base.ErrInvalidState)
 	}
-	if err := r.dir.Usable(); err != nil {
-		return nil, err
-	}
 	d := r.dir.Dir
+	if d.State() == disk.Failed { // if it is short of room since the cut: these are hard links
+		return nil, d.Usable()
+	}
 	dir := filepath.Join(d.Scratch(), "child."+g.String())
 	store := filepath.Join(dir, "store.1")
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
