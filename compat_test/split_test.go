@@ -30,9 +30,6 @@ var (
 	splitSeed  = flag.Int("split-seed", 0, "is added to the number of a run of TestSplit")
 )
 
-// splitsOff is the configuration with which tables can't be split.
-const splitsOff = "[meta]\npartition_split = false\n"
-
 // splitWorld is a table under load whose partitions are doubled.
 type splitWorld struct {
 	*testing.T
