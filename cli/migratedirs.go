@@ -193,16 +193,21 @@ func (d *Dirs) filled(m *inplace.Made, ended bool) error {
 	}
 	fmt.Fprintf(d.Out, "table %s (id %d): %s: %d partitions of %d replicas (%d made before), %d rows, %d had expired, %d are of other partitions\n",
 		Escape([]byte(m.To)), m.ID, state, m.Partitions, m.Replicas, m.Before, m.Rows, m.Expired, m.Foreign)
-	for _, s := range m.Settings {
+	d.besides(m.Settings, m.Unset, m.Lacking)
+	return nil
+}
+
+// besides tells of a table which settings it has, which it doesn't get, and which rows are missing.
+func (d *Dirs) besides(settings, unset, lacking []string) {
+	for _, s := range settings {
 		fmt.Fprintln(d.Out, "  setting "+s)
 	}
-	for _, s := range m.Unset {
+	for _, s := range unset {
 		fmt.Fprintln(d.Out, "  setting left out: "+s)
 	}
-	for _, s := range m.Lacking {
+	for _, s := range lacking {
 		fmt.Fprintln(d.Out, "  missing: "+s)
 	}
-	return nil
 }
 
 // line tells the progress where there is no terminal.
@@ -239,14 +244,6 @@ func (d *Dirs) told(w *dirs.Written, ended bool, passed time.Duration) error {
 	}
 	fmt.Fprintf(d.Out, "table %s (id %d): %s: %d rows written (%.0f a second), %d had expired, %d are of other partitions, %d can't be written\n", Escape([]byte(w.To)), w.ID, state, w.Result.Written,
 		float64(w.Result.Written)/passed.Seconds(), w.Expired, w.Foreign, w.Result.Bad)
-	for _, s := range w.Settings {
-		fmt.Fprintln(d.Out, "  setting "+s)
-	}
-	for _, s := range w.Unset {
-		fmt.Fprintln(d.Out, "  setting left out: "+s)
-	}
-	for _, s := range w.Lacking {
-		fmt.Fprintln(d.Out, "  missing: "+s)
-	}
+	d.besides(w.Settings, w.Unset, w.Lacking)
 	return nil
 }

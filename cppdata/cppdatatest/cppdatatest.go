@@ -142,3 +142,21 @@ func (r Replica) Make(t testing.TB, dir string) string {
 	}
 	return path
 }
+
+// Lose removes a replica ("2.0") below reps, and damages the private log of another one, whose name it returns.
+func Lose(t testing.TB, reps, gone, damaged string) string {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(reps, gone+".pegasus")); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(reps, damaged+".pegasus", "plog", "log.1.0")
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 8
+	if err := os.WriteFile(name, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

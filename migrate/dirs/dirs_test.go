@@ -1,12 +1,10 @@
 package dirs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -213,24 +211,11 @@ func TestLoss(t *testing.T) {
 	ctx := context.Background()
 	dir := t.TempDir()
 	table(t, dir, 4, "a", 4, 100, nil)
-	reps := filepath.Join(dir, "replica", "reps")
-	if err := os.RemoveAll(filepath.Join(reps, "4.2.pegasus")); err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(reps, "4.1.pegasus", "plog", "log.1.0")
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = bytes.Clone(b)
-	b[len(b)/2] ^= 8
-	if err := os.WriteFile(name, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	name := cppdatatest.Lose(t, filepath.Join(dir, "replica", "reps"), "4.2", "4.1")
 	_, c := start(t)
 	p := look(t, Options{Dirs: []string{dir}})
 	o := LiveOptions{State: t.TempDir(), Now: ofRecordings}
-	_, err = Live(ctx, p, c, o)
+	_, err := Live(ctx, p, c, o)
 	var lack *Lacking
 	if !errors.As(err, &lack) || len(lack.What) != 2 || !strings.Contains(err.Error(), name) {
 		t.Fatalf("%v", err)

@@ -1,7 +1,6 @@
 package inplace
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -519,20 +518,7 @@ func TestLoss(t *testing.T) {
 	src := t.TempDir()
 	table(t, src, 4, "a", 4, 100, nil)
 	table(t, src, 5, "late", 1, 10, nil, plog.Update{Code: base.RPCIngest})
-	reps := filepath.Join(src, "replica", "reps")
-	if err := os.RemoveAll(filepath.Join(reps, "4.2.pegasus")); err != nil {
-		t.Fatal(err)
-	}
-	name := filepath.Join(reps, "4.1.pegasus", "plog", "log.1.0")
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = bytes.Clone(b)
-	b[len(b)/2] ^= 8
-	if err := os.WriteFile(name, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	cppdatatest.Lose(t, filepath.Join(src, "replica", "reps"), "4.2", "4.1")
 	o := options(t.TempDir(), 2)
 	var lack *dirs.Lacking
 	if _, err := Make(ctx, look(t, dirs.Options{Dirs: []string{src}}), o); !errors.As(err, &lack) || len(lack.What) != 2 {
