@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"pegasus/base"
-	"pegasus/meta/usage"
 )
 
 //go:embed web
@@ -21,8 +20,6 @@ type Options struct {
 	Cluster string   // its name
 	Metas   []string // host:port, as configured; those that they name are asked, too
 	Version string   // of the program
-	// Usage asks the leading meta what tables use, of one table with its hours, with table "" of all without; nil: by HTTP.
-	Usage func(ctx context.Context, leader, table string) ([]usage.Table, error)
 }
 
 // Dashboard is an http.Handler for /dashboard and everything below it.
@@ -42,10 +39,7 @@ var menu = []struct{ Path, Name string }{
 
 // New returns the dashboard of the cluster that s answers for.
 func New(s Source, o Options) *Dashboard {
-	if o.Usage == nil {
-		o.Usage = askUsage
-	}
-	d := &Dashboard{o: o, s: s, answers: newAnswers(s, &o), pages: map[string]*template.Template{}, mux: http.NewServeMux()}
+	d := &Dashboard{o: o, s: s, answers: newAnswers(s, o.Metas), pages: map[string]*template.Template{}, mux: http.NewServeMux()}
 	for _, name := range []string{"overview", "servers", "server", "tables", "table", "hot", "work", "quorum", "events", "problem"} {
 		d.pages[name] = template.Must(template.New("layout.html").Funcs(functions).ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html"))
 	}

@@ -21,7 +21,7 @@ var paths = []string{
 }
 
 func dashboardOf(f *fake) *Dashboard {
-	return New(f, Options{Cluster: "test", Metas: []string{"10.0.0.1:34601"}, Version: "v1", Usage: f.usage})
+	return New(f, Options{Cluster: "test", Metas: []string{"10.0.0.1:34601"}, Version: "v1"})
 }
 
 // ask sends a request as a browser on this host, unless change makes it another one.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -201,11 +202,12 @@ func (f *fake) MetaStatus(_ context.Context, addr string) (*metaquorum.QuorumSta
 	return r, nil
 }
 
-func (f *fake) usage(_ context.Context, leader, table string) ([]usage.Table, error) {
-	if f.down == nil && leader != "10.0.0.1:34601" {
-		return nil, fmt.Errorf("%q doesn't lead", leader)
+func (f *fake) Page(_ context.Context, leader, path string, query url.Values) ([]byte, error) {
+	if f.down == nil && (leader != "10.0.0.1:34601" || path != "meta/usage") {
+		return nil, fmt.Errorf("%q has no page %s", leader, path)
 	}
-	var l []usage.Table
+	l := []usage.Table{}
+	table := query.Get("name")
 	for i := range f.tables {
 		if t := &f.tables[i]; table == "" || t.AppName == table {
 			u := usage.Table{ID: t.AppId, Name: t.AppName, ReadPerSec: 120, WritePerSec: 30, Bytes: 1 << 30}
@@ -218,5 +220,6 @@ func (f *fake) usage(_ context.Context, leader, table string) ([]usage.Table, er
 			l = append(l, u)
 		}
 	}
-	return l, f.down
+	b, err := json.Marshal(map[string]any{"tables": l})
+	return b, errors.Join(err, f.down)
 }

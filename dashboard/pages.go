@@ -327,7 +327,7 @@ func (d *Dashboard) table(q *http.Request) (page, error) {
 	ask := []func(){
 		func() { why = partOf(d.s.Explain(ctx, name, -1)) },
 		func() { v.Config = partOf(d.s.QueryConfig(ctx, name)) },
-		func() { v.Use = partOf(d.o.Usage(ctx, d.answers.leader(), name)) },
+		func() { v.Use = partOf(askUsage(ctx, d.s, d.answers.leader(), name)) },
 		func() {
 			s, err := d.s.QuerySplit(ctx, name)
 			if errors.Is(err, base.ErrInvalidState) { // none is under way

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"sync"
@@ -44,6 +45,7 @@ type Source interface {
 	QueryBulkLoad(ctx context.Context, table string) (*bulkload.QueryBulkLoadResponse, error)
 	Replicas(ctx context.Context, addr base.RPCAddress) ([]metadata.ReplicaInfo, error)
 	RemoteCommand(ctx context.Context, addr, cmd string, args ...string) (string, error)
+	Page(ctx context.Context, addr, path string, query url.Values) ([]byte, error)
 	MetaStatus(ctx context.Context, addr string) (*metaquorum.QuorumStatusResponse, error)
 }
 
@@ -95,7 +97,7 @@ type answers struct {
 	usage  shared[[]usage.Table]
 }
 
-func newAnswers(s Source, o *Options) *answers {
+func newAnswers(s Source, metas []string) *answers {
 	a := &answers{}
 	a.health.asks, a.nodes.asks = s.Health, s.NodeRoles
 	a.tables.asks = func(ctx context.Context) ([]layer2.AppInfo, error) {
@@ -106,8 +108,8 @@ func newAnswers(s Source, o *Options) *answers {
 	a.moves.asks = func(ctx context.Context) (*placement.RebalanceResponse, error) {
 		return s.Rebalance(ctx, placement.REBALANCE_STATUS, "", false)
 	}
-	a.metas.asks = func(ctx context.Context) ([]meta, error) { return askMetas(ctx, s, o.Metas), nil }
-	a.usage.asks = func(ctx context.Context) ([]usage.Table, error) { return o.Usage(ctx, a.leader(), "") }
+	a.metas.asks = func(ctx context.Context) ([]meta, error) { return askMetas(ctx, s, metas), nil }
+	a.usage.asks = func(ctx context.Context) ([]usage.Table, error) { return askUsage(ctx, s, a.leader(), "") }
 	return a
 }
 

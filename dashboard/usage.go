@@ -5,18 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"net/url"
 
 	"pegasus/meta/usage"
 )
 
-// maxUsage is the longest answer about usage that is read: 10,000 tables have 2 MB.
-const maxUsage = 32 << 20
-
 // askUsage asks the leading meta what tables use: one with its hours, or with table "" all without.
-func askUsage(ctx context.Context, leader, table string) ([]usage.Table, error) {
+func askUsage(ctx context.Context, s Source, leader, table string) ([]usage.Table, error) {
 	if leader == "" {
 		return nil, errors.New("no meta server leads")
 	}
@@ -24,21 +19,9 @@ func askUsage(ctx context.Context, leader, table string) ([]usage.Table, error) 
 	if table != "" {
 		args = url.Values{"name": {table}}
 	}
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+leader+"/meta/usage?"+args.Encode(), nil)
+	b, err := s.Page(ctx, leader, "meta/usage", args)
 	if err != nil {
 		return nil, err
-	}
-	r, err := http.DefaultClient.Do(q)
-	if err != nil {
-		return nil, fmt.Errorf("what tables use: %w", err)
-	}
-	defer r.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(r.Body, maxUsage))
-	if err != nil {
-		return nil, fmt.Errorf("what tables use: %w", err)
-	}
-	if r.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("what tables use: %s answers %s: %.200q", leader, r.Status, b)
 	}
 	var v struct {
 		Tables []usage.Table `json:"tables"`
