@@ -56,7 +56,7 @@ func (c *Config) Value(path string) any {
 }
 
 // Set changes the key at path ("section.name") to a value written as in a file, quotes of
-// strings left out, and checks the whole. On an error, an *Error, c is unchanged.
+// strings left out, or a list as Entries writes it, and checks the whole. On an error, an *Error, c is unchanged.
 func (c *Config) Set(path, value string) error {
 	for _, k := range keys() {
 		if k.path() != path {
@@ -67,7 +67,14 @@ func (c *Config) Set(path, value string) error {
 		if k.kind() == "a string" || k.kind() == "a duration" {
 			text = fmt.Sprintf("%q", value)
 		}
-		if strings.ContainsAny(text, "\r\n") {
+		if k.kind() == "a list of strings" && !strings.HasPrefix(value, "[") { // as Entries writes it
+			var items []string
+			for _, item := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' }) {
+				items = append(items, fmt.Sprintf("%q", item))
+			}
+			text = "[" + strings.Join(items, ", ") + "]"
+		}
+		if strings.ContainsAny(value, "\r\n") {
 			return &Error{Key: path, Problem: "a value is one line"}
 		}
 		if _, err := toml.Decode("["+k.section+"]\n"+k.name+" = "+text+"\n", &n); err != nil {

@@ -38,6 +38,7 @@ func TestSet(t *testing.T) {
 		{"failure_detector.lease", "5s", true}, {"failure_detector.lease", "50s", false}, {"failure_detector.lease", "x", false},
 		{"meta.max_replica_count", "7", true}, {"meta.max_replica_count", "-1", false}, {"meta.max_replica_count", "7\n[rpc]", false},
 		{"logging.json", "true", true}, {"logging.json", "maybe", false}, {"meta.nosuch", "1", false}, {"", "", false},
+		{"metrics.replica_series", "role,ballot", true}, {"metrics.replica_series", `["role"]`, true}, {"metrics.replica_series", "", true}, {"metrics.replica_series", `["role"`, false}, {"metrics.replica_series", "a\n[rpc]", false},
 	} {
 		cfg := Default()
 		err := cfg.Set(c.path, c.value)
@@ -65,5 +66,18 @@ func TestValue(t *testing.T) {
 		default:
 			t.Errorf("%s is a %T", e.Path(), v)
 		}
+	}
+}
+
+// What Entries shows of a key can be set.
+func TestEntriesCanBeSet(t *testing.T) {
+	c := Default()
+	for _, e := range c.Entries() {
+		if err := c.Set(e.Path(), e.Value); err != nil {
+			t.Errorf("%s = %q: %v", e.Path(), e.Value, err)
+		}
+	}
+	if !reflect.DeepEqual(c, Default()) {
+		t.Error("it is another configuration then")
 	}
 }

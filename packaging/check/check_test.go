@@ -151,13 +151,13 @@ func TestKubernetes(t *testing.T) {
 // checkFlags checks that the program knows a command and its flags.
 func checkFlags(t *testing.T, bin string, args []string) {
 	t.Helper()
-	help, err := exec.Command(bin, args[0], "--help").CombinedOutput()
+	help, err := exec.Command(bin, args[0], args[1], "--help").CombinedOutput()
 	if err != nil {
-		t.Errorf("%s: %v", args[0], err)
+		t.Errorf("%q: %v", args[:2], err)
 	}
-	for _, a := range args[1:] {
+	for _, a := range args[2:] {
 		if strings.HasPrefix(a, "--") && !regexp.MustCompile(`\s`+regexp.QuoteMeta(a)+`\s`).Match(help) {
-			t.Errorf("pegasus %s has no flag %s", args[0], a)
+			t.Errorf("pegasus %s has no flag %s", strings.Join(args[:2], " "), a)
 		}
 	}
 }
@@ -185,7 +185,7 @@ func TestSystemd(t *testing.T) {
 			}
 		}
 		args := strings.Fields(has["[Service]ExecStart"])
-		if len(args) < 2 || args[0] != "/usr/bin/pegasus" || args[1] != role {
+		if len(args) < 3 || args[0] != "/usr/bin/pegasus" || args[1] != "server" || args[2] != role {
 			t.Fatalf("%s starts %q", role, args)
 		}
 		checkFlags(t, bin, args[1:])
