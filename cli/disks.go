@@ -100,9 +100,9 @@ func disksOf(e *Env, ctx context.Context, node string) ([]diskJSON, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []diskJSON
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return nil, fmt.Errorf("%s answers %q to replica.disks: %w", node, text, err)
+	list, err := answer.Read[[]diskJSON](node, "replica.disks", text)
+	if err != nil {
+		return nil, err
 	}
 	for i := range list {
 		list[i].Server = node

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -42,9 +41,9 @@ func (e *Env) HotKeys(ctx context.Context, table string, least float64) error {
 		if err != nil {
 			return err
 		}
-		var there []hotKeysJSON
-		if err := json.Unmarshal([]byte(text), &there); err != nil {
-			return fmt.Errorf("%v answers %q to replica.hotkeys: %w", n, text, err)
+		there, err := answer.Read[[]hotKeysJSON](n.String(), "replica.hotkeys", text)
+		if err != nil {
+			return err
 		}
 		for _, h := range there {
 			h.Server = n.String()

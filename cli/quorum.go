@@ -7,15 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"pegasus/base/config"
 	"pegasus/base/durable"
-	"pegasus/base/judge"
 	"pegasus/base/metabackup"
+	"pegasus/client"
 	"pegasus/gen/metaquorum"
 	"pegasus/gen/placement"
 )
@@ -44,22 +42,19 @@ type metaJSON struct {
 // MetaStatus shows the quorum: it asks each of metas and all members that they name. It
 // works without a leader, too, and fails if nobody answers.
 func (e *Env) MetaStatus(ctx context.Context, metas []string) error {
-	list := askMetas(e, ctx, metas)
-	asked := make([]judge.Meta, len(list))
+	answers := askMetas(e, ctx, metas)
+	q, leads := client.JudgeMetas(answers), client.Leader(answers)
+	list := make([]metaJSON, len(answers))
 	var leader *metaJSON
 	g := newGrid("address", "role", "term", "last entry", "applied", "tables", "understands", "quorum")
-	for i := range list {
+	for i := range answers {
 		m := &list[i]
-		if m.Role == "leader" && (leader == nil || m.Term > leader.Term) {
+		*m = metaOf(&answers[i])
+		if &answers[i] == leads {
 			leader = m
 		}
-		asked[i] = judge.Meta{Addr: m.Address, Answers: m.Error == "", Restored: m.Restored, Quorum: m.Quorum, Members: m.Members, Hint: m.Hint, Error: m.Error}
 		g.add(m.Address, m.Role, m.Term, fmt.Sprintf("%d/%d", m.LastTerm, m.Last), m.Applied, m.Tables, understands(m), m.Quorum)
 	}
-	for i := range list {
-		asked[i].Leads = &list[i] == leader
-	}
-	q := judge.OfMetas(asked)
 	var unreached, unled error
 	switch {
 	case !q.Reached:
@@ -142,43 +137,27 @@ func (e *Env) UpgradeVersion(ctx context.Context, to int32, dryRun bool) error {
 	return nil
 }
 
-// askMetas asks metas and whom they name, until nobody new is named.
-func askMetas(e *Env, ctx context.Context, metas []string) []metaJSON {
-	known := map[string]bool{}
-	var list []metaJSON
-	for ask := metas; len(ask) > 0; {
-		var mu sync.Mutex
-		var wg sync.WaitGroup
-		var next []string
-		for _, addr := range ask {
-			if known[addr] {
-				continue
-			}
-			known[addr] = true
-			wg.Go(func() {
-				ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-				defer cancel()
-				m := metaJSON{Address: addr, Role: "unreachable", Members: []string{}}
-				r, err := e.Client.Admin().MetaStatus(ctx, addr)
-				if err != nil {
-					m.Error = err.Error()
-				} else {
-					m.Role, m.Leader, m.Term, m.Last, m.LastTerm, m.Applied = r.Role, r.Leader, r.Term, r.LastIndex, r.LastTerm, r.Applied
-					m.Tables, m.Quorum, m.Cluster, m.Members, m.Restored = r.Tables, r.Quorum, r.Cluster, addresses(r.Members), r.Restored
-					m.Hint = r.Hint.Or("")
-					m.Version, m.Understands = max(1, r.ClusterVersion.V), max(1, r.Version.V)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				list = append(list, m)
-				next = append(next, m.Members...)
-			})
-		}
-		wg.Wait()
-		ask = next
+// metaWait is how long one meta is waited for.
+const metaWait = 3 * time.Second
+
+// askMetas asks each of metas and all members that they name.
+func askMetas(e *Env, ctx context.Context, metas []string) []client.MetaAnswer {
+	return client.AskMetas(ctx, metas, metaWait, e.Client.Admin().MetaStatus)
+}
+
+// metaOf is what is shown of a meta.
+func metaOf(a *client.MetaAnswer) metaJSON {
+	m := metaJSON{Address: a.Addr, Role: "unreachable", Members: []string{}}
+	r := a.Is
+	if r == nil {
+		m.Error = a.Err.Error()
+		return m
 	}
-	slices.SortFunc(list, func(a, b metaJSON) int { return strings.Compare(a.Address, b.Address) })
-	return list
+	m.Role, m.Leader, m.Term, m.Last, m.LastTerm, m.Applied = r.Role, r.Leader, r.Term, r.LastIndex, r.LastTerm, r.Applied
+	m.Tables, m.Quorum, m.Cluster, m.Members, m.Restored = r.Tables, r.Quorum, r.Cluster, addresses(r.Members), r.Restored
+	m.Hint = r.Hint.Or("")
+	m.Version, m.Understands = max(1, r.ClusterVersion.V), max(1, r.Version.V)
+	return m
 }
 
 // metaAddr says what is wrong with the address of a meta server.

@@ -13,6 +13,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/remotecmd/answer"
 )
 
 // Servers are the commands about one server, or all of them, meta and replica.
@@ -165,8 +166,8 @@ func (s Servers) info(ctx context.Context, x server) (i infoJSON, err error) {
 	if err != nil {
 		return i, err
 	}
-	if err := json.Unmarshal([]byte(text), &i); err != nil {
-		return i, fmt.Errorf("%s answers %q to server-info: %w", x.Addr, text, err)
+	if i, err = answer.Read[infoJSON](x.Addr, "server-info", text); err != nil {
+		return i, err
 	}
 	i.version, err = s.Client.Admin().RemoteCommand(ctx, x.Addr, "version")
 	i.version, _, _ = strings.Cut(i.version, " (")

@@ -63,9 +63,9 @@ func (e *Env) Status(ctx context.Context, metas []string) error {
 	}
 	for _, m := range askMetas(e, ctx, metas) {
 		s.Metas++
-		if m.Error == "" {
+		if m.Is != nil {
 			s.MetasUp++
-			s.Cluster = m.Cluster
+			s.Cluster = m.Is.Cluster
 		}
 	}
 	nodes, err := a.ListNodes(ctx)

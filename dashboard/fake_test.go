@@ -12,7 +12,6 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/judge"
-	"pegasus/gen/backup"
 	"pegasus/gen/backupadmin"
 	"pegasus/gen/bulkload"
 	"pegasus/gen/duplication"
@@ -145,9 +144,6 @@ func (f *fake) StartBackup(_ context.Context, table int32, provider, _ string) (
 }
 func (f *fake) ListBackups(context.Context, backupadmin.ListBackupsRequest) ([]backupadmin.BackupState, error) {
 	return []backupadmin.BackupState{{BackupId: 17, Provider: "disk", Directory: "c/17", StartMs: 1.7e12, Status: backupadmin.BACKUP_RUNNING, Tables: []backupadmin.BackupTable{{AppName: markup, Partitions: 8, PartitionsDone: 3}}}}, f.down
-}
-func (f *fake) BackupPolicies(context.Context, int32, ...string) ([]backup.PolicyEntry, [][]backup.BackupEntry, error) {
-	return nil, nil, f.down
 }
 func (f *fake) Restores(context.Context, int32) ([]restore.RestoreState, error) {
 	return []restore.RestoreState{{AppName: "r", Partitions: 8, PartitionsDone: 2, Provider: "disk"}}, f.down

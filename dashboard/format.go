@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"cmp"
 	"fmt"
 	"html/template"
 	"net/url"
@@ -11,8 +10,6 @@ import (
 	"pegasus/base/judge"
 	"pegasus/gen/placement"
 )
-
-func compareText(a, b string) int { return cmp.Compare(a, b) }
 
 // size writes bytes for people.
 func size(n int64) string {

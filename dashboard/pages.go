@@ -12,6 +12,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/appenv"
 	"pegasus/base/judge"
+	"pegasus/client"
 	"pegasus/gen/backupadmin"
 	"pegasus/gen/bulkload"
 	"pegasus/gen/duplication"
@@ -94,7 +95,7 @@ func (d *Dashboard) overview(q *http.Request) (page, error) {
 		Tables               part[int]
 		Parts                int64
 		Moves                part[*placement.RebalanceResponse]
-		Metas                []meta
+		Metas                []client.MetaAnswer
 		Leader               string
 		Events               []happened
 		Silent               []string
@@ -521,26 +522,7 @@ func (d *Dashboard) quorum(*http.Request) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
-	list := make([]judge.Meta, len(metas))
-	var leader *meta
-	for i := range metas {
-		m := &metas[i]
-		list[i] = judge.Meta{Addr: m.Addr, Answers: m.Is != nil, Error: m.Error}
-		if m.Is == nil {
-			continue
-		}
-		if m.Is.Role == "leader" && (leader == nil || m.Is.Term > leader.Is.Term) {
-			leader = m
-		}
-		list[i].Restored, list[i].Quorum, list[i].Hint = m.Is.Restored, m.Is.Quorum, m.Is.Hint.V
-		for _, o := range m.Is.Members {
-			list[i].Members = append(list[i].Members, o.Address)
-		}
-	}
-	for i := range metas {
-		list[i].Leads = &metas[i] == leader
-	}
-	return page{name: "quorum", Title: "Metas", Data: map[string]any{"Metas": metas, "Is": judge.OfMetas(list)}}, nil
+	return page{name: "quorum", Title: "Metas", Data: map[string]any{"Metas": metas, "Is": client.JudgeMetas(metas)}}, nil
 }
 
 // maxShownEvents is how many events the page has.

@@ -2,8 +2,6 @@ package dashboard
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -11,7 +9,7 @@ import (
 	"time"
 
 	"pegasus/base"
-	"pegasus/gen/backup"
+	"pegasus/client"
 	"pegasus/gen/backupadmin"
 	"pegasus/gen/bulkload"
 	"pegasus/gen/duplication"
@@ -23,6 +21,7 @@ import (
 	"pegasus/gen/split"
 	"pegasus/meta/events"
 	"pegasus/meta/usage"
+	"pegasus/remotecmd/answer"
 )
 
 // Source answers what the pages show, and does what their forms ask for. A client.Admin is one.
@@ -38,7 +37,6 @@ type Source interface {
 	DelEnvs(ctx context.Context, table string, keys []string) error
 	StartBackup(ctx context.Context, table int32, provider, path string) (int64, error)
 	ListBackups(ctx context.Context, q backupadmin.ListBackupsRequest) ([]backupadmin.BackupState, error)
-	BackupPolicies(ctx context.Context, count int32, names ...string) ([]backup.PolicyEntry, [][]backup.BackupEntry, error)
 	Restores(ctx context.Context, id int32) ([]restore.RestoreState, error)
 	ListDuplications(ctx context.Context) ([]duplication.DuplicationAppState, error)
 	QuerySplit(ctx context.Context, table string) (*split.QuerySplitResponse, error)
@@ -93,7 +91,7 @@ type answers struct {
 	nodes  shared[*placement.NodeRoleResponse]
 	tables shared[[]layer2.AppInfo]
 	moves  shared[*placement.RebalanceResponse]
-	metas  shared[[]meta]
+	metas  shared[[]client.MetaAnswer]
 	usage  shared[[]usage.Table]
 }
 
@@ -108,21 +106,20 @@ func newAnswers(s Source, metas []string) *answers {
 	a.moves.asks = func(ctx context.Context) (*placement.RebalanceResponse, error) {
 		return s.Rebalance(ctx, placement.REBALANCE_STATUS, "", false)
 	}
-	a.metas.asks = func(ctx context.Context) ([]meta, error) { return askMetas(ctx, s, metas), nil }
+	a.metas.asks = func(ctx context.Context) ([]client.MetaAnswer, error) {
+		return client.AskMetas(ctx, metas, metaTime, s.MetaStatus), nil
+	}
 	a.usage.asks = func(ctx context.Context) ([]usage.Table, error) { return askUsage(ctx, s, a.leader(), "") }
 	return a
 }
 
 // leader is the meta that leads, "" if none says so.
-func (a *answers) leader() (addr string) {
-	term := int64(-1)
+func (a *answers) leader() string {
 	metas, _ := a.metas.get()
-	for _, m := range metas {
-		if m.Is != nil && m.Is.Role == "leader" && m.Is.Term > term {
-			addr, term = m.Addr, m.Is.Term
-		}
+	if m := client.Leader(metas); m != nil {
+		return m.Addr
 	}
-	return addr
+	return ""
 }
 
 func (a *answers) forget() {
@@ -130,48 +127,6 @@ func (a *answers) forget() {
 	a.nodes.forget()
 	a.tables.forget()
 	a.moves.forget()
-}
-
-// meta is a meta server and what it says of itself, or why it doesn't.
-type meta struct {
-	Addr  string
-	Is    *metaquorum.QuorumStatusResponse // nil: it doesn't answer
-	Error string
-}
-
-// askMetas asks all metas that are known, and those that they name, each for itself.
-func askMetas(ctx context.Context, s Source, known []string) []meta {
-	var list []meta
-	seen := map[string]bool{}
-	for next := known; len(next) > 0; {
-		asked := make([]meta, 0, len(next))
-		for _, addr := range next {
-			if !seen[addr] {
-				seen[addr] = true
-				asked = append(asked, meta{Addr: addr})
-			}
-		}
-		each(len(asked), func(i int) {
-			ctx, cancel := context.WithTimeout(ctx, metaTime)
-			defer cancel()
-			m := &asked[i]
-			var err error
-			if m.Is, err = s.MetaStatus(ctx, m.Addr); err != nil {
-				m.Is, m.Error = nil, err.Error()
-			}
-		})
-		next = nil
-		for i := range asked {
-			if is := asked[i].Is; is != nil {
-				for _, m := range is.Members {
-					next = append(next, m.Address)
-				}
-			}
-		}
-		list = append(list, asked...)
-	}
-	slices.SortFunc(list, func(a, b meta) int { return compareText(a.Addr, b.Addr) })
-	return list
 }
 
 // each calls f for 0 to n-1, at once.
@@ -190,7 +145,7 @@ type happened struct {
 }
 
 // eventsOf asks all metas what happened lately, the newest first. silent are those that didn't answer.
-func eventsOf(ctx context.Context, s Source, metas []meta, n int, worse bool) (list []happened, silent []string) {
+func eventsOf(ctx context.Context, s Source, metas []client.MetaAnswer, n int, worse bool) (list []happened, silent []string) {
 	lists, failed := make([][]events.Event, len(metas)), make([]bool, len(metas))
 	which := "all"
 	if worse {
@@ -199,8 +154,9 @@ func eventsOf(ctx context.Context, s Source, metas []meta, n int, worse bool) (l
 	each(len(metas), func(i int) {
 		ctx, cancel := context.WithTimeout(ctx, metaTime)
 		defer cancel()
-		text, err := s.RemoteCommand(ctx, metas[i].Addr, "meta.events", strconv.Itoa(n), which)
-		failed[i] = err != nil || json.Unmarshal([]byte(text), &lists[i]) != nil
+		var err error
+		lists[i], err = command[[]events.Event](ctx, s, metas[i].Addr, "meta.events", strconv.Itoa(n), which)
+		failed[i] = err != nil
 	})
 	for i, l := range lists {
 		if failed[i] {
@@ -217,10 +173,8 @@ func eventsOf(ctx context.Context, s Source, metas []meta, n int, worse bool) (l
 // command asks a server by a remote command that answers JSON.
 func command[T any](ctx context.Context, s Source, addr, name string, args ...string) (v T, err error) {
 	text, err := s.RemoteCommand(ctx, addr, name, args...)
-	if err == nil {
-		if err = json.Unmarshal([]byte(text), &v); err != nil {
-			err = fmt.Errorf("%s answers %.100q to %s: %w", addr, text, name, err)
-		}
+	if err != nil {
+		return v, err
 	}
-	return v, err
+	return answer.Read[T](addr, name, text)
 }

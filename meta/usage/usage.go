@@ -226,8 +226,8 @@ type Hour struct {
 	Bytes      int64     `json:"bytes"`
 }
 
-// Tables returns the tables that there are, by name; name "": all.
-func (s *Service) Tables(name string) []Table {
+// Tables returns the tables that there are, by name; name "": all. Their hours are left out unless they are asked for.
+func (s *Service) Tables(name string, hours bool) []Table {
 	var list []Table
 	s.leader.Read(func(st *state.State) {
 		s.mu.Lock()
@@ -237,14 +237,14 @@ func (s *Service) Tables(name string) []Table {
 			if x == nil || x.Status != state.Available || name != "" && x.Name != name {
 				continue
 			}
-			list = append(list, s.show(x, t))
+			list = append(list, s.show(x, t, hours))
 		}
 	})
 	slices.SortFunc(list, func(a, b Table) int { return cmp.Compare(a.Name, b.Name) })
 	return list
 }
 
-func (s *Service) show(x *state.Table, t *table) Table {
+func (s *Service) show(x *state.Table, t *table, hours bool) Table {
 	out := Table{ID: x.ID, Name: x.Name, Hot: []HotPartition{}, Hours: []Hour{}, units: t.units}
 	for i := range x.Parts {
 		p := s.parts[base.Gpid{AppID: x.ID, PartitionIndex: int32(i)}]
@@ -260,8 +260,10 @@ func (s *Service) show(x *state.Table, t *table) Table {
 			}
 		}
 	}
-	for _, h := range t.hours {
-		out.Hours = append(out.Hours, Hour{h.began.UTC(), h.units[read], h.units[write], h.bytes})
+	if hours {
+		for _, h := range t.hours {
+			out.Hours = append(out.Hours, Hour{h.began.UTC(), h.units[read], h.units[write], h.bytes})
+		}
 	}
 	return out
 }
@@ -270,14 +272,9 @@ func (s *Service) page(_ *service.Call, q *httpapi.Request) httpapi.Response {
 	if !q.Only("name", "hours") || q.Get("hours") != "" && q.Get("hours") != "0" {
 		return httpapi.Text(http.StatusBadRequest, "the arguments are name=<table> and hours=0, which leaves the hours out")
 	}
-	list := s.Tables(q.Get("name"))
+	list := s.Tables(q.Get("name"), q.Get("hours") != "0")
 	if list == nil {
 		list = []Table{}
-	}
-	if q.Get("hours") == "0" {
-		for i := range list {
-			list[i].Hours = []Hour{}
-		}
 	}
 	b, err := json.Marshal(map[string]any{"tables": list})
 	if err != nil {
@@ -299,7 +296,7 @@ var (
 
 // Collect implements service.Collector.
 func (s *Service) Collect(sn *metrics.Snapshot) {
-	for _, t := range s.Tables("") {
+	for _, t := range s.Tables("", false) {
 		var hot [2]int64
 		for _, h := range t.Hot {
 			if h.Kind == "read" {

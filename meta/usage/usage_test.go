@@ -101,7 +101,7 @@ func (w *world) report(node base.RPCAddress, add map[int][2]int64) {
 
 func (w *world) only() Table {
 	w.t.Helper()
-	list := w.s.Tables("")
+	list := w.s.Tables("", true)
 	if len(list) != 1 {
 		w.t.Fatalf("tables %+v", list)
 	}
@@ -156,8 +156,8 @@ func TestHours(t *testing.T) {
 	w.apply(&state.DropTable{ID: w.table, Now: 1, Expire: 100})
 	w.now = w.now.Add(2 * time.Minute)
 	w.report(w.node, nil)
-	if len(w.s.Tables("")) != 0 || len(w.s.tables) != 0 || len(w.s.parts) != 0 {
-		t.Errorf("%v, %d tables, %d partitions are kept", w.s.Tables(""), len(w.s.tables), len(w.s.parts))
+	if len(w.s.Tables("", true)) != 0 || len(w.s.tables) != 0 || len(w.s.parts) != 0 {
+		t.Errorf("%v, %d tables, %d partitions are kept", w.s.Tables("", true), len(w.s.tables), len(w.s.parts))
 	}
 }
 

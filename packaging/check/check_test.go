@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,15 +30,38 @@ import (
 // packaging is the directory of what is checked.
 var packaging = filepath.Join("..")
 
-// binary builds the program as the image has it.
-func binary(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "pegasus")
+// built is the directory of the program. TestMain removes it.
+var built string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	os.Exit(code)
+}
+
+// build makes the program as the image has it, once for all tests.
+var build = sync.OnceValues(func() (string, error) {
+	var err error
+	if built, err = os.MkdirTemp("", "pegasus-check"); err != nil {
+		return "", err
+	}
+	path := filepath.Join(built, "pegasus")
 	c := exec.Command("go", "build", "-trimpath", "-o", path, "./cmd/pegasus")
 	c.Dir = filepath.Join(packaging, "..")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return path, nil
+})
+
+func binary(t *testing.T) string {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return path
 }
