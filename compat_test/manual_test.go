@@ -377,7 +377,25 @@ func TestReadmeCluster(t *testing.T) {
 	}
 }
 
-// manual plays the commands of docs/operations.md on a cluster.
+// manualPages returns the pages of the manual, below the repository's root.
+func manualPages(t *testing.T) []string {
+	t.Helper()
+	root, err := repo.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := []string{"docs/deploy.md"}
+	list, err := filepath.Glob(filepath.Join(root, "docs", "operate", "*.md"))
+	if err != nil || len(list) < 15 {
+		t.Fatalf("pages: %q, %v", list, err)
+	}
+	for _, p := range list {
+		pages = append(pages, "docs/operate/"+filepath.Base(p))
+	}
+	return pages
+}
+
+// manual plays the commands of the manual's pages on a cluster.
 type manual struct {
 	t      *testing.T
 	c      *cluster.Cluster
@@ -492,8 +510,8 @@ func (m *manual) lost(names ...string) {
 
 func (m *manual) config(name string) string { return filepath.Join(m.c.Dir, name, "config.toml") }
 
-// names looks for the settings and remote commands that a document names.
-func (m *manual) names(file string) {
+// names looks for the settings and remote commands that a document names, and counts them.
+func (m *manual) names(file string) (found int) {
 	m.t.Helper()
 	root, err := repo.Root()
 	m.do(err)
@@ -518,15 +536,12 @@ func (m *manual) names(file string) {
 			known[name] = true
 		}
 	}
-	found := 0
 	for _, f := range regexp.MustCompile("`((?:cluster|meta|replica|rpc|wal|storage|failure_detector|logging|fd|nfs)\\.[a-z_.-]+)[ `]").FindAllStringSubmatch(string(text), -1) {
 		if found++; !known[f[1]] {
 			m.t.Errorf("%s names %q, which is neither a setting nor a remote command", file, f[1])
 		}
 	}
-	if found < 10 {
-		m.t.Errorf("%s names %d settings and commands", file, found)
-	}
+	return found
 }
 
 // rest tries what a document prints beside commands of pegasus.
@@ -683,9 +698,14 @@ func (m *manual) debug() {
 // gpidOf is the partition of what lies in .trash: <table id>.<partition>.<microseconds>.unused.
 func gpidOf(dir string) string { return strings.Join(strings.Split(filepath.Base(dir), ".")[:2], ".") }
 
-// TestManual runs each command of docs/operations.md, as it is printed there but for placeholders.
+// TestManual runs each command of the manual, as it is printed there but for placeholders.
 func TestManual(t *testing.T) {
-	examples, _ := snippets(t, "docs/operations.md")
+	var examples []snippet
+	pages := manualPages(t)
+	for _, p := range pages {
+		more, _ := snippets(t, p)
+		examples = append(examples, more...)
+	}
 	m := &manual{t: t, played: map[string]bool{}, blobDir: t.TempDir()}
 	m.c = cluster.Start(t, cluster.Options{Metas: 3, Replicas: 4, Tables: "T:4,TABLE:2", Config: "[blob.backups]\npath = " + strconv.Quote(m.blobDir) + "\n"})
 	c, first, tag := m.c, m.c.Addr("replica1"), "1"
@@ -839,8 +859,14 @@ func TestManual(t *testing.T) {
 	m.either("nothing was changed", "pegasus recover --accept-loss TABLE")
 	m.do(c.WaitHealthy("TABLE", time.Minute))
 
-	m.names("docs/operations.md")
-	m.rest("docs/operations.md")
+	found := 0
+	for _, p := range pages {
+		found += m.names(p)
+		m.rest(p)
+	}
+	if found < 50 {
+		t.Errorf("the manual names %d settings and commands", found)
+	}
 	in := map[string]bool{}
 	for _, e := range examples {
 		in[e.text] = true
@@ -850,7 +876,7 @@ func TestManual(t *testing.T) {
 	}
 	for p := range m.played {
 		if !in[p] {
-			t.Errorf("%q is not in docs/operations.md any more", p)
+			t.Errorf("%q is not in the manual any more", p)
 		}
 	}
 }

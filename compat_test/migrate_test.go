@@ -20,7 +20,7 @@ import (
 )
 
 // migratedRows is how many rows the table has that is moved: PEGASUS_MIGRATE_ROWS, or a number that suits every run
-// of the tests. docs/operations.md has figures of 1000000.
+// of the tests. docs/operate/move-table.md has figures of 1000000.
 func migratedRows(t *testing.T) int {
 	t.Helper()
 	s := os.Getenv("PEGASUS_MIGRATE_ROWS")

@@ -79,7 +79,7 @@ func scaleNode(i int) base.RPCAddress {
 }
 
 // TestScale: a meta with many tables answers fast, is restarted fast, and needs little
-// memory. With PEGASUS_META_TABLES=10000 it gives the figures of docs/operations.md.
+// memory. With PEGASUS_META_TABLES=10000 it gives the figures of docs/operate/quorum.md.
 func TestScale(t *testing.T) {
 	tables := scaleTables(t)
 	c := newCluster(t, 1, 0, func(c *config.Config) {

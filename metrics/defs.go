@@ -70,7 +70,7 @@ var (
 	MetaReserve = def(Server, "meta_disk_reserve_bytes", Gauge, "bytes", "Remaining disk reserve of the meta server. A value below meta.reserve_bytes means that the disk is full, or was full recently.").
 			Worry("Below meta.reserve_bytes: make room on the meta's disk at once.")
 	MetaUnknownTables = def(Server, "unknown_table_count", Gauge, "tables", "Tables that replica servers store and the meta servers don't know. The meta servers may have lost their state. The data of these tables is kept.").As("unknown_tables").
-				Worry("Any: don't drop anything; see recovery in docs/operations.md.")
+				Worry("Any: don't drop anything; see docs/operate/quorum.md.")
 	MetaRaftTerm = def(Server, "meta_raft_term", Gauge, "", "Term of the raft log. It grows with each election.").
 			Worry("It grows more than once in an hour: elections, by slow disks or a bad network between the metas.")
 	ClocksOff = def(Server, "clocks_off", Gauge, "servers", "Live replica servers whose clock differs from that of most machines by more than failure_detector.clock_tolerance (leading meta).").

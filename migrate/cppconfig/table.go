@@ -208,7 +208,7 @@ var rules = []rule{
 	lacking("ranger", "ranger_service_name ranger_service_url", "", noAuth),
 	needless("ranger", "legacy_table_database_mapping_policy_name", "is for Ranger"),
 	needless("zookeeper", "hosts_list timeout_ms logfile zoo_log_level sasl_service_name sasl_service_fqdn sasl_mechanisms_type sasl_user_name sasl_realm sasl_password_file sasl_password_encryption_scheme", ownQuorum),
-	lacking("pegasus.collector", "available_detect_alert_email_address", "", "no mail is sent: alarm by `/metrics`, for which docs/operations.md has the rules"),
+	lacking("pegasus.collector", "available_detect_alert_email_address", "", "no mail is sent: alarm by `/metrics`, for which monitoring/ has the rules"),
 	needless("pegasus.collector", "enable_detect_hotkey hot_partition_threshold occurrence_threshold max_hotspot_store_size hotspot_detect_algorithm", "a detection begins when it is asked for: `pegasus table hotkeys`"),
 	needless("pegasus.collector", "available_detect_app available_detect_alert_script_dir available_detect_interval_seconds available_detect_alert_fail_count available_detect_timeout app_stat_interval_seconds usage_stat_app capacity_unit_fetch_interval_seconds capacity_unit_saving_ttl_days storage_size_fetch_interval_seconds", noDetector),
 	needless("http", "enable_http_server curl_timeout_ms", "HTTP is always there, on the same port"),

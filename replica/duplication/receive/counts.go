@@ -24,7 +24,7 @@ var (
 		Worry("Never by itself: both clusters wrote the same rows.")
 	lost = metrics.Define(metrics.Replica, "dup_lost_writes", metrics.Counter, "requests",
 		"Writes of other clusters that can't be applied: damaged, or of a kind that isn't sent to other clusters, or too large; each once, however often it is sent. The clusters differ from then on; the log says why.").
-		Worry("Any: the clusters differ. Compare the tables, see docs/operations.md.")
+		Worry("Any: the clusters differ. Compare the tables, see docs/operate/duplication.md.")
 	misrouted = metrics.Define(metrics.Replica, "dup_misrouted_writes", metrics.Counter, "requests", "Writes of other clusters that came to a partition that they don't belong to, and went on to theirs: the table there has another number of partitions.")
 	divided   = metrics.Define(metrics.Replica, "dup_divided_requests", metrics.Counter, "requests", "Requests with writes of other clusters that were taken apart: for other partitions, or too large for one mutation.")
 	failed    = metrics.Define(metrics.Replica, "dup_divided_failed_requests", metrics.Counter, "requests", "Of dup_divided_requests, those of which a part wasn't applied in time; their senders try again.").
