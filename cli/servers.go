@@ -203,16 +203,7 @@ func (s Servers) Command(ctx context.Context, w Which, name string, args []strin
 // said prints the texts of servers.
 func (s Servers) said(all []answerOf[string], value func(string) any) error {
 	if s.JSON {
-		out := make([]saidJSON, len(all))
-		for i, a := range all {
-			out[i] = saidJSON{Address: a.Addr, Role: a.Role}
-			if a.err != nil {
-				out[i].Error = a.err.Error()
-			} else {
-				out[i].Answer = value(a.got)
-			}
-		}
-		return s.json(out)
+		return s.json(saidEach(all, value))
 	}
 	for _, a := range all {
 		if a.err != nil {
@@ -226,6 +217,20 @@ func (s Servers) said(all []answerOf[string], value func(string) any) error {
 		}
 	}
 	return nil
+}
+
+// saidEach is what each server said, for JSON.
+func saidEach[T any](all []answerOf[T], value func(T) any) []saidJSON {
+	out := make([]saidJSON, len(all))
+	for i, a := range all {
+		out[i] = saidJSON{Address: a.Addr, Role: a.Role}
+		if a.err != nil {
+			out[i].Error = a.err.Error()
+		} else {
+			out[i].Answer = value(a.got)
+		}
+	}
+	return out
 }
 
 // settingPage is one key of the configuration, as servers show it.

@@ -738,6 +738,9 @@ func TestManual(t *testing.T) {
 	m.either("replicas moved", "pegasus disk balance --server HOST:PORT", "HOST:PORT", first)
 	m.either("replicas moved", "pegasus disk balance")
 
+	m.must("info", "pegasus server log-level HOST:PORT", node...)
+	m.must("replica/wal=debug rpc=error", "pegasus server log-level --all replica/wal=debug rpc=error")
+	m.must("info", "pegasus server log-level --all replica/wal= rpc=")
 	m.must(first, "pegasus node ls")
 	m.must(first, "pegasus nodes")
 	m.must("healthy", "pegasus health")

@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"pegasus/base/config"
+	"pegasus/base/logging"
 	"pegasus/metrics"
 )
 
@@ -41,8 +42,17 @@ type common struct {
 	s    Server
 	host string
 	prom *metrics.Prometheus
-	mu   sync.Mutex
-	cfg  config.Config
+	// levels of the log, nil if there is none. Remote commands change them, too.
+	levels *logging.Levels
+	mu     sync.Mutex
+	cfg    config.Config
+}
+
+// look takes over what remote commands have changed. c.mu is held.
+func (c *common) look() {
+	if c.levels != nil {
+		c.cfg.Log.Level, c.cfg.Log.Packages = c.levels.Get()
+	}
 }
 
 // Common adds the pages that every server has.
@@ -54,6 +64,12 @@ func (r *Router) Common(s Server) {
 	}
 	limit := func(cfg config.Config) { c.prom.Limit(cfg.Metrics.ReplicaSeries, cfg.Metrics.MaxSeries) }
 	c.s.Mutable["metrics.replica_series"], c.s.Mutable["metrics.max_series"] = limit, limit
+	if s.Log != nil {
+		c.levels = logging.Of(s.Log.Logger)
+		// The configuration's check has spoken.
+		c.s.Mutable["logging.level"] = func(cfg config.Config) { c.levels.Set(cfg.Log.Level) }
+		c.s.Mutable["logging.packages"] = func(cfg config.Config) { c.levels.SetPackages(cfg.Log.Packages) }
+	}
 	c.host, _ = os.Hostname()
 	r.Page("version", "Get the server version.", func(*Request) Response {
 		return JSON(Object{{"Version", s.Version}, {"GitCommit", s.Revision}})
@@ -130,6 +146,7 @@ func (c *common) entry(e *config.Entry) Object {
 func (c *common) entries() []config.Entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.look()
 	return c.cfg.Entries()
 }
 
@@ -204,6 +221,7 @@ func (c *common) update(name, value string) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.look()
 	if err := c.cfg.Set(e.Path(), value); err != nil {
 		return "ERR_INVALID_PARAMETERS: " + err.Error()
 	}

@@ -4,10 +4,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/sirupsen/logrus"
-
 	"pegasus/base"
-	"pegasus/base/config"
 	"pegasus/base/judge"
 	"pegasus/httpapi"
 	"pegasus/meta/service"
@@ -105,9 +102,6 @@ func (s *Server) httpHandler(routes *service.Routes) http.Handler {
 	r.Common(httpapi.Server{
 		Version: remotecmd.Version, Revision: remotecmd.Revision(), Started: s.started, Role: "meta",
 		Port: int(s.self.AddrPort().Port()), Config: s.cfg, Collect: s.collect, Log: s.log,
-		Mutable: map[string]func(config.Config){
-			"logging.level": func(c config.Config) { setLogLevel(s.log.Logger, c.Log.Level) },
-		},
 		Ready: func() string {
 			if s.leaderAddr() == 0 {
 				return "no meta server leads"
@@ -130,9 +124,3 @@ func (s *Server) httpHandler(routes *service.Routes) http.Handler {
 
 // frontPage is the page, of those that Options.Pages adds, that a browser finds first.
 const frontPage = "dashboard"
-
-func setLogLevel(l *logrus.Logger, level string) {
-	if v, err := logrus.ParseLevel(level); err == nil { // the configuration's check has spoken
-		l.SetLevel(v)
-	}
-}

@@ -5,6 +5,9 @@ import (
 	"strings"
 
 	"github.com/sirupsen/logrus"
+
+	"pegasus/base/logging"
+	"pegasus/remotecmd/answer"
 )
 
 // common are the commands of every server.
@@ -14,8 +17,12 @@ func (t *Table) common(o *Options) []Command {
 		{Name: "server-info", Help: "Query server information", Run: func([]string) string { return Info(o.Started) }, Shows: Always},
 		{Name: "version", Help: "Show the version of this server", Run: func([]string) string { return Version + " (" + Revision() + ")" }, Shows: Always},
 		{Name: "flush-log", Help: "Flush log to stderr or file", Run: func([]string) string {
-			return "Flush done." // the log has no buffer
+			if o.Log != nil {
+				logging.Flush(o.Log)
+			}
+			return "Flush done."
 		}, Shows: Always},
+		{Name: "log-level", Args: "[LEVEL | PACKAGE=LEVEL | PACKAGE=]...", Help: "Show the levels of the log as JSON; set the common one, or those of packages", Run: o.logLevel, Shows: WithoutArgs},
 		{Name: "reset-log-start-level", Args: "[DEBUG | INFO | WARNING | ERROR | FATAL]", Help: "Reset the log start level", Run: o.resetLevel},
 	}
 	list = append(list, o.counters()...)
@@ -51,7 +58,23 @@ func (o *Options) resetLevel(args []string) string {
 		return fmt.Sprintf("ERROR: invalid level '%s'", strings.Join(args, " "))
 	}
 	if o.Log != nil {
-		o.Log.SetLevel(l)
+		if err := logging.Of(o.Log).Set(l.String()); err != nil {
+			return "ERROR: " + err.Error()
+		}
 	}
 	return "OK, current level is LOG_LEVEL_" + name
+}
+
+// logLevel shows and changes the levels of the log.
+func (o *Options) logLevel(args []string) string {
+	if o.Log == nil {
+		return JSON(answer.LogLevel{Error: "this server has no log"})
+	}
+	levels := logging.Of(o.Log)
+	if err := levels.Change(args); err != nil {
+		return JSON(answer.LogLevel{Error: err.Error()})
+	}
+	var a answer.LogLevel
+	a.Level, a.Packages = levels.Get()
+	return JSON(a)
 }

@@ -6,18 +6,10 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/sirupsen/logrus"
-
 	"pegasus/httpapi"
 )
 
 func itoa(n int32) string { return strconv.Itoa(int(n)) }
-
-func setLogLevel(l *logrus.Logger, level string) {
-	if v, err := logrus.ParseLevel(level); err == nil { // the configuration's check has spoken
-		l.SetLevel(v)
-	}
-}
 
 // appID reads an argument that is a table's id.
 func appID(q *httpapi.Request, name string) (int32, *httpapi.Response) {

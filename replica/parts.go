@@ -108,7 +108,6 @@ func (s *Server) register() (rpc.Handler, http.Handler) {
 		p.Register(routes)
 		s.parts = append(s.parts, p)
 	}
-	s.setMutable(routes)
 
 	router.Common(httpapi.Server{
 		Version: remotecmd.Version, Revision: remotecmd.Revision(), Started: s.started, Role: "replica",
@@ -131,11 +130,6 @@ func (s *Server) register() (rpc.Handler, http.Handler) {
 		Counters: administrator{srv: s}.counters,
 	}, routes.Commands()...).Register(mux)
 	return mux, router
-}
-
-// setMutable adds the keys that can be changed while the server runs and belong to no part.
-func (s *Server) setMutable(r *part.Routes) {
-	part.Live(r, "logging.level", func(level string) { setLogLevel(s.log.Logger, level) })
 }
 
 // tickParts passes time to the parts.

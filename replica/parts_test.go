@@ -36,7 +36,6 @@ func TestMutableKeys(t *testing.T) {
 	g := newGroup(t, 1)
 	s := g.nodes[0].srv
 	routes := part.NewRoutes(rpc.NewMux(s.log), httpapi.NewRouter())
-	s.setMutable(routes)
 	for _, p := range s.parts {
 		p.Register(routes)
 	}

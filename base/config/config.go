@@ -9,14 +9,15 @@ import (
 //
 // Tags: toml is the key, doc its meaning; def its default in TOML syntax; unit what a
 // number counts, if it isn't in the key; min and max its limits, both included (for a
-// list, min:"1" is "not empty"); oneof the words it may be; form:"addr" is host:port, "optional" that or nothing, "listen" one that may be of all addresses of the machine. Without min
+// list, min:"1" is "not empty"); oneof the words it may be; form:"addr" is host:port, "optional" that or nothing, "listen" one that may be of all addresses of the machine,
+// "level" PACKAGE=LEVEL. Without min
 // a number is at least 0 and a duration longer than 0; without max they are at most maxNumber and
 // maxDuration.
 //
 // A map of structs is a section of which there may be many: [section.NAME].
 type Config struct {
 	Cluster Cluster `toml:"cluster" doc:"The name of the cluster and the addresses of its meta servers."`
-	Log     Logging `toml:"logging" doc:"The server's log, written to standard error."`
+	Log     Logging `toml:"logging" doc:"The server's log."`
 	RPC     RPC     `toml:"rpc" doc:"Limits of connections, and options of the answers."`
 	Meta    Meta    `toml:"meta" doc:"The meta server: tables and placement."`
 	FD      FD      `toml:"failure_detector" doc:"When a replica server counts as dead. The lease must be shorter than the grace. Both are measured with monotonic clocks."`
@@ -41,10 +42,16 @@ type Cluster struct {
 // RootOfBackups is the directory in every blob store below which the backups of this cluster are.
 func (c *Cluster) RootOfBackups() string { return cmp.Or(c.BackupRoot, c.Name) }
 
-// Logging configures logrus.
+// Logging configures the log of a server.
 type Logging struct {
-	Level string `toml:"level" oneof:"debug info warn error" def:"\"info\"" doc:"Lowest level that is logged: debug, info, warn or error."`
-	JSON  bool   `toml:"json" def:"false" doc:"Write each log line as a JSON object."`
+	Level        string   `toml:"level" oneof:"debug info warn error" def:"\"info\"" doc:"Lowest level that is logged: debug, info, warn or error."`
+	Packages     []string `toml:"packages" form:"level" def:"[]" doc:"Levels of packages of the program, each \"PACKAGE=LEVEL\", for example \"replica/wal=debug\". It holds for the packages below, too. The field \"at\" of a line says which package it is from."`
+	JSON         bool     `toml:"json" def:"false" doc:"Write each log line as a JSON object."`
+	File         string   `toml:"file" def:"\"\"" doc:"File that the log is written to. \"\" writes it to standard error. Servers need different files. Lines that the file doesn't take, on a full disk for example, go to standard error. On SIGHUP the server opens the file anew."`
+	FileMaxBytes int64    `toml:"file_max_bytes" min:"1048576" def:"104857600" doc:"Size at which the file is renamed, with the time in its name, and a new one is begun; rounded up to whole MiB."`
+	FileMaxCount int      `toml:"file_max_count" max:"100000" def:"10" doc:"How many renamed files are kept. 0 keeps all."`
+	FileMaxDays  int      `toml:"file_max_days" max:"100000" def:"0" doc:"How many days a renamed file is kept. 0 keeps it until file_max_count is reached."`
+	FileCompress bool     `toml:"file_compress" def:"false" doc:"Compress renamed files with gzip."`
 }
 
 // RPC configures the network layer.

@@ -37,6 +37,7 @@ func TestSet(t *testing.T) {
 		{"logging.level", "debug", true}, {"logging.level", "loud", false}, {"logging.level", "", false},
 		{"failure_detector.lease", "5s", true}, {"failure_detector.lease", "50s", false}, {"failure_detector.lease", "x", false},
 		{"meta.max_replica_count", "7", true}, {"meta.max_replica_count", "-1", false}, {"meta.max_replica_count", "7\n[rpc]", false},
+		{"logging.packages", "rpc=debug,replica/wal=error", true}, {"logging.packages", "rpc", false}, {"logging.packages", "rpc=loud", false}, {"logging.packages", "=info", false},
 		{"logging.json", "true", true}, {"logging.json", "maybe", false}, {"meta.nosuch", "1", false}, {"", "", false},
 		{"metrics.replica_series", "role,ballot", true}, {"metrics.replica_series", `["role"]`, true}, {"metrics.replica_series", "", true}, {"metrics.replica_series", `["role"`, false}, {"metrics.replica_series", "a\n[rpc]", false},
 	} {

@@ -139,6 +139,12 @@ func checkText(k key, s string) (problem, fix string) {
 	if form == "" || form == "optional" && s == "" {
 		return "", ""
 	}
+	if form == "level" {
+		if problem = CheckPackageLevel(s); problem != "" {
+			return problem, `write PACKAGE=LEVEL, for example ` + k.name + ` = ["replica/wal=debug"]`
+		}
+		return "", ""
+	}
 	err := CheckAddr(s)
 	if form == "listen" && everywhere(s) {
 		err = nil
@@ -151,6 +157,21 @@ func checkText(k key, s string) (problem, fix string) {
 		return err.Error(), "write host:port, for example " + k.name + " = " + sample
 	}
 	return "", ""
+}
+
+// logLevels are those of logging.level.
+var logLevels = []string{"debug", "info", "warn", "error"}
+
+// CheckPackageLevel says what is wrong with an item of logging.packages, "" if nothing is.
+func CheckPackageLevel(s string) (problem string) {
+	name, level, ok := strings.Cut(s, "=")
+	switch {
+	case !ok || name == "" || strings.Trim(name, "/") != name || strings.ContainsAny(name, " ,\"[]"):
+		return fmt.Sprintf("%q is not PACKAGE=LEVEL", s)
+	case !slices.Contains(logLevels, level):
+		return fmt.Sprintf("%q: the level must be one of %s", s, strings.Join(logLevels, ", "))
+	}
+	return ""
 }
 
 // everywhere tells whether an address to listen on is of all addresses of the machine.

@@ -9,6 +9,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/logging"
 	"pegasus/blob"
 	"pegasus/blob/stores"
 	"pegasus/cli"
@@ -34,7 +35,7 @@ func (f *blobFlags) with(c *cobra.Command, do func(context.Context, *cli.Env, *b
 			return err
 		}
 	}
-	set := stores.New(cfg.Blob, newLog(cfg.Log, c.ErrOrStderr()))
+	set := stores.New(cfg.Blob, logging.New(cfg.Log, c.ErrOrStderr()))
 	defer set.Close()
 	return do(c.Context(), &cli.Env{Out: c.OutOrStdout(), JSON: f.output == "json"}, set, cfg.Blob)
 }

@@ -11,6 +11,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/logging"
 	"pegasus/cli"
 	"pegasus/migrate/inplace"
 	"pegasus/replica/disk"
@@ -46,7 +47,7 @@ func migrateDirsCmd() *cobra.Command {
 				if d.InPlace, err = inPlaceOptions(f.config, servers, d.DryRun); err != nil {
 					return err
 				}
-				d.InPlace.Log = newLog(d.InPlace.Config.Log, c.ErrOrStderr())
+				d.InPlace.Log = logging.New(d.InPlace.Config.Log, c.ErrOrStderr())
 			} else if len(servers) > 0 {
 				return errors.New("--server is for --in-place")
 			} else if !d.DryRun && (len(to) == 0 || d.Live.State == "") {

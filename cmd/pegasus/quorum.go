@@ -13,6 +13,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/logging"
 	"pegasus/cli"
 	"pegasus/meta"
 )
@@ -104,7 +105,7 @@ func restoreCmd() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("read the backup: %w", err)
 			}
-			r, err := meta.RestoreBackup(cfg, file, newLog(cfg.Log, c.ErrOrStderr()))
+			r, err := meta.RestoreBackup(cfg, file, logging.New(cfg.Log, c.ErrOrStderr()))
 			if err != nil {
 				return fmt.Errorf("restore %s: %w", a[0], err)
 			}
@@ -133,7 +134,7 @@ func recoverQuorumCmd() *cobra.Command {
 			if !yes {
 				return errors.New("this discards changes that only the lost meta servers had: add --yes if the majority is lost forever and all meta servers are stopped")
 			}
-			r, err := meta.RecoverQuorum(cfg.Meta.DataDir, newLog(cfg.Log, c.ErrOrStderr()))
+			r, err := meta.RecoverQuorum(cfg.Meta.DataDir, logging.New(cfg.Log, c.ErrOrStderr()))
 			if err != nil {
 				return err
 			}

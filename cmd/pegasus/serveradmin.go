@@ -68,6 +68,16 @@ func serverCmd() *cobra.Command {
 	run.Long = "Have servers carry out a remote command, as upstream's shell does. `pegasus server command HOST:PORT help` lists those that a\nserver has."
 	which(run, &cw)
 
+	var vw cli.Which
+	level := sub("log-level [HOST:PORT] [LEVEL | PACKAGE=LEVEL | PACKAGE=]...", "Show and change what servers log while they run", 0, -1, func(ctx context.Context, s cli.Servers, a []string) error {
+		w, changes := split(vw, a)
+		return s.LogLevel(ctx, w, changes)
+	})
+	level.Long = "Show which lines servers log, or change that first: a level (debug, info, warn, error) is that of all packages of the program that have none of their\n" +
+		"own, PACKAGE=LEVEL that of a package and of those below it, for example replica/wal=debug, and PACKAGE= takes that back. The field at of a line\n" +
+		"says which package it is from. A server that restarts has what its file says again (logging.level, logging.packages)."
+	which(level, &vw)
+
 	conf := &cobra.Command{Use: "config", Short: "Show and change the configuration of servers while they run", RunE: wantSubcommand}
 	var lw, gw, ew cli.Which
 	mutable, dry := false, false
@@ -101,6 +111,6 @@ func serverCmd() *cobra.Command {
 		s.Use, s.Short, s.Hidden = name, short, false
 		return s
 	}
-	c.AddCommand(start(runMetaCmd(), "meta", "Run a meta server"), start(replicaCmd(), "replica", "Run a replica server"), ls, info, stats, run, conf)
+	c.AddCommand(start(runMetaCmd(), "meta", "Run a meta server"), start(replicaCmd(), "replica", "Run a replica server"), ls, info, stats, level, run, conf)
 	return c
 }

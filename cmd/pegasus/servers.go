@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"pegasus/base/config"
+	"pegasus/base/logging"
 	"pegasus/meta"
 )
 
@@ -159,7 +161,13 @@ func (f *serverFlags) serve(ctx context.Context, cfg config.Config, role, addr s
 		}
 		defer stop()
 	}
-	log := newLog(cfg.Log, errw).WithField("server", role+" "+addr)
+	entry, file := logging.Open(cfg.Log, errw)
+	if file != nil {
+		defer file.Close()
+		defer reopenOnHangup(file)()
+		fmt.Fprintf(errw, "pegasus: %s server %s logs to %s\n", role, addr, cfg.Log.File)
+	}
+	log := entry.WithField("server", role+" "+addr)
 	log.Infof("starts: pegasus %s, process %d", buildInfo(), os.Getpid())
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
@@ -171,6 +179,21 @@ func (f *serverFlags) serve(ctx context.Context, cfg config.Config, role, addr s
 		return fmt.Errorf("%s server %s: %w", role, addr, err)
 	}
 	return nil
+}
+
+// reopenOnHangup has the log's file opened anew on SIGHUP, until stop.
+func reopenOnHangup(file *logging.File) (stop func()) {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	go func() {
+		for range c {
+			file.Reopen()
+		}
+	}()
+	return func() {
+		signal.Stop(c)
+		close(c)
+	}
 }
 
 func (f *serverFlags) listenError(role, addr string, err error) error {
@@ -187,21 +210,6 @@ func (f *serverFlags) listenError(role, addr string, err error) error {
 		e.Fix = "give an address of this machine"
 	}
 	return e
-}
-
-func newLog(cfg config.Logging, w io.Writer) *logrus.Entry {
-	l := logrus.New()
-	l.SetOutput(w)
-	const stamp = "2006-01-02T15:04:05.000Z07:00"
-	if cfg.JSON {
-		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: stamp})
-	} else {
-		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, TimestampFormat: stamp, DisableColors: true})
-	}
-	if level, err := logrus.ParseLevel(cfg.Level); err == nil { // else the configuration's check has spoken
-		l.SetLevel(level)
-	}
-	return logrus.NewEntry(l)
 }
 
 // serveProfiles serves net/http/pprof on an address of its own.

@@ -13,6 +13,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/logging"
 	"pegasus/blob/stores"
 	"pegasus/cli"
 	"pegasus/client"
@@ -69,7 +70,7 @@ func (f *transferFlags) with(c *cobra.Command, do func(context.Context, *cli.Tra
 			return err
 		}
 	}
-	set := stores.New(cfg.Blob, newLog(cfg.Log, c.ErrOrStderr()))
+	set := stores.New(cfg.Blob, logging.New(cfg.Log, c.ErrOrStderr()))
 	defer set.Close()
 	return f.clientFlags.with(c, func(ctx context.Context, e *cli.Env) error {
 		return do(ctx, &cli.Transfer{Env: e, Set: set, Errs: c.ErrOrStderr(), Progress: c.ErrOrStderr(), In: c.InOrStdin()})
