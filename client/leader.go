@@ -115,7 +115,7 @@ func (c *Client) attempt(ctx context.Context, addr, code string, try time.Durati
 	} else {
 		close(watched)
 	}
-	err := c.pool.Call(ctx, addr, rpc.Outgoing{Code: code, Arg: arg, Framing: c.opts.Framing}, ans)
+	err := c.pool.Call(ctx, addr, rpc.Outgoing{Code: code, Arg: arg, Framing: c.opts.Framing, Who: c.opts.Who}, ans)
 	cancel()
 	<-watched
 	if err != nil && replaced != nil {

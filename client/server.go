@@ -24,6 +24,9 @@ func (a Admin) Page(ctx context.Context, addr, path string, query url.Values) ([
 	if err != nil {
 		return nil, err
 	}
+	if a.c.opts.Who != "" {
+		q.Header.Set("User-Agent", a.c.opts.Who)
+	}
 	r, err := a.c.pages.Do(q)
 	if err != nil {
 		code := base.ErrNetworkFailure

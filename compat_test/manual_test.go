@@ -739,6 +739,7 @@ func TestManual(t *testing.T) {
 	m.either("replicas moved", "pegasus disk balance")
 
 	m.must("info", "pegasus server log-level HOST:PORT", node...)
+	m.must("asked by ", "pegasus server command HOST:PORT meta.events 20", "HOST:PORT", c.Addr("meta1"), "20", "5000")
 	m.must("replica/wal=debug rpc=error", "pegasus server log-level --all replica/wal=debug rpc=error")
 	m.must("info", "pegasus server log-level --all replica/wal= rpc=")
 	m.must(first, "pegasus node ls")

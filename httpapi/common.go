@@ -204,7 +204,7 @@ func (c *common) updateConfig(q *Request) Response {
 	}
 	a := q.Args[0]
 	if c.s.Log != nil { // before: it may be what ends the logging
-		c.s.Log.Infof("the configuration key %.100q is to be %.100q, asked by %s", a.Name, a.Value, q.RemoteAddr)
+		c.s.Log.Infof("the configuration key %.100q is to be %.100q, asked by %s", a.Name, a.Value, q.Asker())
 	}
 	return JSON(Object{{"update_status", c.update(a.Name, a.Value)}})
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"compress/gzip"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,6 +17,15 @@ type Request struct {
 	*http.Request
 	Path string // without leading and empty segments
 	Args []Arg
+}
+
+// Asker names who asks, for the log: its address, and what it says of itself if it does. Nobody has
+// checked that.
+func (r *Request) Asker() string {
+	if who := r.UserAgent(); who != "" {
+		return fmt.Sprintf("%s (%.100q)", r.RemoteAddr, who)
+	}
+	return r.RemoteAddr
 }
 
 // Get returns an argument's value, "" if it isn't there.

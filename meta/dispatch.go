@@ -44,7 +44,7 @@ func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.En
 		timeout = relayTimeout + s.cfg.Meta.CreateWait.D()
 	}
 	out := rpc.Outgoing{
-		Code: req.Code, Gpid: req.Gpid, PartitionHash: req.PartitionHash, Body: req.Body, TimeoutMS: req.TimeoutMS, From: s.self,
+		Code: req.Code, Gpid: req.Gpid, PartitionHash: req.PartitionHash, Body: req.Body, TimeoutMS: req.TimeoutMS, From: s.self, Who: "for " + req.Asker(),
 	}
 	s.pool.Go(name, timeout, out, func(body []byte, err error) {
 		var h *rpc.HeaderError

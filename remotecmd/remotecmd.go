@@ -94,7 +94,7 @@ func (t *Table) call(req *rpc.Request) {
 		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
-	t.note(c.Cmd, c.Arguments, req.Remote.String())               // before: it may be what ends the logging
+	t.note(c.Cmd, c.Arguments, req.Asker())                       // before: it may be what ends the logging
 	req.Go(func() { req.ReplyString(t.Run(c.Cmd, c.Arguments)) }) // some read a whole replica, or wait for a disk
 }
 

@@ -29,6 +29,8 @@ type Outgoing struct {
 	IsBackup      bool            // is_backup_request (not in THFT0)
 	OneWay        bool            // no answer is awaited
 	From          base.RPCAddress // RDSN from_address
+	Trace         uint64          // RDSN: not 0: the servers are to note under this id when they did what; upstream's don't look
+	Who           string          // RDSN: what the sender says of itself, at most 47 bytes of ASCII, for the log of the server; upstream's servers don't look
 	Burst         *Burst          // with which the request leaves; nil: by itself
 }
 

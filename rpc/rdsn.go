@@ -38,6 +38,7 @@ const (
 	ctxThriftBinary     = 1 << 6
 	ctxForwardSupported = 1 << 10
 	ctxBackup           = 1 << 11
+	ctxTrace            = 1 << 63 // ours, where upstream has none: the trace id is that of a trace
 )
 
 var (
@@ -103,6 +104,9 @@ func parseRDSNRequest(r *Request, f []byte) error {
 	}
 	r.IsBackup = ctx&ctxBackup != 0
 	r.Forwarded = ctx&ctxForwarded != 0
+	if ctx&ctxTrace != 0 {
+		r.Trace = le.Uint64(f[rdsnOffTrace:])
+	}
 	r.FromAddress = base.RPCAddress(le.Uint64(f[rdsnOffFrom:]))
 	r.TimeoutMS = int32(le.Uint32(f[rdsnOffTimeout:]))
 	r.ThreadHash = int32(le.Uint32(f[rdsnOffThread:]))
@@ -126,6 +130,20 @@ func appendRDSNResponse(b []byte, r *Request, code base.ErrorCode, from base.RPC
 	clear(h[rdsnOffError:])
 	putName(h[rdsnOffError:rdsnOffError+rdsnNameLen], string(code), "")
 	return b
+}
+
+// who returns what the sender of a request says of itself: it stands where an answer has its error.
+func (r *Request) who() string {
+	if r.Framing != RDSN || len(r.hdr) < rdsnHeader {
+		return ""
+	}
+	b := cString(r.hdr[rdsnOffError : rdsnOffError+rdsnNameLen])
+	for _, c := range b {
+		if c < ' ' || c > '~' {
+			return ""
+		}
+	}
+	return string(b)
 }
 
 // putName writes a NUL-terminated name into a field that is all zero, cut to fit.
@@ -157,11 +175,18 @@ func appendRDSNRequest(b []byte, id uint64, o *Outgoing) []byte {
 	if o.IsBackup {
 		ctx |= ctxBackup
 	}
+	if o.Trace != 0 {
+		ctx |= ctxTrace
+		le.PutUint64(h[rdsnOffTrace:], o.Trace)
+	}
 	le.PutUint64(h[rdsnOffContext:], ctx)
 	le.PutUint64(h[rdsnOffFrom:], uint64(o.From))
 	le.PutUint32(h[rdsnOffTimeout:], uint32(o.TimeoutMS))
 	le.PutUint32(h[rdsnOffThread:], uint32(o.Gpid.ThreadHash()))
 	le.PutUint64(h[rdsnOffHash:], o.PartitionHash)
+	if o.Who != "" {
+		putName(h[rdsnOffError:rdsnOffError+rdsnNameLen], o.Who, "")
+	}
 	b = appendOutgoingBody(b, o, 0)
 	endRDSN(b, at)
 	return b

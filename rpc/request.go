@@ -25,6 +25,8 @@ type Request struct {
 	Framing       Framing
 	Remote        netip.AddrPort  // the socket's peer
 	FromAddress   base.RPCAddress // RDSN: who asks, as it says; 0 otherwise
+	// Trace, unless it is 0, is the id under which the sender wants to know when was done what.
+	Trace uint64
 	// Body is the pseudo field header, the value and STOP. It is a slice of the read
 	// buffer: who keeps a part of it beyond the answer copies it.
 	Body []byte
@@ -56,7 +58,7 @@ func newRequest() *Request {
 func (r *Request) recycle() {
 	r.Code, r.Body, r.hdr, r.conn, r.buf, r.known = "", nil, nil, nil, nil, nil
 	r.Gpid, r.Listing, r.PartitionHash, r.TimeoutMS, r.ThreadHash = base.Gpid{}, 0, 0, 0, 0
-	r.IsBackup, r.Forwarded, r.FromAddress, r.seq = false, false, 0, 0
+	r.IsBackup, r.Forwarded, r.FromAddress, r.Trace, r.seq = false, false, 0, 0, 0
 	r.rd.Reset(nil)
 	requestPool.Put(r)
 }
@@ -64,6 +66,16 @@ func (r *Request) recycle() {
 // Connected returns when r's connection came, to a second or so.
 func (r *Request) Connected() time.Time {
 	return time.Now().Add(-time.Duration(r.conn.srv.clock.Load()-r.conn.began) * time.Millisecond)
+}
+
+// Asker names who sent r, for the log: the peer's address, and what it says of itself if it does. Nobody
+// has checked that.
+func (r *Request) Asker() string {
+	s := r.Remote.String()
+	if who := r.who(); who != "" {
+		s += " (" + who + ")"
+	}
+	return s
 }
 
 // Note returns what is remembered of r's connection under key as long as it lasts: fresh, if nothing is yet.

@@ -623,3 +623,38 @@ func TestRemoteAndLocalAddress(t *testing.T) {
 		t.Errorf("remote %q", body)
 	}
 }
+
+// What a request says of its sender, and that it is traced, reaches the handler; what isn't printable is left
+// out.
+func TestAsker(t *testing.T) {
+	type heard struct {
+		asker string
+		trace uint64
+	}
+	got := make(chan heard, 1)
+	s := startServer(t, ServerOptions{}, HandlerFunc(func(r *Request) {
+		got <- heard{r.Asker(), r.Trace}
+		echo(r)
+	}), nil, nil)
+	p := testPool(t, PoolOptions{})
+	for _, c := range []struct {
+		out   Outgoing
+		who   string
+		trace uint64
+	}{
+		{Outgoing{Who: "pegasus, alice@host", Trace: 1 << 60}, " (pegasus, alice@host)", 1 << 60},
+		{Outgoing{}, "", 0},
+		{Outgoing{Who: strings.Repeat("x", 100)}, " (" + strings.Repeat("x", rdsnNameLen-1) + ")", 0},
+		{Outgoing{Who: "a\nb"}, "", 0},
+		{Outgoing{Framing: THFT1, Who: "x", Trace: 1}, "", 0},
+	} {
+		c.out.Code, c.out.Arg = codeGet, Blob("k")
+		if err := p.Call(t.Context(), s.addr, c.out, nil); err != nil {
+			t.Fatal(err)
+		}
+		h := <-got
+		if addr, who, _ := strings.Cut(h.asker, " "); !strings.HasPrefix(addr, "127.0.0.1:") || strings.TrimPrefix(c.who, " ") != who || h.trace != c.trace {
+			t.Errorf("%+v came as %+v", c.out, h)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func (f *betweenFlags) with(c *cobra.Command, do func(context.Context, *cli.Env,
 	if err := checkMetas("to", f.to); err != nil {
 		return err
 	}
-	o := client.Options{Timeout: f.timeout, Framing: rpc.RDSN}
+	o := client.Options{Timeout: f.timeout, Framing: rpc.RDSN, Who: who()}
 	from, to := client.New(f.from, o), client.New(f.to, o)
 	defer from.Close()
 	defer to.Close()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"regexp"
 	"strconv"
 	"time"
@@ -100,12 +101,24 @@ func checkMetas(flag string, metas []string) error {
 // noAnswer is how long a cluster is waited for that says nothing.
 const noAnswer = 3 * time.Second
 
+// who is what the servers' logs say of this process.
+func who() string {
+	name, host := os.Getenv("USER"), ""
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if h, err := os.Hostname(); err == nil {
+		host = "@" + h
+	}
+	return "pegasus, " + name + host
+}
+
 // with runs a command on an Env whose operations are bounded by --timeout.
 func (f *clientFlags) with(c *cobra.Command, do func(context.Context, *cli.Env) error) error {
 	if err := f.check(); err != nil {
 		return err
 	}
-	o := client.Options{Timeout: f.timeout, NoAnswer: noAnswer}
+	o := client.Options{Timeout: f.timeout, NoAnswer: noAnswer, Who: who()}
 	if c.Flags().Changed("timeout") {
 		o.NoAnswer = f.timeout
 	}

@@ -59,7 +59,8 @@ func TestLogFile(t *testing.T) {
 			t.Fatalf("%s", &out)
 		}
 	}
-	await(log, `remote command \"log-level rpc=debug\"`)
+	await(log, `remote command \"log-level rpc=debug\", asked by 127.0.0.1:`)
+	await(log, ` (pegasus, `) // what the command says of itself
 	cancel()
 	if status := <-ended; status != 0 {
 		t.Errorf("the server ended with %d: %s", status, &errw)

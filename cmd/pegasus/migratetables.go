@@ -36,7 +36,7 @@ func migrateTablesCmd() *cobra.Command {
 			if err := checkOutput(output); err != nil {
 				return err
 			}
-			o := client.Options{Timeout: timeout, Framing: rpc.RDSN}
+			o := client.Options{Timeout: timeout, Framing: rpc.RDSN, Who: who()}
 			x := cli.MoveTables{DryRun: dry}
 			switch {
 			case file != "":

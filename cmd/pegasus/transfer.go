@@ -163,7 +163,7 @@ func copyCmd() *cobra.Command {
 			return f.with(c, func(ctx context.Context, x *cli.Transfer) error {
 				there := x.Client
 				if len(to) > 0 {
-					there = client.New(to, client.Options{Timeout: f.timeout})
+					there = client.New(to, client.Options{Timeout: f.timeout, Who: who()})
 					defer there.Close()
 				}
 				return x.Copy(ctx, args[0], there, args[1], f.args)

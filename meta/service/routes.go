@@ -74,9 +74,9 @@ func (c *Call) Complain(err error) {
 // asker names who sent a request.
 func asker(req *rpc.Request) string {
 	if req.Forwarded {
-		return req.Remote.String() + ", a meta server that relayed it"
+		return req.Asker() + ", a meta server that relayed it"
 	}
-	return req.Remote.String()
+	return req.Asker()
 }
 
 // Pace says where a handler runs.
@@ -161,6 +161,6 @@ func Page[S any, PS of[S]](r *Routes, path, help string, h func(s PS, c *Call, q
 		if !ok {
 			return host.RedirectPage(q)
 		}
-		return h(s, &Call{From: q.RemoteAddr, Names: host.PageNames()}, q)
+		return h(s, &Call{From: q.Asker(), Names: host.PageNames()}, q)
 	}})
 }
