@@ -79,6 +79,7 @@ const (
 	RPCExplain                      = "RPC_CM_EXPLAIN"
 	RPCQuorumStatus                 = "RPC_CM_QUORUM_STATUS"
 	RPCQuorumChange                 = "RPC_CM_QUORUM_CHANGE"
+	RPCQuorumTransfer               = "RPC_CM_QUORUM_TRANSFER"
 	RPCQuorumBackup                 = "RPC_CM_QUORUM_BACKUP"
 	RPCUpgradeVersion               = "RPC_CM_UPGRADE_VERSION"
 	RPCSelfCheck                    = "RPC_CM_SELF_CHECK"
@@ -172,7 +173,7 @@ var rpcNames = []string{
 	RPCQueryRestoreStatus, RPCReportRestoreStatus, RPCAddBackupPolicy, RPCModifyBackupPolicy, RPCQueryBackupPolicy,
 	RPCStartBackupApp, RPCQueryBackupStatus, RPCListRestores, RPCListBackups, RPCCancelBackup, RPCDeleteBackup, RPCRemoveBackupPolicy, RPCAddDuplication, RPCModifyDuplication, RPCQueryDuplication,
 	RPCListDuplication, RPCDuplicationSync, RPCLoadsEnded, RPCDDDDiagnose, RPCRebalance, RPCNodeRole, RPCNodeStop, RPCExplain,
-	RPCQuorumStatus, RPCQuorumChange, RPCQuorumBackup, RPCUpgradeVersion, RPCSelfCheck, RPCStartPartitionSplit,
+	RPCQuorumStatus, RPCQuorumChange, RPCQuorumTransfer, RPCQuorumBackup, RPCUpgradeVersion, RPCSelfCheck, RPCStartPartitionSplit,
 	RPCControlPartitionSplit, RPCQueryPartitionSplit, RPCRegisterChildReplica, RPCNotifyStopSplit, RPCQueryChildState,
 	RPCStartBulkLoad, RPCControlBulkLoad, RPCQueryBulkLoadStatus, RPCClearBulkLoad, RPCStartManualCompact,
 	RPCQueryManualCompactStatus, RPCGetMaxReplicaCount, RPCSetMaxReplicaCount, RPCGetAtomicIdempotent, RPCSetAtomicIdempotent,

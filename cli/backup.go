@@ -240,6 +240,9 @@ func (e ClusterBackups) Show(ctx context.Context, id int64) error {
 
 // Cancel ends a backup of the cluster that runs, and waits until its files are removed.
 func (e ClusterBackups) Cancel(ctx context.Context, id int64, wait time.Duration, progress io.Writer) error {
+	if e.DryRun {
+		return e.wouldEnd(ctx, id, "is cancelled, and its files are removed")
+	}
 	if err := e.Client.Admin().CancelBackup(ctx, id); err != nil {
 		return noBackup(id, err)
 	}
@@ -252,8 +255,21 @@ func (e ClusterBackups) Cancel(ctx context.Context, id int64, wait time.Duration
 	return e.print(map[string]any{"id": id, "cancelled": true}, "backup %d is cancelled, and its files are being removed", id)
 }
 
+// wouldEnd says which backup it would be about.
+func (e ClusterBackups) wouldEnd(ctx context.Context, id int64, what string) error {
+	list, err := e.Client.Admin().ListBackups(ctx, backupadmin.ListBackupsRequest{BackupId: base.Some(id)})
+	if err != nil {
+		return noBackup(id, err)
+	}
+	j := newBackupJSON(&list[0])
+	return e.would(map[string]any{"id": id, "state": j.State, "bytes": j.Bytes}, "backup %d (%s, %s, %s, started %s) %s", id, j.names(), j.stateText(), size(j.Bytes), j.Started, what)
+}
+
 // Delete has a backup of the cluster removed, and waits until it is gone.
 func (e ClusterBackups) Delete(ctx context.Context, id int64, wait time.Duration, progress io.Writer) error {
+	if e.DryRun {
+		return e.wouldEnd(ctx, id, "is deleted with its files")
+	}
 	if err := e.Client.Admin().DeleteBackup(ctx, id); err != nil {
 		return noBackup(id, err)
 	}

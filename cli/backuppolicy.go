@@ -286,6 +286,16 @@ func (e ClusterBackups) PolicyShow(ctx context.Context, name string) error {
 
 // PolicyRemove forgets a policy; its backups stay.
 func (e ClusterBackups) PolicyRemove(ctx context.Context, name string) error {
+	if e.DryRun {
+		list, err := e.policies(ctx, 1, name)
+		if base.CodeOf(err) == base.ErrInvalidParameters {
+			return noPolicy(name)
+		}
+		if err != nil {
+			return err
+		}
+		return e.would(map[string]any{"name": name, "tables": list[0].names()}, "policy %s (tables %s) is removed; its backups stay", Escape([]byte(name)), list[0].names())
+	}
 	switch err := e.Client.Admin().RemoveBackupPolicy(ctx, name); {
 	case base.CodeOf(err) == base.ErrObjectNotFound:
 		return noPolicy(name)

@@ -117,7 +117,34 @@ func (e Disks) Retry(ctx context.Context, node, tag string) error {
 
 // Abandon has a replica server give up a data directory that failed.
 func (e Disks) Abandon(ctx context.Context, node, tag string) error {
+	if e.DryRun {
+		d, err := e.dir(ctx, node, tag)
+		if err != nil {
+			return err
+		}
+		if d.State != "IO_ERROR" {
+			return fmt.Errorf("%s: data directory %q hasn't failed: it is %s", node, tag, d.State)
+		}
+		return e.would(map[string]any{"server": node, "tag": tag, "broken_replicas": d.Broken}, "%s of %s (%s) is abandoned, with %d replicas", Escape([]byte(tag)), node, Escape([]byte(d.Path)), d.Broken)
+	}
 	return e.command(ctx, node, "replica.disk-abandon", tag)
+}
+
+// dir asks a server about one of its data directories.
+func (e Disks) dir(ctx context.Context, node, tag string) (*diskJSON, error) {
+	if _, err := nodeAddr(node); err != nil {
+		return nil, err
+	}
+	list, err := disksOf(e.Env, ctx, node)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i].Tag == tag {
+			return &list[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no data directory %q: `pegasus disk ls` lists them: %w", node, tag, base.ErrObjectNotFound)
 }
 
 // Add has a replica server use one more data directory.
@@ -135,6 +162,9 @@ func (e Disks) Move(ctx context.Context, node, replica, from, to string) error {
 		return fmt.Errorf("%q is not a replica: write APP_ID.PARTITION, as `pegasus table show` and `pegasus disk ls` do: %w", replica, err)
 	}
 	a := e.Client.Admin()
+	if e.DryRun {
+		return e.wouldMove(ctx, node, g, from, to)
+	}
 	began := time.Now()
 	if err := a.MoveDisk(ctx, node, g, from, to); err != nil {
 		return err
@@ -159,6 +189,32 @@ func (e Disks) Move(ctx context.Context, node, replica, from, to string) error {
 			return fmt.Errorf("the server goes on to move replica %v: %w", g, ctx.Err())
 		}
 	}
+}
+
+// wouldMove says what a move would copy, if it can be made.
+func (e Disks) wouldMove(ctx context.Context, node string, g base.Gpid, from, to string) error {
+	there, err := e.dir(ctx, node, to)
+	if err != nil {
+		return err
+	}
+	if _, err := e.dir(ctx, node, from); err != nil {
+		return err
+	}
+	addr, err := nodeAddr(node)
+	if err != nil {
+		return err
+	}
+	reps, err := e.Client.Admin().Replicas(ctx, addr)
+	if err != nil {
+		return err
+	}
+	for i := range reps {
+		if r := &reps[i]; r.Pid == g && r.DiskTag == from {
+			return e.would(map[string]any{"server": node, "replica": g.String(), "from": from, "to": to, "bytes": r.Bytes.V, "available_bytes": there.Available},
+				"replica %v (%s) moves from %s to %s, which has room for %s", g, size(r.Bytes.V), Escape([]byte(from)), Escape([]byte(to)), size(there.Available))
+		}
+	}
+	return fmt.Errorf("%s has no replica %v in %q: `pegasus table show` and `pegasus disk ls` show where they are: %w", node, g, from, base.ErrObjectNotFound)
 }
 
 // movePoll is how often it is asked how far a move is.

@@ -152,6 +152,9 @@ func (e Dups) id(ctx context.Context, table string, id int32) (int32, error) {
 // Set pauses, resumes or removes a duplication; id 0 is the only one.
 func (e Dups) Set(ctx context.Context, table string, id int32, to duplication.DuplicationStatus) error {
 	id, err := e.id(ctx, table, id)
+	if err == nil && e.DryRun {
+		return e.would(map[string]any{"table": table, "id": id, "status": duplicationStatus[to]}, "duplication %d of table %s: %s", id, Escape([]byte(table)), duplicationStatus[to])
+	}
 	if err == nil {
 		err = e.Client.Admin().SetDuplication(ctx, table, id, to)
 	}

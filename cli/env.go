@@ -19,6 +19,7 @@ type Env struct {
 	JSON   bool
 	Lines  bool // with JSON: each item of a list is a document of its own
 	Escape bool // arguments are read with Unescape
+	DryRun bool // nothing is changed: the commands that know it say what they would do
 }
 
 // printable: shown as it is. Spaces other than the common one are escaped, as they can't
@@ -51,6 +52,12 @@ func (e *Env) print(v any, format string, args ...any) error {
 	}
 	_, err := fmt.Fprintf(e.Out, format+"\n", args...)
 	return err
+}
+
+// would says what a command would have done, and nothing is changed.
+func (e *Env) would(v map[string]any, format string, args ...any) error {
+	v["dry_run"] = true
+	return e.print(v, "would be done, and isn't: "+format, args...)
 }
 
 func (e *Env) json(v any) error {

@@ -125,6 +125,14 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 		return err
 	}
 	adm := e.Client.Admin()
+	if e.DryRun {
+		n, err := e.known(ctx, a)
+		if err != nil {
+			return err
+		}
+		return e.would(map[string]any{"node": node, "primaries": n.Primaries, "replicas": n.Replicas, "bytes": n.Bytes},
+			"%d primaries and %d replicas (%s) are moved away from %v", n.Primaries, n.Replicas, size(n.Bytes), a)
+	}
 	if _, err := adm.SetNodeRole(ctx, a, placement.NODE_LEAVING); err != nil {
 		return err
 	}
@@ -183,10 +191,34 @@ func (e *Env) NodeForget(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
+	if e.DryRun {
+		n, err := e.known(ctx, a)
+		switch {
+		case err != nil:
+			return err
+		case n.Alive:
+			return fmt.Errorf("%v is alive: stop it first; to take it out of use run `pegasus node drain %v`", a, a)
+		}
+		return e.would(map[string]any{"node": node, "replicas": n.Replicas}, "%v, which is dead, is forgotten; it is a member of %d partitions", a, n.Replicas)
+	}
 	if err := e.Client.Admin().ForgetNode(ctx, a); err != nil {
 		return err
 	}
 	return e.print(map[string]any{"node": node, "status": "forgotten"}, "%v is forgotten; if it comes back it is a new server", a)
+}
+
+// known is a replica server that the metas know.
+func (e *Env) known(ctx context.Context, a base.RPCAddress) (*placement.NodePlacement, error) {
+	r, err := e.Client.Admin().NodeRoles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.Nodes {
+		if r.Nodes[i].Node == a {
+			return &r.Nodes[i], nil
+		}
+	}
+	return nil, fmt.Errorf("the meta servers know no replica server %v (`pegasus node ls` lists them): %w", a, base.ErrObjectNotFound)
 }
 
 // Restart are the arguments of `node restart`.
@@ -227,6 +259,24 @@ func (e *Env) NodeRestart(ctx context.Context, a Restart) error {
 		case p.Role == placement.NODE_LEAVING:
 			return fmt.Errorf("replica server %v is being drained (`pegasus node back %v` undoes it); nothing was done", n, n)
 		}
+	}
+	if e.DryRun {
+		list, g := []map[string]any{}, newGrid("server", "#primaries", "#replicas", "not before")
+		for _, n := range nodes {
+			p, wait := find(r, n), "-"
+			switch {
+			case p.Alone > 0:
+				wait = fmt.Sprintf("these have 3 replicas: %s", p.AloneWhere)
+			case r.Ill > 0:
+				wait = fmt.Sprintf("the %d partitions that lack replicas are healthy", r.Ill)
+			}
+			list = append(list, map[string]any{"node": n.String(), "primaries": p.Primaries, "replicas": p.Replicas, "waits": wait, "dry_run": true})
+			g.add(n, p.Primaries, p.Replicas, wait)
+		}
+		if e.JSON {
+			return e.json(list)
+		}
+		return g.print(e.Out)
 	}
 	for i, n := range nodes {
 		if !e.JSON {

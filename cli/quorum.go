@@ -1,15 +1,18 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/durable"
 	"pegasus/base/metabackup"
@@ -194,12 +197,73 @@ func (e *Env) MetaRemove(ctx context.Context, addr string) error {
 	if err := metaAddr(addr); err != nil {
 		return err
 	}
+	if e.DryRun {
+		leader, err := e.leadingMeta(ctx)
+		if err != nil {
+			return err
+		}
+		st, err := e.Client.Admin().MetaStatus(ctx, leader)
+		if err != nil {
+			return err
+		}
+		have := addresses(st.Members)
+		left := slices.DeleteFunc(slices.Clone(have), func(m string) bool { return m == addr })
+		switch {
+		case len(left) == len(have):
+			return fmt.Errorf("%s is no member of the quorum, which is %s: %w", addr, strings.Join(have, " "), base.ErrObjectNotFound)
+		case len(left) == 0:
+			return fmt.Errorf("%s is the only member of the quorum: add another one first", addr)
+		}
+		return e.would(map[string]any{"removed": addr, "members": left}, "%s leaves the quorum, and %s are left", addr, strings.Join(left, " "))
+	}
 	members, err := e.Client.Admin().RemoveMeta(ctx, addr)
 	if err != nil {
 		return err
 	}
 	return e.print(map[string]any{"removed": addr, "members": addresses(members)},
 		"%s is no longer a member of the quorum: %s\nstop it, and remove it from cluster.meta_servers of all servers and clients", addr, strings.Join(addresses(members), " "))
+}
+
+// MetaTransfer has the meta server at addr lead, "": the one that is best at it. With dryRun it only says who leads.
+func (e *Env) MetaTransfer(ctx context.Context, addr string, dryRun bool) error {
+	if addr != "" {
+		if err := metaAddr(addr); err != nil {
+			return err
+		}
+	}
+	a := e.Client.Admin()
+	if dryRun {
+		leader, err := e.leadingMeta(ctx)
+		if err != nil {
+			return err
+		}
+		if addr == leader {
+			return e.print(map[string]any{"was": leader, "to": addr}, "%s leads already", leader)
+		}
+		return e.print(map[string]any{"was": leader, "to": addr}, "%s leads, and would hand over to %s", leader, cmp.Or(addr, "the one that has most of the log"))
+	}
+	was, leader, err := a.TransferMeta(ctx, addr)
+	if err != nil {
+		return err
+	}
+	if was == leader {
+		return e.print(map[string]any{"was": was, "leader": leader}, "%s leads already", leader)
+	}
+	return e.print(map[string]any{"was": was, "leader": leader}, "%s leads now, before: %s", leader, was)
+}
+
+// leadingMeta is the address of the meta server that leads.
+func (e *Env) leadingMeta(ctx context.Context) (string, error) {
+	info, err := e.Client.Admin().ClusterInfo(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, kv := range info {
+		if kv.Key == "primary_meta_server" {
+			return kv.Val, nil
+		}
+	}
+	return "", errors.New("the meta servers don't tell which of them leads")
 }
 
 // MetaBackup writes the state of the meta servers into a file that must not exist.

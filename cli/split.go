@@ -75,7 +75,7 @@ func (e *Env) TableSplit(ctx context.Context, a Split) error {
 		return err
 	}
 	switch {
-	case a.Status:
+	case a.Status || e.DryRun && (a.Pause || a.Resume || a.Cancel):
 		return e.print(is, "%s", is.text())
 	case a.Pause || a.Resume || a.Cancel:
 		do, former, what := split.PAUSE, int32(0), "is paused"
@@ -94,6 +94,9 @@ func (e *Env) TableSplit(ctx context.Context, a Split) error {
 		return e.print(is, "the split of table %s %s", Escape([]byte(a.Name)), what)
 	case is.Splitting:
 		return fmt.Errorf("%s: see `pegasus table split %s --status`", is.text(), a.Name)
+	}
+	if e.DryRun {
+		return e.would(map[string]any{"name": a.Name, "partitions": 2 * is.Partitions, "was": is.Partitions}, "table %s is split to %d partitions, now: %d", Escape([]byte(a.Name)), 2*is.Partitions, is.Partitions)
 	}
 	if err := adm.StartSplit(ctx, a.Name, 2*is.Partitions); err != nil {
 		return err

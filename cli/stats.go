@@ -229,15 +229,14 @@ func (s Servers) Stats(ctx context.Context, table string, over time.Duration) er
 
 // tables are those that are available, or the one of a name.
 func (s Servers) tables(ctx context.Context, name string) ([]layer2.AppInfo, error) {
-	list, err := s.Client.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
-	if err != nil || name == "" {
-		return list, err
+	if name == "" {
+		return s.Client.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
 	}
-	i := slices.IndexFunc(list, func(a layer2.AppInfo) bool { return a.AppName == name })
-	if i < 0 {
-		return nil, fmt.Errorf("table %q doesn't exist (`pegasus table ls` lists tables): %w", name, base.ErrObjectNotFound)
+	t, err := s.tableNamed(ctx, name)
+	if err != nil {
+		return nil, err
 	}
-	return list[i : i+1], nil
+	return []layer2.AppInfo{*t}, nil
 }
 
 // tableRates adds up what the partitions of each table had to do; those with most are first.

@@ -60,6 +60,18 @@ func (e TableAdmin) dropped(ctx context.Context, which string) (int32, error) {
 
 // Rename gives a table another name.
 func (e TableAdmin) Rename(ctx context.Context, name, to string) error {
+	if e.DryRun {
+		if _, err := e.tableNamed(ctx, name); err != nil {
+			return err
+		}
+		switch _, err := e.tableNamed(ctx, to); {
+		case err == nil:
+			return fmt.Errorf("there is a table %q already: give another name: %w", to, base.ErrAppExist)
+		case base.CodeOf(err) != base.ErrObjectNotFound:
+			return err
+		}
+		return e.would(map[string]any{"was": name, "name": to}, "table %s is called %s", Escape([]byte(name)), Escape([]byte(to)))
+	}
 	if err := e.Client.Admin().RenameTable(ctx, name, to); err != nil {
 		return err
 	}
@@ -76,6 +88,13 @@ func (e TableAdmin) Replicas(ctx context.Context, name string, to int32) error {
 			return err
 		}
 		return e.print(map[string]any{"name": name, "replicas": n}, "table %s: %d replicas", Escape([]byte(name)), n)
+	}
+	if e.DryRun {
+		n, err := a.ReplicaCount(ctx, name)
+		if err != nil {
+			return err
+		}
+		return e.would(map[string]any{"name": name, "replicas": to, "was": n}, "table %s has %d replicas, now: %d", Escape([]byte(name)), to, n)
 	}
 	was, err := a.SetReplicaCount(ctx, name, to)
 	if err != nil {

@@ -100,14 +100,69 @@ func (e *Env) TableEnvSet(ctx context.Context, table string, pairs []string) err
 		}
 		envs = append(envs, base.Pair[string, string]{Key: k, Val: v})
 	}
+	if e.DryRun {
+		return e.wouldSet(ctx, table, envs)
+	}
 	if err := e.Client.Admin().SetEnvs(ctx, table, envs); err != nil {
 		return err
 	}
 	return e.print(map[string]any{"name": table, "set": len(envs)}, "table %s: %d settings set", Escape([]byte(table)), len(envs))
 }
 
+// wouldSet says what settings of a table would become of what.
+func (e *Env) wouldSet(ctx context.Context, table string, envs []base.Pair[string, string]) error {
+	t, err := e.tableNamed(ctx, table)
+	if err != nil {
+		return err
+	}
+	type change struct {
+		Name   string  `json:"name"`
+		Was    *string `json:"was"`   // null: it isn't set
+		Value  *string `json:"value"` // null: it is deleted
+		DryRun bool    `json:"dry_run"`
+	}
+	list := []change{}
+	g := newGrid("name", "now", "would be")
+	for _, kv := range envs {
+		c := change{Name: kv.Key, DryRun: true}
+		if kv.Val != deleted {
+			if hint := appenv.Check(kv.Key, kv.Val); hint != "" {
+				return &client.SettingError{Name: kv.Key, Hint: hint}
+			}
+			c.Value = &kv.Val
+		}
+		for _, have := range t.Envs {
+			if have.Key == kv.Key {
+				c.Was = &have.Val
+			}
+		}
+		show := func(v *string) string {
+			if v == nil {
+				return "-"
+			}
+			return Escape([]byte(*v))
+		}
+		list = append(list, c)
+		g.add(c.Name, show(c.Was), show(c.Value))
+	}
+	if e.JSON {
+		return e.json(list)
+	}
+	return g.print(e.Out)
+}
+
+// deleted is the value of a setting that is to be deleted, in wouldSet. No value of a setting has a zero byte.
+const deleted = "\x00"
+
 // TableEnvDel deletes settings of a table.
 func (e *Env) TableEnvDel(ctx context.Context, table string, keys []string) error {
+	if e.DryRun {
+		var envs []base.Pair[string, string]
+		for _, k := range keys {
+			envs = append(envs, base.Pair[string, string]{Key: k, Val: deleted})
+		}
+		return e.wouldSet(ctx, table, envs)
+	}
 	if err := e.Client.Admin().DelEnvs(ctx, table, keys); err != nil {
 		return err
 	}

@@ -98,10 +98,41 @@ func (e *Env) awaitWhole(ctx context.Context, name string, wait time.Duration) (
 
 // TableDrop drops a table.
 func (e *Env) TableDrop(ctx context.Context, name string, reserve time.Duration, ifExists bool) error {
+	if e.DryRun {
+		t, err := e.tableNamed(ctx, name)
+		if ifExists && base.CodeOf(err) == base.ErrObjectNotFound {
+			return e.would(map[string]any{"name": name}, "nothing: table %s doesn't exist", Escape([]byte(name)))
+		}
+		if err != nil {
+			return err
+		}
+		return e.would(map[string]any{"name": name, "id": t.AppId, "partitions": t.PartitionCount},
+			"table %s (id %d, %d partitions) is dropped; `pegasus table recall %d` brings it back for %s", Escape([]byte(name)), t.AppId, t.PartitionCount, t.AppId, reserveText(reserve))
+	}
 	if err := e.Client.Admin().DropTable(ctx, name, reserve, ifExists); err != nil {
 		return err
 	}
-	return e.print(map[string]any{"name": name, "status": "dropped"}, "table %s is dropped", name)
+	return e.print(map[string]any{"name": name, "status": "dropped"}, "table %s is dropped", Escape([]byte(name)))
+}
+
+func reserveText(d time.Duration) string {
+	if d == 0 {
+		return "as long as the cluster's default says"
+	}
+	return d.String()
+}
+
+// tableNamed finds an available table.
+func (e *Env) tableNamed(ctx context.Context, name string) (*layer2.AppInfo, error) {
+	list, err := e.Client.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(list, func(a layer2.AppInfo) bool { return a.AppName == name })
+	if i < 0 {
+		return nil, fmt.Errorf("table %q doesn't exist (`pegasus table ls` lists tables): %w", name, base.ErrObjectNotFound)
+	}
+	return &list[i], nil
 }
 
 // TableList lists tables; all takes in those that are dropped or on their way.

@@ -583,7 +583,6 @@ type CopyArgs struct {
 	Rejects string
 	MaxBad  int64
 	All     bool // clear: all rows of the table
-	Yes     bool // clear: don't ask
 }
 
 // Copy writes the rows of a table into another one, which may be of another cluster.
@@ -599,6 +598,9 @@ func (x *Transfer) Copy(ctx context.Context, from string, there *client.Client, 
 	if there == x.Client && src.AppID() == t.AppID() {
 		return fmt.Errorf("table %s can't be copied into itself", Escape([]byte(from)))
 	}
+	if x.DryRun {
+		return x.wouldTouch(ctx, src, a, "written into table "+Escape([]byte(to)))
+	}
 	return x.transfer(ctx, "copy", src, t, a, rows.Copy, "copied")
 }
 
@@ -611,15 +613,28 @@ func (x *Transfer) Clear(ctx context.Context, table string, a CopyArgs) error {
 	if err != nil {
 		return err
 	}
-	what := "all rows"
-	if !a.All {
-		what = "the rows that match"
-	}
-	ask := Asker{In: x.In, Errs: x.Errs, Yes: a.Yes}
-	if err := ask.Ask(ctx, fmt.Sprintf("Remove %s of table %s?", what, Escape([]byte(table))), table); err != nil {
-		return err
+	if x.DryRun {
+		return x.wouldTouch(ctx, t, a, "removed")
 	}
 	return x.transfer(ctx, "clear", t, t, a, rows.Clear, "removed")
+}
+
+// wouldTouch counts the rows that something would be done with.
+func (x *Transfer) wouldTouch(ctx context.Context, t *client.Table, a CopyArgs, what string) error {
+	var o rows.StatsOptions
+	var err error
+	if o.Choice, err = x.choice(a.ChoiceArgs); err != nil {
+		return err
+	}
+	tell, end := x.progress("count")
+	defer end()
+	o.Progress = tell
+	st, err := rows.Look(ctx, rows.Of(t), o)
+	end()
+	if err != nil {
+		return err
+	}
+	return x.would(map[string]any{"table": t.Name(), "rows": st.Rows}, "%d rows of table %s are %s", st.Rows, Escape([]byte(t.Name())), what)
 }
 
 // readLine reads a line byte by byte, as what follows isn't its business.

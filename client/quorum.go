@@ -48,6 +48,16 @@ func (a Admin) changeQuorum(ctx context.Context, op string, q *metaquorum.Quorum
 	return r.Members, nil
 }
 
+// TransferMeta has the meta server at addr lead, "": the one that is best at it. It returns who led and who leads.
+func (a Admin) TransferMeta(ctx context.Context, addr string) (was, leader string, err error) {
+	r, err := admin(ctx, a.c, "hand over to another meta server", base.RPCQuorumTransfer, &metaquorum.QuorumTransferRequest{Address: addr},
+		func(r *metaquorum.QuorumTransferResponse) (base.ErrorCode, string) { return r.Err, r.Hint })
+	if err != nil {
+		return "", "", err
+	}
+	return r.Was, r.Leader, nil
+}
+
 // BackupMeta returns the state of the meta servers as a file of package base/metabackup.
 func (a Admin) BackupMeta(ctx context.Context) ([]byte, error) {
 	r, err := admin(ctx, a.c, "back up the meta servers", base.RPCQuorumBackup, &metaquorum.QuorumBackupRequest{},

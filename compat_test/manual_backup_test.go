@@ -87,7 +87,7 @@ func (m *manual) backups() {
 		}
 		return err
 	}))
-	m.must("deleted", "pegasus backup delete ID", "ID", strconv.FormatInt(spark.ID, 10))
+	m.must("deleted", "pegasus backup delete ID --yes", "ID", strconv.FormatInt(spark.ID, 10))
 
 	// Policies.
 	// Its time of day is far from now, or a backup would begin beside what follows.

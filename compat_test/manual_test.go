@@ -414,7 +414,7 @@ func (m *manual) cli(doc string, replace ...string) (string, error) {
 	for _, w := range strings.Fields(text)[1:] {
 		args = append(args, strings.ReplaceAll(w, "\x00", " "))
 	}
-	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload" && (args[1] == "build" || args[1] == "verify") || slices.Contains(args, "--to") || args[0] == "debug" || args[0] == "migrate" && args[1] == "dirs"
+	offline := slices.Contains(args, "recover-quorum") || args[0] == "meta" && args[1] == "restore" || args[0] == "blob" || args[0] == "bulkload" && (args[1] == "build" || args[1] == "verify") || slices.Contains(args, "--to") && args[1] != "transfer" || args[0] == "debug" || args[0] == "migrate" && args[1] == "dirs"
 	// Backups that are read without a cluster.
 	offline = offline || args[0] == "backup" && (slices.Contains(args, "--config") || strings.Contains(text, "file://"))
 	if !offline {
@@ -753,6 +753,8 @@ func TestManual(t *testing.T) {
 	m.must("T", "pegasus table ls")
 	m.must("cluster", "pegasus meta status -o json")
 	m.must("members: 3", "pegasus meta status")
+	m.must("leads now", "pegasus meta transfer")
+	m.must("leads", "pegasus meta transfer --to HOST:PORT", "HOST:PORT", c.Addr("meta2"))
 	m.must("more", "pegasus table create", "create", "create more -p 2")
 	m.do(c.WaitHealthy("more", time.Minute))
 	m.must("4 partitions", "pegasus table split NAME", "NAME", "more")
@@ -860,7 +862,7 @@ func TestManual(t *testing.T) {
 		m.do(c.WaitHealthy("T", time.Minute))
 	}
 	// Nothing is damaged, so nothing is to be accepted.
-	m.either("nothing was changed", "pegasus recover --accept-loss TABLE")
+	m.refused("without a terminal", "pegasus recover --accept-loss TABLE")
 	m.do(c.WaitHealthy("TABLE", time.Minute))
 
 	found := 0

@@ -46,6 +46,18 @@ struct quorum_change_response {
   3: list<quorum_member> members;
 }
 
+// Has another member lead. Asked again it does the same again, and nothing if the one that is named leads.
+struct quorum_transfer_request {
+  1: string address; // host:port of who is to lead; empty: whoever has most of the log
+}
+
+struct quorum_transfer_response {
+  1: dsn.error_code err;
+  2: string hint;
+  3: string was;     // host:port of who led
+  4: string leader;  // host:port of who leads now; was, if nothing changed
+}
+
 struct quorum_backup_request {
 }
 

@@ -32,7 +32,8 @@ type Recovered struct {
 // quorum, with all that its log has. It is for a quorum that lost its majority for good: what
 // only the lost members had is gone, and they may never come back with their data. As after
 // RestoreBackup no configuration changes before the replica servers were asked.
-func RecoverQuorum(dir string, log *logrus.Entry) (*Recovered, error) {
+// With dry set nothing is written, and Tables isn't known.
+func RecoverQuorum(dir string, dry bool, log *logrus.Entry) (*Recovered, error) {
 	o, found, err := readOwner(dir)
 	if err != nil {
 		return nil, err
@@ -56,6 +57,9 @@ func RecoverQuorum(dir string, log *logrus.Entry) (*Recovered, error) {
 	_, trans := raft.NewInmemTransport(raft.ServerAddress(o.Server))
 	if c, err := raft.GetConfiguration(conf, newFSM(func(error) {}, func(string) {}), q.store, q.store, q.snaps, trans); err == nil {
 		r.Former = voters(c.Servers)
+	}
+	if dry {
+		return r, nil
 	}
 	var broken error
 	id := rand.Text()

@@ -26,14 +26,17 @@ func TestRecoverQuorum(t *testing.T) {
 			lost = append(lost, m)
 		}
 	}
-	if _, err := RecoverQuorum(left.cfg.Meta.DataDir, testLog()); err == nil || !strings.Contains(err.Error(), "in use") {
+	if _, err := RecoverQuorum(left.cfg.Meta.DataDir, false, testLog()); err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("of a server that runs: %v", err)
 	}
 	before := c.status(left.name).Quorum
 	for _, m := range c.metas {
 		c.stopMeta(m)
 	}
-	r, err := RecoverQuorum(left.cfg.Meta.DataDir, testLog())
+	if r, err := RecoverQuorum(left.cfg.Meta.DataDir, true, testLog()); err != nil || len(r.Former) != 3 || r.Index < 2 {
+		t.Fatalf("a dry run: %+v, %v", r, err)
+	}
+	r, err := RecoverQuorum(left.cfg.Meta.DataDir, false, testLog())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +97,7 @@ func TestRecoverQuorum(t *testing.T) {
 		{"no directory", filepath.Join(t.TempDir(), "no"), "doesn't exist"},
 		{"an empty one", t.TempDir(), "no meta server's"},
 	} {
-		if _, err := RecoverQuorum(tc.dir, testLog()); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := RecoverQuorum(tc.dir, false, testLog()); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", tc.what, err)
 		}
 	}

@@ -42,6 +42,7 @@ func newQuorumAdmin(l *leader) service.Service {
 func (*quorumAdmin) Register(r *service.Routes) {
 	const fast, slow = service.Fast, service.Slow
 	service.Handle(r, base.RPCQuorumChange, slow, (*quorumAdmin).changeQuorum)
+	service.Handle(r, base.RPCQuorumTransfer, slow, (*quorumAdmin).transferQuorum)
 	service.Handle(r, base.RPCQuorumBackup, slow, (*quorumAdmin).backupQuorum)
 	service.Handle(r, base.RPCUpgradeVersion, slow, (*quorumAdmin).upgradeVersion)
 	service.Handle(r, base.RPCClusterInfo, fast, (*quorumAdmin).clusterInfo)
@@ -270,7 +271,7 @@ func (qa *quorumAdmin) removeMeta(addr string) error {
 		}
 		if addr == s.name {
 			// Who leads the change must be in the quorum that it leads to.
-			if err := q.raft.LeadershipTransfer().Error(); err != nil {
+			if _, err := s.transfer(qa.s.ctx, ""); err != nil {
 				return refuse(base.ErrTryAgain, "%s leads, and could not hand over: %v", addr, err)
 			}
 			return refuse(base.ErrForwardToOthers, "%s led, and handed over: ask again", addr)

@@ -176,39 +176,6 @@ func (s *Server) Stop(ctx context.Context) error {
 	return err
 }
 
-// handOver has another meta lead, so that nobody waits for an election.
-func (s *Server) handOver(ctx context.Context) {
-	q := s.quorum
-	if q.raft == nil || q.raft.State() != raft.Leader {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, handOverWait)
-	defer cancel()
-	// Nobody can lead whom no majority of those that are left follows.
-	servers := q.servers()
-	ask, asked := context.WithTimeout(ctx, handOverAsk)
-	left := len(s.members.reachable(ask, servers)) - 1
-	asked()
-	if left < len(voters(servers))/2+1 {
-		return
-	}
-	done := make(chan error, 1)
-	go func() { done <- q.raft.LeadershipTransfer().Error() }()
-	select {
-	case err := <-done:
-		if err != nil {
-			s.log.Infof("ends, and no other meta takes over at once: %v", err)
-		}
-	case <-ctx.Done():
-		s.log.Infof("ends, and no other meta took over within %v", handOverWait)
-	}
-}
-
-const (
-	handOverWait = time.Second            // for another to lead, of a leader that ends
-	handOverAsk  = 300 * time.Millisecond // of it, for the others to say that they live
-)
-
 // Run serves until ctx ends or the server fails. After some errors it returns while parts of
 // the server still run, or hang: the process has to end.
 // Pages are served by path, beside the server's own.

@@ -137,7 +137,7 @@ func (s *Server) compact() {
 	}
 	if s.Leading() && len(voters(q.servers())) > 1 {
 		s.log.Warn("hands over the leadership: its disk is full")
-		if err := q.raft.LeadershipTransfer().Error(); err != nil {
+		if _, err := s.transfer(s.ctx, ""); err != nil {
 			s.log.Warnf("hand over the leadership: %v", err)
 		}
 	}

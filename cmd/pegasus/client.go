@@ -125,6 +125,7 @@ func (f *clientFlags) with(c *cobra.Command, do func(context.Context, *cli.Env) 
 	k := client.New(f.metas, o)
 	defer k.Close()
 	e := &cli.Env{Client: k, Out: c.OutOrStdout(), JSON: f.output != "table", Lines: f.output == "jsonl", Escape: f.escape}
+	e.DryRun = c.Flags().Lookup(dryRun) != nil && has(c, dryRun)
 	if f.quiet {
 		e.Out = io.Discard
 	}
@@ -137,15 +138,6 @@ func (f *clientFlags) sub(use, short string, least, most int, do func(context.Co
 		RunE: func(c *cobra.Command, args []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return do(ctx, e, args) })
 		}}
-}
-
-// askFlags are those of commands that ask before they do something.
-type askFlags struct{ yes bool }
-
-func (a *askFlags) add(c *cobra.Command) { c.Flags().BoolVarP(&a.yes, "yes", "y", false, "don't ask") }
-
-func (a *askFlags) asker(c *cobra.Command) *cli.Asker {
-	return &cli.Asker{In: c.InOrStdin(), Errs: c.ErrOrStderr(), Yes: a.yes}
 }
 
 // rowCmd makes a command on rows of a table that is one operation.
@@ -323,16 +315,10 @@ func tableCmd() *cobra.Command {
 
 	var reserve time.Duration
 	var ifExists bool
-	var ask askFlags
-	var drop *cobra.Command
-	drop = f.sub("drop NAME", "Drop a table; `table recall` brings it back", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
-		if err := ask.asker(drop).AskIfThere(ctx, fmt.Sprintf("Drop table %s?", cli.Escape([]byte(a[0]))), a[0]); err != nil {
-			return err
-		}
+	drop := f.sub("drop NAME", "Drop a table; `table recall` brings it back", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
 		return e.TableDrop(ctx, a[0], reserve, ifExists)
 	})
-	drop.Long = "Drop a table. Its data is kept for --reserve; until then `pegasus table recall` brings it back. At a terminal it asks first."
-	ask.add(drop)
+	drop.Long = "Drop a table. Its data is kept for --reserve; until then `pegasus table recall` brings it back."
 	durationVar(drop.Flags(), &reserve, "reserve", 0, 0, "how long the table can be recalled; 0 uses the cluster's default")
 	drop.Flags().BoolVar(&ifExists, "if-exists", false, "succeed if the table doesn't exist")
 

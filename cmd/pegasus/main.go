@@ -32,8 +32,14 @@ func main() {
 
 // run executes a command line and returns the exit status.
 func run(ctx context.Context, args []string, out, errw io.Writer) int {
+	return runIn(ctx, args, os.Stdin, out, errw)
+}
+
+// runIn is run with another standard input.
+func runIn(ctx context.Context, args []string, in io.Reader, out, errw io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
+	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errw)
 	if err := root.ExecuteContext(ctx); err != nil {
@@ -65,6 +71,7 @@ func newRoot() *cobra.Command {
 	add("data", getCmd(), setCmd(), delCmd(), ttlCmd(), incrCmd(), multiGetCmd(), multiSetCmd(), multiDelCmd(), delRangeCmd(), existsCmd(), hashCmd(), checkAndSetCmd(), checkAndMutateCmd(), scanCmd(), countCmd(), importCmd(), exportCmd(), copyCmd(), clearCmd(), benchCmd())
 	root.AddCommand(versionCmd(), referenceCmd())
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return cli.NewUsageError(err) })
+	addDangers(root)
 	addCompletion(root)
 	return root
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,8 +46,22 @@ func quorumCmds() []*cobra.Command {
 			func(ctx context.Context, e *cli.Env, _ *clientFlags, a []string) error {
 				return e.MetaBackup(ctx, a[0])
 			}),
-		levelCmd(), upgradeVersionCmd(), restoreCmd(), recoverQuorumCmd(),
+		transferMetaCmd(), levelCmd(), upgradeVersionCmd(), restoreCmd(), recoverQuorumCmd(),
 	}
+}
+
+func transferMetaCmd() *cobra.Command {
+	f := &clientFlags{}
+	to, dry := "", false
+	c := f.sub("transfer", "Have another meta server lead", 0, 0, func(ctx context.Context, e *cli.Env, _ []string) error {
+		return e.MetaTransfer(ctx, to, dry)
+	})
+	c.Long = "Have another meta server lead: the one at --to, or the one that has most of the log. One that doesn't answer, or lacks much of the\n" +
+		"log, is refused, and nothing changes. A leader that is stopped (the signal TERM) hands over by itself."
+	f.add(c)
+	c.Flags().StringVar(&to, "to", "", "address of the meta server that is to lead")
+	c.Flags().BoolVar(&dry, "dry-run", false, "only say who leads and who would")
+	return c
 }
 
 func upgradeVersionCmd() *cobra.Command {
@@ -120,7 +133,6 @@ func restoreCmd() *cobra.Command {
 
 func recoverQuorumCmd() *cobra.Command {
 	var f offlineFlags
-	var yes bool
 	c := &cobra.Command{Use: "recover-quorum", Short: "Make one meta server the only member, after the quorum lost its majority forever", Args: wantArgs(0, 0),
 		Long: "Make the meta server of a data directory the only member of a new quorum, with the state in its log.\n\n" +
 			"Use it if the quorum lost its majority forever. Stop all meta servers. Choose the remaining one with the highest last\n" +
@@ -131,18 +143,19 @@ func recoverQuorumCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if !yes {
-				return errors.New("this discards changes that only the lost meta servers had: add --yes if the majority is lost forever and all meta servers are stopped")
-			}
-			r, err := meta.RecoverQuorum(cfg.Meta.DataDir, logging.New(cfg.Log, c.ErrOrStderr()))
+			r, err := meta.RecoverQuorum(cfg.Meta.DataDir, has(c, dryRun), logging.New(cfg.Log, c.ErrOrStderr()))
 			if err != nil {
+				return err
+			}
+			if has(c, dryRun) {
+				_, err := fmt.Fprintf(c.OutOrStdout(), "%s would be the only member of the quorum of cluster %s, which was [%s], with what its log has up to entry %d of term %d\n",
+					r.Server, r.Cluster, strings.Join(r.Former, " "), r.Index, r.Term)
 				return err
 			}
 			sayFormer(c.OutOrStdout(), r)
 			return nil
 		}}
 	f.add(c)
-	c.Flags().BoolVar(&yes, "yes", false, "confirm that the majority is lost forever")
 	return c
 }
 

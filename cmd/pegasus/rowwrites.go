@@ -34,24 +34,16 @@ func multiDelCmd() *cobra.Command {
 func delRangeCmd() *cobra.Command {
 	var r cli.Range
 	var dry bool
-	var ask askFlags
-	var c *cobra.Command
-	c, _ = dataCmd("del-range TABLE HASH_KEY", "Remove the rows of a hash key, or those of a range of sort keys", 2, 2, func(ctx context.Context, e *cli.Env, a []string) error {
-		if !dry {
-			if err := ask.asker(c).Ask(ctx, fmt.Sprintf("Remove the rows of the range of hash key %s in table %s?", cli.Quote([]byte(a[1])), cli.Escape([]byte(a[0]))), "yes"); err != nil {
-				return err
-			}
-		}
+	c, _ := dataCmd("del-range TABLE HASH_KEY", "Remove the rows of a hash key, or those of a range of sort keys", 2, 2, func(ctx context.Context, e *cli.Env, a []string) error {
 		return cli.RowWrites{Env: e}.DelRange(ctx, a[0], a[1], r, dry)
 	})
-	c.Long = "Remove the rows of a hash key, or those of a range of sort keys, some at a time: other clients see it half done. It asks\nbefore, unless --yes is given."
+	c.Long = "Remove the rows of a hash key, or those of a range of sort keys, some at a time: other clients see it half done."
 	fl := c.Flags()
 	fl.StringVar(&r.From, "from", "", "first sort key")
 	fl.StringVar(&r.To, "to", "", "sort key to stop before; empty means the end")
 	fl.BoolVar(&r.ToInclusive, "to-inclusive", false, "include the row --to")
 	fl.StringVar(&r.Filter, "sort-filter", "", "remove only sort keys that match prefix:TEXT, postfix:TEXT or anywhere:TEXT")
 	fl.BoolVar(&dry, "dry-run", false, "only count the rows")
-	ask.add(c)
 	return c
 }
 

@@ -50,6 +50,7 @@ func shellCmd() *cobra.Command {
 
 // script carries out the lines of a file or pipe.
 func (s *shell) script(ctx context.Context, in io.Reader) error {
+	s.in = strings.NewReader("") // the lines are commands, and no answers
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for n := 1; lines.Scan(); n++ {
@@ -97,7 +98,7 @@ func (s *shell) line(ctx context.Context, text string) (status int, done bool) {
 		fmt.Fprintln(s.err, "pegasus: this is the shell")
 		return cli.ExitUsage, false
 	}
-	return run(ctx, s.args(args), s.out, s.err), false
+	return runIn(ctx, s.args(args), s.in, s.out, s.err), false
 }
 
 // args are the arguments of a command with the table and the flags that the shell adds.

@@ -55,21 +55,13 @@ func tableAdminCmds(f *clientFlags) []*cobra.Command {
 	durationVar(balance.Flags(), &r.Wait, "wait", longWait, 0, "how long to show progress; 0 doesn't wait")
 
 	var p cli.Proposal
-	var ask askFlags
-	var propose *cobra.Command
-	propose = f.sub("propose NAME.PARTITION primary|secondary|remove HOST:PORT", "Ask for a change of one partition", 3, 3, func(ctx context.Context, e *cli.Env, a []string) error {
+	propose := f.sub("propose NAME.PARTITION primary|secondary|remove HOST:PORT", "Ask for a change of one partition", 3, 3, func(ctx context.Context, e *cli.Env, a []string) error {
 		p.Partition, p.Do, p.Node = a[0], a[1], a[2]
-		if p.Do == "remove" && !p.DryRun {
-			if err := ask.asker(propose).AskIfThere(ctx, fmt.Sprintf("Remove the replica of partition %s from %s?", cli.Escape([]byte(a[0])), a[2]), "yes"); err != nil {
-				return err
-			}
-		}
 		return cli.TableAdmin{Env: e}.Propose(ctx, p)
 	})
 	propose.Long = "Ask the meta servers for a change of one partition: a secondary becomes the primary, a server gets a secondary, or gives up\n" +
 		"the one that it has. The meta servers refuse what would be unsafe. What lacks or is uneven afterwards they repair by themselves."
 	propose.Flags().BoolVar(&p.DryRun, "dry-run", false, "only say what would be proposed")
-	ask.add(propose)
 
 	var cp cli.Compact
 	compact := f.sub("compact NAME", "Compact all replicas of a table", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
@@ -110,15 +102,8 @@ func levelCmd() *cobra.Command {
 func dddCmd() *cobra.Command {
 	f := &clientFlags{}
 	var d cli.Ddd
-	var ask askFlags
-	var c *cobra.Command
-	c = f.sub("ddd [TABLE[.PARTITION]]", "Show partitions that go on only if somebody does something, and fix them", 0, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	c := f.sub("ddd [TABLE[.PARTITION]]", "Show partitions that go on only if somebody does something, and fix them", 0, 1, func(ctx context.Context, e *cli.Env, a []string) error {
 		d.What = append(a, "")[0]
-		if d.Fix && !d.DryRun && d.What != "" {
-			if err := ask.asker(c).Ask(ctx, fmt.Sprintf("Go on with what is left of %s, and lose what only dead servers have?", cli.Escape([]byte(d.What))), d.What); err != nil {
-				return err
-			}
-		}
 		return cli.TableAdmin{Env: e}.Diagnose(ctx, d)
 	})
 	c.Long = "Show the partitions that no member of serves and that no repair helps, with the replicas that are known and what can be done.\n\n" +
@@ -128,6 +113,5 @@ func dddCmd() *cobra.Command {
 	c.Flags().BoolVar(&d.Fix, "fix", false, "go on with what there is; rows may be lost")
 	c.Flags().StringVar(&d.With, "with", "", "address of the replica server whose replica is used (default: the one with the most data)")
 	c.Flags().BoolVar(&d.DryRun, "dry-run", false, "only show what --fix would do")
-	ask.add(c)
 	return c
 }

@@ -181,7 +181,7 @@ func copyCmd() *cobra.Command {
 func clearCmd() *cobra.Command {
 	f := &transferFlags{}
 	c := &cobra.Command{Use: "clear TABLE", Short: "Remove rows of a table", Args: wantArgs(1, 1),
-		Long: "Remove the rows of a table that match --hash-filter and --sort-filter, or all with --all. It asks before, unless --yes is given.",
+		Long: "Remove the rows of a table that match --hash-filter and --sort-filter, or all with --all.",
 		RunE: func(c *cobra.Command, args []string) error {
 			f.args.ChoiceArgs = f.choice
 			return f.with(c, func(ctx context.Context, x *cli.Transfer) error { return x.Clear(ctx, args[0], f.args) })
@@ -190,6 +190,5 @@ func clearCmd() *cobra.Command {
 	f.addChoice(c)
 	f.addPace(c)
 	c.Flags().BoolVar(&f.args.All, "all", false, "remove all rows of the table")
-	c.Flags().BoolVar(&f.args.Yes, "yes", false, "don't ask")
 	return c
 }

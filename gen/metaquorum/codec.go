@@ -287,6 +287,77 @@ func (s *QuorumChangeResponse) ReadThrift(r *tbin.Reader) {
 }
 
 // AppendThrift appends the struct's body.
+func (s *QuorumTransferRequest) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Address != "" {
+		b = tbin.AppendField(b, tbin.String, 1)
+		b = tbin.AppendString(b, s.Address)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *QuorumTransferRequest) ReadThrift(r *tbin.Reader) {
+	*s = QuorumTransferRequest{absent: 1<<1 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.String:
+			s.absent &^= 1 << 0
+			s.Address = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
+func (s *QuorumTransferResponse) AppendThrift(b []byte) []byte {
+	if s.absent&(1<<0) == 0 || s.Err != "" {
+		b = tbin.AppendField(b, tbin.Struct, 1)
+		b = s.Err.AppendThrift(b)
+	}
+	if s.absent&(1<<1) == 0 || s.Hint != "" {
+		b = tbin.AppendField(b, tbin.String, 2)
+		b = tbin.AppendString(b, s.Hint)
+	}
+	if s.absent&(1<<2) == 0 || s.Was != "" {
+		b = tbin.AppendField(b, tbin.String, 3)
+		b = tbin.AppendString(b, s.Was)
+	}
+	if s.absent&(1<<3) == 0 || s.Leader != "" {
+		b = tbin.AppendField(b, tbin.String, 4)
+		b = tbin.AppendString(b, s.Leader)
+	}
+	return tbin.AppendStop(b)
+}
+
+// ReadThrift replaces s by the body that r is at.
+func (s *QuorumTransferResponse) ReadThrift(r *tbin.Reader) {
+	*s = QuorumTransferResponse{absent: 1<<4 - 1}
+	r.Begin()
+	for t, id := r.Field(); t != tbin.Stop; t, id = r.Field() {
+		switch {
+		case id == 1 && t == tbin.Struct:
+			s.absent &^= 1 << 0
+			s.Err.ReadThrift(r)
+		case id == 2 && t == tbin.String:
+			s.absent &^= 1 << 1
+			s.Hint = r.String()
+		case id == 3 && t == tbin.String:
+			s.absent &^= 1 << 2
+			s.Was = r.String()
+		case id == 4 && t == tbin.String:
+			s.absent &^= 1 << 3
+			s.Leader = r.String()
+		default:
+			r.Skip(t)
+		}
+	}
+	r.End()
+}
+
+// AppendThrift appends the struct's body.
 func (s *QuorumBackupRequest) AppendThrift(b []byte) []byte {
 	return tbin.AppendStop(b)
 }

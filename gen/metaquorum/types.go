@@ -65,6 +65,26 @@ type QuorumChangeResponse struct {
 // SetErr sets the field err, with which an answer says how the request went.
 func (s *QuorumChangeResponse) SetErr(code base.ErrorCode) { s.Err = code }
 
+// QuorumTransferRequest is the struct quorum_transfer_request.
+type QuorumTransferRequest struct {
+	Address string // 1
+
+	absent uint8
+}
+
+// QuorumTransferResponse is the struct quorum_transfer_response.
+type QuorumTransferResponse struct {
+	Err    base.ErrorCode // 1
+	Hint   string         // 2
+	Was    string         // 3
+	Leader string         // 4
+
+	absent uint8
+}
+
+// SetErr sets the field err, with which an answer says how the request went.
+func (s *QuorumTransferResponse) SetErr(code base.ErrorCode) { s.Err = code }
+
 // QuorumBackupRequest is the struct quorum_backup_request.
 type QuorumBackupRequest struct {
 }
