@@ -77,8 +77,7 @@ func TestEndWhileReading(t *testing.T) {
 		close(asked)
 	}()
 	ends("a question", asked, func(ctx context.Context) error {
-		x := &Transfer{Env: &Env{Client: c, Out: io.Discard}, Errs: io.Discard, In: in}
-		return x.Clear(ctx, "t", CopyArgs{All: true})
+		return (&Asker{In: in, Errs: io.Discard}).Ask(ctx, "Clear the table?", "t")
 	})
 	w.Close()
 
