@@ -134,6 +134,7 @@ const (
 	RPCSplitUpdateChildPartitionCount = "RPC_SPLIT_UPDATE_CHILD_PARTITION_COUNT"
 	RPCNFSCopy                        = "RPC_NFS_COPY"
 	RPCNFSGetFileSize                 = "RPC_NFS_GET_FILE_SIZE"
+	RPCProbe                          = "RPC_PROBE" // ours: can partitions be read and written
 )
 
 // clientRPCs is what the names of all requests for rows begin with.
@@ -182,5 +183,5 @@ var rpcNames = []string{
 	RPCConfigProposal, RPCPrepare, RPCGroupCheck, RPCLearn, RPCLearnCompletionNotify, RPCLearnAddLearner, RPCRemoveReplica,
 	RPCQueryPNDecree, RPCQueryReplicaInfo, RPCQueryAppInfo, RPCQueryLastCheckpointInfo, RPCQueryDiskInfo, RPCReplicaDiskMigrate,
 	RPCDetectHotkey, RPCAddNewDisk, RPCColdBackup, RPCClearColdBackup, RPCBulkLoad, RPCGroupBulkLoad, RPCSplitNotifyCatchUp,
-	RPCSplitUpdateChildPartitionCount, RPCSplitSwitch, RPCSplitChild, RPCLoadRows, RPCNFSCopy, RPCNFSGetFileSize,
+	RPCSplitUpdateChildPartitionCount, RPCSplitSwitch, RPCSplitChild, RPCLoadRows, RPCNFSCopy, RPCNFSGetFileSize, RPCProbe,
 }

@@ -9,7 +9,9 @@ import (
 	"pegasus/base"
 	"pegasus/base/tbin"
 	"pegasus/meta/service"
+	"pegasus/meta/stat"
 	"pegasus/meta/state"
+	"pegasus/meta/usage"
 	"pegasus/rpc"
 )
 
@@ -24,6 +26,8 @@ type leader struct {
 	bal      *balancer
 	servers  *servers
 	services []service.Service
+	stat     *stat.Service
+	usage    *usage.Service
 }
 
 // newLeader makes a leader that does nothing yet.

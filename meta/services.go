@@ -1,15 +1,19 @@
 package meta
 
 import (
+	"context"
 	"time"
 
 	"pegasus/base"
+	"pegasus/client"
 	"pegasus/meta/backup"
 	"pegasus/meta/bulkload"
 	"pegasus/meta/disks"
 	"pegasus/meta/duplication"
+	"pegasus/meta/probe"
 	"pegasus/meta/service"
 	"pegasus/meta/split"
+	"pegasus/meta/stat"
 	"pegasus/meta/usage"
 	"pegasus/rpc"
 )
@@ -28,7 +32,9 @@ var services = []func(*leader) service.Service{
 	newDuplication,
 	newSplits,
 	newBulkLoads,
-	func(l *leader) service.Service { return usage.New(l, usage.Options{}) },
+	newStat,
+	newUsage,
+	newProbe,
 	newDisks,
 }
 
@@ -103,6 +109,38 @@ func newDisks(l *leader) service.Service {
 		l.parts.moving = d.Moving
 	}
 	return d
+}
+
+// newStat makes what the next two tell.
+func newStat(l *leader) service.Service {
+	l.stat = stat.New(l, stat.Options{Table: l.s.cfg.Meta.StatTable,
+		Open: func(ctx context.Context, name string) (stat.Table, func(), error) {
+			c := client.New(l.s.cfg.Cluster.MetaServers, client.Options{Log: l.log})
+			t, err := c.Table(ctx, name)
+			if err != nil {
+				c.Close()
+				return nil, nil, err
+			}
+			return t, c.Close, nil
+		},
+		Sizes: func() map[int32]stat.Size {
+			sizes := map[int32]stat.Size{}
+			for _, t := range l.usage.Tables("", false) {
+				sizes[t.ID] = stat.Size{Partitions: t.Partitions, Told: t.Told, Bytes: t.Bytes}
+			}
+			return sizes
+		}})
+	return l.stat
+}
+
+func newUsage(l *leader) service.Service {
+	l.usage = usage.New(l, usage.Options{Used: l.stat.Used})
+	return l.usage
+}
+
+func newProbe(l *leader) service.Service {
+	c := &l.s.cfg.Meta
+	return probe.New(l, probe.Options{Every: c.ProbeInterval.D(), Timeout: c.ProbeTimeout.D(), Ended: l.stat.Ended})
 }
 
 // serve makes the services.

@@ -57,6 +57,46 @@ func (h *Histogram) Count() (n int64) {
 	return n
 }
 
+// Octaves are how many durations were up to 2^firstOctave seconds, up to twice that and so on; the last has all that were longer
+// than 2^lastOctave seconds.
+type Octaves [lastOctave - firstOctave + 2]int64
+
+// AddTo adds the durations to o. Those of a Histogram with a Shift aren't meant.
+func (h *Histogram) AddTo(o *Octaves) {
+	for i, n := range h.Buckets {
+		o[(i+octaveBuckets-1)/octaveBuckets] += n
+	}
+}
+
+// Count returns how many durations there are.
+func (o *Octaves) Count() (n int64) {
+	for _, c := range o {
+		n += c
+	}
+	return n
+}
+
+// Quantile returns about how long the part q of the durations took at most, q from 0 to 1: within an octave durations count as
+// spread evenly. 0: there are none.
+func (o *Octaves) Quantile(q float64) time.Duration {
+	rank, below := q*float64(o.Count()), 0.0
+	for i, c := range o {
+		if n := float64(c); n > 0 && below+n >= rank {
+			upper := math.Ldexp(1, firstOctave+i)
+			lower := upper / 2
+			if i == 0 {
+				lower = 0
+			}
+			if i == len(o)-1 {
+				upper = lower // nobody knows how long
+			}
+			return time.Duration((lower + (upper-lower)*(rank-below)/n) * float64(time.Second))
+		}
+		below += float64(c)
+	}
+	return 0
+}
+
 // bucket returns the bucket of a duration. It takes the bounds from the exponent and the mantissa of the floating-point number.
 func bucket(d time.Duration) int {
 	bits := math.Float64bits(float64(max(d, 1)) * 1e-9)

@@ -306,6 +306,9 @@ var names = [NumOps][2]string{
 // RPC returns the name of the operation's RPC.
 func (o Op) RPC() string { return names[o][1] }
 
+// Reads tells whether the operation reads alone.
+func (o Op) Reads() bool { return o < OpPut }
+
 // Requests and Latency are a replica's metrics of each operation; TaskLatency is the same of
 // a whole server.
 var (

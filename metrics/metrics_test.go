@@ -145,3 +145,26 @@ func TestEntityOnce(t *testing.T) {
 		t.Errorf("%d entities: %+v", n, s.entities)
 	}
 }
+
+func TestOctaves(t *testing.T) {
+	var times Times
+	for range 99 {
+		times.Add(time.Millisecond)
+	}
+	times.Add(time.Second)
+	var o Octaves
+	times.Histogram().AddTo(&o)
+	if o.Count() != 100 || o.Quantile(0.5) > 1954*time.Microsecond || o.Quantile(0.5) < 977*time.Microsecond || o.Quantile(0.99) > 1954*time.Microsecond || o.Quantile(1) > time.Second || o.Quantile(1) < time.Second/2 {
+		t.Errorf("%v: %v, %v, %v", o, o.Quantile(0.5), o.Quantile(0.99), o.Quantile(1))
+	}
+	times.Add(time.Hour)
+	times.Add(0)
+	o = Octaves{}
+	times.Histogram().AddTo(&o)
+	if o[0] != 1 || o[len(o)-1] != 1 || o.Quantile(1) != 16*time.Second {
+		t.Errorf("%v: at most %v", o, o.Quantile(1))
+	}
+	if (&Octaves{}).Quantile(0.99) != 0 {
+		t.Error("of nothing there is a quantile")
+	}
+}

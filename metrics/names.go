@@ -9,7 +9,7 @@ func unit(name string) (string, float64) {
 	for _, u := range [...]struct {
 		from, to string
 		by       float64
-	}{{"_ns", "_seconds", 1e-9}, {"_us", "_seconds", 1e-6}, {"_ms", "_seconds", 1e-3}, {"_mb", "_bytes", 1}} {
+	}{{"_ns", "_seconds", 1e-9}, {"_us", "_seconds", 1e-6}, {"_ms", "_seconds", 1e-3}, {"_mb", "_bytes", 1}, {"_ppm", "_ratio", 1e-6}} {
 		if base, ok := strings.CutSuffix(name, u.from); ok {
 			return base + u.to, u.by
 		}

@@ -252,7 +252,6 @@ func (g *gate) write(req *rpc.Request, w *worker) {
 
 // mayWrite is the gate of writes, in upstream's order.
 func (g *gate) mayWrite(r *replica, req *rpc.Request, u *admission.Rules) base.ErrorCode {
-	v := r.view.Load()
 	// What another cluster has let in is let in here: its sender would repeat it for ever.
 	if limit := g.MaxWrite(); limit > 0 && int64(len(req.Body)) > limit && req.Code != base.RPCDuplicate {
 		return base.ErrInvalidData
@@ -260,6 +259,12 @@ func (g *gate) mayWrite(r *replica, req *rpc.Request, u *admission.Rules) base.E
 	if code := u.CheckHash(req.PartitionHash); code != base.ErrOK {
 		return code
 	}
+	return g.mayCommit(r)
+}
+
+// mayCommit is the part of the gate of writes that is the same for all of them.
+func (g *gate) mayCommit(r *replica) base.ErrorCode {
+	v := r.view.Load()
 	switch {
 	case v.failed != nil || v.Status != pacifica.Primary || !g.srv.meta.Lease.Valid():
 		return base.ErrInvalidState

@@ -35,6 +35,7 @@ var parts = []func(*Server) part.Part{
 	newAdmin,
 	newOperator,
 	newDigests,
+	newProber,
 	newPasser,
 	newSplitter,
 	newMover,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -79,6 +80,25 @@ func (s *Store) digest(ctx context.Context, now uint32, timetags bool) (Sum, err
 	}
 	sum.Hash = h.Sum64()
 	return sum, nil
+}
+
+// Touch reads the first row, or finds that there is none: it tells whether the store can be read.
+func (s *Store) Touch() error {
+	if err := s.begin(); err != nil {
+		return fmt.Errorf("reading a row of %s: %w", s.gpid, err)
+	}
+	defer s.leave()
+	it, err := s.db.NewIter(&pebble.IterOptions{UpperBound: metaPrefix})
+	if err == nil {
+		if it.First() {
+			_, err = it.ValueAndErr()
+		}
+		err = errors.Join(err, it.Error(), it.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("reading a row of %s: %w", s.gpid, classify(err))
+	}
+	return nil
 }
 
 // Size returns how many bytes the store's rows take: its files on disk, and what waits in memory for

@@ -95,6 +95,9 @@ type Meta struct {
 	LoadsAtOnce       int      `toml:"bulk_load_partitions_at_once" min:"1" max:"10000" def:"4" doc:"Maximum number of partitions of the cluster that take the rows of files (pegasus bulkload) at the same time. The writes of a partition wait meanwhile."`
 	LoadTries         int      `toml:"bulk_load_tries" min:"1" max:"1000" def:"10" doc:"A bulk load fails when members of one partition failed this many times to read its files or to take its rows. Bad files fail it at once."`
 	LoadRate          int64    `toml:"bulk_load_bytes_per_second" def:"0" doc:"Rate at which each replica server reads the files of one bulk load, unless the load says another one. The limit of replica.bulk_load_bytes_per_second holds too. 0 is no other limit than that."`
+	ProbeInterval     Duration `toml:"probe_interval" min:"0" max:"1h" def:"\"10s\"" doc:"Interval at which the leading meta server asks the primary of every partition whether it can be read. In one probe of six it commits an empty mutation, too. 0 asks nobody: then availability isn't known, and the dashboard has no history of latencies."`
+	ProbeTimeout      Duration `toml:"probe_timeout" min:"100ms" max:"1h" def:"\"5s\"" doc:"For how long a partition is tried in a probe before it counts as not available. A failover that takes less isn't counted."`
+	StatTable         string   `toml:"stat_table" def:"\"\"" doc:"Table of this cluster into which the leading meta server writes availability, capacity units and sizes of tables, in the rows of Apache Pegasus' collector (where it is called stat). The table must exist. Rows expire after 90 days. Needs probe_interval for availability. \"\" writes nothing."`
 	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" max:"1m" def:"\"500ms\"" doc:"Heartbeat timeout and election timeout of the quorum. It grows up to four times while elections repeat."`
 }
 

@@ -31,12 +31,18 @@ const (
 // Options are what a Service needs.
 type Options struct {
 	Now func() time.Time // nil: time.Now
+	// Used is told of the capacity units of reads and writes that the primaries of a table on a server counted since they last told; nil:
+	// nobody is. It must not wait, nor call the Service.
+	Used func(node base.RPCAddress, table int32, units [2]int64)
 }
 
 // EnsureDefaults replaces what isn't set.
 func (o *Options) EnsureDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Used == nil {
+		o.Used = func(base.RPCAddress, int32, [2]int64) {}
 	}
 }
 
@@ -45,6 +51,7 @@ type Service struct {
 	service.Quiet
 	leader service.Leader
 	now    func() time.Time
+	used   func(base.RPCAddress, int32, [2]int64)
 
 	mu     sync.Mutex
 	parts  map[base.Gpid]*part
@@ -83,7 +90,7 @@ type hour struct {
 // New returns a Service of a meta that leads, or of none.
 func New(l service.Leader, o Options) *Service {
 	o.EnsureDefaults()
-	return &Service{leader: l, now: o.Now, parts: map[base.Gpid]*part{}, tables: map[int32]*table{}}
+	return &Service{leader: l, now: o.Now, used: o.Used, parts: map[base.Gpid]*part{}, tables: map[int32]*table{}}
 }
 
 // Register implements service.Service.
@@ -123,16 +130,19 @@ func (s *Service) heard(now time.Time, node base.RPCAddress, rep *metadata.Repli
 	units := [2]int64{rep.ReadUnits.V, rep.WriteUnits.V}
 	// What nobody saw isn't counted: before the first report, and while another server was the primary.
 	if d := now.Sub(p.at).Seconds(); p.node == node && d > 0 && rep.ReadUnits.Set {
+		var grew [2]int64
 		for k := range units {
 			n := units[k] - p.units[k]
 			if n < 0 { // it was opened anew
 				n = units[k]
 			}
+			grew[k] = n
 			p.rate[k] = float64(n) / d
 			t := s.table(now, rep.Pid.AppID)
 			t.units[k] += n
 			t.hours[len(t.hours)-1].units[k] += n
 		}
+		s.used(node, rep.Pid.AppID, grew)
 	} else {
 		p.rate, p.hot = [2]float64{}, [2]int{}
 	}
@@ -204,6 +214,8 @@ type Table struct {
 	ReadPerSec  float64        `json:"read_capacity_units_per_second"`
 	WritePerSec float64        `json:"write_capacity_units_per_second"`
 	Bytes       int64          `json:"bytes"` // of one copy
+	Partitions  int64          `json:"partitions"`
+	Told        int64          `json:"partitions_told"` // of which something was heard
 	Hot         []HotPartition `json:"hot_partitions"`
 	Hours       []Hour         `json:"hours"`
 
@@ -245,7 +257,7 @@ func (s *Service) Tables(name string, hours bool) []Table {
 }
 
 func (s *Service) show(x *state.Table, t *table, hours bool) Table {
-	out := Table{ID: x.ID, Name: x.Name, Hot: []HotPartition{}, Hours: []Hour{}, units: t.units}
+	out := Table{ID: x.ID, Name: x.Name, Hot: []HotPartition{}, Hours: []Hour{}, Partitions: int64(len(x.Parts)), units: t.units}
 	for i := range x.Parts {
 		p := s.parts[base.Gpid{AppID: x.ID, PartitionIndex: int32(i)}]
 		if p == nil {
@@ -254,6 +266,7 @@ func (s *Service) show(x *state.Table, t *table, hours bool) Table {
 		out.ReadPerSec += p.rate[read]
 		out.WritePerSec += p.rate[write]
 		out.Bytes += p.bytes
+		out.Told++
 		for k, kind := range []string{"read", "write"} {
 			if p.hot[k] >= hotLooks {
 				out.Hot = append(out.Hot, HotPartition{int32(i), kind, p.rate[k], p.node.String()})
