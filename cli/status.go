@@ -8,6 +8,7 @@ import (
 
 	"pegasus/base/judge"
 	"pegasus/gen/placement"
+	"pegasus/meta/probe"
 )
 
 // StatusError says that the cluster isn't healthy, by which a script sees it.
@@ -35,6 +36,31 @@ type statusJSON struct {
 	Healthy    int32             `json:"partitions_healthy"`
 	Why        []reasonJSON      `json:"why"`
 	Ill        []tableHealthJSON `json:"ill_tables"` // the worst first
+	// Availability is absent if it isn't known.
+	Availability *availabilityJSON `json:"availability,omitempty"`
+}
+
+// availabilityJSON is what the probes of all partitions found in the last hour.
+type availabilityJSON struct {
+	Part    float64 `json:"last_hour"` // of the probes that succeeded, from 0 to 1
+	Probes  int64   `json:"probes"`
+	Failing int     `json:"failing_partitions"` // now
+}
+
+// availability adds up what is known of all tables; nil if nothing is.
+func availability(a *probe.Answer) *availabilityJSON {
+	out, good := &availabilityJSON{}, 0.0
+	for i := range a.Tables {
+		t := &a.Tables[i]
+		out.Probes += t.HourProbes
+		out.Failing += t.Failing
+		good += t.Hour * float64(t.HourProbes)
+	}
+	if out.Probes == 0 {
+		return nil
+	}
+	out.Part = good / float64(out.Probes)
+	return out
 }
 
 // Status says how the cluster is: in one word, then what is wrong with it, the worst first. A cluster that isn't
@@ -61,7 +87,11 @@ func (e *Env) Status(ctx context.Context, metas []string) error {
 			s.Ill = append(s.Ill, tableHealth(t))
 		}
 	}
-	for _, m := range askMetas(e, ctx, metas) {
+	answers := askMetas(e, ctx, metas)
+	if found, err := askAvailability(ctx, a, answers, ""); err == nil { // an older meta doesn't know
+		s.Availability = availability(found)
+	}
+	for _, m := range answers {
 		s.Metas++
 		if m.Is != nil {
 			s.MetasUp++
@@ -97,6 +127,13 @@ func (e *Env) sayStatus(s *statusJSON, v *placement.ClusterVerdict) error {
 		for _, r := range t.Why {
 			printReasons(e.Out, []placement.Reason{{What: "  " + r.What, ToDo: r.Do}})
 		}
+	}
+	if p := s.Availability; p != nil {
+		fmt.Fprintf(e.Out, "availability in the last hour: %s %% of %d probes", percent(p.Part), p.Probes)
+		if p.Failing > 0 {
+			fmt.Fprintf(e.Out, "; %d partitions fail now, see `pegasus table availability`", p.Failing)
+		}
+		fmt.Fprintln(e.Out)
 	}
 	_, err := fmt.Fprintf(e.Out, "cluster %s: %d of %d meta servers answer, %d of %d replica servers live, %d tables, %d of %d partitions are healthy\n",
 		Escape([]byte(s.Cluster)), s.MetasUp, s.Metas, s.Alive, s.Servers, s.Tables, s.Healthy, s.Partitions)

@@ -349,7 +349,7 @@ func tableCmd() *cobra.Command {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return e.HotKeys(ctx, args[0], least) })
 		}}
 	fractionVar(hot.Flags(), &least, "percent", 10, 0, 100, "minimum share of the partition's rows for a key to be shown")
-	c.AddCommand(create, drop, ls, show, hot, splitCmd(f), tableEnvCmd(f))
+	c.AddCommand(create, drop, ls, show, hot, availabilityCmd(f), splitCmd(f), tableEnvCmd(f))
 	c.AddCommand(tableAdminCmds(f)...)
 	return c
 }

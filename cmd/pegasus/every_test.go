@@ -111,6 +111,8 @@ var everyCases = []everyCase{
 	{"table env del tN default_ttl --dry-run", `default_ttl +1000 +-`, 0},
 	{"table env ls tN", "default_ttl +1000", 0},
 	{"table env del tN default_ttl", "deleted", 0},
+	{"table availability", "TABLE|nothing was probed yet", 0},
+	{"table availability tN", "TABLE|nothing was probed yet", 0},
 	{"table hotkeys tN", "no hash key of table tN|PARTITION", 0},
 	{"table replicas tN", "3 replicas", 0},
 	{"table replicas tN 2 --dry-run", "isn't: table tN has 2 replicas, now: 3", 0},
