@@ -25,6 +25,7 @@ import (
 var quiet = map[string]string{
 	"Partitions that aren't healthy": "all are",
 	"Lag of what is received, p99":   "no other cluster sends",
+	"Partitions whose probe fails":   "none does",
 }
 
 // unused are metrics of features that such a cluster doesn't use.

@@ -146,8 +146,11 @@ var (
 			Worry("Not 0 for hours.")
 	LearnLeft = def(Server, "learn_remaining_bytes", Gauge, "bytes", "Checkpoint bytes that learners have yet to receive.").
 			Worry("It doesn't fall for minutes while learn_running_count isn't 0.")
-	LearnRate   = def(Server, "learn_copy_rate", Gauge, "bytes per second", "Current rate limit for sending and for receiving checkpoints. 0 means no limit.").As("learn_copy_rate_bytes_per_second")
-	LearnFailed = def(Server, "learn_failed_count", Counter, "checkpoints", "Checkpoints that learners failed to receive or install.").
+	LearnLongest = def(Server, "learning_replicas_max_duration_ms", Gauge, "ms", "For how long the learner that has been at it longest has received its checkpoint.").
+			Worry("It grows for hours: see learn_remaining_bytes and learn_copy_rate.")
+	LearnLargest = def(Server, "learning_replicas_max_copy_file_bytes", Gauge, "bytes", "Size of the largest checkpoint that a learner is receiving.")
+	LearnRate    = def(Server, "learn_copy_rate", Gauge, "bytes per second", "Current rate limit for sending and for receiving checkpoints. 0 means no limit.").As("learn_copy_rate_bytes_per_second")
+	LearnFailed  = def(Server, "learn_failed_count", Counter, "checkpoints", "Checkpoints that learners failed to receive or install.").
 			Worry("It grows: partitions stay with fewer replicas than they should have.")
 	DiskMovesRunning = def(Server, "disk_moves_running", Gauge, "replicas", "Replicas that are being moved between data directories of the server.")
 	DiskMoves        = def(Server, "disk_moves", Counter, "replicas", "Replicas moved between data directories of the server.")
@@ -268,7 +271,11 @@ var (
 	CompactionInput  = def(Replica, "rdb_compaction_input_bytes", Counter, "bytes", "Bytes read by compactions.")
 	CompactionOutput = def(Replica, "rdb_compaction_output_bytes", Counter, "bytes", "Bytes written by compactions.").
 				Worry("Its rate comes near what the disks can write.")
-	CompactionDebt = def(Replica, "rdb_compaction_debt_bytes", Gauge, "bytes", "Estimated bytes that compactions have yet to process.").Sum().
+	WriteStalls = def(Replica, "rdb_changed_stopped_writes", Counter, "stalls", "How often the engine stopped writes until flushes or compactions had caught up.").
+			Worry("It grows: the disk is too slow for what is written.")
+	CompactsQueued  = def(Replica, "rdb_manual_compact_queued_tasks", Gauge, "compactions", "Manual compactions that wait for others.").Sum()
+	CompactsRunning = def(Replica, "rdb_manual_compact_running_tasks", Gauge, "compactions", "Manual compactions that run.").Sum()
+	CompactionDebt  = def(Replica, "rdb_compaction_debt_bytes", Gauge, "bytes", "Estimated bytes that compactions have yet to process.").Sum().
 			Worry("It grows for hours: compactions don't keep up with writes.")
 )
 

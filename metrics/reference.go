@@ -54,5 +54,6 @@ This file is generated from metrics/defs.go and the definitions of features: ` +
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s%s | %s |\n", m.Name, strings.Join(slices.Compact(names), " "), m.Kind, m.Unit, m.Desc, note, cmp.Or(m.worry, "-"))
 	}
+	b.WriteString(referAbsent())
 	return []byte(b.String())
 }

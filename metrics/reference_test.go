@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 
 	_ "pegasus/meta" // and its features: they define metrics
@@ -77,4 +78,56 @@ func TestDefine(t *testing.T) {
 		}
 	}()
 	metrics.Define(metrics.Disk, m.Name, metrics.Counter, "", "Another.")
+}
+
+// Every metric of upstream's is here, or it is said what is in its place; what is said names metrics that there are.
+func TestUpstream(t *testing.T) {
+	b, err := os.ReadFile("testdata/upstream.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, prom := map[string]string{}, map[string]bool{}
+	for _, m := range metrics.All() {
+		here[m.Name] = m.Entity
+		for _, n := range metrics.PrometheusNames(m) {
+			prom[strings.TrimPrefix(n, "pegasus_")] = true
+		}
+	}
+	gone := map[string]bool{}
+	word := regexp.MustCompile(`\b[a-z]+(?:_[a-z0-9]+)+(\*?)`)
+	for _, a := range metrics.AbsentOnes {
+		for _, n := range a.Names {
+			if here[n] != "" || gone[n] {
+				t.Errorf("%s is said to be absent, and is here or is said to be so twice", n)
+			}
+			gone[n] = true
+		}
+		if a.Instead == "" || !strings.HasSuffix(a.Instead, ".") {
+			t.Errorf("%v: %q", a.Names, a.Instead)
+		}
+		for _, n := range word.FindAllString(a.Instead, -1) {
+			if here[n] == "" && !prom[n] && !strings.HasPrefix(n, "go_") && n != "prepare_timeout" {
+				t.Errorf("%v: there is no %s", a.Names, n)
+			}
+		}
+	}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		entity, name, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok || strings.HasPrefix(line, "#") {
+			continue
+		}
+		n++
+		switch {
+		case gone[name]:
+			delete(gone, name)
+		case here[name] == "":
+			t.Errorf("%s of %s is neither here nor said to be absent", name, entity)
+		case here[name] != entity:
+			t.Logf("%s is of %s here, of %s there", name, here[name], entity)
+		}
+	}
+	if n < 200 || len(gone) > 0 {
+		t.Errorf("%d metrics of upstream's; %v aren't", n, gone)
+	}
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"pegasus/gen/metadata"
 	"pegasus/metrics"
 	"pegasus/pacifica"
 	"pegasus/replica/disk"
@@ -157,4 +158,8 @@ func (r *replica) collectStore(e *metrics.Entity) {
 	e.Set(metrics.CompactionInput, int64(input))
 	e.Set(metrics.CompactionOutput, int64(output))
 	e.Set(metrics.CompactionDebt, int64(m.Compact.EstimatedDebt))
+	e.Set(metrics.WriteStalls, store.Stalls())
+	state := r.compactions.status()
+	e.SetBool(metrics.CompactsQueued, state == metadata.QUEUING)
+	e.SetBool(metrics.CompactsRunning, state == metadata.RUNNING)
 }

@@ -3,6 +3,7 @@ package rrdb
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -27,7 +28,11 @@ type Store struct {
 	shared    *Shared
 	manifests *manifests
 	estimate  countEstimate
+	stalls    atomic.Int64
 }
+
+// Stalls returns how often the engine has stopped writes since the store was opened.
+func (s *Store) Stalls() int64 { return s.stalls.Load() }
 
 // Open opens the store in a directory, or makes one. Errors wrap ErrNotExist, ErrCorrupt, or the error
 // of the file system.
@@ -96,6 +101,7 @@ func (s *Store) events() *pebble.EventListener {
 			s.member.FlushEnded()
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
+			s.stalls.Add(1)
 			s.member.StallBegan()
 			s.log.WithField("reason", i.Reason).Warn("writes are stalled")
 		},

@@ -113,15 +113,18 @@ func (c *Copies) Counts() Counts {
 // Collect implements part.Part.
 func (c *Copies) Collect(sn *metrics.Snapshot) {
 	e := sn.Entity(metrics.Server, "")
-	copies, left := int64(0), int64(0)
+	copies, left, longest, largest := int64(0), int64(0), time.Duration(0), int64(0)
 	for _, r := range c.host.Replicas() {
 		if p := r.Learner().current.Load(); p != nil {
 			copies++
 			left += max(0, p.bytes.Load()-p.bytesDone.Load())
+			longest, largest = max(longest, time.Since(p.started)), max(largest, p.bytes.Load())
 		}
 	}
 	e.Set(metrics.LearnCopies, copies)
 	e.Set(metrics.LearnLeft, left)
+	e.Set(metrics.LearnLongest, longest.Milliseconds())
+	e.Set(metrics.LearnLargest, largest)
 	e.Set(metrics.LearnRate, c.Pace.Rate())
 	n := c.Counts()
 	e.Set(metrics.LearnInstalled, n.Installed)
