@@ -56,7 +56,8 @@ func (a administrator) counters() (out []remotecmd.Counter) {
 func (a administrator) queryDisk(_ *rpc.Request, q *replicaadmin.QueryDiskInfoRequest, r *replicaadmin.QueryDiskInfoResponse) {
 	type holding struct{ primary, secondary map[int32][]base.Gpid }
 	held := map[*disk.Dir]*holding{}
-	for _, d := range a.srv.disks.All() {
+	dirs := a.srv.disks.All() // one may be added meanwhile, and get replicas
+	for _, d := range dirs {
 		held[d] = &holding{map[int32][]base.Gpid{}, map[int32][]base.Gpid{}}
 	}
 	found := q.AppName == ""
@@ -66,11 +67,15 @@ func (a administrator) queryDisk(_ *rpc.Request, q *replicaadmin.QueryDiskInfoRe
 			continue
 		}
 		found = true
+		in := held[rep.dir.Dir]
+		if in == nil {
+			continue
+		}
 		switch app := rep.gpid.AppID; v.Status {
 		case pacifica.Primary:
-			held[rep.dir.Dir].primary[app] = append(held[rep.dir.Dir].primary[app], rep.gpid)
+			in.primary[app] = append(in.primary[app], rep.gpid)
 		case pacifica.Secondary:
-			held[rep.dir.Dir].secondary[app] = append(held[rep.dir.Dir].secondary[app], rep.gpid)
+			in.secondary[app] = append(in.secondary[app], rep.gpid)
 		}
 	}
 	if !found {
@@ -78,7 +83,7 @@ func (a administrator) queryDisk(_ *rpc.Request, q *replicaadmin.QueryDiskInfoRe
 		return
 	}
 	r.Err = base.ErrOK
-	for _, d := range a.srv.disks.All() {
+	for _, d := range dirs {
 		total, avail := d.Capacity()
 		r.TotalCapacityMb += total >> 20
 		r.TotalAvailableMb += avail >> 20

@@ -6,17 +6,22 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"pegasus/base"
+	"pegasus/base/config"
 	"pegasus/base/tbin"
 	"pegasus/gen/command"
 	"pegasus/gen/metaadmin"
 	"pegasus/gen/metadata"
 	"pegasus/gen/replicaadmin"
 	"pegasus/pacifica"
+	"pegasus/replica/disk"
 	"pegasus/rpc"
 )
 
@@ -120,7 +125,7 @@ func TestKilledPartitionComesBack(t *testing.T) {
 func TestAdminRPCs(t *testing.T) {
 	g := newGroup(t, 2)
 	g.mustPut(0, "a", "1")
-	var disk replicaadmin.QueryDiskInfoResponse
+	var held replicaadmin.QueryDiskInfoResponse
 	ask := func(code string, q tbin.Encoder, r tbin.Decoder) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), answerTime)
@@ -129,16 +134,16 @@ func TestAdminRPCs(t *testing.T) {
 			t.Fatalf("%s: %v", code, err)
 		}
 	}
-	ask("RPC_QUERY_DISK_INFO", &replicaadmin.QueryDiskInfoRequest{}, &disk)
-	if disk.Err != base.ErrOK || len(disk.DiskInfos) != 1 || disk.TotalCapacityMb < disk.TotalAvailableMb || disk.TotalAvailableMb == 0 {
-		t.Fatalf("%+v", disk)
+	ask("RPC_QUERY_DISK_INFO", &replicaadmin.QueryDiskInfoRequest{}, &held)
+	if held.Err != base.ErrOK || len(held.DiskInfos) != 1 || held.TotalCapacityMb < held.TotalAvailableMb || held.TotalAvailableMb == 0 {
+		t.Fatalf("%+v", held)
 	}
-	if h := disk.DiskInfos[0].HoldingPrimaryReplicas; len(h) != 1 || h[0].Key != 1 || h[0].Val[0] != g.gpid {
+	if h := held.DiskInfos[0].HoldingPrimaryReplicas; len(h) != 1 || h[0].Key != 1 || h[0].Val[0] != g.gpid {
 		t.Errorf("holds as primary %v", h)
 	}
-	ask("RPC_QUERY_DISK_INFO", &replicaadmin.QueryDiskInfoRequest{AppName: "nosuch"}, &disk)
-	if disk.Err != base.ErrObjectNotFound {
-		t.Errorf("disks of no table: %v", disk.Err)
+	ask("RPC_QUERY_DISK_INFO", &replicaadmin.QueryDiskInfoRequest{AppName: "nosuch"}, &held)
+	if held.Err != base.ErrObjectNotFound {
+		t.Errorf("disks of no table: %v", held.Err)
 	}
 	var reps replicaadmin.QueryReplicaInfoResponse
 	ask("RPC_QUERY_REPLICA_INFO", &replicaadmin.QueryReplicaInfoRequest{}, &reps)
@@ -279,4 +284,33 @@ func TestReplicaPages(t *testing.T) {
 	if m.Role != "replica" || value["replica@1.0 multi_get_requests"] != 0 {
 		t.Errorf("role %s, %d multi_gets", m.Role, value["replica@1.0 multi_get_requests"])
 	}
+}
+
+// TestAskedWhileDirectoryIsAdded: who asks what the data directories hold is answered while more of them are added.
+func TestAskedWhileDirectoryIsAdded(t *testing.T) {
+	g := moveGroup(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	n := g.nodes[0].srv
+	var added atomic.Bool
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !added.Load() {
+				var r replicaadmin.QueryDiskInfoResponse
+				administrator{srv: n}.queryDisk(nil, &replicaadmin.QueryDiskInfoRequest{}, &r)
+				if r.Err != base.ErrOK || len(r.DiskInfos) < 2 {
+					t.Errorf("%v, %d directories", r.Err, len(r.DiskInfos))
+					return
+				}
+			}
+		})
+	}
+	one := n.disks.All()[0]
+	for k := range 40 {
+		tag := fmt.Sprintf("more%d", k)
+		if err := n.disks.Add(disk.Place{Tag: tag, Path: filepath.Join(filepath.Dir(one.Path), tag)}); err != nil {
+			t.Error(err)
+		}
+	}
+	added.Store(true)
+	wg.Wait()
 }

@@ -294,6 +294,62 @@ func killedWhileMoving(t *testing.T, leads bool) {
 	}
 }
 
+// TestKilledWhileMovingThenDiskIsAway: a server that was killed when the replica was in both directories starts without the disk of the
+// copy. What it goes on with counts when that disk is back.
+func TestKilledWhileMovingThenDiskIsAway(t *testing.T) {
+	g := moveGroup(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
+	g.mustPut(0, "a", "1")
+	n := g.nodes[0]
+	in, other := g.diskOf(0)
+	reached, release := g.holdMove(0, "switched")
+	t.Cleanup(release)
+	if code, hint := g.askMove(0, in.Tag, other.Tag); code != base.ErrOK {
+		t.Fatalf("%v: %s", code, hint)
+	}
+	<-reached
+	dirs, killed := []string{in.Path, other.Path}, t.TempDir()
+	for _, d := range dirs {
+		copyQuiet(t, d, filepath.Join(killed, filepath.Base(d)))
+	}
+	release()
+	if m := g.moved(0, 0); m.State != "CLOSED" {
+		t.Fatalf("%+v", m)
+	}
+	n.stop()
+	for _, d := range dirs {
+		if err := os.RemoveAll(d); err != nil {
+			t.Fatal(err)
+		}
+		copyDir(t, filepath.Join(killed, filepath.Base(d)), d)
+	}
+	addr := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(n.cfg.Replica.Listen))
+	start := func(when string) {
+		t.Helper()
+		s, err := New(n.cfg, addr, quiet())
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		if r := s.replica(g.gpid); r == nil || r.dir.Path != in.Path || r.look().failed != nil || r.look().suspect {
+			t.Errorf("%s: the replica isn't usable in %s", when, in.Path)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	away := filepath.Join(killed, "away")
+	if err := os.Rename(other.Path, away); err != nil {
+		t.Fatal(err)
+	}
+	start("without the copy")
+	if err := os.Rename(away, other.Path); err != nil {
+		t.Fatal(err)
+	}
+	start("the copy is back")
+	if other.Has(g.gpid) {
+		t.Error("the copy is still there")
+	}
+}
+
 // TestMoveSweep lets each call to the file system fail that a move makes, once. The replica is in one of the two
 // places afterwards, serves all that was acknowledged, and a restart finds the same.
 func TestMoveSweep(t *testing.T) {

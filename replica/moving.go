@@ -50,6 +50,8 @@ import (
 //	6           reps/ in both places or the new one        the same
 //	7, 8        reps/ in the new one                       drops what the log of before has
 //
+// A start without the disk that the copy is on goes on with the directory of before, and durably makes it the later one (outlive).
+//
 // Anything that fails in 2 to 6 is undone: the directory of before is durably made the later one (info.json, 2 ms
 // later than it was), or the copy durably taken away; then the replica is opened where it was, and after that the
 // copy and its log entries go. If neither can be written nothing is opened: the next start finds two that are

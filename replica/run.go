@@ -211,7 +211,11 @@ func (s *Server) openReplicas() error {
 		limit <- struct{}{}
 		go func() {
 			defer func() { <-limit; wg.Done() }()
-			r, err := s.openReplica(g, d, nil)
+			var r *replica
+			err := s.outlive(g, d)
+			if err == nil {
+				r, err = s.openReplica(g, d, nil)
+			}
 			if err != nil {
 				s.log.Errorf("replica %v in %s is not usable and stays as it is: %v", g, d.Path, err)
 				s.noteBroken(g, d, err)
@@ -223,6 +227,22 @@ func (s *Server) openReplicas() error {
 	wg.Wait()
 	s.log.Infof("%d replicas are open; for them %d entries of the log were replayed", len(s.all()), s.replayed.Load())
 	return nil
+}
+
+// outlive sees to it that a replica that is used while a disk isn't there is the one to use when that disk is back: a move that was cut off
+// may have left a copy there that is whole, under the same ballot and made later, and lacks what is written from now on.
+func (s *Server) outlive(g base.Gpid, d *disk.Dir) error {
+	if !s.disks.Lacks() {
+		return nil
+	}
+	name := stored.Name(d.ReplicaPath(g))
+	var info replicaInfo
+	err := disk.ReadJSON(name, &info)
+	if err == nil {
+		info.Made += 2 // a copy's is 1 more
+		err = disk.WriteJSON(name, &info)
+	}
+	return err
 }
 
 // Serve accepts connections and talks to the meta until Close.

@@ -322,6 +322,12 @@ func TestDirectories(t *testing.T) {
 		t.Error(err)
 	}
 	wantErr(t, c.CheckReplica("f"), "is listed twice")
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	c.Replica.DataDirs = []string{"a:" + dir, link}
+	wantErr(t, c.CheckReplica("f"), "by another name")
 	c.Meta.Listen = "10.0.0.1:5"
 	wantErr(t, c.CheckMeta("f", false), "f: meta.listen: \"10.0.0.1:5\" is not one of cluster.meta_servers")
 	if err := c.CheckMeta("f", true); err != nil {

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -230,18 +229,20 @@ func (c *Config) CheckListed(begun bool) *Error {
 
 // CheckReplica checks what only a replica server needs: that its directories are there.
 func (c *Config) CheckReplica(file string) error {
-	seen := map[string]bool{}
+	var seen []os.FileInfo
 	for i, d := range c.Replica.DataDirs {
 		_, path := SplitDataDir(d, i)
 		if err := checkDir(file, "replica.data_dirs", path); err != nil {
 			return err
 		}
-		if abs, err := filepath.Abs(path); err == nil {
-			if seen[abs] {
-				return &Error{File: file, Key: "replica.data_dirs", Problem: fmt.Sprintf("%q is listed twice", path), Fix: "list each directory once"}
-			}
-			seen[abs] = true
+		is, err := os.Stat(path)
+		if err != nil {
+			continue // who uses it says so
 		}
+		if slices.ContainsFunc(seen, func(other os.FileInfo) bool { return os.SameFile(is, other) }) {
+			return &Error{File: file, Key: "replica.data_dirs", Problem: fmt.Sprintf("%q is listed twice, as it is or by another name", path), Fix: "list each directory once"}
+		}
+		seen = append(seen, is)
 	}
 	return nil
 }

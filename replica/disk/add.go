@@ -180,6 +180,8 @@ func (s *Set) fresh(path string) (*making, error) {
 	st, err := vfs.Default.Stat(path)
 	at := path
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && isLink(path):
+		return nil, fmt.Errorf("it is a symbolic link to what isn't there: create that, or mount its disk: %w", base.ErrFileOperationFailed)
 	case errors.Is(err, fs.ErrNotExist):
 		m.missing, at = true, filepath.Dir(path)
 		if _, err := vfs.Default.Stat(at); err != nil {
@@ -214,6 +216,12 @@ func (s *Set) fresh(path string) (*making, error) {
 		return m, nil
 	}
 	return m, s.leftBehind(path, names)
+}
+
+// isLink tells whether a symbolic link is at path.
+func isLink(path string) bool {
+	st, err := os.Lstat(path)
+	return err == nil && st.Mode()&fs.ModeSymlink != 0
 }
 
 // ours is what a data directory consists of that nobody used yet.

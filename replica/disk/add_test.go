@@ -106,6 +106,9 @@ func TestBadDirectoryIsNotAdded(t *testing.T) {
 	if err := os.Symlink(s.path("a"), s.path("link")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink(s.path("nowhere"), s.path("dangling")); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, tag, path, want string
 		code                  base.ErrorCode
@@ -122,6 +125,7 @@ func TestBadDirectoryIsNotAdded(t *testing.T) {
 		{name: "within a link", tag: "c", path: s.path("link") + "/new", want: "within the other", code: base.ErrInvalidParameters},
 		{name: "around", tag: "c", path: s.folder, want: "within the other", code: base.ErrInvalidParameters},
 		{name: "no parent", tag: "c", path: s.path("x/y"), want: "mount its disk", code: base.ErrFileOperationFailed},
+		{name: "link to nothing", tag: "c", path: s.path("dangling"), want: "what isn't there", code: base.ErrFileOperationFailed},
 		{name: "file", tag: "c", path: s.path("file"), want: "not a directory", code: base.ErrInvalidParameters},
 		{name: "not empty", tag: "c", path: s.path("full"), want: "has mine", code: base.ErrDirNotEmpty},
 		{name: "other cluster", tag: "c", path: s.path("other"), want: `cluster "other"`, code: base.ErrDirNotEmpty},

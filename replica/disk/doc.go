@@ -10,6 +10,8 @@
 //
 //   - A directory of another cluster, server or newer version is not used.
 //   - A directory that another one of the server remembers is not made anew unless an administrator says so.
+//   - A directory is there, with its id, before another one says that it is.
+//   - No two of a server are the same one, under whatever names.
 //   - A log takes no writes once the disk that it is on isn't mounted any more.
 //   - A replica's directory is renamed before anything of it is removed, so it is there whole or not at all.
 //   - A directory that was given up is not opened again before a restart.

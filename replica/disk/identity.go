@@ -52,6 +52,9 @@ type identity struct {
 	// is is what a directory says that is made now, but for its own id. Its ID is "" if there is
 	// none, or if a directory with replicas doesn't say it. The maps aren't changed, but replaced.
 	is Ident
+	// made is the same while directories are made at the start, but of those that the others remember: a file of one that
+	// is made must not say that there is another one before it is there. nil: is.
+	made *Ident
 	// said is what a directory says, and saidBy is which one; lacks is one that has replicas and says nothing.
 	said, saidBy, lacks string
 }
@@ -92,6 +95,7 @@ func (i *identity) begin() {
 	if i.lacks == "" {
 		i.is.ID = i.said
 	}
+	i.made = nil
 }
 
 // ours tells whether the file is of this server, and one that this program reads.
@@ -130,6 +134,7 @@ func (i *identity) look(places []Place, configured int) (away map[string]bool, m
 	if !maps.Equal(ids, known.Dirs) || !maps.Equal(i.is.Added, known.Added) {
 		i.is.Change++
 	}
+	i.made = &known
 	return away, moved
 }
 
@@ -223,7 +228,7 @@ func (i *identity) prepare(p Place) error {
 	name := IdentName(path)
 	switch err := ReadJSON(name, &id); {
 	case errors.Is(err, fs.ErrNotExist):
-		id = ours
+		id = i.fresh()
 		id.Dir = ours.Dirs[p.Tag]
 		if holds {
 			id.ID = "" // whose they are is to be found out
@@ -241,6 +246,17 @@ func (i *identity) prepare(p Place) error {
 		return fmt.Errorf("data directory %s belongs to the server known as %s, this one is %s: change replica.data_dirs or replica.listen", path, id.Node, ours.Node)
 	}
 	return i.found(path, id, holds)
+}
+
+// fresh is what the file of a directory says that is made now, but for its own id.
+func (i *identity) fresh() Ident {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	id := i.is
+	if i.made != nil {
+		id.Dirs, id.Added, id.Change = i.made.Dirs, i.made.Added, i.made.Change
+	}
+	return id
 }
 
 // settle writes into the data directories that work what they are to say.

@@ -4,14 +4,18 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"pegasus/base"
 	"pegasus/base/version"
@@ -61,15 +65,19 @@ func newDisks(t *testing.T, tags ...string) *server {
 
 func (s *server) path(tag string) string { return filepath.Join(s.folder, tag) }
 
-func (s *server) start() {
-	s.t.Helper()
+func (s *server) options() Options {
 	o := Options{Cluster: "c", Node: "1.2.3.4:5", WAL: wal.Options{}}
 	for _, tag := range s.tags {
 		o.Dirs = append(o.Dirs, Place{tag, s.path(tag)})
 	}
+	return o
+}
+
+func (s *server) start() {
+	s.t.Helper()
 	s.host = &dirHost{}
 	var err error
-	if s.set, err = Open(o, hostOf{s.host}); err != nil {
+	if s.set, err = Open(s.options(), hostOf{s.host}); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -390,6 +398,69 @@ func TestFilesOfBefore(t *testing.T) {
 	s.unmount("b")
 	s.start()
 	s.out("b", id)
+}
+
+// TestFirstStartIsCutOff: whatever part of a first start is done before the power goes, or of one that finds more directories in the
+// configuration, the next start uses all of them.
+func TestFirstStartIsCutOff(t *testing.T) {
+	was := vfs.Default
+	t.Cleanup(func() { vfs.Default = was })
+	var calls, last atomic.Int64
+	vfs.Default = errorfs.Wrap(was, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileClose || calls.Add(1) <= last.Load() {
+			return nil
+		}
+		return &os.PathError{Op: "planted", Path: op.Path, Err: syscall.EIO}
+	}))
+	for _, before := range [][]string{nil, {"a"}} {
+		cut := 0
+		for n := int64(0); ; n += 7 {
+			s := &server{t: t, folder: t.TempDir(), tags: before}
+			last.Store(math.MaxInt64)
+			if before != nil {
+				s.start()
+				s.stop()
+			}
+			s.tags = []string{"a", "b", "c"}
+			calls.Store(0)
+			last.Store(n)
+			set, err := Open(s.options(), hostOf{&dirHost{}})
+			if err == nil {
+				_ = set.Close()
+			}
+			last.Store(math.MaxInt64)
+			for range 2 {
+				s.start()
+				s.works()
+				s.stop()
+			}
+			says := s.says("a")
+			for _, tag := range s.tags {
+				if is := s.says(tag); is.Dir != says.Dirs[tag] || len(is.Dirs) != 3 || is.Change != says.Change {
+					t.Errorf("cut off after %d calls: %s says %+v, a %+v", n, tag, is, says)
+				}
+			}
+			if err == nil || t.Failed() {
+				break
+			}
+			cut++
+		}
+		if cut < 10 {
+			t.Errorf("the test tests little: %d starts were cut off", cut)
+		}
+	}
+}
+
+// TestOneDirectoryTwice: a directory that two places are is found before two logs are opened in it.
+func TestOneDirectoryTwice(t *testing.T) {
+	s := &server{t: t, folder: t.TempDir(), tags: []string{"a", "b"}}
+	if err := errors.Join(os.Mkdir(s.path("a"), 0o755), os.Symlink(s.path("a"), s.path("b"))); err != nil {
+		t.Fatal(err)
+	}
+	if set, err := Open(s.options(), hostOf{&dirHost{}}); err == nil || !strings.Contains(err.Error(), "are the same one") {
+		t.Errorf("%v, %v", set, err)
+	}
+	s.empty("a")
 }
 
 func TestMatch(t *testing.T) {

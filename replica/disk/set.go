@@ -137,6 +137,9 @@ func Open(o Options, host Host) (*Set, error) {
 	for _, p := range places[len(o.Dirs):] {
 		s.log.Warnf("data directory %s (%s) was added while the server ran, and is used: add %q to replica.data_dirs", p.Path, p.Tag, p.Tag+":"+p.Path)
 	}
+	if err := apart(places); err != nil {
+		return nil, err
+	}
 	away, moved := s.identity.look(places, len(o.Dirs))
 	for _, p := range places {
 		d := newDir(p, &o)
@@ -164,6 +167,21 @@ func Open(o Options, host Host) (*Set, error) {
 	}
 	return s, nil
 }
+
+// apart is nil if no two places are one directory, under another name or mounted twice: two logs would be written into the same files.
+func apart(places []Place) error {
+	for k, p := range places {
+		for _, q := range places[:k] {
+			if same(absolute(q.Path), absolute(p.Path)) {
+				return fmt.Errorf("data directories %s (%s) and %s (%s) are the same one: list it once in replica.data_dirs", q.Path, q.Tag, p.Path, p.Tag)
+			}
+		}
+	}
+	return nil
+}
+
+// Lacks tells whether a directory's disk isn't there.
+func (s *Set) Lacks() bool { return slices.ContainsFunc(s.All(), (*Dir).away) }
 
 // Find returns the directory of each replica. One is in two directories if one of them was given
 // up once, and it was learned anew in the other: newer returns the one to use, and the other is moved aside.
