@@ -12,7 +12,7 @@
 //     being done (Options.Fixed). The balancer in turn leaves a partition alone that is Moving.
 //   - A replica that was moved, or wasn't for a reason, isn't looked at again for replicaRest; a server of which a move failed rests
 //     longer each time.
-//   - Nothing is remembered: a new leader asks each server for its moves before it begins one.
+//   - Nothing is remembered: a new leader asks each server for its moves before it begins one, and follows those like its own.
 //
 // It must not know how a replica is moved, nor where replicas are needed.
 package disks

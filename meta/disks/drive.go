@@ -42,7 +42,7 @@ func (s *Service) begin(ctx context.Context, a base.RPCAddress) bool {
 		s.rest(a, calm)
 		return false
 	}
-	if list.Last((*answer.DiskMove).UnderWay) != nil { // somebody else's, or an earlier leader's
+	if s.adopt(a, list) {
 		return true
 	}
 	m := &move{Move: *p, heard: time.Now()}
@@ -69,6 +69,37 @@ func (s *Service) begin(ctx context.Context, a base.RPCAddress) bool {
 		s.fail(a, m, err)
 	}
 	return false
+}
+
+// ask asks a server for its moves, once in the time of a leader.
+func (s *Service) ask(ctx context.Context, a base.RPCAddress) {
+	list, err := s.movesOf(ctx, a)
+	if err != nil {
+		s.Log().Debugf("replica server %v: which replicas it moves isn't known: %v", a, err)
+		s.rest(a, calm)
+		return
+	}
+	s.mu.Lock()
+	if n := s.of[a]; n != nil {
+		n.asked = true
+	}
+	s.mu.Unlock()
+	s.adopt(a, list)
+}
+
+// adopt follows the move that a server makes, which somebody else began or an earlier leader. It tells whether there is one.
+func (s *Service) adopt(a base.RPCAddress, list answer.DiskMoves) bool {
+	last := list.Last((*answer.DiskMove).UnderWay)
+	if last == nil {
+		return false
+	}
+	g, err := base.ParseGpid(last.Replica)
+	if err != nil {
+		s.Log().Debugf("replica server %v moves what is no replica: %v", a, err)
+		return true
+	}
+	s.set(a, nil, &move{Move: diskplan.Move{Gpid: g, From: last.From, To: last.To, Bytes: last.Bytes, Why: "this leader didn't begin it"}, copied: last.Done, heard: time.Now(), others: true})
+	return true
 }
 
 func describe(m *diskplan.Move) string {
@@ -129,7 +160,7 @@ func (s *Service) follow(ctx context.Context, a base.RPCAddress, alive bool) boo
 	case !alive:
 		s.fail(a, m, errors.New("the server is dead: it begins without what was copied"))
 		return true
-	case m.moved && (settled || time.Since(m.heard) > settles):
+	case m.moved && (settled || m.others || time.Since(m.heard) > settles):
 		s.mu.Lock()
 		if n := s.of[a]; n != nil {
 			n.failed = 0

@@ -30,6 +30,12 @@ func (s *Service) look(ctx context.Context) {
 	for _, n := range s.Nodes() {
 		alive[n.Addr] = n.Alive
 	}
+	for _, a := range s.sorted(func(a base.RPCAddress, n *server) bool { return !n.asked && alive[a] && time.Now().After(n.until) }) {
+		if ctx.Err() != nil {
+			return
+		}
+		s.ask(ctx, a)
+	}
 	running := 0
 	free := s.sorted(func(a base.RPCAddress, n *server) bool { return n.move == nil && alive[a] && time.Now().After(n.until) })
 	for _, a := range s.sorted(func(_ base.RPCAddress, n *server) bool { return n.move != nil }) {

@@ -40,6 +40,7 @@ type Service struct {
 // server is a replica server. Service.mu guards it.
 type server struct {
 	said    diskplan.Server // in its last configuration sync
+	asked   bool            // for the moves that it was making when this leader began
 	move    *move           // under way
 	until   time.Time       // it is left alone
 	failed  int             // moves, one after the other
@@ -52,6 +53,7 @@ type move struct {
 	copied int64     // bytes, when it was last asked
 	heard  time.Time // when that was another number before
 	moved  bool      // it is in the other directory, and has to be given its role again
+	others bool      // somebody else's, or an earlier leader's
 }
 
 // New returns the service of a meta that leads.

@@ -265,8 +265,13 @@ func TestGivesWay(t *testing.T) {
 	if f.nodes[a].asked != 0 {
 		t.Error("it is asked while it moves one")
 	}
+	if !f.s.Moving(base.Gpid{AppID: 7, PartitionIndex: 1}) {
+		t.Error("the balancer isn't told of it")
+	}
 	f.finish(a, "")
-	f.look()
+	for range 3 {
+		f.look()
+	}
 	f.wantRunning(1)
 
 	// No member, no other directory, switched off.
@@ -282,6 +287,32 @@ func TestGivesWay(t *testing.T) {
 	f = newFake(t, 0, 1, 4)
 	f.s.Lead(t.Context()) // returns
 	f.wantRunning(0)
+}
+
+// A new leader knows what an earlier one began before it begins more: as many at once as are allowed, and no two of a partition.
+func TestLeaderChanges(t *testing.T) {
+	for _, c := range []struct{ atOnce, want int }{{1, 1}, {2, 2}} {
+		f := newFake(t, c.atOnce, 2, 4)
+		as := f.s.sorted(func(base.RPCAddress, *server) bool { return true })
+		// The server that is asked last makes a move of the replica that would be the first to be moved elsewhere.
+		f.look()
+		first := f.nodes[as[0]].moves[0]
+		for _, n := range f.nodes {
+			n.moves = nil
+		}
+		f.nodes[as[1]].moves = answer.DiskMoves{{Replica: first.Replica, From: "a", To: "b", State: "MOVING"}}
+		f.begin(c.atOnce)
+		for _, a := range as {
+			f.tell(a)
+		}
+		for range 3 {
+			f.look()
+		}
+		f.wantRunning(c.want)
+		if list := f.nodes[as[0]].moves; len(list) != c.want-1 || len(list) > 0 && list[0].Replica == first.Replica {
+			t.Errorf("at most %d at once: besides %s of another server, %+v moves", c.atOnce, first.Replica, list)
+		}
+	}
 }
 
 // A move that fails is told, its replica stays for an hour, and its server rests.
