@@ -54,9 +54,13 @@ func (a administrator) counters() (out []remotecmd.Counter) {
 
 // queryDisk tells what the data directories hold, of all tables or of one.
 func (a administrator) queryDisk(_ *rpc.Request, q *replicaadmin.QueryDiskInfoRequest, r *replicaadmin.QueryDiskInfoResponse) {
+	a.tellDisks(a.srv.disks.All(), q, r)
+}
+
+// tellDisks tells what these directories hold. There may be another one meanwhile, with replicas.
+func (a administrator) tellDisks(dirs []*disk.Dir, q *replicaadmin.QueryDiskInfoRequest, r *replicaadmin.QueryDiskInfoResponse) {
 	type holding struct{ primary, secondary map[int32][]base.Gpid }
 	held := map[*disk.Dir]*holding{}
-	dirs := a.srv.disks.All() // one may be added meanwhile, and get replicas
 	for _, d := range dirs {
 		held[d] = &holding{map[int32][]base.Gpid{}, map[int32][]base.Gpid{}}
 	}

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -286,31 +283,15 @@ func TestReplicaPages(t *testing.T) {
 	}
 }
 
-// TestAskedWhileDirectoryIsAdded: who asks what the data directories hold is answered while more of them are added.
+// TestAskedWhileDirectoryIsAdded: a directory that is added, and gets a replica, while somebody is told of the others isn't in his way.
 func TestAskedWhileDirectoryIsAdded(t *testing.T) {
 	g := moveGroup(t, 1, func(c *config.Config) { c.Replica.MinReplicas = 1 })
-	n := g.nodes[0].srv
-	var added atomic.Bool
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for !added.Load() {
-				var r replicaadmin.QueryDiskInfoResponse
-				administrator{srv: n}.queryDisk(nil, &replicaadmin.QueryDiskInfoRequest{}, &r)
-				if r.Err != base.ErrOK || len(r.DiskInfos) < 2 {
-					t.Errorf("%v, %d directories", r.Err, len(r.DiskInfos))
-					return
-				}
-			}
-		})
-	}
-	one := n.disks.All()[0]
-	for k := range 40 {
-		tag := fmt.Sprintf("more%d", k)
-		if err := n.disks.Add(disk.Place{Tag: tag, Path: filepath.Join(filepath.Dir(one.Path), tag)}); err != nil {
-			t.Error(err)
+	in, other := g.diskOf(0)
+	for _, dirs := range [][]*disk.Dir{{other}, {in}} {
+		var r replicaadmin.QueryDiskInfoResponse
+		administrator{srv: g.nodes[0].srv}.tellDisks(dirs, &replicaadmin.QueryDiskInfoRequest{}, &r)
+		if r.Err != base.ErrOK || len(r.DiskInfos) != 1 || (len(r.DiskInfos[0].HoldingPrimaryReplicas) == 1) != (dirs[0] == in) {
+			t.Errorf("%+v", r)
 		}
 	}
-	added.Store(true)
-	wg.Wait()
 }
