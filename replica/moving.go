@@ -146,6 +146,8 @@ func (mv *mover) stands(r *replica, m *move) error {
 		return fmt.Errorf("replica %v isn't here any more, or was opened again: %w", m.gpid, base.ErrObjectNotFound)
 	case v.failed != nil || v.suspect || v.Status != pacifica.Primary && v.Status != pacifica.Secondary:
 		return fmt.Errorf("replica %v is %v: %w", m.gpid, wireStatus(v), base.ErrInvalidState)
+	case v.info.Store+1 != m.store: // files of another store may have the names of those that are copied
+		return fmt.Errorf("replica %v has learned anew meanwhile: %w", m.gpid, base.ErrTryAgain)
 	case m.lost.Load():
 		return fmt.Errorf("the log of data directory %s is too large to be held: %w", m.from.Path, base.ErrTryAgain)
 	}

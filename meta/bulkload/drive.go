@@ -269,7 +269,7 @@ func (s *Service) end(j *job) {
 	}
 }
 
-// done tells whether a load that has ended needn't wait for a member: is, if it is one still; late, if the load ended long ago.
+// done tells whether a load that has ended needn't wait for a member: is, if it is one still; late, if the load ended long ago. One that lives and doesn't answer, because its disk hangs, is like one that can't.
 func (m *member) done(is, late bool) bool {
 	return m.forgot || !m.alive && (!is || late) || m.stuck && late
 }
@@ -391,7 +391,7 @@ func (s *Service) answered(q *question, r *loading.LoadResponse, err error) {
 		}
 	case why != "":
 		m.why = why
-		m.stuck = q.step == loading.LOAD_FORGET && err == nil && r.Err != base.ErrBusy
+		m.stuck = q.step == loading.LOAD_FORGET && base.CodeOf(err) != base.ErrBusy && r.Err != base.ErrBusy
 		if q.step == loading.LOAD_PREPARE {
 			m.state = 0
 			if r.Err == base.ErrInvalidParameters { // it will never do that

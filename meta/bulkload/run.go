@@ -45,7 +45,7 @@ type member struct {
 	paused      bool // it knows that the load is
 	forgot      bool
 	fails       bool // it is to forget the set, and make it anew
-	stuck       bool // it can't remove the set; its disk has become read-only, say
+	stuck       bool // it can't remove the set, or doesn't answer: its disk has become read-only, or hangs
 }
 
 func (r *run) member(id int64, p int, a base.RPCAddress) *member {

@@ -1,10 +1,17 @@
 package bulkload
 
 import (
+	"context"
+	"io"
 	"testing"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"pegasus/base"
+	"pegasus/gen/loading"
+	"pegasus/meta/service"
+	"pegasus/meta/state"
 )
 
 // How long a load takes yet goes by what is read since this leader first heard of it; members that don't know yet what they have to read count as the others, dead ones don't.
@@ -51,6 +58,38 @@ func TestForgetting(t *testing.T) {
 	} {
 		if got := x.m.done(x.is, x.late); got != x.want {
 			t.Errorf("%+v: %v", x, got)
+		}
+	}
+}
+
+type quietLeader struct{ service.Leader }
+
+func (quietLeader) Log() *logrus.Entry {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return logrus.NewEntry(l)
+}
+
+// A member whose disk hangs lives and doesn't answer: a load that has ended waits for it as for one that can't forget, and for one
+// that is busy until it isn't.
+func TestHangingMemberIsNotWaitedFor(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		code base.ErrorCode
+		want bool
+	}{
+		{err: base.ErrTimeout, want: true},
+		{err: context.DeadlineExceeded, want: true},
+		{err: base.ErrBusy},
+		{code: base.ErrBusy},
+		{code: base.ErrFileOperationFailed, want: true},
+	} {
+		m := &member{alive: true, busy: true}
+		s := &Service{Leader: quietLeader{}, runs: map[int32]*run{1: {id: 7, parts: []part{{members: map[base.RPCAddress]*member{5: m}}}}}}
+		j := &job{BulkLoad: state.BulkLoad{Table: 1, ID: 7}}
+		s.answered(&question{job: j, to: 5, step: loading.LOAD_FORGET}, &loading.LoadResponse{Err: c.code}, c.err)
+		if m.busy || m.done(true, false) || m.done(true, true) != c.want {
+			t.Errorf("%v, %v: %+v", c.err, c.code, m)
 		}
 	}
 }
