@@ -164,12 +164,12 @@ func (s *Server) leaderAddr() base.RPCAddress {
 	return 0
 }
 
-// names returns how nodes are called, or nil if a request of that framing is answered
-// without host_port fields.
-func (s *Server) names(f rpc.Framing) *wire.Names {
-	on := s.cfg.RPC.HostPortOverRDSN
-	if f.Thrift() {
-		on = s.cfg.RPC.HostPortOverThrift
+// names returns how nodes are called, or nil if a request is answered without host_port fields.
+func (s *Server) names(req *rpc.Request) *wire.Names {
+	c := &s.cfg.RPC
+	on := c.HostPortOverRDSN
+	if req.Framing.Thrift() {
+		on = c.HostPortOverThrift || c.HostPortDetect && knowsHostPort(req)
 	}
 	if !on {
 		return nil
@@ -202,7 +202,7 @@ func (h host) Redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.Encod
 }
 
 // Names returns how nodes are called in an answer.
-func (h host) Names(f rpc.Framing) *wire.Names { return h.s.names(f) }
+func (h host) Names(req *rpc.Request) *wire.Names { return h.s.names(req) }
 
 // PageNames returns how nodes are called on a page.
 func (h host) PageNames() *wire.Names { return h.s.allNames() }

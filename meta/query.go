@@ -26,7 +26,7 @@ func (s *Server) answerQuery(req *rpc.Request, held bool) {
 		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
-	names := s.names(req.Framing)
+	names := s.names(req)
 	l := s.leader.Load()
 	if l == nil {
 		limit := holdTime

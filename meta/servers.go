@@ -64,7 +64,7 @@ func (s *Server) onBeacon(req *rpc.Request) {
 		req.Refuse(base.ErrInvalidParameters, errors.New("the beacon names no address"))
 		return
 	}
-	names := s.names(req.Framing)
+	names := s.names(req)
 	ack := &fd.BeaconAck{Time: b.Time, ThisNode: s.self, HpThisNode: names.Opt(s.self), Allowed: true}
 	l := s.leader.Load()
 	if l != nil && !l.confirmed() {

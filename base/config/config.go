@@ -61,8 +61,9 @@ type RPC struct {
 	MaxConnectionsPerIP int      `toml:"max_connections_per_ip" max:"1000000" def:"0" doc:"Maximum number of connections per client address. 0 disables the limit."`
 	MaxInFlightBytes    int64    `toml:"max_in_flight_bytes" min:"1048576" max:"1099511627776" def:"268435456" doc:"Memory for requests that are not answered yet and for large answers that are not sent yet. At the limit the server stops reading requests, large answers wait, and scans return smaller pages. Five sixteenths are reserved for servers of the cluster. One client address gets at most half of the rest. A replica server also limits it to 10 % of replica.memory_bytes."`
 	IdleTimeout         Duration `toml:"idle_timeout" min:"1s" max:"8760h" def:"\"30m\"" doc:"A connection without traffic is closed after this time."`
-	HostPortOverThrift  bool     `toml:"host_port_over_thrift" def:"false" doc:"Fill the host_port fields (hp_*) in answers over THFT framing. Published Go and Python clients, admin-cli and pegic can't decode them. Only upstream's newest Go admin test and collector need them."`
-	HostPortOverRDSN    bool     `toml:"host_port_over_rdsn" def:"true" doc:"Fill the host_port fields (hp_*) in answers over rDSN framing. C++ clients and shells of version 2.6 need them. Those of version 2.5 and older can't decode them."`
+	HostPortOverThrift  bool     `toml:"host_port_over_thrift" def:"false" doc:"Fill the host_port fields (hp_*) in all answers over THFT framing. Published Go and Python clients, admin-cli and pegic can't decode them. Upstream's newest Go admin test needs them."`
+	HostPortDetect      bool     `toml:"host_port_detect" def:"true" doc:"Fill the host_port fields (hp_*) over THFT framing on connections that ask as upstream's newest collector does, which can't do without them, and on no others. Has no effect if host_port_over_thrift is true."`
+	HostPortOverRDSN    bool     `toml:"host_port_over_rdsn" def:"true" doc:"Fill the host_port fields (hp_*) in answers over rDSN framing. C++ clients and shells of version 2.6 need them. Those of version 2.5 and older can't decode them, and nothing that they send tells one from the other."`
 }
 
 // Meta configures a meta server.

@@ -18,8 +18,8 @@ type Host interface {
 	Redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.Encoder, held bool, again func())
 	// RedirectPage is that for a page.
 	RedirectPage(q *httpapi.Request) httpapi.Response
-	// Names returns how nodes are called in an answer over that framing.
-	Names(rpc.Framing) *wire.Names
+	// Names returns how nodes are called in the answer to a request.
+	Names(*rpc.Request) *wire.Names
 	// PageNames returns how they are called on pages.
 	PageNames() *wire.Names
 }
@@ -133,7 +133,7 @@ func HandleFrom[S, Q, R any, PS of[S], PQ decoder[Q], PR answer[R]](r *Routes, c
 			req.Refuse(base.ErrInvalidData, err)
 			return
 		}
-		c := &Call{Req: req, From: asker(req), Names: host.Names(req.Framing)}
+		c := &Call{Req: req, From: asker(req), Names: host.Names(req)}
 		serve := func() {
 			a := fresh()
 			h(s, c, q, &a)

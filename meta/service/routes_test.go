@@ -76,8 +76,8 @@ func (h *fakeHost) Redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.
 func (h *fakeHost) RedirectPage(*httpapi.Request) httpapi.Response {
 	return httpapi.Text(http.StatusTemporaryRedirect, "elsewhere")
 }
-func (h *fakeHost) Names(rpc.Framing) *wire.Names { return wire.NewNames(nil) }
-func (h *fakeHost) PageNames() *wire.Names        { return wire.NewNames(nil) }
+func (h *fakeHost) Names(*rpc.Request) *wire.Names { return wire.NewNames(nil) }
+func (h *fakeHost) PageNames() *wire.Names         { return wire.NewNames(nil) }
 
 // A request goes to the service of the present leader by its number, whatever type registered
 // it; who doesn't lead says so in the answer's own form.
