@@ -72,6 +72,17 @@ func (h HostPort) String() string {
 	return h.Host + ":" + strconv.Itoa(int(h.Port))
 }
 
+// Name returns "name:port" if the host is a name, "" if it is an IP address or h names nobody.
+func (h HostPort) Name() string {
+	if h.Type != 1 || h.Host == "" {
+		return ""
+	}
+	if _, err := netip.ParseAddr(h.Host); err == nil {
+		return ""
+	}
+	return h.String()
+}
+
 // AppendThrift appends the raw body: string, i16, byte.
 func (h HostPort) AppendThrift(b []byte) []byte {
 	b = tbin.AppendString(b, h.Host)

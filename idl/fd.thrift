@@ -14,6 +14,7 @@ struct beacon_msg {
   60: optional i32 version; // ours: the newest cluster version that the sender understands; not set: 1
   61: optional string cluster_id; // ours: the identity that the sender's data has
   62: optional bool serves; // ours: the sender's lease holds, so that it serves what it leads; not set: it doesn't say
+  63: optional string server_id; // ours: the random id of the sender's data; not set: it has none
 }
 
 struct beacon_ack {

@@ -114,17 +114,22 @@ func (ps *partitions) commit(batch []*pendingChange) {
 		g := c.change.Gpid
 		ps.changed(g, &c.old, &r.Config, c.lost, c.loss, c.why)
 		if c.push {
-			var t *state.Table
-			ps.s.fsm.read(func(st *state.State) {
-				if cur := st.Table(g.AppID); cur != nil {
-					cp := *cur
-					t = &cp
-				}
-			})
-			if t != nil {
-				ps.pushChange(t, g, &r.Config)
-			}
+			ps.push(g, &r.Config)
 		}
+	}
+}
+
+// push is pushChange of a partition whose table may be gone.
+func (ps *partitions) push(g base.Gpid, cfg *state.Config) {
+	var t *state.Table
+	ps.s.fsm.read(func(st *state.State) {
+		if cur := st.Table(g.AppID); cur != nil {
+			cp := *cur
+			t = &cp
+		}
+	})
+	if t != nil {
+		ps.pushChange(t, g, cfg)
 	}
 }
 

@@ -421,6 +421,8 @@ type fakeReplica struct {
 	c     *cluster
 	name  string
 	addr  base.RPCAddress
+	host  base.HostPort // what it calls itself; zero: nothing
+	id    string        // of its data; "": it doesn't tell
 	pool  *rpc.Pool
 	srv   *rpc.Server
 	stop  context.CancelFunc
@@ -457,12 +459,18 @@ type fakeReplica struct {
 func (c *cluster) addReplica() *fakeReplica {
 	c.t.Helper()
 	l := listen(c.t, "127.0.0.3:0")
+	f := c.newReplica(l)
+	f.begin(l)
+	return f
+}
+
+// newReplica makes a server that isn't running yet.
+func (c *cluster) newReplica(l net.Listener) *fakeReplica {
 	f := &fakeReplica{c: c, name: l.Addr().String(), confs: map[base.Gpid]layer2.PartitionConfiguration{}, stored: map[base.Gpid]metadata.ReplicaInfo{}, infos: map[int32]layer2.AppInfo{}, start: 1}
 	f.addr, _ = base.ParseAddr(f.name)
 	c.mu.Lock()
 	c.reps = append(c.reps, f)
 	c.mu.Unlock()
-	f.begin(l)
 	c.t.Cleanup(f.kill)
 	return f
 }
@@ -579,7 +587,8 @@ func (f *fakeReplica) beat() {
 func (f *fakeReplica) beacon() bool {
 	f.mu.Lock()
 	sent := time.Now()
-	b := &fd.BeaconMsg{Time: sent.Add(f.ahead).UnixMilli(), FromNode: f.addr, StartTime: base.Some(f.start), Version: base.Some(int32(version.Newest))}
+	b := &fd.BeaconMsg{Time: sent.Add(f.ahead).UnixMilli(), FromNode: f.addr, StartTime: base.Some(f.start), Version: base.Some(int32(version.Newest)),
+		HpFromNode: base.Opt[base.HostPort]{V: f.host, Set: !f.host.IsZero()}, ServerId: base.NonZero(f.id)}
 	f.mu.Unlock()
 	var ack fd.BeaconAck
 	err := f.call("RPC_FD_FAILURE_DETECTOR_PING", b, &ack)
@@ -612,7 +621,7 @@ func (f *fakeReplica) beacon() bool {
 
 func (f *fakeReplica) sync() {
 	f.mu.Lock()
-	q := &metaadmin.ConfigurationQueryByNodeRequest{Node: f.addr}
+	q := &metaadmin.ConfigurationQueryByNodeRequest{Node: f.addr, HpNode: base.Opt[base.HostPort]{V: f.host, Set: !f.host.IsZero()}}
 	q.StoredReplicas.Set = true
 	q.StoredReplicas.V = f.replicas()
 	if len(f.disks) > 0 {

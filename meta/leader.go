@@ -36,7 +36,7 @@ func (s *Server) newLeader() *leader {
 	l.nodes = newNodes(l.term)
 	l.parts = newPartitions(l.nodes)
 	l.bal = newBalancer(l.parts)
-	l.servers = &servers{term: l.term, nodes: l.nodes, parts: l.parts, bal: l.bal, reports: l.report}
+	l.servers = &servers{term: l.term, nodes: l.nodes, parts: l.parts, bal: l.bal, reports: l.report, moves: newMoves()}
 	return l
 }
 

@@ -20,10 +20,10 @@ type manners struct{ step atomic.Int32 }
 
 // The steps.
 const (
-	askedNothing   int32 = iota
-	askedTables          // and nothing else
-	asksAsNewest         // as the newest collector does
-	asksAsAnybody        // what any other asks for
+	askedNothing  int32 = iota
+	askedTables         // and nothing else
+	asksAsNewest        // as the newest collector does
+	asksAsAnybody       // what any other asks for
 )
 
 type mannersKey struct{}

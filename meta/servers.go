@@ -31,6 +31,7 @@ type servers struct {
 	bal   *balancer
 	// reports hands a configuration sync to the services.
 	reports func(*service.Report)
+	moves   moves
 }
 
 // Register adds what replica servers ask the leader.
@@ -70,9 +71,13 @@ func (s *Server) onBeacon(req *rpc.Request) {
 	if l != nil && !l.confirmed() {
 		l = nil
 	}
-	why := ""
+	why, wait := "", false
 	if l != nil {
-		why = l.nodes.whyRefused(from, &b)
+		if why = l.nodes.whyRefused(from, &b); why == "" {
+			var ok bool
+			ok, why = l.servers.place(from, &b)
+			wait = !ok && why == ""
+		}
 	}
 	if l != nil {
 		v, id := s.fsm.cluster()
@@ -80,6 +85,9 @@ func (s *Server) onBeacon(req *rpc.Request) {
 	}
 	switch {
 	case l == nil:
+	case wait:
+		req.ReplyError(base.ErrBusy) // its name was last somewhere else, where a lease may hold
+		return
 	case why != "":
 		ack.IsMaster, ack.Allowed = true, false
 		l.nodes.refuse(from, why, b.Version.Set && !b.ClusterId.Set)
@@ -159,6 +167,7 @@ func (sv *servers) checkNodes() bool {
 	defer sv.mu.Unlock()
 	died, suspects := sv.nodes.det.Tick(sv.now())
 	sv.nodes.checkClocks()
+	sv.forgetGone()
 	for _, a := range died {
 		sv.log.Warnf("node %v is dead: no beacon for %v", a, sv.s.cfg.FD.Grace.D())
 		sv.onDeath(a)

@@ -46,7 +46,7 @@ func (sv *servers) takeSync(node base.RPCAddress, q *metaadmin.ConfigurationQuer
 	defer sv.mu.Unlock()
 	// A dead node has to be acknowledged first; and a leader that may be deposed could be
 	// wrong about what is of no use. What a backup says of roles may be long past.
-	if _, known := sv.nodes.det.Node(node); known && !sv.nodes.det.Alive(node) || !sv.confirmed() || sv.restored() {
+	if _, known := sv.nodes.det.Node(node); known && !sv.nodes.det.Alive(node) || !sv.confirmed() || sv.restored() || !sv.placed(node, q.HpNode.V) {
 		r.Err = base.ErrBusy
 		return false
 	}

@@ -179,7 +179,7 @@ func (s *Server) openDisks(wall func() time.Time) error {
 		}
 	}
 	var err error
-	s.disks, err = disk.Open(disk.Options{Dirs: places, Cluster: c.Cluster.Name, Node: s.addr.String(), Retry: c.Replica.DiskRetry.D(),
+	s.disks, err = disk.Open(disk.Options{Dirs: places, Cluster: c.Cluster.Name, Node: s.addr.String(), Name: s.hostPort.Name(), Retry: c.Replica.DiskRetry.D(),
 		TrashAge: c.Replica.TrashAge.D(), TrashRatio: c.Replica.TrashRatio, MinFree: c.Replica.DiskMinSpace, Reject: c.Replica.DiskReject, WAL: wal.Options{Sync: c.WAL.Sync, SegmentBytes: c.WAL.SegmentBytes, MaxBytes: c.WAL.MaxBytes, KeepBytes: c.WAL.KeepBytes, OnPressure: s.onPressure}, Log: s.log,
 		AfterBatch: func(d *disk.Dir) func() {
 			dir := &dataDir{Dir: d, batches: make(chan struct{}, 1)}
@@ -192,6 +192,7 @@ func (s *Server) openDisks(wall func() time.Time) error {
 	for _, d := range s.disks.All() {
 		s.spawn(func() { s.follow(s.dirOf(d)) })
 	}
+	link.ServerID = s.disks.ServerID()
 	s.meta, err = metalink.New(link, reporter{s}, s.disks)
 	return err
 }

@@ -14,7 +14,7 @@ const (
 	// First is what every release up to 086adc4 writes and understands.
 	First Version = 1
 	// Newest is what this program understands.
-	Newest Version = 6
+	Newest Version = 7
 )
 
 // Feature is something that members of an older version don't understand: a format on a
@@ -44,6 +44,8 @@ const (
 	// Listings: clients are told a table that was split under an id that says by how many partitions they go, see base.Listing. Before
 	// servers understand it none is split.
 	Listings
+	// NamedServers: the metas remember replica servers by their host names, which may move to other addresses.
+	NamedServers
 )
 
 // since is the version from which on each feature is written.
@@ -58,6 +60,7 @@ var since = map[Feature]Version{
 	DuplicatedSplits: 6,
 	RecoveredSplits:  6,
 	Listings:         6,
+	NamedServers:     7,
 }
 
 // Allows tells whether members of a cluster of that version write a feature.

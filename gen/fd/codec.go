@@ -45,6 +45,10 @@ func (s *BeaconMsg) AppendThrift(b []byte) []byte {
 		b = tbin.AppendField(b, tbin.Bool, 62)
 		b = tbin.AppendBool(b, s.Serves.V)
 	}
+	if s.ServerId.Set {
+		b = tbin.AppendField(b, tbin.String, 63)
+		b = tbin.AppendString(b, s.ServerId.V)
+	}
 	return tbin.AppendStop(b)
 }
 
@@ -81,6 +85,9 @@ func (s *BeaconMsg) ReadThrift(r *tbin.Reader) {
 		case id == 62 && t == tbin.Bool:
 			s.Serves.Set = true
 			s.Serves.V = r.Bool()
+		case id == 63 && t == tbin.String:
+			s.ServerId.Set = true
+			s.ServerId.V = r.String()
 		default:
 			r.Skip(t)
 		}

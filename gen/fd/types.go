@@ -17,6 +17,7 @@ type BeaconMsg struct {
 	Version    base.Opt[int32]         // 60, optional
 	ClusterId  base.Opt[string]        // 61, optional
 	Serves     base.Opt[bool]          // 62, optional
+	ServerId   base.Opt[string]        // 63, optional
 
 	absent uint8
 }

@@ -232,6 +232,9 @@ func show(s *State) string {
 	showDuplications(&b, s)
 	showBulkLoads(&b, s)
 	showSplits(&b, s)
+	if by := servers.of(s).by; len(by) > 0 {
+		fmt.Fprintf(&b, "named %v\n", by)
+	}
 	for _, a := range s.Members() {
 		fmt.Fprintf(&b, "%s %+v %v\n", nodeName(a), s.Load(a), s.PartitionsOf(a))
 	}
@@ -362,7 +365,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(s.AppendSnapshot(nil))
 	s.Apply(Encode(&SetVersion{To: 2, ID: "i"}))
 	f.Add(s.AppendSnapshot(nil))
-	for _, c := range slices.Concat(backupCommands(), duplicationCommands(), splitCommands()) {
+	for _, c := range slices.Concat(backupCommands(), duplicationCommands(), splitCommands(), []Command{&PlaceServer{Name: "a:1", ID: "i", Addr: addr(1)}, &PlaceServer{Name: "a:1", ID: "i", Addr: addr(2), Was: addr(1)}}) {
 		f.Add(Encode(c))
 		s.Apply(Encode(c))
 		f.Add(s.AppendSnapshot(nil))

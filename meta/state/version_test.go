@@ -24,6 +24,7 @@ func TestRegistry(t *testing.T) {
 		60: "*state.StartRestore 2", 61: "*state.EndRestore 2", 62: "*state.SkipPartition 2",
 		70: "*state.AddDuplication 2", 71: "*state.ModifyDuplication 2", 72: "*state.ConfirmDuplications 2", 73: "*state.NoteRemoteTable 4",
 		80: "*state.StartSplit 5", 81: "*state.ControlSplit 5", 82: "*state.OrderSwitch 5", 83: "*state.RegisterChild 5",
+		84: "*state.PlaceServer 7",
 		90: "*state.StartBulkLoad 6", 91: "*state.ControlBulkLoad 6", 92: "*state.NoteBulkLoad 6", 93: "*state.FailBulkLoad 6", 94: "*state.EndBulkLoad 6",
 		95: "*state.ClearBulkLoad 6",
 	}
@@ -41,7 +42,7 @@ func TestRegistry(t *testing.T) {
 	sections := map[int16]string{
 		1: "String 1", 2: "I64 1", 3: "I64 1", 5: "String 1", 6: "Bool 1", 7: "String 2",
 		4: "List 1", 20: "List 1", 21: "List 1", 22: "Struct 1", 23: "List 1",
-		40: "Struct 2", 70: "Struct 2", 80: "Struct 5", 90: "Struct 6",
+		40: "Struct 2", 70: "Struct 2", 80: "Struct 5", 84: "Struct 7", 90: "Struct 6",
 		60: "List 2",
 	}
 	types := map[tbin.Type]string{tbin.Bool: "Bool", tbin.I64: "I64", tbin.String: "String", tbin.List: "List", tbin.Struct: "Struct"}

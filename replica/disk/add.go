@@ -240,7 +240,7 @@ func (s *Set) leftBehind(path string, names []string) error {
 		return fmt.Errorf("it is not empty, and whose it is can't be read: %w: %w", err, base.ErrDirNotEmpty)
 	case id.Cluster != is.Cluster || id.ID != "" && is.ID != "" && id.ID != is.ID:
 		return fmt.Errorf("it belongs to cluster %q with the id %q, this server to %q: %w", id.Cluster, id.ID, is.Cluster, base.ErrDirNotEmpty)
-	case id.Node != is.Node:
+	case !is.sameServer(id) || id.Server != "" && id.Server != is.Server:
 		return fmt.Errorf("it belongs to the server %s, this one is %s: %w", id.Node, is.Node, base.ErrDirNotEmpty)
 	case slices.Contains(slices.Collect(maps.Values(is.Dirs)), id.Dir):
 		return fmt.Errorf("it is a data directory of this server already: %w", base.ErrNodeAlreadyExist)

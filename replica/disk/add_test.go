@@ -166,7 +166,7 @@ func TestBadDirectoryIsNotAdded(t *testing.T) {
 // TestAddAgainAfterCrash: what an attempt left that ended before the others knew of it is no obstacle.
 func TestAddAgainAfterCrash(t *testing.T) {
 	s := newDisks(t, "a")
-	id := newIdentity("c", "1.2.3.4:5")
+	id := newIdentity("c", "1.2.3.4:5", "")
 	id.add(Place{"c", s.path("c")}, newDirID(), 7)
 	if err := id.prepare(Place{"c", s.path("c")}); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,10 @@ type Ident struct {
 	ID string `json:"cluster_id,omitempty"`
 	// Node is the address that the replicas here are members under.
 	Node string `json:"node"`
+	// Name is the server's host name and port, if it is known by a name, and Server the random id of the server's data.
+	// Programs of before cluster version 7 know neither.
+	Name   string `json:"name,omitempty"`
+	Server string `json:"server_id,omitempty"`
 	// Dir is the random id of the directory, "" if the program that made it knew of none.
 	Dir string `json:"dir_id,omitempty"`
 	// Dirs are the ids of all data directories of the server by tag, so that one that is missing
@@ -38,7 +43,7 @@ type Ident struct {
 }
 
 func (id Ident) equal(o Ident) bool {
-	return id.Format == o.Format && id.Cluster == o.Cluster && id.ID == o.ID && id.Node == o.Node && id.Dir == o.Dir && id.Change == o.Change && maps.Equal(id.Dirs, o.Dirs) && maps.Equal(id.Added, o.Added)
+	return id.Format == o.Format && id.Cluster == o.Cluster && id.ID == o.ID && id.Node == o.Node && id.Name == o.Name && id.Server == o.Server && id.Dir == o.Dir && id.Change == o.Change && maps.Equal(id.Dirs, o.Dirs) && maps.Equal(id.Added, o.Added)
 }
 
 // IdentName is the file of a data directory that holds its Ident.
@@ -59,8 +64,8 @@ type identity struct {
 	said, saidBy, lacks string
 }
 
-func newIdentity(cluster, node string) *identity {
-	return &identity{is: Ident{Format: version.First, Cluster: cluster, Node: node}}
+func newIdentity(cluster, node, name string) *identity {
+	return &identity{is: Ident{Format: version.First, Cluster: cluster, Node: node, Name: name}}
 }
 
 // ident is what a data directory says.
@@ -101,7 +106,13 @@ func (i *identity) begin() {
 // ours tells whether the file is of this server, and one that this program reads.
 func (i *identity) ours(id Ident) bool {
 	is := i.ident()
-	return version.Understood(id.Format) == nil && id.Cluster == is.Cluster && id.Node == is.Node
+	return version.Understood(id.Format) == nil && id.Cluster == is.Cluster && is.sameServer(id) && (is.Server == "" || id.Server == "" || is.Server == id.Server)
+}
+
+// sameServer tells whether what o says is of the server that id says: by its address, or by its name
+// if the metas know servers by names.
+func (id Ident) sameServer(o Ident) bool {
+	return id.Node == o.Node || id.Name != "" && id.Name == o.Name && o.Format.Allows(version.NamedServers)
 }
 
 // look reads what the places of the data directories say, before anything is made there. It returns
@@ -110,6 +121,7 @@ func (i *identity) ours(id Ident) bool {
 func (i *identity) look(places []Place, configured int) (away map[string]bool, moved map[string]string) {
 	var found []finding
 	var known Ident
+	server := ""
 	for _, p := range places {
 		var id Ident
 		switch err := ReadJSON(IdentName(p.Path), &id); {
@@ -117,6 +129,7 @@ func (i *identity) look(places []Place, configured int) (away map[string]bool, m
 			found = append(found, finding{Place: p})
 		case err == nil && i.ours(id):
 			found = append(found, finding{p, true, id.Dir})
+			server = cmp.Or(server, id.Server)
 			if id.Change > known.Change {
 				known = id
 			}
@@ -127,6 +140,10 @@ func (i *identity) look(places []Place, configured int) (away map[string]bool, m
 	ids, away, moved := match(found, known.Dirs)
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.is.Server = cmp.Or(known.Server, server)
+	if i.is.Server == "" {
+		i.is.Server = newDirID()
+	}
 	i.is.Dirs, i.is.Change, i.is.Added = ids, known.Change, map[string]string{}
 	for _, p := range places[configured:] {
 		i.is.Added[p.Tag] = p.Path
@@ -242,8 +259,12 @@ func (i *identity) prepare(p Place) error {
 		return fmt.Errorf("data directory %s: %w", path, version.Understood(id.Format))
 	case id.Cluster != ours.Cluster:
 		return fmt.Errorf("data directory %s belongs to cluster %q, this server to %q: change replica.data_dirs or cluster.name", path, id.Cluster, ours.Cluster)
-	case id.Node != ours.Node:
-		return fmt.Errorf("data directory %s belongs to the server known as %s, this one is %s: change replica.data_dirs or replica.listen", path, id.Node, ours.Node)
+	case id.Name != "" && id.Name == ours.Name && !ours.sameServer(id):
+		return fmt.Errorf("data directory %s belongs to the server %s, whose address was %s and is %s: the cluster lets servers move from cluster version %d on (`pegasus meta upgrade-version`); until then give it the address back", path, id.Name, id.Node, ours.Node, version.NamedServers.Since())
+	case !ours.sameServer(id):
+		return fmt.Errorf("data directory %s belongs to the server known as %s, this one is %s: change replica.data_dirs or replica.listen", path, cmp.Or(id.Name, id.Node), cmp.Or(ours.Name, ours.Node))
+	case id.Server != "" && id.Server != ours.Server:
+		return fmt.Errorf("data directory %s has the data of another server, %s with the id %s, than the directories before it, with the id %s: correct replica.data_dirs", path, cmp.Or(id.Name, id.Node), id.Server, ours.Server)
 	}
 	return i.found(path, id, holds)
 }
@@ -302,6 +323,9 @@ func (s *Set) Cluster() (id string, v version.Version) {
 	is := s.identity.ident()
 	return is.ID, is.Format
 }
+
+// ServerID is the random id of the server's data.
+func (s *Set) ServerID() string { return s.identity.ident().Server }
 
 // Said tells what a data directory says of its cluster, "" if none says anything; which one that
 // is; and one that has replicas and says nothing.

@@ -14,7 +14,7 @@ import (
 // doesn't understand it doesn't use it.
 func TestDirSaysVersion(t *testing.T) {
 	dir := t.TempDir()
-	id := newIdentity("c", "1.2.3.4:5")
+	id := newIdentity("c", "1.2.3.4:5", "")
 	if err := id.prepare(Place{Path: dir}); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestDirSaysVersion(t *testing.T) {
 	if err := WriteJSON(IdentName(dir), &raised); err != nil {
 		t.Fatal(err)
 	}
-	id = newIdentity("c", "1.2.3.4:5")
+	id = newIdentity("c", "1.2.3.4:5", "")
 	if err := id.prepare(Place{Path: dir}); err != nil || id.ident().Format != version.Newest {
 		t.Fatalf("version %d, %v", id.ident().Format, err)
 	}
@@ -44,7 +44,7 @@ func TestDirSaysVersion(t *testing.T) {
 	if err := WriteJSON(IdentName(dir), &raised); err != nil {
 		t.Fatal(err)
 	}
-	if err := newIdentity("c", "1.2.3.4:5").prepare(Place{Path: dir}); !errors.Is(err, version.ErrUnknown) {
+	if err := newIdentity("c", "1.2.3.4:5", "").prepare(Place{Path: dir}); !errors.Is(err, version.ErrUnknown) {
 		t.Errorf("of a newer version: %v", err)
 	}
 }
@@ -52,7 +52,7 @@ func TestDirSaysVersion(t *testing.T) {
 // Data directories of two clusters are no server's.
 func TestDirsOfTwoClusters(t *testing.T) {
 	dir := t.TempDir()
-	i := newIdentity("c", "n")
+	i := newIdentity("c", "n", "")
 	for _, id := range []string{"one", "two"} {
 		path := filepath.Join(dir, id)
 		if err := os.MkdirAll(path, 0o755); err != nil {
@@ -78,7 +78,7 @@ func TestDirThatLostItsFile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(path, "reps", "1.0"+ReplicaSuffix), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	i := newIdentity("c", "n")
+	i := newIdentity("c", "n", "")
 	i.is.ID = "ours"
 	if err := i.prepare(Place{Path: path}); err == nil || !strings.Contains(err.Error(), "doesn't say of which cluster") {
 		t.Errorf("%v", err)

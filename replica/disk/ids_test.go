@@ -511,7 +511,7 @@ func FuzzIdentityFiles(f *testing.F) {
 	f.Add([]byte(`{"format":1,"cluster":"c","node":"n","dirs":{"a":"x","b":"x","":""},"dirs_change":-3}`), []byte(`{"format":1,"cluster":"c","node":"n","dir_id":"x"}`))
 	f.Add([]byte(`{"format":1,"cluster":"c","node":"n","dir_id":"x","dirs":{"a":"x"},"dirs_change":4,"dirs_added":{"c":"/nowhere/c","":"","d":"/nowhere/c"}}`), []byte("{}"))
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		i := newIdentity("c", "n")
+		i := newIdentity("c", "n", "")
 		var places []Place
 		for tag, text := range map[string][]byte{"a": a, "b": b} {
 			p := Place{tag, t.TempDir()}

@@ -74,6 +74,7 @@ type Options struct {
 	Dirs    []Place
 	Cluster string // the cluster's name
 	Node    string // the address that the server is known by
+	Name    string // host:port that it is known by, if the host is a name; its address may then be another one than before
 
 	Retry      time.Duration // until a log that failed is tried again
 	TrashAge   time.Duration // 0: nothing is kept
@@ -130,7 +131,7 @@ func Open(o Options, host Host) (*Set, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Set{o: o, host: host, log: o.Log, identity: newIdentity(o.Cluster, o.Node)}
+	s := &Set{o: o, host: host, log: o.Log, identity: newIdentity(o.Cluster, o.Node, o.Name)}
 	s.minFree.Store(int64(o.MinFree))
 	s.reject.Store(o.Reject)
 	places := s.identity.places(o.Dirs)

@@ -16,7 +16,7 @@ import (
 
 func TestTrashHasBounds(t *testing.T) {
 	path := t.TempDir()
-	if err := newIdentity("c", "n").prepare(Place{Path: path}); err != nil {
+	if err := newIdentity("c", "n", "").prepare(Place{Path: path}); err != nil {
 		t.Fatal(err)
 	}
 	d := &Dir{Path: path}
@@ -71,7 +71,7 @@ func (h clockHost) DeleteTime() (time.Time, error) { return h.clock.DeleteTime()
 // disk is short for a moment loses the oldest alone.
 func TestTrashOutlivesClockAndShortage(t *testing.T) {
 	path := t.TempDir()
-	if err := newIdentity("c", "n").prepare(Place{Path: path}); err != nil {
+	if err := newIdentity("c", "n", "").prepare(Place{Path: path}); err != nil {
 		t.Fatal(err)
 	}
 	d := &Dir{Path: path}

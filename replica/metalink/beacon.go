@@ -2,6 +2,7 @@ package metalink
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"pegasus/base"
@@ -45,16 +46,16 @@ func (l *Link) Beat(ctx context.Context) {
 // beacon sends one, and takes the answer. It is false if another try may do better.
 func (l *Link) beacon(ctx context.Context) bool {
 	addr := l.metas.addr()
-	to, err := base.ParseAddr(addr)
-	if err != nil {
-		l.log.Warnf("meta server address: %v", err)
+	var to base.RPCAddress
+	if ap, err := netip.ParseAddrPort(addr); err == nil {
+		to = base.MakeRPCAddress(ap) // what stands behind a name is looked up when it is connected to
 	}
 	own := l.Identity.ID()
 	boottime.Refresh()
 	sent := l.Lease.now()
 	asked := time.Now()
 	msg := fd.BeaconMsg{Time: l.Clock.local().UnixMilli(), FromNode: l.o.Self, ToNode: to, StartTime: base.Some(l.o.Started.UnixMilli()),
-		HpFromNode: base.Some(l.o.HostPort), Version: base.Some(int32(version.Newest)), ClusterId: base.NonZero(own), Serves: base.Some(l.Lease.Valid())}
+		HpFromNode: base.Some(l.o.HostPort), Version: base.Some(int32(version.Newest)), ClusterId: base.NonZero(own), Serves: base.Some(l.Lease.Valid()), ServerId: base.NonZero(l.o.ServerID)}
 	var ack fd.BeaconAck
 	c, cancel := context.WithTimeout(ctx, l.o.BeaconInterval)
 	defer cancel()

@@ -34,6 +34,7 @@ type Options struct {
 	Metas    []string        // their addresses, at least one
 	Self     base.RPCAddress // the server that is tied
 	HostPort base.HostPort   // what it calls itself
+	ServerID string          // of its data
 	Started  time.Time
 
 	BeaconInterval time.Duration

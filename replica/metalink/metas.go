@@ -1,6 +1,7 @@
 package metalink
 
 import (
+	"net"
 	"slices"
 	"sync/atomic"
 
@@ -40,7 +41,7 @@ func (m *metas) learn(list []string) {
 	m.told.Store(&list)
 	var all []string
 	for _, a := range append(slices.Clone(list), m.seeds...) {
-		if _, err := base.ParseAddr(a); err == nil && !slices.Contains(all, a) {
+		if _, _, err := net.SplitHostPort(a); err == nil && !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}
