@@ -1,11 +1,14 @@
 package base
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
+	"pegasus/base/pause"
 	"pegasus/base/tbin"
 )
 
@@ -111,4 +114,59 @@ func ParseAddr(s string) (RPCAddress, error) {
 		return 0, fmt.Errorf("address %q: %w", s, err)
 	}
 	return MakeRPCAddress(t.AddrPort()), nil
+}
+
+// LookUpEvery is how often servers look where the names lead that they are known by.
+const LookUpEvery = 2 * time.Second
+
+// lookUpTime bounds one look.
+const lookUpTime = 2 * time.Second
+
+// LookUp returns where "name:port" leads: was, if that is among the IPv4 addresses of the name, else the first of them.
+func LookUp(ctx context.Context, s string, was RPCAddress) (RPCAddress, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return 0, fmt.Errorf("address %q: %w", s, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
+	defer cancel()
+	p, err := net.DefaultResolver.LookupPort(ctx, "tcp4", port)
+	if err != nil {
+		return 0, fmt.Errorf("address %q: %w", s, err)
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+	if err != nil {
+		return 0, fmt.Errorf("address %q: %w", s, err)
+	}
+	found := RPCAddress(0)
+	for _, ip := range ips {
+		switch a := MakeRPCAddress(netip.AddrPortFrom(ip, uint16(p))); {
+		case a == was && a != 0:
+			return was, nil
+		case found == 0:
+			found = a
+		}
+	}
+	if found == 0 {
+		return 0, fmt.Errorf("address %q: the name has no IPv4 address, and only such can travel in Pegasus' protocol", s)
+	}
+	return found, nil
+}
+
+// AwaitAddr is ParseAddr that waits as long for a name to lead somewhere: that of a container may do so only a moment after its start.
+func AwaitAddr(ctx context.Context, s string, wait time.Duration) (RPCAddress, error) {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		if a := MakeRPCAddress(ap); a != 0 {
+			return a, nil
+		}
+		return 0, fmt.Errorf("address %q: only IPv4 can travel in Pegasus' protocol", s)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		a, err := LookUp(ctx, s, 0)
+		if err == nil || !pause.For(ctx, 100*time.Millisecond) {
+			return a, err
+		}
+	}
 }

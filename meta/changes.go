@@ -197,7 +197,7 @@ func (s *Server) send(list []proposal) {
 		s.log.Debugf("proposes %v of %v to %v, ballot %d", p.msg.Type, p.msg.Config.Pid, p.to, p.msg.Config.Ballot)
 		p.msg.ClusterId = base.NonZero(id)
 		s.pool.Go(p.to.String(), proposalTimeout, rpc.Outgoing{
-			Code: base.RPCConfigProposal, Gpid: p.msg.Config.Pid, Arg: p.msg, OneWay: true, From: s.self,
+			Code: base.RPCConfigProposal, Gpid: p.msg.Config.Pid, Arg: p.msg, OneWay: true, From: s.self(),
 		}, nil)
 	}
 }

@@ -77,7 +77,7 @@ func (c *comparison) counts() bool { return c.certain() && c.most == 0 }
 func (ns *nodes) compareClocks() (c comparison) {
 	c.own = time.Duration(ns.clocks.wall().UnixNano()) - ns.boot()
 	apart := true // the leader's machine has no server: a clock more
-	machine := ns.s.self.AddrPort().Addr()
+	machine := ns.s.self().AddrPort().Addr()
 	var heard []base.RPCAddress
 	var diffs []time.Duration
 	for _, n := range ns.det.Nodes() {

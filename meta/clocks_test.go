@@ -155,7 +155,9 @@ func TestWhoseClockCounts(t *testing.T) {
 			self, _ := base.ParseAddr("10.0.0.1:34601")
 			boot := time.Hour
 			wall := time.Now()
-			tm := &term{s: &Server{self: self, opts: Options{Clock: func() time.Time { return wall }}}, log: testLog().WithField("part", "leader"), boot: func() time.Duration { return boot }}
+			srv := &Server{opts: Options{Clock: func() time.Time { return wall }}}
+			srv.addr.Store(uint64(self))
+			tm := &term{s: srv, log: testLog().WithField("part", "leader"), boot: func() time.Duration { return boot }}
 			tm.s.cfg.FD.Grace, tm.s.cfg.FD.ClockTolerance = config.Duration(time.Hour), config.Duration(10*time.Second)
 			l := newNodes(tm)
 			for _, name := range c.silent {

@@ -116,7 +116,7 @@ func (ps *partitions) askCopies(nodes []base.RPCAddress) {
 			ctx, cancel := context.WithTimeout(ps.ctx, askTime)
 			defer cancel()
 			var res replicaadmin.QueryReplicaInfoResponse
-			err := ps.s.pool.Call(ctx, a.String(), rpc.Outgoing{Code: base.RPCQueryReplicaInfo, Arg: &replicaadmin.QueryReplicaInfoRequest{Node1: a}, From: ps.s.self}, &res)
+			err := ps.s.pool.Call(ctx, a.String(), rpc.Outgoing{Code: base.RPCQueryReplicaInfo, Arg: &replicaadmin.QueryReplicaInfoRequest{Node1: a}, From: ps.s.self()}, &res)
 			ps.locked(func(st *state.State) {
 				n.asking = false
 				if err != nil || res.Err != base.ErrOK {

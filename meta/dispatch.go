@@ -44,7 +44,7 @@ func (s *Server) redirect(req *rpc.Request, refusal func(base.ErrorCode) tbin.En
 		timeout = relayTimeout + s.cfg.Meta.CreateWait.D()
 	}
 	out := rpc.Outgoing{
-		Code: req.Code, Gpid: req.Gpid, PartitionHash: req.PartitionHash, Body: req.Body, TimeoutMS: req.TimeoutMS, From: s.self, Who: "for " + req.Asker(),
+		Code: req.Code, Gpid: req.Gpid, PartitionHash: req.PartitionHash, Body: req.Body, TimeoutMS: req.TimeoutMS, From: s.self(), Who: "for " + req.Asker(),
 	}
 	s.pool.Go(name, timeout, out, func(body []byte, err error) {
 		var h *rpc.HeaderError
@@ -156,7 +156,7 @@ func (w *waitingRoom) look(s *Server) {
 // leaderAddr is the leader's packed address, 0 if nobody is known to lead.
 func (s *Server) leaderAddr() base.RPCAddress {
 	if s.leader.Load() != nil {
-		return s.self
+		return s.self()
 	}
 	if name := s.quorum.leaderName(); name != "" {
 		return s.members.addrOf(name)
@@ -210,7 +210,7 @@ func (h host) PageNames() *wire.Names { return h.s.allNames() }
 // RedirectPage leads to the leader's page.
 func (h host) RedirectPage(q *httpapi.Request) httpapi.Response {
 	to := h.s.leaderAddr()
-	if to == 0 || to == h.s.self {
+	if to == 0 || to == h.s.self() {
 		return httpapi.Text(http.StatusServiceUnavailable, "no meta server leads at present; try again")
 	}
 	r := httpapi.Text(http.StatusTemporaryRedirect, "")

@@ -93,7 +93,7 @@ func (ts *tables) askQuiet(id int32, groups []state.Config, quiet map[base.RPCAd
 			ctx, cancel := context.WithTimeout(ts.ctx, silenceAsk)
 			defer cancel()
 			var res replicaadmin.QueryReplicaInfoResponse
-			err := ts.s.pool.Call(ctx, a.String(), rpc.Outgoing{Code: base.RPCQueryReplicaInfo, Arg: &replicaadmin.QueryReplicaInfoRequest{Node1: a}, From: ts.s.self}, &res)
+			err := ts.s.pool.Call(ctx, a.String(), rpc.Outgoing{Code: base.RPCQueryReplicaInfo, Arg: &replicaadmin.QueryReplicaInfoRequest{Node1: a}, From: ts.s.self()}, &res)
 			if err != nil || res.Err != base.ErrOK {
 				ts.log.Debugf("ask %v whether it serves table %d: %v %v", a, id, err, res.Err)
 				return

@@ -98,7 +98,7 @@ func (b *balancer) hosts() {
 				if was.settings[i] {
 					value = "true"
 				}
-				b.s.pool.Go(name, proposalTimeout, rpc.Outgoing{Code: base.RPCCLICall, Arg: &command.Command{Cmd: cmd, Arguments: []string{value}}, From: b.s.self}, func(_ []byte, err error) {
+				b.s.pool.Go(name, proposalTimeout, rpc.Outgoing{Code: base.RPCCLICall, Arg: &command.Command{Cmd: cmd, Arguments: []string{value}}, From: b.s.self()}, func(_ []byte, err error) {
 					if err != nil {
 						b.log.Warnf("meta server %s isn't told that %s is %s again: %v", name, cmd, value, err)
 					}

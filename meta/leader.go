@@ -107,12 +107,12 @@ func (l *leader) Nodes() (list []service.Node) {
 
 // Call asks a replica server.
 func (l *leader) Call(ctx context.Context, node base.RPCAddress, code string, arg tbin.Encoder, answer tbin.Decoder) error {
-	return l.s.pool.Call(ctx, node.String(), rpc.Outgoing{Code: code, Arg: arg, From: l.s.self}, answer)
+	return l.s.pool.Call(ctx, node.String(), rpc.Outgoing{Code: code, Arg: arg, From: l.s.self()}, answer)
 }
 
 // Send tells a replica server something.
 func (l *leader) Send(node base.RPCAddress, out rpc.Outgoing) {
-	out.OneWay, out.From = true, l.s.self
+	out.OneWay, out.From = true, l.s.self()
 	l.s.pool.Go(node.String(), proposalTimeout, out, nil)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"pegasus/base"
+	"pegasus/base/pause"
 	"pegasus/gen/metaquorum"
 	"pegasus/meta/raftrpc"
 	"pegasus/rpc"
@@ -60,17 +62,52 @@ func (ms *membership) learnIdentity(id string) {
 	ms.identity.Store(&id)
 }
 
-// addrOf returns the packed address of a meta, 0 if its name can't be resolved.
+// addrOf returns the packed address of a meta, 0 if its name wasn't resolved yet.
 func (ms *membership) addrOf(name string) base.RPCAddress {
+	if ap, err := netip.ParseAddrPort(name); err == nil {
+		return base.MakeRPCAddress(ap)
+	}
 	if a, ok := ms.addrs.Load(name); ok {
 		return a.(base.RPCAddress)
 	}
-	a, err := base.ParseAddr(name)
-	if err != nil {
-		return 0
+	return 0
+}
+
+// watchNames looks up where the names of metas lead, this one's too, and looks again. A name that can't be
+// looked up leads where it did.
+func (ms *membership) watchNames() {
+	for ms.lookUp(); pause.For(ms.s.ctx, base.LookUpEvery); ms.lookUp() {
 	}
-	ms.addrs.Store(name, a)
-	return a
+}
+
+func (ms *membership) lookUp() {
+	names := append(slices.Clone(ms.s.metas), ms.s.name)
+	for _, m := range ms.s.quorum.servers() {
+		names = append(names, string(m.Address))
+	}
+	slices.Sort(names)
+	var wg sync.WaitGroup
+	for _, name := range slices.Compact(names) {
+		if _, err := netip.ParseAddrPort(name); err == nil {
+			continue
+		}
+		wg.Go(func() {
+			was := ms.addrOf(name)
+			is, err := base.LookUp(ms.s.ctx, name, was)
+			if err != nil || is == was {
+				return
+			}
+			ms.addrs.Store(name, is)
+			if was != 0 {
+				ms.s.log.Infof("meta server %s is at %v now", name, is)
+			}
+			if name == ms.s.name {
+				ms.s.addr.Store(uint64(is))
+				ms.s.rpc.Advertise(is)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // isMeta tells whether a is one of the meta servers.
@@ -102,7 +139,7 @@ func (ms *membership) askStatus(ctx context.Context, addr string) (*metaquorum.Q
 	defer cancel()
 	for {
 		var r metaquorum.QuorumStatusResponse
-		err := ms.s.pool.Call(ctx, addr, rpc.Outgoing{Code: base.RPCQuorumStatus, Arg: &metaquorum.QuorumStatusRequest{}, From: ms.s.self}, &r)
+		err := ms.s.pool.Call(ctx, addr, rpc.Outgoing{Code: base.RPCQuorumStatus, Arg: &metaquorum.QuorumStatusRequest{}, From: ms.s.self()}, &r)
 		if err == nil && r.Err != base.ErrOK {
 			err = r.Err
 		}

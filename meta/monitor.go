@@ -101,7 +101,7 @@ func (s *Server) httpHandler(routes *service.Routes) http.Handler {
 	r := httpapi.NewRouter()
 	r.Common(httpapi.Server{
 		Version: remotecmd.Version, Revision: remotecmd.Revision(), Started: s.started, Role: "meta",
-		Port: int(s.self.AddrPort().Port()), Config: s.cfg, Collect: s.collect, Log: s.log,
+		Port: int(s.self().AddrPort().Port()), Config: s.cfg, Collect: s.collect, Log: s.log,
 		Ready: func() string {
 			if s.leaderAddr() == 0 {
 				return "no meta server leads"

@@ -260,11 +260,11 @@ func (rc *recovery) takeInventory(nodes []base.RPCAddress) []inventory {
 			ctx, cancel := context.WithTimeout(rc.ctx, inventoryTime)
 			defer cancel()
 			ask := func(code string, q tbin.Encoder, r tbin.Decoder) error {
-				return rc.s.pool.Call(ctx, n.String(), rpc.Outgoing{Code: code, Arg: q, From: rc.s.self}, r)
+				return rc.s.pool.Call(ctx, n.String(), rpc.Outgoing{Code: code, Arg: q, From: rc.s.self()}, r)
 			}
 			var apps metaadmin.QueryAppInfoResponse
 			var reps replicaadmin.QueryReplicaInfoResponse
-			inv.err = ask(base.RPCQueryAppInfo, &metaadmin.QueryAppInfoRequest{MetaServer: rc.s.self}, &apps)
+			inv.err = ask(base.RPCQueryAppInfo, &metaadmin.QueryAppInfoRequest{MetaServer: rc.s.self()}, &apps)
 			if inv.err == nil {
 				inv.err = ask(base.RPCQueryReplicaInfo, &replicaadmin.QueryReplicaInfoRequest{Node1: n}, &reps)
 			}

@@ -25,6 +25,9 @@ import (
 	"pegasus/rpc"
 )
 
+// lookUpWait is how long a server waits at its start for its name to lead somewhere.
+const lookUpWait = 30 * time.Second
+
 // New opens the data directory and prepares a server; nothing is served before Start. It
 // fails if the configuration is unsafe, or the directory is missing, in use, or belongs to
 // another cluster or server.
@@ -53,12 +56,13 @@ func New(opts Options) (*Server, error) {
 		waiting:   waitingRoom{mu: mutex{rank: rankLeaf}},
 		secret:    rand.Uint64(),
 	}
-	var err error
-	if s.self, err = base.ParseAddr(name); err != nil {
+	self, err := base.AwaitAddr(context.Background(), name, lookUpWait)
+	if err != nil {
 		return nil, fmt.Errorf("the address that this meta server is known by (meta.advertise, or meta.listen): %w", err)
 	}
+	s.addr.Store(uint64(self))
 	for _, m := range s.metas {
-		if _, err := base.ParseAddr(m); err != nil {
+		if err := config.CheckAddr(m); err != nil {
 			return nil, fmt.Errorf("cluster.meta_servers: %w", err)
 		}
 	}
@@ -94,7 +98,7 @@ func New(opts Options) (*Server, error) {
 	s.transport.Register(mux)
 	s.rpc = rpc.NewServer(rpc.ServerOptions{MaxFrameBytes: cfg.RPC.MaxFrameBytes, MaxConnections: cfg.MetaConnections(config.DescriptorLimit()),
 		MaxConnectionsPerIP: cfg.RPC.MaxConnectionsPerIP, MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D()}, mux, s.httpHandler(routes), s.log)
-	s.rpc.Advertise(s.self)
+	s.rpc.Advertise(s.self())
 
 	id, err := claimDir(cfg.Meta.DataDir, cfg.Cluster.Name, name)
 	if err != nil {
@@ -125,7 +129,7 @@ func (s *Server) Start() error {
 	l := s.opts.Listener
 	if l == nil {
 		var err error
-		if l, err = net.Listen("tcp4", s.cfg.Meta.Listen); err != nil {
+		if l, err = net.Listen(config.Network(s.cfg.Meta.Listen), s.cfg.Meta.Listen); err != nil {
 			return fmt.Errorf("meta.listen: %w", err)
 		}
 	}
@@ -143,6 +147,7 @@ func (s *Server) Start() error {
 	s.leading.Go(s.followLeadership)
 	s.wg.Go(s.backOffElections)
 	s.wg.Go(s.keepRoom)
+	s.wg.Go(s.members.watchNames)
 	go watchdog{s}.watchSelf() // Stop doesn't wait for it: it may watch what never ends
 	if !s.cfg.Meta.Join {
 		s.wg.Go(s.members.watchOutside)
@@ -154,6 +159,9 @@ func (s *Server) Start() error {
 // localTo is where a server that listens on a is reached from its own machine.
 func localTo(a net.Addr) string {
 	if ap, err := netip.ParseAddrPort(a.String()); err == nil && ap.Addr().IsUnspecified() {
+		if ap.Addr().Is6() {
+			return netip.AddrPortFrom(netip.IPv6Loopback(), ap.Port()).String()
+		}
 		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), ap.Port()).String()
 	}
 	return a.String()

@@ -46,7 +46,7 @@ type Server struct {
 	log     *logrus.Entry
 	started time.Time
 
-	self   base.RPCAddress
+	addr   atomic.Uint64 // packed, see self
 	secret uint64        // tells a question that this server asks itself from those of others
 	name   string        // "host:port" as in cluster.meta_servers
 	local  string        // where it reaches itself; set before it serves
@@ -86,6 +86,9 @@ func (s *Server) fail(err error) {
 	default:
 	}
 }
+
+// self is the packed address of this server: what its name led to when it was looked up last.
+func (s *Server) self() base.RPCAddress { return base.RPCAddress(s.addr.Load()) }
 
 // Addr is the address that the server is known by.
 func (s *Server) Addr() string { return s.name }

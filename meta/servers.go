@@ -66,7 +66,7 @@ func (s *Server) onBeacon(req *rpc.Request) {
 		return
 	}
 	names := s.names(req)
-	ack := &fd.BeaconAck{Time: b.Time, ThisNode: s.self, HpThisNode: names.Opt(s.self), Allowed: true}
+	ack := &fd.BeaconAck{Time: b.Time, ThisNode: s.self(), HpThisNode: names.Opt(s.self()), Allowed: true}
 	l := s.leader.Load()
 	if l != nil && !l.confirmed() {
 		l = nil

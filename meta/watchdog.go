@@ -74,7 +74,7 @@ func (wd watchdog) askSelf(limit time.Duration) bool {
 	ctx, cancel := context.WithTimeout(wd.s.ctx, limit)
 	defer cancel()
 	var r metaquorum.QuorumStatusResponse
-	err := wd.s.pool.Call(ctx, wd.s.local, rpc.Outgoing{Code: base.RPCSelfCheck, PartitionHash: wd.s.secret, Arg: &metaquorum.QuorumStatusRequest{}, From: wd.s.self}, &r)
+	err := wd.s.pool.Call(ctx, wd.s.local, rpc.Outgoing{Code: base.RPCSelfCheck, PartitionHash: wd.s.secret, Arg: &metaquorum.QuorumStatusRequest{}, From: wd.s.self()}, &r)
 	switch {
 	case err == nil:
 		return true
@@ -93,7 +93,7 @@ func (wd watchdog) onSelfCheck(req *rpc.Request) {
 		req.Refuse(base.ErrInvalidData, err)
 		return
 	}
-	if req.FromAddress != wd.s.self || req.PartitionHash != wd.s.secret {
+	if req.FromAddress != wd.s.self() || req.PartitionHash != wd.s.secret {
 		req.Refuse(base.ErrInvalidParameters, errors.New("a meta server asks this only itself"))
 		return
 	}

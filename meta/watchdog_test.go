@@ -118,7 +118,7 @@ func TestSelfCheckIsNobodyElses(t *testing.T) {
 		t.Error("it doesn't answer itself")
 	}
 	var r metaquorum.QuorumStatusResponse
-	err := s.pool.Call(t.Context(), s.name, rpc.Outgoing{Code: base.RPCSelfCheck, Arg: &metaquorum.QuorumStatusRequest{}, From: s.self}, &r)
+	err := s.pool.Call(t.Context(), s.name, rpc.Outgoing{Code: base.RPCSelfCheck, Arg: &metaquorum.QuorumStatusRequest{}, From: s.self()}, &r)
 	if base.CodeOf(err) != base.ErrInvalidParameters {
 		t.Errorf("somebody else is answered: %v", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"pegasus/base"
 	"pegasus/base/config"
+	"pegasus/base/pause"
 	"pegasus/blob/stores"
 	"pegasus/replica/admission"
 	"pegasus/replica/checkpoint"
@@ -27,27 +28,73 @@ import (
 	"pegasus/rrdb/engine"
 )
 
-// Run runs a replica server until ctx ends, then stops it in order.
+// lookUpWait is how long a server waits at its start for its name to lead somewhere.
+const lookUpWait = 30 * time.Second
+
+// Run runs a replica server until ctx ends, then stops it in order. When the name that it is known by leads to
+// another address it is stopped in order too, and runs again under that one.
 func Run(ctx context.Context, cfg config.Config, log *logrus.Entry) error {
-	l, err := net.Listen("tcp4", cfg.Replica.Listen)
+	for {
+		moved, err := runOnce(ctx, cfg, log)
+		if !moved || ctx.Err() != nil {
+			return err
+		}
+		if err != nil {
+			log.Warn(err)
+		}
+	}
+}
+
+// runOnce runs a server until ctx ends, or until its name leads to another address: it moved.
+func runOnce(ctx context.Context, cfg config.Config, log *logrus.Entry) (moved bool, err error) {
+	l, err := net.Listen(config.Network(cfg.Replica.Listen), cfg.Replica.Listen)
 	if err != nil {
-		return fmt.Errorf("replica.listen %s: %w: is another server running there?", cfg.Replica.Listen, err)
+		return false, fmt.Errorf("replica.listen %s: %w: is another server running there?", cfg.Replica.Listen, err)
 	}
 	s, err := open(ctx, cfg, l.Addr(), log)
 	if s == nil {
 		l.Close()
-		return err
+		return false, err
 	}
 	errs := make(chan error, 1)
 	go func() { errs <- s.Serve(l) }()
 	s.limitMemory()
 	log.Infof("replica server %s of cluster %q listens", s.name, cfg.Cluster.Name)
+	watch, watched := context.WithCancel(ctx)
+	defer watched()
+	elsewhere := make(chan base.RPCAddress, 1)
+	go s.watchName(watch, elsewhere)
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
 	case err = <-errs:
+	case to := <-elsewhere:
+		log.Warnf("replica server %s was at %v, and its name leads to %v: it starts again there", s.name, s.addr, to)
+		c, cancel := context.WithTimeout(ctx, stopPolite)
+		defer cancel()
+		return true, s.Close(c)
 	}
-	return errors.Join(err, s.end(ctx))
+	return false, errors.Join(err, s.end(ctx))
+}
+
+// watchName tells elsewhere when the server's name leads to another address than at its start.
+func (s *Server) watchName(ctx context.Context, elsewhere chan<- base.RPCAddress) {
+	name := s.hostPort.Name()
+	if name == "" {
+		return
+	}
+	for seen := s.addr; pause.For(ctx, base.LookUpEvery); {
+		is, err := base.LookUp(ctx, name, s.addr)
+		if err != nil || is == s.addr {
+			seen = s.addr // what can't be looked up leads where it did
+			continue
+		}
+		if is == seen { // twice: it isn't just being changed
+			elsewhere <- is
+			return
+		}
+		seen = is
+	}
 }
 
 // open is New that isn't waited for when ctx ends, however much of the log is still to be replayed:
@@ -88,7 +135,7 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 		host = ap.Addr().String()
 	}
 	if known := cfg.Replica.Advertise; known != "" {
-		a, err := base.ParseAddr(known)
+		a, err := base.AwaitAddr(context.Background(), known, lookUpWait)
 		if err != nil {
 			return nil, fmt.Errorf("replica.advertise: %w", err)
 		}

@@ -38,7 +38,7 @@ type Server struct {
 	log  limitedLog
 	// complaints are lines about requests; a flood of them must not hide those in log.
 	complaints limitedLog
-	addr       base.RPCAddress
+	addr       atomic.Uint64 // a base.RPCAddress
 	budgets    [classes]*budget
 	clock      atomic.Int64 // milliseconds since start plus 1, moved by the sweeper
 	start      time.Time
@@ -116,8 +116,8 @@ func NewServer(o ServerOptions, h Handler, httpH http.Handler, log *logrus.Entry
 }
 
 // Advertise sets the address that RDSN answers carry as from_address; without it that is
-// the local address of each connection. Call it before Serve.
-func (s *Server) Advertise(addr base.RPCAddress) { s.addr = addr }
+// the local address of each connection. Connections that were accepted before it is called keep what they have.
+func (s *Server) Advertise(addr base.RPCAddress) { s.addr.Store(uint64(addr)) }
 
 // Serve accepts connections on l until Shutdown, then returns nil; any other end is an
 // error. It may run for several listeners at once, and closes l.

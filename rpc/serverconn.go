@@ -71,7 +71,7 @@ func (c *serverConn) init(s *Server, nc net.Conn, remote netip.AddrPort) {
 		c.origin = s.newOrigin()
 	}
 	c.srv, c.nc, c.remote = s, nc, remote
-	c.local = s.addr
+	c.local = base.RPCAddress(s.addr.Load())
 	if c.local.IsZero() {
 		if a, ok := nc.LocalAddr().(*net.TCPAddr); ok {
 			c.local = base.MakeRPCAddress(a.AddrPort())

@@ -173,10 +173,23 @@ func CheckPackageLevel(s string) (problem string) {
 	return ""
 }
 
-// everywhere tells whether an address to listen on is of all addresses of the machine.
+// everywhere tells whether an address to listen on is of all addresses of the machine, or one by which the
+// protocol can't name the server.
 func everywhere(s string) bool {
 	a, err := netip.ParseAddrPort(s)
-	return err == nil && a.Addr() == netip.IPv4Unspecified()
+	return err == nil && a.Port() != 0 && (a.Addr() == netip.IPv4Unspecified() || a.Addr().Is6())
+}
+
+// Network is that of an address to listen on: IPv6 only where an IPv6 address is written. [::] takes IPv4 connections too.
+func Network(listen string) string {
+	a, err := netip.ParseAddrPort(listen)
+	switch {
+	case err != nil || a.Addr().Is4():
+		return "tcp4"
+	case a.Addr().IsUnspecified():
+		return "tcp"
+	}
+	return "tcp6"
 }
 
 // CheckAddr says what is wrong with an address of the form host:port, where host is a
