@@ -68,8 +68,8 @@ type RPC struct {
 
 // Meta configures a meta server.
 type Meta struct {
-	Listen            string   `toml:"listen" form:"listen" def:"\"127.0.0.1:34601\"" doc:"Address to listen on. Clients and other servers use it too, unless advertise says another one. It must be one of cluster.meta_servers then. 0.0.0.0 listens on all addresses of the machine, and needs advertise."`
-	Advertise         string   `toml:"advertise" form:"optional" def:"\"\"" doc:"Address (host:port) by which clients and other servers reach this server, if it isn't listen: in a container, behind NAT. It must be one of cluster.meta_servers. \"\" uses listen."`
+	Listen            string   `toml:"listen" form:"listen" def:"\"127.0.0.1:34601\"" doc:"Address to listen on. Clients and other servers use it too, unless advertise says another one. It must be one of cluster.meta_servers then. 0.0.0.0 listens on all addresses of the machine, [::] on the IPv6 ones too; both need advertise."`
+	Advertise         string   `toml:"advertise" form:"optional" def:"\"\"" doc:"Address (host:port) by which clients and other servers reach this server, if it isn't listen: in a container, behind NAT. It must be one of cluster.meta_servers. A name is looked up again while the server runs, and has to have an IPv4 address. \"\" uses listen."`
 	DataDir           string   `toml:"data_dir" def:"\"data/meta\"" doc:"Directory of the raft log and its snapshots."`
 	ReserveBytes      int64    `toml:"reserve_bytes" min:"0" max:"1099511627776" def:"33554432" doc:"Disk space in data_dir that the meta server reserves for itself in the file \"reserve\". When the disk is full, the server refuses new tables and settings, and uses the reserve to replace members of partitions. 0 reserves nothing."`
 	Join              bool     `toml:"join" def:"false" doc:"Start with an empty data directory and wait for \"pegasus meta add\", instead of founding a new quorum. Has no effect once the server is a member."`
@@ -119,8 +119,8 @@ type FD struct {
 
 // Replica configures a replica server.
 type Replica struct {
-	Listen           string   `toml:"listen" form:"listen" def:"\"127.0.0.1:34801\"" doc:"Address to listen on. Clients and other servers use it too, unless advertise says another one. 0.0.0.0 listens on all addresses of the machine, and needs advertise."`
-	Advertise        string   `toml:"advertise" form:"optional" def:"\"\"" doc:"Address (host:port) by which clients and other servers reach this server, if it isn't listen: in a container, behind NAT. A name is resolved when the server starts. It is what the cluster knows the server by, so it stays the same over restarts. \"\" uses listen."`
+	Listen           string   `toml:"listen" form:"listen" def:"\"127.0.0.1:34801\"" doc:"Address to listen on. Clients and other servers use it too, unless advertise says another one. 0.0.0.0 listens on all addresses of the machine, [::] on the IPv6 ones too; both need advertise."`
+	Advertise        string   `toml:"advertise" form:"optional" def:"\"\"" doc:"Address (host:port) by which clients and other servers reach this server, if it isn't listen: in a container, behind NAT. It is what the cluster knows the server by, so it stays the same over restarts. A name may lead to another IPv4 address later: it is looked up again while the server runs, and the server is the same one there. \"\" uses listen."`
 	DataDirs         []string `toml:"data_dirs" min:"1" def:"[\"data/replica\"]" doc:"Data directories, one per disk, each \"tag:path\" or \"path\". A tag has no slash. Without one the first directory is d1, the second d2."`
 	Rack             string   `toml:"rack" def:"\"\"" doc:"Rack of the server. Replicas of a partition are placed in different racks if possible. A server without a rack counts as a rack of its own."`
 	Memory           int64    `toml:"memory_bytes" def:"0" doc:"Memory limit of the server. Caches, memtables and requests share it, and garbage collection runs more often near the limit. 0 uses a quarter of the machine's memory, or of the control group's."`

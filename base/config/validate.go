@@ -207,13 +207,21 @@ func CheckAddr(s string) error {
 	}
 	if ip := net.ParseIP(host); ip != nil {
 		if ip.To4() == nil {
-			return fmt.Errorf("%q: the protocol supports only IPv4 addresses", s)
+			return fmt.Errorf("%q: Pegasus' protocol has only IPv4 addresses in its messages: write the server's IPv4 address or a name that has one (a server can listen on IPv6 besides: listen = \"[::]:%s\")", s, port)
 		}
 		if ip.IsUnspecified() {
 			return fmt.Errorf("%q: other servers and clients can't reach the server at %s", s, host)
 		}
 	}
 	return nil
+}
+
+// CheckReach is CheckAddr of a meta server that is only connected to: its address may be an IPv6 one, in brackets.
+func CheckReach(s string) error {
+	if a, err := netip.ParseAddrPort(s); err == nil && a.Addr().Is6() && a.Port() != 0 && !a.Addr().IsUnspecified() {
+		return nil
+	}
+	return CheckAddr(s)
 }
 
 // CheckMeta checks what only a meta server needs: that it begins as one of the cluster's meta

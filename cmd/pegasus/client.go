@@ -83,7 +83,7 @@ func checkOutput(format string) error {
 // checkAddrs checks the addresses of a flag.
 func checkAddrs(flag string, metas []string) error {
 	for _, m := range metas {
-		if err := config.CheckAddr(m); err != nil {
+		if err := config.CheckReach(m); err != nil {
 			return cli.NewUsageError(fmt.Errorf("--%s: %w; write host:port; separate several addresses with commas", flag, err))
 		}
 	}
