@@ -131,7 +131,7 @@ func (e *Env) sayStatus(s *statusJSON, v *placement.ClusterVerdict) error {
 	if p := s.Availability; p != nil {
 		fmt.Fprintf(e.Out, "availability in the last hour: %s %% of %d probes", percent(p.Part), p.Probes)
 		if p.Failing > 0 {
-			fmt.Fprintf(e.Out, "; %d partitions fail now, see `pegasus table availability`", p.Failing)
+			fmt.Fprintf(e.Out, "; partitions that fail now: %d, see `pegasus table availability`", p.Failing)
 		}
 		fmt.Fprintln(e.Out)
 	}

@@ -66,7 +66,7 @@ func browser(t *testing.T) (ctx context.Context, complaints func() []string) {
 	if err := chromedp.Run(ctx, cdplog.Enable()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancelTime := context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancelTime := context.WithTimeout(ctx, 6*time.Minute)
 	t.Cleanup(cancelTime)
 	return ctx, func() []string {
 		mu.Lock()
@@ -97,7 +97,7 @@ func TestBrowser(t *testing.T) {
 		name   string
 		width  int64
 		scheme string
-	}{{"desktop", 1280, "light"}, {"phone-dark", 360, "dark"}} {
+	}{{"desktop", 1280, "light"}, {"phone-dark", 360, "dark"}, {"desktop-dark", 1280, "dark"}, {"phone", 360, "light"}} {
 		run(view.name, chromedp.EmulateViewport(view.width, 800), emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: view.scheme}}))
 		for _, path := range paths {
 			what := view.name + " " + path

@@ -16,7 +16,7 @@ import (
 
 // paths are all pages of a cluster of newFake.
 var paths = []string{
-	"/dashboard/", "/dashboard/servers", "/dashboard/servers/10.0.0.2:34801", "/dashboard/servers/10.0.0.1:34801", "/dashboard/tables", "/dashboard/tables/table_00000",
+	"/dashboard/", "/dashboard/servers", "/dashboard/servers/10.0.0.2:34801", "/dashboard/servers/10.0.0.1:34801", "/dashboard/tables", "/dashboard/tables/table_00000", "/dashboard/tables/table_00002",
 	"/dashboard/hot/table_00000", "/dashboard/work", "/dashboard/quorum", "/dashboard/events", "/dashboard/events?worse=1",
 }
 
@@ -94,17 +94,17 @@ func TestShown(t *testing.T) {
 		want []string
 		not  []string
 	}{
-		{"/dashboard/", []string{"Some data can", "1 table of 300", "1 of 250 servers dead", "start it &lt;script&gt;", "table_00000", "7 of 8", "10.0.0.1:34601 leads", "3 moves are done", "node 10.0.0.1:34801 is dead"}, []string{"table_00001", "dropped"}},
+		{"/dashboard/", []string{"Some data can", "1 table of 300", "1 of 250 servers dead", "99.99 %", "failing now: 1", "start it &lt;script&gt;", "table_00000", "7 of 8", "10.0.0.1:34601 leads", "3 moves are done", "node 10.0.0.1:34801 is dead"}, []string{"table_00001", "dropped"}},
 		{"/dashboard/servers", []string{"10.0.0.1:34801", "dead", "page 1 of 3", `page=2`, "100 of 250"}, nil},
 		{"/dashboard/servers?page=3", []string{"page 3 of 3", "50 of 250"}, nil},
 		{"/dashboard/servers?page=99&sort=nonsense", []string{"page 3 of 3"}, nil},
 		{"/dashboard/servers?page=-1&q=rack+3", []string{"36 of 36 found in 250", "rack 3"}, []string{"rack 4"}},
-		{"/dashboard/servers/10.0.0.2:34801", []string{"ssd1", "/data1", "io_error", "50 %", "table_00000", "100 of 1000", "Take it out"}, nil},
+		{"/dashboard/servers/10.0.0.2:34801", []string{"p99 of writes in the last half hour: now 16 ms, at most 20 ms", "ssd1", "/data1", "io_error", "50 %", "table_00000", "100 of 1000", "Take it out"}, nil},
 		{"/dashboard/servers/10.0.0.1:34801", []string{"isn&#39;t asked"}, []string{"ssd1"}},
-		{"/dashboard/tables?q=table_0001", []string{"table_00010", "10 of 10 found in 300", "120", "1 GiB"}, []string{"table_00100"}},
-		{"/dashboard/tables/table_00000", []string{"Partition 3: " + judge.Unwritable.String(), "primary gone", "default_ttl", "86400", "8 partitions with 3 replicas", "Set another", "120 units of reads and 30 of writes a second, 1 GiB in one copy", "Partition 3 carries far more reads", "2026-01-01 05:00 UTC: 5 units of reads"}, nil},
+		{"/dashboard/tables?q=table_0001", []string{"100 %", "table_00010", "10 of 10 found in 300", "120", "1 GiB"}, []string{"table_00100"}},
+		{"/dashboard/tables/table_00000", []string{"Partition 3: " + judge.Unwritable.String(), "primary gone", "default_ttl", "86400", "8 partitions with 3 replicas", "Set another", "120 units of reads and 30 of writes a second, 1 GiB in one copy", "Partition 3 carries far more reads", "2026-01-01 05:00 UTC: 5 units of reads", "99.89 % of 2880 probes", "Partition 3 fails since 2023-11-14 22:13:20 UTC: writes &lt;script&gt;", "p99 of reads in the last half hour: now 1.1 ms, at most 1.5 ms", "writes in the last half hour: now none"}, nil},
 		{"/dashboard/hot/table_00000", []string{"60 %", "1.3"}, nil},
-		{"/dashboard/work", []string{"west", ">7<", "3 of 8", "make primary", "25 %"}, nil},
+		{"/dashboard/work", []string{"table_00002</a> is being split to 16 partitions: 3 of 8 are done", "37 %", "downloading", "35 %", "about 93 s left", "west", ">7<", "3 of 8", "make primary", "25 %"}, nil},
 		{"/dashboard/quorum", []string{"2 of 3 meta servers answer", "silent", "10.0.0.3:34601"}, nil},
 		{"/dashboard/events", []string{"10.0.0.2:34601", "10.0.0.3:34601"}, nil},
 	} {

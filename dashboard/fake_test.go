@@ -22,6 +22,7 @@ import (
 	"pegasus/gen/restore"
 	"pegasus/gen/split"
 	"pegasus/meta/events"
+	"pegasus/meta/probe"
 	"pegasus/meta/usage"
 	"pegasus/remotecmd/answer"
 )
@@ -72,6 +73,9 @@ func newFake(nodes, tables int) *fake {
 		name := fmt.Sprintf("table_%05d", i)
 		f.tables = append(f.tables, layer2.AppInfo{Status: layer2.AS_AVAILABLE, AppName: name, AppId: int32(i + 1), PartitionCount: 8, MaxReplicaCount: 3, CreateSecond: 1.7e9,
 			Envs: []base.Pair[string, string]{{Key: "default_ttl", Val: "86400"}, {Key: "business.info", Val: markup}}})
+		if i == 2 { // it is being split, and loaded: no real one is both
+			f.tables[i].InitPartitionCount, f.tables[i].PartitionCount, f.tables[i].IsBulkLoading = 8, 16, base.Some(true)
+		}
 		v := placement.TableVerdict{AppId: int32(i + 1), AppName: name, Partitions: 8, Healthy: 8, Readable: 8, Writable: 8, FewestCopies: 3}
 		if i == 0 {
 			v.State, v.Writable, v.Healthy, v.Why = int32(judge.Unwritable), 7, 7, []placement.Reason{{What: "partition 3 has one copy " + markup, ToDo: "wait"}}
@@ -153,11 +157,17 @@ func (f *fake) ListDuplications(context.Context) ([]duplication.DuplicationAppSt
 		PartitionStates: base.Some([]base.Pair[int32, duplication.DuplicationPartitionState]{{Key: 2, Val: duplication.DuplicationPartitionState{ConfirmedDecree: 5, LastCommittedDecree: 12, Why: base.Some(markup)}}})}
 	return []duplication.DuplicationAppState{{AppName: "table_00001", Duplications: []base.Pair[int32, duplication.DuplicationEntry]{{Key: 1, Val: e}}}}, f.down
 }
-func (f *fake) QuerySplit(context.Context, string) (*split.QuerySplitResponse, error) {
-	return nil, base.ErrInvalidState
+func (f *fake) QuerySplit(_ context.Context, table string) (*split.QuerySplitResponse, error) {
+	if table != "table_00002" {
+		return nil, base.ErrInvalidState
+	}
+	return &split.QuerySplitResponse{NewPartitionCount: 16, Status: make([]base.Pair[int32, metadata.SplitStatus], 5), HintMsg: base.Some(markup)}, f.down
 }
-func (f *fake) QueryBulkLoad(context.Context, string) (*bulkload.QueryBulkLoadResponse, error) {
-	return nil, errors.New("none")
+func (f *fake) QueryBulkLoad(_ context.Context, table string) (*bulkload.QueryBulkLoadResponse, error) {
+	if table != "table_00002" {
+		return nil, errors.New("none")
+	}
+	return &bulkload.QueryBulkLoadResponse{AppStatus: bulkload.BLS_DOWNLOADING, BytesRead: base.Some(int64(7 << 30)), BytesTotal: base.Some(int64(20 << 30)), SecondsLeft: base.Some(int64(93)), HintMsg: base.Some(markup)}, f.down
 }
 func (f *fake) Replicas(_ context.Context, addr base.RPCAddress) ([]metadata.ReplicaInfo, error) {
 	var l []metadata.ReplicaInfo
@@ -199,11 +209,32 @@ func (f *fake) MetaStatus(_ context.Context, addr string) (*metaquorum.QuorumSta
 }
 
 func (f *fake) Page(_ context.Context, leader, path string, query url.Values) ([]byte, error) {
-	if f.down == nil && (leader != "10.0.0.1:34601" || path != "meta/usage") {
+	if f.down == nil && leader != "10.0.0.1:34601" {
 		return nil, fmt.Errorf("%q has no page %s", leader, path)
 	}
-	l := []usage.Table{}
 	table := query.Get("name")
+	var v any
+	switch path {
+	case "meta/usage":
+		v = map[string]any{"tables": f.use(table)}
+	case "meta/availability":
+		v = f.probes(table)
+	case "meta/latency":
+		h := probe.History{Every: 30}
+		for i := range 59 {
+			h.ReadP99, h.WriteP99 = append(h.ReadP99, uint32(900+100*(i%7))), append(h.WriteP99, uint32(4000*(1+i%5)))
+			h.ReadRate, h.WriteRate = append(h.ReadRate, float32(i)), append(h.WriteRate, 0)
+		}
+		v = h
+	default:
+		return nil, fmt.Errorf("there is no page %s", path)
+	}
+	b, err := json.Marshal(v)
+	return b, errors.Join(err, f.down)
+}
+
+func (f *fake) use(table string) []usage.Table {
+	l := []usage.Table{}
 	for i := range f.tables {
 		if t := &f.tables[i]; table == "" || t.AppName == table {
 			u := usage.Table{ID: t.AppId, Name: t.AppName, ReadPerSec: 120, WritePerSec: 30, Bytes: 1 << 30}
@@ -216,6 +247,21 @@ func (f *fake) Page(_ context.Context, leader, path string, query url.Values) ([
 			l = append(l, u)
 		}
 	}
-	b, err := json.Marshal(map[string]any{"tables": l})
-	return b, errors.Join(err, f.down)
+	return l
+}
+
+// probes are those of all tables, of which the first has a partition that fails.
+func (f *fake) probes(table string) *probe.Answer {
+	a := &probe.Answer{Every: 10, Rounds: 100, Tables: []probe.Table{}}
+	for i := range f.tables {
+		if t := &f.tables[i]; table == "" || t.AppName == table {
+			p := probe.Table{ID: t.AppId, Name: t.AppName, Hour: 1, Day: 1, HourProbes: 2880, DayProbes: 69000, Now: []probe.FailingNow{}}
+			if i == 0 {
+				p.Hour, p.Day, p.Failing = 0.99899, 0.9999, 1
+				p.Now = append(p.Now, probe.FailingNow{Partition: 3, Since: time.Unix(1.7e9, 0), Write: markup})
+			}
+			a.Tables = append(a.Tables, p)
+		}
+	}
+	return a
 }

@@ -102,10 +102,12 @@ var functions = template.FuncMap{
 		}
 		return time.Unix(s, 0)
 	},
-	"prev": func(n int) int { return n - 1 },
-	"next": func(n int) int { return n + 1 },
-	"sub":  func(a int, b int64) int64 { return int64(a) - b },
-	"used": func(total, free int64) int64 { return total - free },
+	"parts": parts,
+	"least": func(a, b float64) bool { return a < b },
+	"prev":  func(n int) int { return n - 1 },
+	"next":  func(n int) int { return n + 1 },
+	"sub":   func(a int, b int64) int64 { return int64(a) - b },
+	"used":  func(total, free int64) int64 { return total - free },
 	// bare is an enumeration's name without what all of its names begin with.
 	"bare": func(s string) string {
 		if _, after, ok := strings.Cut(s, "_"); ok {

@@ -21,6 +21,7 @@ import (
 	"pegasus/gen/placement"
 	"pegasus/gen/restore"
 	"pegasus/gen/split"
+	"pegasus/meta/probe"
 	"pegasus/meta/usage"
 	"pegasus/remotecmd/answer"
 )
@@ -100,12 +101,16 @@ func (d *Dashboard) overview(q *http.Request) (page, error) {
 		Events               []happened
 		Silent               []string
 		Primaries, Replicas_ int64
+		Probes               part[*probe.Answer]
+		Available            string // the last hour; "": nothing was probed
+		Failing              int
 	}
 	v := data{State: int32(judge.InDoubt)}
-	var wait [3]func()
+	var wait [4]func()
 	wait[0] = func() { v.Health = partOf(d.answers.health.get()) }
 	wait[1] = func() { v.Nodes = partOf(d.answers.nodes.get()) }
 	wait[2] = func() { v.Moves = partOf(d.answers.moves.get()) }
+	wait[3] = func() { v.Probes = partOf(d.answers.probes.get()) }
 	each(len(wait), func(i int) { wait[i]() })
 	if v.Health.V != nil {
 		v.State = v.Health.V.State
@@ -140,6 +145,18 @@ func (d *Dashboard) overview(q *http.Request) (page, error) {
 			v.Bytes += n.Bytes
 			v.Free += n.AvailableMb << 20
 			v.Total += n.CapacityMb << 20
+		}
+	}
+	if a := v.Probes.V; a != nil {
+		good, all := 0.0, int64(0)
+		for i := range a.Tables {
+			t := &a.Tables[i]
+			v.Failing += t.Failing
+			all += t.HourProbes
+			good += t.Hour * float64(t.HourProbes)
+		}
+		if all > 0 {
+			v.Available = parts(good / float64(all))
 		}
 	}
 	v.Metas, _ = d.answers.metas.get()
@@ -203,6 +220,7 @@ func (d *Dashboard) server(q *http.Request) (page, error) {
 		Disks    part[[]answer.Disk]
 		Replicas part[[]metadata.ReplicaInfo]
 		List     *list
+		Sparks   part[[]spark]
 	}
 	v := data{Node: r.Nodes[i], Names: map[int32]string{}}
 	if tables, err := d.answers.tables.get(); err == nil {
@@ -219,6 +237,7 @@ func (d *Dashboard) server(q *http.Request) (page, error) {
 	ask := []func(){
 		func() { v.Disks = partOf(command[[]answer.Disk](ctx, d.s, node.String(), "replica.disks")) },
 		func() { v.Replicas = partOf(d.s.Replicas(ctx, node)) },
+		func() { v.Sparks = partOf(sparks(ctx, d.s, d.answers.leader(), "server", node.String())) },
 	}
 	each(len(ask), func(i int) { ask[i]() })
 	v.Replicas.V, v.List = cut(q, v.Replicas.V, func(r *metadata.ReplicaInfo) string { return v.Names[r.Pid.AppID] + " " + r.Pid.String() }, []order[metadata.ReplicaInfo]{
@@ -238,6 +257,8 @@ type tableRow struct {
 	Judged  bool
 	Use     usage.Table
 	Used    bool
+	Probes  probe.Table
+	Probed  bool
 }
 
 func (d *Dashboard) tables(q *http.Request) (page, error) {
@@ -265,6 +286,14 @@ func (d *Dashboard) tables(q *http.Request) (page, error) {
 			r.Use, r.Used = u, true
 		}
 	}
+	probed, probedErr := d.answers.probes.get()
+	if probedErr == nil {
+		for i := range probed.Tables {
+			if r := at[probed.Tables[i].ID]; r != nil {
+				r.Probes, r.Probed = probed.Tables[i], probed.Tables[i].HourProbes > 0
+			}
+		}
+	}
 	rows, l := cut(q, all, func(t *tableRow) string { return t.AppName }, []order[tableRow]{
 		{"worst first", func(a, b *tableRow) int {
 			return cmp.Or(cmp.Compare(b.Verdict.State, a.Verdict.State), cmp.Compare(a.AppName, b.AppName))
@@ -275,8 +304,19 @@ func (d *Dashboard) tables(q *http.Request) (page, error) {
 		{"writes", func(a, b *tableRow) int { return cmp.Compare(b.Use.WritePerSec, a.Use.WritePerSec) }},
 		{"size", func(a, b *tableRow) int { return cmp.Compare(b.Use.Bytes, a.Use.Bytes) }},
 		{"partitions", func(a, b *tableRow) int { return cmp.Compare(b.PartitionCount, a.PartitionCount) }},
+		{"least available", func(a, b *tableRow) int {
+			return cmp.Or(cmp.Compare(b.Probes.Failing, a.Probes.Failing), cmp.Compare(available(a), available(b)))
+		}},
 	})
-	return page{name: "tables", Title: "Tables", Data: map[string]any{"Rows": rows, "List": l, "Unjudged": partOf(0, errors.Join(healthErr, usedErr)).Err}}, nil
+	return page{name: "tables", Title: "Tables", Data: map[string]any{"Rows": rows, "List": l, "Unjudged": partOf(0, errors.Join(healthErr, usedErr, probedErr)).Err}}, nil
+}
+
+// available is the part of the probes that succeeded; 1 if there were none.
+func available(t *tableRow) float64 {
+	if !t.Probed {
+		return 1
+	}
+	return t.Probes.Hour
 }
 
 // setting is a setting of a table with what it means.
@@ -322,6 +362,8 @@ func (d *Dashboard) table(q *http.Request) (page, error) {
 		Load     part[*bulkload.QueryBulkLoadResponse]
 		Use      part[[]usage.Table]
 		Bars     []bar
+		Probes   part[*probe.Answer]
+		Sparks   part[[]spark]
 	}
 	v := data{Table: infos[i]}
 	var why part[*placement.ExplainResponse]
@@ -329,6 +371,8 @@ func (d *Dashboard) table(q *http.Request) (page, error) {
 		func() { why = partOf(d.s.Explain(ctx, name, -1)) },
 		func() { v.Config = partOf(d.s.QueryConfig(ctx, name)) },
 		func() { v.Use = partOf(askUsage(ctx, d.s, d.answers.leader(), name)) },
+		func() { v.Probes = partOf(askAvailability(ctx, d.s, d.answers.leader(), name)) },
+		func() { v.Sparks = partOf(sparks(ctx, d.s, d.answers.leader(), "name", name)) },
 		func() {
 			s, err := d.s.QuerySplit(ctx, name)
 			if errors.Is(err, base.ErrInvalidState) { // none is under way
@@ -455,6 +499,37 @@ type loading struct {
 	part[*bulkload.QueryBulkLoadResponse]
 }
 
+// splitting is a table that is being split.
+type splitting struct {
+	Table       string
+	To          int32 // partitions
+	Done, Total int64 // of the partitions that there were
+	Hint        string
+}
+
+// splits asks how far the splits are of tables that may be being split: those that don't have the partitions with which they were made.
+func (d *Dashboard) splits(ctx context.Context, infos []layer2.AppInfo) (list []splitting) {
+	var may []string
+	for i := range infos {
+		if t := &infos[i]; t.InitPartitionCount > 0 && t.PartitionCount != t.InitPartitionCount && len(may) < shownWork {
+			may = append(may, t.AppName)
+		}
+	}
+	answers := make([]*split.QuerySplitResponse, len(may))
+	each(len(may), func(i int) {
+		if a, err := d.s.QuerySplit(ctx, may[i]); err == nil {
+			answers[i] = a
+		}
+	})
+	for i, a := range answers {
+		if a != nil {
+			total := int64(a.NewPartitionCount) / 2
+			list = append(list, splitting{may[i], a.NewPartitionCount, max(0, total-int64(len(a.Status))), total, a.HintMsg.V})
+		}
+	}
+	return list
+}
+
 func (d *Dashboard) work(q *http.Request) (page, error) {
 	ctx, cancel := asked(q)
 	defer cancel()
@@ -464,6 +539,7 @@ func (d *Dashboard) work(q *http.Request) (page, error) {
 		Restores part[[]restore.RestoreState]
 		Dups     part[[]dupRow]
 		Loads    part[[]loading]
+		Splits   part[[]splitting]
 	}
 	v := data{}
 	ask := []func(){
@@ -485,6 +561,10 @@ func (d *Dashboard) work(q *http.Request) (page, error) {
 			each(len(v.Loads.V), func(i int) { v.Loads.V[i].part = partOf(d.s.QueryBulkLoad(ctx, v.Loads.V[i].Table)) })
 		},
 	}
+	ask = append(ask, func() {
+		infos, err := d.answers.tables.get()
+		v.Splits = partOf(d.splits(ctx, infos), err)
+	})
 	each(len(ask), func(i int) { ask[i]() })
 	v.Backups.V = v.Backups.V[:min(len(v.Backups.V), shownWork)]
 	v.Restores.V = v.Restores.V[:min(len(v.Restores.V), shownWork)]

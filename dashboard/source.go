@@ -20,6 +20,7 @@ import (
 	"pegasus/gen/restore"
 	"pegasus/gen/split"
 	"pegasus/meta/events"
+	"pegasus/meta/probe"
 	"pegasus/meta/usage"
 	"pegasus/remotecmd/answer"
 )
@@ -93,6 +94,7 @@ type answers struct {
 	moves  shared[*placement.RebalanceResponse]
 	metas  shared[[]client.MetaAnswer]
 	usage  shared[[]usage.Table]
+	probes shared[*probe.Answer]
 }
 
 func newAnswers(s Source, metas []string) *answers {
@@ -110,6 +112,7 @@ func newAnswers(s Source, metas []string) *answers {
 		return client.AskMetas(ctx, metas, metaTime, s.MetaStatus), nil
 	}
 	a.usage.asks = func(ctx context.Context) ([]usage.Table, error) { return askUsage(ctx, s, a.leader(), "") }
+	a.probes.asks = func(ctx context.Context) (*probe.Answer, error) { return askAvailability(ctx, s, a.leader(), "") }
 	return a
 }
 

@@ -12,24 +12,27 @@ import (
 
 // askUsage asks the leading meta what tables use: one with its hours, or with table "" all without.
 func askUsage(ctx context.Context, s Source, leader, table string) ([]usage.Table, error) {
-	if leader == "" {
-		return nil, errors.New("no meta server leads")
-	}
 	args := url.Values{"hours": {"0"}}
 	if table != "" {
 		args = url.Values{"name": {table}}
 	}
-	b, err := s.Page(ctx, leader, "meta/usage", args)
-	if err != nil {
-		return nil, err
+	v, err := askLeader[struct{ Tables []usage.Table }](ctx, s, leader, "meta/usage", args)
+	return v.Tables, err
+}
+
+// askLeader asks the leading meta for a page that is JSON.
+func askLeader[T any](ctx context.Context, s Source, leader, page string, args url.Values) (v T, err error) {
+	if leader == "" {
+		return v, errors.New("no meta server leads")
 	}
-	var v struct {
-		Tables []usage.Table `json:"tables"`
+	b, err := s.Page(ctx, leader, page, args)
+	if err != nil {
+		return v, err
 	}
 	if err := json.Unmarshal(b, &v); err != nil {
-		return nil, fmt.Errorf("what tables use: %s answers %.200q: %w", leader, b, err)
+		return v, fmt.Errorf("page %s: %s answers %.200q: %w", page, leader, b, err)
 	}
-	return v.Tables, nil
+	return v, nil
 }
 
 // bar is an hour of a chart: heights in percent of the highest.
