@@ -44,7 +44,7 @@ func asked(t *testing.T, url, accept string) ([]byte, time.Duration, error) {
 // that metrics/upstream.go doesn't say are absent.
 func TestAvailability(t *testing.T) {
 	t.Parallel()
-	c := cluster.Start(t, cluster.Options{Tables: "temp:8,stat:2", Config: "[meta]\nprobe_interval = \"1s\"\nprobe_timeout = \"1500ms\"\nstat_table = \"stat\"\n"})
+	c := cluster.Start(t, cluster.Options{Tables: "temp:8,stat:2", Config: "[meta]\nprobe_interval = \"1s\"\nprobe_timeout = \"5s\"\nstat_table = \"stat\"\n"})
 	ctx := runContext(t, 6*time.Minute)
 	cli := func(args ...string) (string, error) {
 		return c.CLI(ctx, append(args, "--meta", c.Metas()[0])...)
@@ -77,7 +77,11 @@ func TestAvailability(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wait("all is available", func(a probe.Table) bool { return a.Failing == 0 && a.Hour == 1 && a.HourProbes >= 8*12 }) // each was written twice
+	wait("all is available", func(a probe.Table) bool { return a.Failing == 0 && a.HourProbes >= 8*12 }) // each was written twice
+	before, err := temp()                                                                                // a busy machine may have been slow
+	if err != nil || before.Hour < 0.5 {
+		t.Fatalf("%+v, %v", before, err)
+	}
 	upstreamsNames(t, c)
 
 	servers := []string{"replica1", "replica2"}
@@ -86,7 +90,7 @@ func TestAvailability(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wait("two of three servers are dead", func(a probe.Table) bool { return a.Failing == 8 && a.Hour < 1 && a.Now[0].Write != "" })
+	wait("two of three servers are dead", func(a probe.Table) bool { return a.Failing == 8 && a.Hour < before.Hour && a.Now[0].Write != "" })
 	if out, err := cli("table", "availability", "temp"); err != nil || !strings.Contains(out, "partition 0 fails since") {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -99,7 +103,7 @@ func TestAvailability(t *testing.T) {
 		}
 	}
 	wait("they are back", func(a probe.Table) bool { return a.Failing == 0 })
-	if a, err := temp(); err != nil || a.Hour >= 1 {
+	if a, err := temp(); err != nil || a.Hour >= before.Hour {
 		t.Errorf("it was never away: %+v, %v", a, err)
 	}
 

@@ -77,8 +77,12 @@ type target struct {
 // walked is how many partitions are looked at before the State is let go of.
 const walked = 10000
 
+// young is for how many rounds a table that was just made isn't asked about: its members are being made.
+const young = 6
+
 // targets returns all partitions that are in service. One that never had a primary isn't.
 func (s *Service) targets(round int64) (list []target) {
+	made := s.o.Now().Add(-young * s.o.Every).Unix()
 	for from, more := int32(0), true; more; {
 		end := len(list) + walked
 		s.leader.Read(func(st *state.State) {
@@ -88,7 +92,7 @@ func (s *Service) targets(round int64) (list []target) {
 					from, more = t.ID, true
 					return false
 				}
-				if t.Status != state.Available {
+				if t.Status != state.Available || t.CreateSecond > made {
 					return true
 				}
 				for i := range t.Parts {

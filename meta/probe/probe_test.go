@@ -227,6 +227,8 @@ func TestNotCounted(t *testing.T) {
 		t.Errorf("a table that was dropped meanwhile: %+v, %d tables", a, len(w.s.tables))
 	}
 	w.apply(&state.CreateTable{Name: "new", Partitions: 4, MaxReplicas: 3})
+	w.table = w.apply(&state.CreateTable{Name: "newer", Partitions: 1, MaxReplicas: 3, Now: w.now.Unix() + 9}).TableID
+	w.lead(0, one)
 	w.asked, w.answer = nil, fine
 	w.round(2)
 	if a := w.s.Availability(""); len(w.asked) != 0 || len(a.Tables) != 0 {
