@@ -745,6 +745,8 @@ func TestManual(t *testing.T) {
 	m.must(first, "pegasus node ls")
 	m.must(first, "pegasus nodes")
 	m.must("healthy", "pegasus health")
+	m.must("", "pegasus table availability")
+	m.must("", "pegasus table create stat -p 4")
 	m.must("healthy", "pegasus table show T --why [--partition N]", " N", " 1")
 	m.must("healthy", "pegasus table show --why", "show", "show T")
 	m.must("healthy", "pegasus table show TABLE --why")
