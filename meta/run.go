@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/raft"
 	"github.com/sirupsen/logrus"
 
+	"pegasus/auth"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob/stores"
@@ -76,8 +77,11 @@ func New(opts Options) (*Server, error) {
 	s.overrides.livePercentage.Store(int64(cfg.Meta.LivePercentage))
 	s.members = &membership{s: s}
 	s.ctx, s.stop = context.WithCancel(context.Background())
+	if s.guard, err = auth.New(cfg.Security, s.log); err != nil {
+		return nil, err
+	}
 	s.pool = rpc.NewPool(rpc.PoolOptions{
-		DialTimeout: time.Second, StallTimeout: time.Second, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: opts.Dial, Log: s.log,
+		DialTimeout: time.Second, StallTimeout: time.Second, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: s.guard.Dial(opts.Dial), Log: s.log,
 	})
 	s.blobs = stores.New(cfg.Blob, s.log)
 	mux := rpc.NewMux(s.log)
@@ -97,7 +101,7 @@ func New(opts Options) (*Server, error) {
 	})
 	s.transport.Register(mux)
 	s.rpc = rpc.NewServer(rpc.ServerOptions{MaxFrameBytes: cfg.RPC.MaxFrameBytes, MaxConnections: cfg.MetaConnections(config.DescriptorLimit()),
-		MaxConnectionsPerIP: cfg.RPC.MaxConnectionsPerIP, MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D()}, mux, s.httpHandler(routes), s.log)
+		MaxConnectionsPerIP: cfg.RPC.MaxConnectionsPerIP, MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D(), Security: s.guard.Security()}, mux, s.httpHandler(routes), s.log)
 	s.rpc.Advertise(s.self())
 
 	id, err := claimDir(cfg.Meta.DataDir, cfg.Cluster.Name, name)
@@ -148,6 +152,7 @@ func (s *Server) Start() error {
 	s.wg.Go(s.backOffElections)
 	s.wg.Go(s.keepRoom)
 	s.wg.Go(s.members.watchNames)
+	s.wg.Go(func() { s.guard.Watch(s.ctx) })
 	go watchdog{s}.watchSelf() // Stop doesn't wait for it: it may watch what never ends
 	if !s.cfg.Meta.Join {
 		s.wg.Go(s.members.watchOutside)

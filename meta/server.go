@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"pegasus/auth"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/version"
@@ -45,6 +46,7 @@ type Server struct {
 	cfg     config.Config
 	log     *logrus.Entry
 	started time.Time
+	guard   *auth.Guard // nil: everybody is trusted
 
 	addr   atomic.Uint64 // packed, see self
 	secret uint64        // tells a question that this server asks itself from those of others

@@ -42,6 +42,8 @@ var (
 			Worry("It grows: clients are refused. Raise rpc.max_connections, or find who opens so many.")
 	RPCBadFrames = def(Server, "rpc_bad_frames", Counter, "connections", "Connections closed because they sent something invalid.").
 			Worry("It grows: somebody speaks another protocol to the port, or a network damages what it carries.")
+	RPCDenied = def(Server, "rpc_denied_requests", Counter, "requests", "Requests refused because who sent them has not proven that he may.").
+			Worry("It grows: the log says which requests, and from where. A server with another cluster secret, or a stranger.")
 	RPCRequests = def(Server, "rpc_requests", Counter, "requests", "Requests read.")
 	RPCPanics   = def(Server, "rpc_panics", Counter, "requests", "Requests whose handler panicked.").
 			Worry("Any: report it as a bug with the log.")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"pegasus/auth"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/base/pause"
@@ -149,15 +150,19 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	descriptors := cfg.DescriptorsOf(config.DescriptorLimit(), engine.Descriptors)
 	cfg.RPC.MaxConnections, cfg.Storage.OpenFiles = descriptors.Connections, descriptors.Files
 	log.Infof("of %v", descriptors)
-	s := &Server{cfg: cfg, maxReplicas: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
-		pool:   rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes}),
+	guard, err := auth.New(cfg.Security, log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, guard: guard, maxReplicas: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
+		pool:   rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: guard.Dial(nil)}),
 		remote: remote{blobs: stores.New(cfg.Blob, log)},
 		table:  newTable(),
 		halt:   make(chan struct{}), syncs: cfg.WAL.Sync != "os",
 		sizes: admission.SizesOf(cfg.RPC.MaxFrameBytes)}
 	s.name = s.hostPort.String()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnMinRate, MaxRate: cfg.Replica.LearnRate, BackupRate: cfg.Replica.BackupRate, Fetched: cfg.Replica.LearnConcurrency, Log: log})
+	s.copies = checkpoint.New(copyHost{s}, checkpoint.Options{MinRate: cfg.Replica.LearnMinRate, MaxRate: cfg.Replica.LearnRate, BackupRate: cfg.Replica.BackupRate, Fetched: cfg.Replica.LearnConcurrency, Dial: guard.Dial(nil), Log: log})
 	if err := s.backupOptions().Validate(); err != nil {
 		return nil, errors.Join(fmt.Errorf("cold backups: %w", err), s.release())
 	}
@@ -166,7 +171,7 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	}
 	requests, pages := s.register()
 	s.rpc = rpc.NewServer(rpc.ServerOptions{MaxFrameBytes: cfg.RPC.MaxFrameBytes, MaxConnections: cfg.RPC.MaxConnections, MaxConnectionsPerIP: cfg.RPC.MaxConnectionsPerIP,
-		MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D()}, requests, pages, log)
+		MaxInFlightBytes: cfg.RPC.MaxInFlightBytes, IdleTimeout: cfg.RPC.IdleTimeout.D(), Security: guard.Security()}, requests, pages, log)
 	s.rpc.Advertise(s.addr)
 	s.rpc.AfterBatch(s.afterBatch)
 	s.rpc.OnError(s.gate.refusals.add)
@@ -299,6 +304,7 @@ func (s *Server) Serve(l net.Listener) error {
 		s.spawn(func() { s.meta.Beat(s.ctx) })
 		s.spawn(func() { s.meta.SyncLoop(s.ctx) })
 		s.spawn(func() { s.housekeep(s.ctx) })
+		s.spawn(func() { s.guard.Watch(s.ctx) })
 		s.spawn(s.tickLoop)
 		s.spawn(func() { s.gate.run(s.ctx) })
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"pegasus/auth"
 	"pegasus/base"
 	"pegasus/base/config"
 	"pegasus/blob"
@@ -33,6 +34,7 @@ type Server struct {
 	started     time.Time
 
 	pool     *rpc.Pool
+	guard    *auth.Guard // nil: everybody is trusted
 	meta     *metalink.Link
 	rpc      *rpc.Server
 	parts    []part.Part

@@ -45,6 +45,12 @@ func (f *frameReader) init(nc net.Conn, acct *account, stop func() bool) {
 	}
 }
 
+// cover has the reader go on with nc, which holds what is unparsed.
+func (f *frameReader) cover(nc net.Conn) {
+	f.drop()
+	f.nc, f.raw, f.readFn = nc, nil, nil
+}
+
 // unparsed returns the bytes that are read and not yet consumed.
 func (f *frameReader) unparsed() []byte {
 	if f.buf == nil {

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"pegasus/acl"
 )
 
 const (
@@ -33,6 +36,9 @@ func newHTTPFront(h http.Handler, idle time.Duration, lg limitedLog) *httpFront 
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          log.New(lineWriter{lg}, "", 0),
+		ConnContext: func(ctx context.Context, nc net.Conn) context.Context {
+			return context.WithValue(ctx, whoKey{}, nc.(*httpConn).who)
+		},
 	}
 	return f
 }
@@ -43,7 +49,7 @@ func (f *httpFront) serve() { f.srv.Serve(f.l) }
 // take hands a connection over, with what was read of it. It reports false if the server
 // is shutting down.
 func (f *httpFront) take(c *serverConn) bool {
-	hc := &httpConn{Conn: c.nc, timeout: c.srv.writeTimeout, head: append([]byte(nil), c.r.unparsed()...)}
+	hc := &httpConn{Conn: cmp.Or(c.covered, c.nc), who: c.who, timeout: c.srv.writeTimeout, head: append([]byte(nil), c.r.unparsed()...)}
 	hc.release = func() { c.srv.leave(c) }
 	select {
 	case f.l.ch <- hc:
@@ -88,6 +94,7 @@ func (l *chanListener) Addr() net.Addr { return &net.TCPAddr{} }
 // httpConn is a connection some of whose bytes have been read.
 type httpConn struct {
 	net.Conn
+	who     acl.Principal
 	timeout time.Duration // for a write to get on
 	head    []byte
 	once    sync.Once

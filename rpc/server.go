@@ -35,6 +35,7 @@ type Server struct {
 
 	h    Handler
 	http *httpFront // nil: HTTP is refused
+	sec  Security   // nil: everybody is trusted
 	log  limitedLog
 	// complaints are lines about requests; a flood of them must not hide those in log.
 	complaints limitedLog
@@ -51,7 +52,7 @@ type Server struct {
 	maxUnsent    int
 	maxOpen      int64
 
-	accepted, refused, badFrames, requests, panics atomic.Int64
+	accepted, refused, badFrames, requests, panics, denied atomic.Int64
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -78,6 +79,7 @@ type ServerOptions struct {
 	MaxConnectionsPerIP int
 	MaxInFlightBytes    int64 // memory of requests, and of answers that aren't sent; 0: 256 MiB
 	IdleTimeout         time.Duration
+	Security            Security // nil: everybody is trusted
 }
 
 // EnsureDefaults replaces what has a default and isn't set.
@@ -95,7 +97,7 @@ func (o *ServerOptions) EnsureDefaults() {
 func NewServer(o ServerOptions, h Handler, httpH http.Handler, log *logrus.Entry) *Server {
 	o.EnsureDefaults()
 	s := &Server{
-		h: h, log: newLimitedLog(log), complaints: newLimitedLog(log), start: time.Now(),
+		h: h, sec: o.Security, log: newLimitedLog(log), complaints: newLimitedLog(log), start: time.Now(),
 		places: places{max: o.MaxConnections}, maxPerIP: o.MaxConnectionsPerIP,
 		maxFrame: o.MaxFrameBytes, idleTimeout: o.IdleTimeout,
 		partTimeout: partTimeout, writeTimeout: writeTimeout,
@@ -110,7 +112,7 @@ func NewServer(o ServerOptions, h Handler, httpH http.Handler, log *logrus.Entry
 	}
 	s.clock.Store(1)
 	if httpH != nil {
-		s.http = newHTTPFront(httpH, s.idleTimeout, s.log)
+		s.http = newHTTPFront(guarded(o.Security, httpH), s.idleTimeout, s.log)
 	}
 	return s
 }
@@ -317,6 +319,7 @@ type ServerStats struct {
 	BadFrames     int64 // connections closed for what they sent
 	Requests      int64 // RPCs read
 	Panics        int64 // handlers that panicked
+	Denied        int64 // requests that who sent them may not
 }
 
 // Stats returns the counters.
@@ -332,6 +335,7 @@ func (s *Server) Stats() ServerStats {
 		BadFrames:     s.badFrames.Load(),
 		Requests:      s.requests.Load(),
 		Panics:        s.panics.Load(),
+		Denied:        s.denied.Load(),
 	}
 }
 
@@ -344,5 +348,6 @@ func (s *Server) Collect(e *metrics.Entity) {
 	e.Set(metrics.RPCBadFrames, st.BadFrames)
 	e.Set(metrics.RPCRequests, st.Requests)
 	e.Set(metrics.RPCPanics, st.Panics)
+	e.Set(metrics.RPCDenied, st.Denied)
 	e.Set(metrics.RPCInFlight, st.InFlightBytes)
 }

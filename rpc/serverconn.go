@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pegasus/acl"
 	"pegasus/base"
 )
 
@@ -63,6 +64,11 @@ type serverConn struct {
 	partHave    atomic.Int64 // how much of it has arrived
 	partSince   atomic.Int64 // since when it waits for its peer, 0: it doesn't
 	partTimeout atomic.Int64 // how long it may, in milliseconds
+
+	// Reader goroutine only:
+	who     acl.Principal // of what the connection began with
+	rights  rights
+	covered net.Conn // what covers nc, nil: nothing
 }
 
 // init makes c ready. One that hasn't entered is from an address of which nothing is known.
@@ -129,8 +135,15 @@ func (c *serverConn) read() (http bool, err error) {
 // readLoop reads and dispatches until an error, or until it turns out that the peer speaks
 // HTTP.
 func (c *serverConn) readLoop() (http bool, err error) {
-	for len(c.r.unparsed()) < 4 {
-		if err := c.fill(4); err != nil {
+	if err := c.fillMagic(); err != nil {
+		return false, err
+	}
+	// A proof may lie within another: that of the secret in TLS.
+	for depth := 0; c.srv.sec != nil && depth < maxProofs && c.srv.sec.Knows(c.r.unparsed()[:4]); depth++ {
+		if err := c.open(c.srv.sec); err != nil {
+			return false, err
+		}
+		if err := c.fillMagic(); err != nil {
 			return false, err
 		}
 	}
@@ -174,6 +187,16 @@ func (c *serverConn) readLoop() (http bool, err error) {
 			return false, err
 		}
 	}
+}
+
+// fillMagic reads what tells framings apart.
+func (c *serverConn) fillMagic() error {
+	for len(c.r.unparsed()) < 4 {
+		if err := c.fill(4); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dispatchAll hands all complete frames that were read to the handler. It returns the
@@ -274,6 +297,9 @@ func (c *serverConn) hear() bool {
 
 // claim notes that the peer says that it is a server of the cluster.
 func (c *serverConn) claim() {
+	if sec := c.srv.sec; sec != nil && sec.May(c.who, base.RPCPacifica) != nil {
+		return // it is about to be refused
+	}
 	if class(c.class.Load()) == clients && !c.setClass(claimed) {
 		c.close(errClaims)
 	}
@@ -298,6 +324,9 @@ func (c *serverConn) setClass(k class) bool {
 func (c *serverConn) call(r *Request) {
 	c.current.Store(r)
 	defer c.caught(r, r.state.Load())
+	if sec := c.srv.sec; sec != nil && !c.may(sec, r) {
+		return
+	}
 	c.srv.h.ServeRPC(r)
 }
 

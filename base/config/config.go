@@ -26,6 +26,8 @@ type Config struct {
 	Metrics Metrics `toml:"metrics" doc:"What /metrics shows to Prometheus."`
 	Storage Storage `toml:"storage" doc:"The storage engine: one Pebble instance per replica. All replicas of a server share its memory."`
 
+	Security Security `toml:"security" doc:"Who is trusted. See docs/security.md."`
+
 	Clusters map[string]Remote `toml:"clusters" doc:"Another cluster, by its name: one that tables are duplicated to, or from. There may be many. The cluster's own section may be among them, so that all clusters can share one list."`
 
 	Blob map[string]Blob `toml:"blob" doc:"A place where files are kept outside of the servers: backups, files for bulk loads. There may be many, each with a name of its own, which is the name of the provider in requests. Upstream's names are local_service and hdfs_service."`
@@ -211,6 +213,12 @@ type Storage struct {
 type Metrics struct {
 	ReplicaSeries []string `toml:"replica_series" def:"[\"role\", \"read_capacity_units\", \"write_capacity_units\", \"rdb_total_sst_size_mb\"]" doc:"Metrics (docs/metrics.md) that Prometheus is shown of each replica by itself, besides the sums of each table. [] none, [\"*\"] all. Upstream's JSON has all."`
 	MaxSeries     int      `toml:"max_series" max:"10000000" def:"40000" doc:"Maximum number of series of tables and replicas in one answer to Prometheus. Metrics that don't fit are left out whole."`
+}
+
+// Security configures package auth.
+type Security struct {
+	Peers      string `toml:"peers" oneof:"off optional required" def:"\"off\"" doc:"Whether servers of the cluster prove to each other that they are some, by a secret. off: no; whoever reaches a port is trusted to be one. required: yes; nobody else gets replicas' files, takes part in replication or in the quorum. optional is for the way from one to the other: servers prove it, and take others without."`
+	SecretFile string `toml:"secret_file" def:"\"\"" doc:"File with the cluster secret, at least 16 bytes on a line, the same on all servers. A second line is a second valid secret, while one replaces the other. It is read again when it changes. Its mode must keep other users out, for example 600. \"\" takes the secret from PEGASUS_CLUSTER_SECRET in the environment."`
 }
 
 // Duration is a time.Duration written as "500ms", "3s", "24h".

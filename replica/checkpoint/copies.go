@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -36,7 +37,9 @@ type Options struct {
 	MinRate, MaxRate int64 // bytes a second, see NewPace
 	BackupRate       int64 // the same of backups; their least is leastBackup
 	Fetched          int   // how many checkpoints are fetched at a time
-	Log              *logrus.Entry
+	// Dial makes connections to servers that checkpoints are fetched from.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	Log  *logrus.Entry
 }
 
 // Copies are the checkpoints that one server gives away and fetches.
@@ -62,7 +65,7 @@ func New(h Host, o Options) *Copies {
 	p := NewPace(o.MinRate, o.MaxRate, o.Log)
 	backups := NewPace(leastBackup, o.BackupRate, o.Log)
 	p.Tell(backups)
-	return &Copies{Pace: p, Backups: backups, host: h, log: o.Log, source: newSource(h, p, o.Log), client: newClient(), slots: make(chan struct{}, max(1, o.Fetched)), maxRate: o.MaxRate}
+	return &Copies{Pace: p, Backups: backups, host: h, log: o.Log, source: newSource(h, p, o.Log), client: newClient(o.Dial), slots: make(chan struct{}, max(1, o.Fetched)), maxRate: o.MaxRate}
 }
 
 // Register implements part.Part. It also begins to set the pace.

@@ -90,14 +90,22 @@ type fetch struct {
 
 // newClient returns a client for checkpoints of other servers. What bounds an exchange is the
 // silence of the other side, see fetch.do.
-func newClient() *http.Client {
-	return &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{Timeout: copyDial}).DialContext, MaxIdleConnsPerHost: 4,
+func newClient(dial func(context.Context, string) (net.Conn, error)) *http.Client {
+	connect := (&net.Dialer{Timeout: copyDial}).DialContext
+	if dial != nil {
+		connect = func(ctx context.Context, _, addr string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, copyDial)
+			defer cancel()
+			return dial(ctx, addr)
+		}
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: connect, MaxIdleConnsPerHost: 4,
 		IdleConnTimeout: 10 * time.Second, DisableCompression: true}}
 }
 
 func (f *fetch) init() {
 	if f.client == nil {
-		f.client = newClient()
+		f.client = newClient(nil)
 	}
 	if f.piece == nil {
 		f.piece = func() int { return paceBurst }
