@@ -33,7 +33,7 @@ type Guard struct {
 	policy   acl.Policy
 
 	mu    sync.Mutex
-	plain map[string]time.Time // servers that took no proof, until when they aren't asked again
+	noted map[string]time.Time // servers to which a proof failed, and until when that counts
 }
 
 // New returns what the configuration asks for, nil if nothing.
@@ -42,7 +42,7 @@ func New(c config.Security, log *logrus.Entry) (*Guard, error) {
 		log.Info("security.peers is off: this server trusts whoever reaches its port, also to be another server of the cluster")
 		return nil, nil
 	}
-	g := &Guard{file: c.SecretFile, log: log, required: c.Peers == Required, policy: acl.Policy{Peers: c.Peers == Required}, plain: map[string]time.Time{}}
+	g := &Guard{file: c.SecretFile, log: log, required: c.Peers == Required, policy: acl.Policy{Peers: c.Peers == Required}, noted: map[string]time.Time{}}
 	text, from, err := g.read()
 	if err != nil {
 		return nil, err
@@ -139,8 +139,8 @@ func (g *Guard) MayOpen(who acl.Principal, path string) error {
 // DialFunc makes a connection.
 type DialFunc func(ctx context.Context, addr string) (net.Conn, error)
 
-// plainFor is how long a server that takes no proofs isn't asked for one again.
-const plainFor = 30 * time.Second
+// notedFor is how long a server that takes no proofs isn't asked for one again, and nothing more is said of it.
+const notedFor = 30 * time.Second
 
 // proofTimeout is how long a proof may take if the context has no earlier end.
 const proofTimeout = 5 * time.Second
@@ -159,7 +159,7 @@ func (g *Guard) Dial(dial DialFunc) DialFunc {
 		return dial
 	}
 	return func(ctx context.Context, addr string) (net.Conn, error) {
-		if !g.required && g.isPlain(addr) {
+		if !g.required && g.isNoted(addr) {
 			return dial(ctx, addr)
 		}
 		nc, err := dial(ctx, addr)
@@ -170,10 +170,16 @@ func (g *Guard) Dial(dial DialFunc) DialFunc {
 			return nc, nil
 		}
 		nc.Close()
-		if g.required || errors.Is(err, ErrProof) || ctx.Err() != nil {
+		known := g.note(addr)
+		switch {
+		case g.required || errors.Is(err, ErrProof) || ctx.Err() != nil:
+			if !known {
+				g.log.Warnf("no connection to %s, as security.peers is %s: %v", addr, g.mode(), err)
+			}
 			return nil, fmt.Errorf("%s: %w", addr, err)
+		case !known:
+			g.log.Warnf("security.peers is optional, so %s is talked to without a proof: %v", addr, err)
 		}
-		g.notePlain(addr, err)
 		return dial(ctx, addr)
 	}
 }
@@ -195,23 +201,34 @@ func (g *Guard) prove(ctx context.Context, nc net.Conn) error {
 	return err
 }
 
-func (g *Guard) isPlain(addr string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	until, ok := g.plain[addr]
-	if ok && time.Now().After(until) {
-		delete(g.plain, addr)
-		return false
+func (g *Guard) mode() string {
+	if g.required {
+		return Required
 	}
-	return ok
+	return Optional
 }
 
-func (g *Guard) notePlain(addr string, why error) {
+// isNoted tells whether a proof to addr failed lately.
+func (g *Guard) isNoted(addr string) bool {
 	g.mu.Lock()
-	_, known := g.plain[addr]
-	g.plain[addr] = time.Now().Add(plainFor)
-	g.mu.Unlock()
+	defer g.mu.Unlock()
+	return time.Now().Before(g.noted[addr])
+}
+
+// maxNoted is how many addresses are noted; there are never as many servers.
+const maxNoted = 10_000
+
+// note notes that a proof to addr failed, and tells whether that was known.
+func (g *Guard) note(addr string) (known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := time.Now()
+	known = now.Before(g.noted[addr])
 	if !known {
-		g.log.Warnf("security.peers is optional, so %s is talked to without a proof: %v", addr, why)
+		if len(g.noted) >= maxNoted {
+			clear(g.noted)
+		}
+		g.noted[addr] = now.Add(notedFor)
 	}
+	return known
 }

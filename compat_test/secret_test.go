@@ -126,7 +126,7 @@ func TestClusterSecret(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if n := strings.Count(out, "UNALIVE"); n != 1 {
+			if n := strings.Count(out, " dead "); n != 1 {
 				return fmt.Errorf("%d servers are dead:\n%s", n, out)
 			}
 			return nil
