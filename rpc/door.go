@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"net"
 	"net/http"
 	"strings"
@@ -63,12 +64,15 @@ func (c *serverConn) may(sec Security, r *Request) bool {
 func (c *serverConn) open(sec Security) error {
 	c.partTimeout.Store(openTimeout.Milliseconds())
 	c.partSince.Store(c.srv.clock.Load())
-	nc, who, err := sec.Open(&begun{Conn: c.nc, c: c})
+	under := cmp.Or(c.covered, c.nc)
+	b := &begun{Conn: under, c: c}
+	nc, who, err := sec.Open(b)
 	if err != nil {
 		return badFrame("%v", err)
 	}
 	c.who = who
-	if b, ok := nc.(*begun); !ok || b.c != c {
+	if nc != b {
+		b.head, b.done = append(b.head, c.r.unparsed()...), true
 		c.cover(nc)
 	}
 	if who.Kind == acl.Server && !c.setClass(peers) {
@@ -92,14 +96,23 @@ func (c *serverConn) cover(nc net.Conn) {
 // begun is a connection of which bytes were read into its frame reader.
 type begun struct {
 	net.Conn
-	c *serverConn
+	c    *serverConn
+	head []byte // what was left there when something began to cover the connection
+	done bool   // it is covered: what is read there now came through the cover
 }
 
 func (b *begun) Read(p []byte) (int, error) {
-	if u := b.c.r.unparsed(); len(u) > 0 {
-		n := copy(p, u)
-		b.c.r.consume(n)
+	if len(b.head) > 0 {
+		n := copy(p, b.head)
+		b.head = b.head[n:]
 		return n, nil
+	}
+	if !b.done {
+		if u := b.c.r.unparsed(); len(u) > 0 {
+			n := copy(p, u)
+			b.c.r.consume(n)
+			return n, nil
+		}
 	}
 	n, err := b.Conn.Read(p)
 	b.c.lastRead.Store(b.c.srv.clock.Load())
