@@ -37,7 +37,7 @@ func TestUnlisted(t *testing.T) {
 	}
 	for path, want := range map[string]Action{"nothing": Control, "meta": Control, "meta/new": Control, "pprof/heap": Control, "metrics": Metadata, "": Anyone,
 		"replica/checkpoint/file": Internal, "replica/checkpointer": Control, "dashboard/tables": Metadata, "dashboard/do/drain": Control} {
-		if a := OfPage(path); a != want {
+		if a, _ := OfPage(path); a != want {
 			t.Errorf("page %q needs %v, not %v", path, a, want)
 		}
 	}

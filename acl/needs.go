@@ -42,23 +42,20 @@ func OfRPC(name string) Action {
 	return Control
 }
 
-// OfPage returns what a page needs; path has no leading slash. Pages below a listed one need what that
-// one needs, unless they are listed themselves. Others need Control.
-func OfPage(path string) Action {
+// OfPage returns what a page needs, and whether it is listed; path has no leading slash. Pages below a listed one need
+// what that one needs, unless they are listed themselves. One that isn't listed needs Control.
+func OfPage(path string) (Action, bool) {
 	for p := path; ; {
 		if a, ok := pages[p]; ok {
-			return a
+			return a, true
 		}
 		i := strings.LastIndexByte(p, '/')
 		if i < 0 {
-			return Control
+			return Control, false
 		}
 		p = p[:i]
 	}
 }
-
-// ListsPage tells whether the path itself is listed.
-func ListsPage(path string) bool { _, ok := pages[path]; return ok }
 
 // RPCs returns the names that are listed, sorted.
 func RPCs() []string { return slices.Sorted(maps.Keys(rpcs)) }
@@ -97,11 +94,11 @@ var rpcs = each(map[Action][]string{
 		base.RPCStartRestore, base.RPCAddBackupPolicy, base.RPCModifyBackupPolicy, base.RPCRemoveBackupPolicy, base.RPCStartBackupApp,
 		base.RPCCancelBackup, base.RPCDeleteBackup, base.RPCAddDuplication, base.RPCModifyDuplication,
 		base.RPCStartPartitionSplit, base.RPCControlPartitionSplit, base.RPCStartBulkLoad, base.RPCControlBulkLoad, base.RPCClearBulkLoad,
-		base.RPCQuorumChange, base.RPCQuorumBackup, base.RPCUpgradeVersion,
+		base.RPCQuorumChange, base.RPCQuorumTransfer, base.RPCQuorumBackup, base.RPCUpgradeVersion,
 		base.RPCReplicaDiskMigrate, base.RPCAddNewDisk, base.RPCDetectHotkey,
 	},
 	Internal: {
-		base.RPCPacifica, base.RPCSplitSwitch, base.RPCSplitChild, base.RPCLoadRows, base.RPCConfigSync, base.RPCUpdatePartitionConfiguration,
+		base.RPCPacifica, base.RPCProbe, base.RPCSplitSwitch, base.RPCSplitChild, base.RPCLoadRows, base.RPCConfigSync, base.RPCUpdatePartitionConfiguration,
 		base.RPCFailureDetectorPing, base.RPCConfigProposal, base.RPCNodeStop, base.RPCSelfCheck, base.RPCDuplicationSync, base.RPCLoadsEnded,
 		base.RPCReportRestoreStatus, base.RPCRegisterChildReplica, base.RPCNotifyStopSplit, base.RPCQueryChildState,
 		base.RPCRaftAppend, base.RPCRaftVote, base.RPCRaftPreVote, base.RPCRaftTimeoutNow, base.RPCRaftSnapshot,
@@ -116,7 +113,7 @@ var pages = each(map[Action][]string{
 	Metadata: {
 		"config", "configs", "metrics", "envs/list", "dashboard",
 		"meta/app", "meta/apps", "meta/app_envs", "meta/health", "meta/nodes", "meta/usage", "meta/cluster", "meta/app/duplication",
-		"meta/app/query_bulk_load", "meta/backup_policy",
+		"meta/app/query_bulk_load", "meta/backup_policy", "meta/availability", "meta/latency",
 		"replica/data_version", "replica/duplication", "replica/manual_compaction",
 	},
 	Control:  {"updateConfig", "pprof", "debug", "meta/app/start_compaction", "meta/app/usage_scenario", "meta/app/start_bulk_load", "dashboard/do"},

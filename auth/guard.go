@@ -133,7 +133,8 @@ func (g *Guard) May(who acl.Principal, code string) error {
 
 // MayOpen is May for a page.
 func (g *Guard) MayOpen(who acl.Principal, path string) error {
-	return g.policy.Decide(who, acl.OfPage(path))
+	what, _ := acl.OfPage(path)
+	return g.policy.Decide(who, what)
 }
 
 // DialFunc makes a connection.

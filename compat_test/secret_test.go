@@ -2,6 +2,7 @@ package compat
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -148,6 +149,20 @@ func TestClusterSecret(t *testing.T) {
 	load.check(t)
 }
 
+// paths returns the pages of a server.
+func paths(t *testing.T, addr string) (all map[string]string) {
+	t.Helper()
+	res, err := http.Get("http://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&all); err != nil || len(all) < 10 {
+		t.Fatalf("the pages of %s: %v, %v", addr, all, err)
+	}
+	return all
+}
+
 // refusesStrangers: of all requests, those between servers are refused, by each server, and no other one is.
 func refusesStrangers(t *testing.T, c *cluster.Cluster) {
 	pool := rpc.NewPool(rpc.PoolOptions{})
@@ -172,6 +187,11 @@ func refusesStrangers(t *testing.T, c *cluster.Cluster) {
 					t.Errorf("%s: %s, which needs %v, is refused: %v", name, code, what, err)
 				}
 				cells++
+			}
+		}
+		for path := range paths(t, c.Addr(name)) {
+			if _, listed := acl.OfPage(strings.TrimPrefix(path, "/")); !listed {
+				t.Errorf("%s has the page %s, and acl doesn't say what it needs", name, path)
 			}
 		}
 		for _, q := range []struct{ method, path string }{{"POST", "/replica/checkpoint"}, {"GET", "/replica/checkpoint/file"}, {"POST", "//replica//checkpoint/done"}, {"GET", "/replica/checkpoint?x"}} {
