@@ -134,6 +134,7 @@ func TestKubernetes(t *testing.T) {
 	}
 	bin := binary(t)
 	counts := map[string]int{}
+	listed, metas := "", []string(nil)
 	for doc := range bytes.SplitSeq(text, []byte("\n---\n")) {
 		v, err := decode(doc)
 		if err != nil {
@@ -150,11 +151,23 @@ func TestKubernetes(t *testing.T) {
 			if out, err := exec.Command(bin, "config", "check", file).CombinedOutput(); err != nil {
 				t.Errorf("%v: %s", err, out)
 			}
+			listed = v.Data["pegasus.toml"]
+		case *corev1.Service:
+			if v.Spec.ClusterIP != "None" || !v.Spec.PublishNotReadyAddresses {
+				t.Errorf("service %s hides pods that aren't ready from each other", v.Name)
+			}
 		case *appsv1.StatefulSet:
 			c := v.Spec.Template.Spec.Containers[0]
 			port := strconv.Itoa(int(c.Ports[0].ContainerPort))
-			if i := slices.Index(c.Args, "--advertise"); i < 0 || c.Args[i+1] != "$(HOST_IP):"+port || c.Env[0].Name != "HOST_IP" || !v.Spec.Template.Spec.HostNetwork {
+			// A pod is known by its name in the headless service, of which the metas' stand in the file, and its data follows it.
+			known := fmt.Sprintf("$(POD_NAME).%s.pegasus.svc:%s", v.Spec.ServiceName, port)
+			if i := slices.Index(c.Args, "--advertise"); i < 0 || c.Args[i+1] != known || c.Env[0].Name != "POD_NAME" || v.Spec.Template.Spec.HostNetwork || len(v.Spec.VolumeClaimTemplates) != 1 {
 				t.Errorf("%s advertises %q with the port %s", v.Name, c.Args, port)
+			}
+			if v.Name == "meta" {
+				for i := range *v.Spec.Replicas {
+					metas = append(metas, strings.Replace(known, "$(POD_NAME)", fmt.Sprintf("meta-%d", i), 1))
+				}
 			}
 			for k, want := range v.Spec.Selector.MatchLabels {
 				if v.Spec.Template.Labels[k] != want {
@@ -166,6 +179,9 @@ func TestKubernetes(t *testing.T) {
 	}
 	if counts["*v1.StatefulSet"] != 2 || counts["*v1.PodDisruptionBudget"] != 2 || counts["*v1.Service"] != 2 {
 		t.Errorf("%v", counts)
+	}
+	if want := fmt.Sprintf("meta_servers = [\"%s\"]", strings.Join(metas, "\", \"")); !strings.Contains(listed, want) {
+		t.Errorf("the file doesn't say %s: %s", want, listed)
 	}
 	if _, err := decode([]byte("apiVersion: v1\nkind: Service\nspec: {portz: 1}\n")); err == nil {
 		t.Error("an unknown field is taken")
