@@ -41,6 +41,8 @@ require (
 
 require gopkg.in/natefinch/lumberjack.v2 v2.2.1
 
+require github.com/creack/pty v1.1.24
+
 require (
 	github.com/DataDog/zstd v1.5.7 // indirect
 	github.com/RaduBerinde/axisds v0.1.0 // indirect

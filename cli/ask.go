@@ -33,6 +33,10 @@ func (a *Asker) Ask(ctx context.Context, what, word string) error {
 		return nil
 	}
 	fmt.Fprintf(a.Errs, "%s Write %s to go on: ", what, word)
+	if err := awaitTyped(ctx, a.In); err != nil {
+		fmt.Fprintln(a.Errs)
+		return err
+	}
 	answer := make(chan string, 1)
 	go func() { answer <- readLine(a.In) }()
 	var got string
@@ -45,6 +49,20 @@ func (a *Asker) Ask(ctx context.Context, what, word string) error {
 		return errors.New("nothing is removed or changed; without a terminal give --yes")
 	}
 	return nil
+}
+
+// awaitTyped waits until a line was typed at a terminal. So nobody goes on reading after Ctrl-C, who would take what is typed next.
+func awaitTyped(ctx context.Context, in io.Reader) error {
+	if !IsTerminal(in) {
+		return nil
+	}
+	fd := []unix.PollFd{{Fd: int32(in.(*os.File).Fd()), Events: unix.POLLIN}}
+	for ctx.Err() == nil {
+		if n, err := unix.Poll(fd, 50); n > 0 || err != nil && !errors.Is(err, unix.EINTR) {
+			return nil // what is wrong is found by who reads
+		}
+	}
+	return context.Cause(ctx)
 }
 
 // AskIfThere is Ask for what can be taken back: without a terminal it is done.

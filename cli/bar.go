@@ -23,21 +23,10 @@ type Bar struct {
 
 // NewBar makes a bar if w is a terminal, else it returns nil. what is a word or two.
 func NewBar(w io.Writer, what string) *Bar {
-	f, ok := w.(*os.File)
-	if !ok {
+	if columnsOf(w) == 0 {
 		return nil
 	}
-	columns := func() int {
-		size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-		if err != nil {
-			return 0
-		}
-		return int(size.Col)
-	}
-	if _, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err != nil {
-		return nil
-	}
-	return newBar(w, what, columns, time.Now)
+	return newBar(w, what, func() int { return columnsOf(w) }, time.Now)
 }
 
 func newBar(w io.Writer, what string, columns func() int, now func() time.Time) *Bar {
@@ -83,13 +72,60 @@ func (b *Bar) draw(done, all int64, words string) {
 	line := head + "  " + words
 	if room := columns - 1 - utf8.RuneCountInString(line) - 4; room >= 10 {
 		room = min(room, 30)
-		full := int(share * float64(room))
-		line = head + " [" + strings.Repeat("#", full) + strings.Repeat(".", room-full) + "]  " + words
+		line = head + " [" + filled(share, room) + "]  " + words
 	}
 	if columns > 1 && utf8.RuneCountInString(line) >= columns {
 		line = string([]rune(line)[:columns-1])
 	}
 	fmt.Fprint(b.w, "\r\x1b[K"+line)
+}
+
+// tell shows how far a command is: on a terminal in place of what it told before, elsewhere as a line of its own.
+func (e *Env) tell(line string) {
+	columns := columnsOf(e.Out)
+	if columns == 0 {
+		fmt.Fprintln(e.Out, line)
+		return
+	}
+	if columns > 1 && utf8.RuneCountInString(line) >= columns {
+		line = string([]rune(line)[:columns-1])
+	}
+	fmt.Fprint(e.Out, "\r\x1b[K"+line)
+}
+
+// told leaves what tell showed last where it is.
+func (e *Env) told() {
+	if columnsOf(e.Out) > 0 {
+		fmt.Fprintln(e.Out)
+	}
+}
+
+// meter is a picture of how much is done, and a space, on a terminal that is wide enough; elsewhere nothing.
+func (e *Env) meter(done, all int64) string {
+	const room = 20
+	if columnsOf(e.Out) < 4*room || all <= 0 {
+		return ""
+	}
+	return "[" + filled(float64(done)/float64(all), room) + "] "
+}
+
+// filled is a meter of so many columns.
+func filled(share float64, columns int) string {
+	full := int(min(max(share, 0), 1) * float64(columns))
+	return strings.Repeat("#", full) + strings.Repeat(".", columns-full)
+}
+
+// columnsOf is how wide a terminal is, 0 if w is none.
+func columnsOf(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return max(int(size.Col), 1)
 }
 
 // End takes the bar away.

@@ -143,7 +143,7 @@ func (e BulkLoads) wait(ctx context.Context, table string, wait time.Duration) e
 				return "", false, err
 			}
 			if is = now; now.Loading && now.Status != "failed" && now.Status != "canceled" { // what comes of it is told below, once
-				line = now.text()
+				line = e.meter(int64(now.Percent), 100) + now.text()
 			}
 			return line, !now.Loading, nil
 		})

@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"pegasus/client"
 	"pegasus/compare"
@@ -105,10 +102,8 @@ func (m *Move) judge(err error) error {
 }
 
 func (m *Move) red(text string) {
-	if f, ok := m.Out.(*os.File); ok {
-		if _, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
-			text = "\x1b[1;31m" + text + "\x1b[0m"
-		}
+	if columnsOf(m.Out) > 0 {
+		text = "\x1b[1;31m" + text + "\x1b[0m"
 	}
 	fmt.Fprintln(m.Out, text)
 }

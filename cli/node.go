@@ -152,7 +152,7 @@ func (e *Env) NodeDrain(ctx context.Context, node string, wait time.Duration) er
 		if first < 0 {
 			first = n.Bytes
 		}
-		line := fmt.Sprintf("%d primaries and %d replicas (%s) left on %v", n.Primaries, n.Replicas, size(n.Bytes), a)
+		line := e.meter(first-n.Bytes, first) + fmt.Sprintf("%d primaries and %d replicas (%s) left on %v", n.Primaries, n.Replicas, size(n.Bytes), a)
 		line += left(first-n.Bytes, n.Bytes, time.Since(began))
 		if len(r.Stuck) > 0 {
 			line += "; " + r.Stuck[0]

@@ -183,7 +183,7 @@ func (e *Env) watchRebalance(ctx context.Context, runs int64, wait time.Duration
 		if !r.Active && r.Runs == runs {
 			return "", false, fmt.Errorf("the meta servers no longer know the rebalance: their state was replaced; start it again")
 		}
-		line = progress(r)
+		line = e.meter(r.Done, r.Done+int64(len(r.Moves))) + progress(r)
 		if r.HintMessage != "" && r.Active {
 			line += "; waits: " + r.HintMessage
 		}
@@ -271,6 +271,9 @@ func (e *Env) watch(person context.Context, wait time.Duration, otherwise string
 	began := time.Now()
 	last := ""
 	failures := 0
+	if !e.JSON {
+		defer e.told()
+	}
 	for {
 		line, done, err := look()
 		switch {
@@ -284,7 +287,7 @@ func (e *Env) watch(person context.Context, wait time.Duration, otherwise string
 			failures = 0
 			last = line
 			if !e.JSON {
-				fmt.Fprintln(e.Out, line)
+				e.tell(line)
 			}
 		}
 		if done {

@@ -113,7 +113,7 @@ func (e *Env) TableSplit(ctx context.Context, a Split) error {
 			return "", false, err
 		}
 		is = now
-		return now.text(), !now.Splitting, nil
+		return e.meter(int64(now.Partitions)/2-int64(now.Left), int64(now.Partitions)/2) + now.text(), !now.Splitting, nil
 	})
 	if err != nil {
 		return err

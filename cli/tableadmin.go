@@ -304,7 +304,7 @@ func (e TableAdmin) Compact(ctx context.Context, c Compact) error {
 		if stale = stale && p == 100 && time.Since(began) < compactTold; stale {
 			return "the servers haven't told of it yet", false, nil
 		}
-		return fmt.Sprintf("%d %% of the replicas are compacted", p), p >= 100, nil
+		return e.meter(int64(p), 100) + fmt.Sprintf("%d %% of the replicas are compacted", p), p >= 100, nil
 	})
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func backupCreateCmd() *cobra.Command {
 			"moment. Writes go on meanwhile. The backup goes on if this command ends, and if servers fail.",
 		RunE: func(c *cobra.Command, a []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env) error {
-				return cli.ClusterBackups{Env: e}.Create(ctx, a[0], provider, path, wait, c.ErrOrStderr())
+				return cli.ClusterBackups{Env: e}.Create(ctx, a[0], provider, path, wait, f.progress(c))
 			})
 		}}
 	f.add(c)
@@ -135,7 +135,7 @@ func endBackupCmd(use, short string, do endBackup) *cobra.Command {
 				return err
 			}
 			return f.with(c, func(ctx context.Context, e *cli.Env) error {
-				return do(cli.ClusterBackups{Env: e}, ctx, id, wait, c.ErrOrStderr())
+				return do(cli.ClusterBackups{Env: e}, ctx, id, wait, f.progress(c))
 			})
 		}}
 	f.add(c)

@@ -132,6 +132,14 @@ func (f *clientFlags) with(c *cobra.Command, do func(context.Context, *cli.Env) 
 	return e.Judged(c.Context(), do(c.Context(), e))
 }
 
+// progress is where a command shows how far it is, beside its output.
+func (f *clientFlags) progress(c *cobra.Command) io.Writer {
+	if f.quiet {
+		return io.Discard
+	}
+	return c.ErrOrStderr()
+}
+
 // sub makes a subcommand of a command that has f's flags.
 func (f *clientFlags) sub(use, short string, least, most int, do func(context.Context, *cli.Env, []string) error) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: wantArgs(least, most),
@@ -272,7 +280,9 @@ func countCmd() *cobra.Command {
 	var s cli.Scan
 	var stats bool
 	var top int
-	c, _ := dataCmd("count TABLE [HASH_KEY]", "Print the number of rows of a table or a hash key", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
+	var c *cobra.Command
+	var f *clientFlags
+	c, f = dataCmd("count TABLE [HASH_KEY]", "Print the number of rows of a table or a hash key", 1, 2, func(ctx context.Context, e *cli.Env, a []string) error {
 		if len(a) > 1 {
 			s.HashKey = &a[1]
 		}
@@ -280,7 +290,7 @@ func countCmd() *cobra.Command {
 			if s.HashKey != nil || s.From != "" || s.To != "" || s.Partition >= 0 {
 				return errors.New("--stats is for whole tables: it goes with --hash-filter and --sort-filter alone")
 			}
-			return (&cli.Transfer{Env: e, Progress: os.Stderr}).Stats(ctx, a[0], cli.ChoiceArgs{HashFilter: s.HashFilter, SortFilter: s.Filter}, top)
+			return (&cli.Transfer{Env: e, Progress: f.progress(c)}).Stats(ctx, a[0], cli.ChoiceArgs{HashFilter: s.HashFilter, SortFilter: s.Filter}, top)
 		}
 		return e.Count(ctx, a[0], s)
 	})

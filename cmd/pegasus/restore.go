@@ -28,7 +28,7 @@ func restoreTableCmd() *cobra.Command {
 				}
 				o.Blobs = cfg.Blob
 			}
-			o.Progress = c.ErrOrStderr()
+			o.Progress = f.progress(c)
 			return f.with(c, func(ctx context.Context, e *cli.Env) error { return cli.ClusterBackups{Env: e}.Restore(ctx, a[0], o) })
 		}}
 	f.add(c)

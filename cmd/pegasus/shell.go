@@ -204,11 +204,27 @@ func (s *shell) ask(in *os.File, h *history) (string, error) {
 	t := term.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{in, s.out}, prompt)
+	}{&keys{in: in}, s.out}, prompt)
 	t.History = h
-	if w, hgt, err := term.GetSize(int(in.Fd())); err == nil && w > 0 && hgt > 0 {
-		_ = t.SetSize(w, hgt)
+	size := func() {
+		if w, hgt, err := term.GetSize(int(in.Fd())); err == nil && w > 0 && hgt > 0 {
+			_ = t.SetSize(w, hgt)
+		}
 	}
+	size()
+	resized, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(resized, syscall.SIGWINCH)
+	defer func() { signal.Stop(resized); close(ended) }()
+	go func() {
+		for {
+			select {
+			case <-resized:
+				size()
+			case <-ended:
+				return
+			}
+		}
+	}()
 	t.AutoCompleteCallback = func(line string, pos int, key rune) (string, int, bool) {
 		if key != '\t' {
 			return "", 0, false
@@ -220,6 +236,27 @@ func (s *shell) ask(in *os.File, h *history) (string, error) {
 		return to + line[pos:], len(to), true
 	}
 	return t.ReadLine()
+}
+
+// keys reads what is typed. Ctrl-C, by which package term would end, clears the line: to its end, and away with what is before.
+type keys struct {
+	in   io.Reader
+	rest []byte
+}
+
+func (k *keys) Read(b []byte) (int, error) {
+	if len(k.rest) == 0 {
+		typed := make([]byte, len(b))
+		n, err := k.in.Read(typed)
+		if err != nil {
+			return 0, err
+		}
+		const ctrlC, clearLine = "\x03", "\x05\x15" // Ctrl-E, Ctrl-U
+		k.rest = bytes.ReplaceAll(typed[:n], []byte(ctrlC), []byte(clearLine))
+	}
+	n := copy(b, k.rest)
+	k.rest = k.rest[n:]
+	return n, nil
 }
 
 // complete completes the last word of a line, as far as all that it can become begin the same, and returns these.

@@ -73,7 +73,7 @@ func (f *transferFlags) with(c *cobra.Command, do func(context.Context, *cli.Tra
 	set := stores.New(cfg.Blob, logging.New(cfg.Log, c.ErrOrStderr()))
 	defer set.Close()
 	return f.clientFlags.with(c, func(ctx context.Context, e *cli.Env) error {
-		return do(ctx, &cli.Transfer{Env: e, Set: set, Errs: c.ErrOrStderr(), Progress: c.ErrOrStderr(), In: c.InOrStdin()})
+		return do(ctx, &cli.Transfer{Env: e, Set: set, Errs: c.ErrOrStderr(), Progress: f.progress(c), In: c.InOrStdin()})
 	})
 }
 
