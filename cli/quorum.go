@@ -61,7 +61,7 @@ func (e *Env) MetaStatus(ctx context.Context, metas []string) error {
 	var unreached, unled error
 	switch {
 	case !q.Reached:
-		unreached = errors.New(q.Why[0].String())
+		unreached = &unreachedError{q.Why[0].String()}
 	case !q.Serves:
 		unled = errors.New("no meta server leads: nothing of the cluster can be changed, and clients can't find their tables")
 	}
@@ -91,6 +91,14 @@ func (e *Env) MetaStatus(ctx context.Context, metas []string) error {
 	}
 	return unled
 }
+
+// unreachedError is that no meta server answers, in the words of who judges them.
+type unreachedError struct{ why string }
+
+func (e *unreachedError) Error() string { return e.why }
+
+// ExitStatus is ExitNoAnswer.
+func (e *unreachedError) ExitStatus() int { return ExitNoAnswer }
 
 func understands(m *metaJSON) string {
 	if m.Understands == 0 {

@@ -257,7 +257,10 @@ func (a Admin) RemoteCommand(ctx context.Context, addr, cmd string, args ...stri
 	ctx, cancel := a.c.withDeadline(ctx)
 	defer cancel()
 	var text rpc.Str
-	err := a.c.pool.Call(ctx, addr, rpc.Outgoing{Code: base.RPCCLICall, Arg: &command.Command{Cmd: cmd, Arguments: args}, Framing: a.c.opts.Framing, Who: a.c.opts.Who}, &text)
+	err := a.c.reachServer(ctx, addr)
+	if err == nil {
+		err = a.c.pool.Call(ctx, addr, rpc.Outgoing{Code: base.RPCCLICall, Arg: &command.Command{Cmd: cmd, Arguments: args}, Framing: a.c.opts.Framing, Who: a.c.opts.Who}, &text)
+	}
 	if err != nil {
 		return "", fmt.Errorf("command %q at %s: %w", cmd, addr, err)
 	}

@@ -36,6 +36,7 @@ type Client struct {
 	metas  []string
 	leader atomic.Pointer[string]
 	heard  atomic.Bool // some meta has answered something
+	spoke  sync.Map    // servers that have
 
 	ctx    context.Context // ends with Close: background look-ups hang on it
 	cancel context.CancelFunc

@@ -10,6 +10,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/pause"
 	"pegasus/base/tbin"
+	"pegasus/gen/command"
 	"pegasus/gen/layer2"
 	"pegasus/rpc"
 )
@@ -178,6 +179,23 @@ func (c *Client) reach(ctx context.Context, op string) error {
 			return err
 		}
 	}
+}
+
+// reachServer waits until a server, meta or replica, says something, for Options.NoAnswer.
+func (c *Client) reachServer(ctx context.Context, addr string) error {
+	if _, ok := c.spoke.Load(addr); ok || c.opts.NoAnswer <= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.opts.NoAnswer)
+	defer cancel()
+	var text rpc.Str
+	err := c.pool.Call(ctx, addr, rpc.Outgoing{Code: base.RPCCLICall, Arg: &command.Command{Cmd: "version"}, Framing: c.opts.Framing}, &text)
+	switch base.CodeOf(err) {
+	case base.ErrTimeout, base.ErrNetworkFailure:
+		return fmt.Errorf("server %s doesn't answer: %w", addr, err)
+	}
+	c.spoke.Store(addr, true) // also where it refuses
+	return nil
 }
 
 // probed is what a meta says of who leads.

@@ -16,7 +16,10 @@ import (
 func (a Admin) askReplica(ctx context.Context, op, addr, code string, q tbin.Encoder, r tbin.Decoder, result *base.ErrorCode) error {
 	ctx, cancel := a.c.withDeadline(ctx)
 	defer cancel()
-	err := a.c.pool.Call(ctx, addr, rpc.Outgoing{Code: code, Arg: q, Framing: a.c.opts.Framing, Who: a.c.opts.Who}, r)
+	err := a.c.reachServer(ctx, addr)
+	if err == nil {
+		err = a.c.pool.Call(ctx, addr, rpc.Outgoing{Code: code, Arg: q, Framing: a.c.opts.Framing, Who: a.c.opts.Who}, r)
+	}
 	if err == nil && *result != base.ErrOK {
 		err = *result
 	}

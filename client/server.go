@@ -24,6 +24,9 @@ func (a Admin) Page(ctx context.Context, addr, path string, query url.Values) ([
 	if err != nil {
 		return nil, err
 	}
+	if err := a.c.reachServer(ctx, addr); err != nil {
+		return nil, fmt.Errorf("page %s: %w", path, err)
+	}
 	if a.c.opts.Who != "" {
 		q.Header.Set("User-Agent", a.c.opts.Who)
 	}

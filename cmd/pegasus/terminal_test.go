@@ -182,6 +182,7 @@ func TestTerminal(t *testing.T) {
 		if err := pty.Setsize(x.f, &pty.Winsize{Cols: 30, Rows: 10}); err != nil {
 			t.Fatal(err)
 		}
+		x.until("\x1b\\[K" + tempPrompt + `table s`) // it is drawn anew
 		x.press(ctrlC + "# a line that is longer than thirty columns are\r")
 		x.until(`a line that is\r\n longer than`) // it is wrapped at the new width
 		x.until(tempPrompt)
