@@ -33,7 +33,7 @@ var harmless = map[string]string{
 	"dup add": "adds one", "dup ls": "looks", "dup show": "looks", "dup pause": "undone by resume", "dup resume": "undone by pause", "dup fail-mode": "set back by itself",
 	"node ls": "looks", "node back": "undone by drain",
 	"restore": "a table that isn't there", "restore ls": "looks",
-	"table create": "adds one", "table ls": "looks", "table show": "looks", "table hotkeys": "looks", "table stats": "looks", "table usage": "looks", "table recall": "brings one back",
+	"table create": "adds one", "table ls": "looks", "table show": "looks", "table hotkeys": "looks", "table stats": "looks", "table availability": "looks", "table usage": "looks", "table recall": "brings one back",
 	"table env ls": "looks", "table env help": "looks", "table compact": "rewrites what is there", "table atomic-idempotent": "set back by itself",
 }
 
