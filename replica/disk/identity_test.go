@@ -88,3 +88,63 @@ func TestDirThatLostItsFile(t *testing.T) {
 		t.Errorf("it was given the id %q", is.ID)
 	}
 }
+
+// A server that is known by a name keeps its directories when the name leads to another address, from the cluster version on
+// that lets it; nobody else gets them.
+func TestNamedServerMoves(t *testing.T) {
+	dir := t.TempDir()
+	begin := func(i *identity) error {
+		p := Place{Tag: "d1", Path: dir}
+		i.look([]Place{p}, 1)
+		if err := i.prepare(p); err != nil {
+			return err
+		}
+		i.begin()
+		return nil
+	}
+	write := func(change func(*Ident)) {
+		t.Helper()
+		var id Ident
+		err := ReadJSON(IdentName(dir), &id)
+		change(&id)
+		if err := errors.Join(err, WriteJSON(IdentName(dir), &id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := newIdentity("c", "10.0.0.1:5", "s1:5")
+	if err := begin(first); err != nil {
+		t.Fatal(err)
+	}
+	server := first.ident().Server
+	if server == "" {
+		t.Fatal("its data has no id")
+	}
+	moved := func() *identity { return newIdentity("c", "10.0.0.2:5", "s1:5") }
+	if err := begin(moved()); err == nil || !strings.Contains(err.Error(), "upgrade-version") {
+		t.Errorf("it moved in a cluster of version 1: %v", err)
+	}
+	write(func(id *Ident) { id.Format = version.NamedServers.Since() })
+	there := moved()
+	if err := begin(there); err != nil || there.ident().Server != server {
+		t.Errorf("it moved: %v, and its data has the id %q, not %q", err, there.ident().Server, server)
+	}
+	for what, i := range map[string]*identity{
+		"another name":              newIdentity("c", "10.0.0.2:5", "s2:5"),
+		"an address without a name": newIdentity("c", "10.0.0.2:5", ""),
+		"another cluster":           newIdentity("d", "10.0.0.2:5", "s1:5"),
+	} {
+		if err := begin(i); err == nil || !strings.Contains(err.Error(), "belongs to") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	// Two directories of two servers of one name.
+	other := Place{Tag: "d2", Path: t.TempDir()}
+	both := moved()
+	both.look([]Place{{Tag: "d1", Path: dir}}, 1)
+	if err := WriteJSON(IdentName(other.Path), &Ident{Format: version.Newest, Cluster: "c", Node: "10.0.0.2:5", Name: "s1:5", Server: "another", Dir: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := both.prepare(other); err == nil || !strings.Contains(err.Error(), "another server") {
+		t.Errorf("the directories of two servers: %v", err)
+	}
+}
