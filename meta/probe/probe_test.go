@@ -319,6 +319,23 @@ func TestShown(t *testing.T) {
 		r := f(nil, &httpapi.Request{Request: q, Args: args})
 		return r.Status, string(r.Body)
 	}
+	collected := func(wants ...string) {
+		t.Helper()
+		sn := &metrics.Snapshot{Cluster: "c", Role: "meta"}
+		sn.NameTable("1", "shop")
+		w.s.Collect(sn)
+		text, _, err := metrics.NewPrometheus(nil, 100).Encode(sn, &metrics.Filter{Types: []string{metrics.Table, metrics.Server}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(string(text), want+"\n") {
+				t.Errorf("no %q in %s", want, text)
+			}
+		}
+	}
+	const labels = `{cluster="c",role="meta",table_id="1",table="shop"} `
+	collected(`pegasus_table_detect_times_total`+labels+`0`, `pegasus_table_available_hour_ratio`+labels+`1`)
 	w.round(0)
 	_, body := page("/meta/availability?name=shop", w.s.availabilityPage)
 	var a Answer
@@ -337,21 +354,9 @@ func TestShown(t *testing.T) {
 		}
 	}
 
-	sn := &metrics.Snapshot{Cluster: "c", Role: "meta"}
-	sn.NameTable("1", "shop")
-	w.s.Collect(sn)
-	text, _, err := metrics.NewPrometheus(nil, 100).Encode(sn, &metrics.Filter{Types: []string{metrics.Table, metrics.Server}}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{`pegasus_table_detect_times_total{cluster="c",role="meta",table_id="1",table="shop"} 2`, `pegasus_table_available_hour_ratio{cluster="c",role="meta",table_id="1",table="shop"} 1`,
-		`pegasus_cluster_available_day_ratio{cluster="c",role="meta"} 1`} {
-		if !strings.Contains(string(text), want+"\n") {
-			t.Errorf("no %q in %s", want, text)
-		}
-	}
+	collected(`pegasus_table_detect_times_total`+labels+`2`, `pegasus_table_available_hour_ratio`+labels+`1`, `pegasus_cluster_available_day_ratio{cluster="c",role="meta"} 1`)
 	off := New(w, Options{})
-	sn = &metrics.Snapshot{}
+	sn := &metrics.Snapshot{}
 	off.Collect(sn)
 	off.Lead(t.Context()) // returns at once
 	if text, _, err := metrics.NewPrometheus(nil, 100).Encode(sn, &metrics.Filter{Types: []string{metrics.Table, metrics.Server}}, nil); err != nil || strings.Contains(string(text), "available") {

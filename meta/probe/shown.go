@@ -182,6 +182,17 @@ func (s *Service) Collect(sn *metrics.Snapshot) {
 	for k, p := range []Part{a.Minute, a.Hour, a.Day} {
 		sn.Entity(metrics.Server, "").Set(clusterAvailable[k], int64(p.Availability*million))
 	}
+	known := map[int32]bool{}
+	for i := range a.Tables {
+		known[a.Tables[i].ID] = true
+	}
+	s.leader.Read(func(st *state.State) {
+		st.Tables(func(t *state.Table) {
+			if t.Status == state.Available && !known[t.ID] { // it begins at 0, so that its first failure is one more
+				a.Tables = append(a.Tables, Table{ID: t.ID, Hour: 1})
+			}
+		})
+	})
 	for i := range a.Tables {
 		t := &a.Tables[i]
 		id := strconv.Itoa(int(t.ID))
