@@ -29,6 +29,7 @@ type driver struct {
 	info    replicaInfo
 	overlay *rrdb.Overlay
 	flights flights
+	tracing tracing
 	queue   []*rpc.Request
 	failed  error
 	applied int64
@@ -83,6 +84,9 @@ func (l logReader) Entries(from, to, maxBytes int64) ([]pacifica.Entry, error) {
 // conclude shows the outcome of a round, and then tells who waits for that.
 func (r *driver) conclude() {
 	r.publish()
+	if len(r.tracing.waiting) > 0 {
+		r.dropTraces()
+	}
 	for i, f := range r.after {
 		r.after[i] = nil
 		f()
@@ -157,6 +161,9 @@ func (r *driver) fail(err error) {
 // primary, see flight.abandon.
 func (r *driver) abandon() {
 	r.refuseQueue(base.ErrInvalidState)
+	for i := range r.flights.list {
+		r.endTraces(&r.flights.list[i], "this server ceased to be the primary")
+	}
 	r.flights.abandon()
 	r.overlay.Reset()
 }

@@ -7,6 +7,7 @@ import (
 	"pegasus/base"
 	"pegasus/metrics"
 	"pegasus/pacifica"
+	"pegasus/remotecmd/answer"
 	"pegasus/replica/checkpoint"
 	"pegasus/replica/observe"
 	"pegasus/rpc"
@@ -27,6 +28,7 @@ type flight struct {
 	at      time.Time // of the proposal
 	waiting []waiter
 	then    func(applied bool) // nil, or what a write of the server's own waits for
+	traced  *flightTraces      // nil: none
 }
 
 // end tells who waits for a write of the server's own.
@@ -43,6 +45,10 @@ type flights struct {
 	spare [][]waiter // empty, for use
 	ops   *metrics.Ops
 	pace  *checkpoint.Pace
+	// traced counts those with traces.
+	traced   int
+	observer *observe.Observer
+	slow     func(f *flight, took time.Duration) // tells of one that took long
 }
 
 // begin returns a flight that nobody waits for yet.
@@ -69,6 +75,12 @@ func (f *flights) empty() bool { return len(f.list) == 0 }
 func (f *flights) add(fl flight) {
 	f.list = append(f.list, fl)
 	f.bytes += fl.bytes
+	if fl.traced != nil {
+		f.traced++
+		for _, t := range fl.traced.list {
+			t.Describe(func(a *answer.Trace) { a.Decree = fl.decree })
+		}
+	}
 }
 
 // commit ends the flight of an entry that was committed and applied. Only if acknowledge says
@@ -87,6 +99,9 @@ func (f *flights) commit(e *pacifica.Entry, acknowledge bool, b *rpc.Burst) {
 	ws, took := f.list[0].waiting, time.Since(f.list[0].at)
 	if len(ws) > 0 {
 		f.pace.Observe(checkpoint.Writes, took)
+		if f.observer.IsSlowWrite(took) {
+			f.slow(&f.list[0], took)
+		}
 	}
 	for i := range ws {
 		if !ws[i].reply.Refused() {
@@ -103,11 +118,14 @@ func (f *flights) commit(e *pacifica.Entry, acknowledge bool, b *rpc.Burst) {
 // drop forgets the first flight.
 func (f *flights) drop() {
 	f.bytes -= f.list[0].bytes
+	if f.list[0].traced != nil {
+		f.traced--
+	}
 	f.list = slices.Delete(f.list, 0, 1)
 }
 
 // forget forgets all flights.
-func (f *flights) forget() { f.list, f.bytes = nil, 0 }
+func (f *flights) forget() { f.list, f.bytes, f.traced = nil, 0, 0 }
 
 func (f *flights) abandon() {
 	for i := range f.list {

@@ -157,7 +157,11 @@ func (g *gate) read(req *rpc.Request, stage readStage) {
 			g.srv.observer.LogAbnormal(&r.observed, r.view.Load().info.AppName, req, took, &t)
 		}
 		rules.HasRead(g.srv.observer.Read(&r.observed, op, &t, req.IsBackup))
-		req.Reply(res)
+		if req.Trace != 0 {
+			g.replyTraced(r, req, res, took)
+		} else {
+			req.Reply(res)
+		}
 		res.Release()
 	}
 }
@@ -246,6 +250,9 @@ func (g *gate) write(req *rpc.Request, w *worker) {
 		w = workerOf(req)
 	}
 	r.inbox.writes = append(r.inbox.writes, req)
+	if r.inbox.untraced--; r.inbox.untraced < 0 || req.Trace != 0 {
+		r.traceWrite(req)
+	}
 	r.inbox.mu.Unlock()
 	w.touch(r)
 }

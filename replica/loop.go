@@ -25,6 +25,9 @@ func (w *worker) run() {
 // settle sends what was gathered, and writes the logs.
 func (w *worker) settle() {
 	w.burst.Flush()
+	if len(w.leaving) > 0 {
+		w.left()
+	}
 	for i, d := range w.logs {
 		w.logs[i] = nil
 		d.Log().Kick()

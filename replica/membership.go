@@ -12,6 +12,7 @@ import (
 	"pegasus/gen/metaadmin"
 	"pegasus/pacifica"
 	"pegasus/replica/metalink"
+	"pegasus/replica/trace"
 	"pegasus/replica/wal"
 	"pegasus/rpc"
 )
@@ -275,6 +276,10 @@ func (s members) onMessage(req *rpc.Request) {
 		return
 	}
 	short := body[flagsAt]&flagShort != 0
+	var traces []trace.Item
+	if body[flagsAt]&flagTrace != 0 {
+		traces = trace.ReadBlock(body, m.Type == pacifica.MsgPrepare)
+	}
 	gpid, w := req.Gpid, workerOf(req)
 	ping, admitted := m.Type == pacifica.MsgPrepare && len(m.Entries) == 0, s.meta.Identity.Admits(req.PartitionHash)
 	if admitted && m.To == s.addr && s.replica(gpid) != nil {
@@ -310,7 +315,7 @@ func (s members) onMessage(req *rpc.Request) {
 	if h := s.hooks.Load(); h != nil && h.lose != nil && h.lose(r, m) {
 		return
 	}
-	r.deliver(m)
+	r.deliverWith(m, traces)
 	w.touch(r)
 }
 

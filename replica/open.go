@@ -92,6 +92,7 @@ func (r *driver) load(create bool) error {
 	r.flushedAt.Store(store.LastFlushed())
 	r.newCore(prepared)
 	r.flights.ops, r.flights.pace = &r.observed.Ops, r.srv.copies.Pace
+	r.flights.observer, r.flights.slow = r.srv.observer, r.tellSlow
 	r.publish()
 	return nil
 }

@@ -44,6 +44,7 @@ var parts = []func(*Server) part.Part{
 	newLoader,
 	func(s *Server) part.Part { return s.gate },
 	func(s *Server) part.Part { return s.observer },
+	func(s *Server) part.Part { return s.tracer },
 	func(s *Server) part.Part { return s.gate.received },
 	newLogs, // the last: see retain
 }
@@ -66,7 +67,7 @@ const duplicationEvery = 2 * time.Second
 // newObserver returns what counts the requests of clients; it is there before the replicas are.
 func newObserver(s *Server) (*observe.Observer, error) {
 	c := &s.cfg.Replica
-	return observe.New(observe.Options{ReadUnit: c.ReadUnit, WriteUnit: c.WriteUnit, RedactKeys: c.RedactKeys,
+	return observe.New(observe.Options{ReadUnit: c.ReadUnit, WriteUnit: c.WriteUnit, RedactKeys: c.RedactKeys, SlowWrite: c.SlowWrite.D(),
 		Reads: observe.ReadLimits{Took: c.SlowQuery.D(), Get: c.AbnormalGet, MultiGet: c.AbnormalMultiGet, BatchGet: c.AbnormalBatchGet,
 			MultiGetRows: c.AbnormalMultiGetRows, BatchGetRows: c.AbnormalBatchGetRows},
 		HotKeys: hotkey.Limits{Bucket: float64(c.HotBucket), Key: float64(c.HotKey), Interval: c.HotKeyInterval.D(), GiveUp: c.HotKeyTime.D()},

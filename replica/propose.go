@@ -92,9 +92,13 @@ func (r *driver) propose() {
 			r.srv.observer.Write(&r.observed, observe.OpOf(req.Code), &touched)
 			payload = p
 			fl.waiting = append(fl.waiting, waiter{req, reply})
+			if len(r.tracing.waiting) > 0 {
+				r.tracing.joins(&fl, req)
+			}
 			effect = effect || !reply.Refused()
 		}
 		if !effect {
+			r.endTraces(&fl, "it changes nothing")
 			r.refused(fl.waiting)
 			r.flights.keep(fl.waiting)
 			continue
@@ -102,6 +106,7 @@ func (r *driver) propose() {
 		e, err := r.core.Propose(timestamp, payload)
 		if err != nil {
 			r.overlay.Discard()
+			r.endTraces(&fl, "it can't be proposed")
 			for _, w := range fl.waiting {
 				w.req.ReplyError(base.ErrInvalidState)
 			}

@@ -17,6 +17,7 @@ import (
 	"pegasus/replica/observe"
 	"pegasus/replica/retention"
 	"pegasus/replica/stored"
+	"pegasus/replica/trace"
 	"pegasus/rpc"
 	"pegasus/rrdb"
 )
@@ -93,6 +94,8 @@ type inbox struct {
 	// running: somebody is in a round, or a token for the goroutine is on its way. Who put
 	// work in and found it set is done.
 	running bool
+	// untraced is how many writes come until the next one that is traced, see traceWrite.
+	untraced int32
 	work
 }
 
@@ -101,6 +104,8 @@ type work struct {
 	messages  []pacifica.Message
 	persisted []placed
 	calls     []func(*driver)
+	traced    []tracedWrite
+	heard     []heardTraces
 	ticked    bool
 	// patient: something of it may have to wait for a disk, so it is for the goroutine.
 	patient bool
@@ -134,10 +139,16 @@ func (r *replica) post(f func(*driver)) {
 }
 
 // deliver queues a message; the caller sees to it that a round follows.
-func (r *replica) deliver(m pacifica.Message) {
+func (r *replica) deliver(m pacifica.Message) { r.deliverWith(m, nil) }
+
+// deliverWith is deliver of a message that tells of traces.
+func (r *replica) deliverWith(m pacifica.Message, traces []trace.Item) {
 	v := r.view.Load()
 	r.inbox.mu.Lock()
 	if !r.inbox.closed {
+		if len(traces) > 0 {
+			r.inbox.heard = append(r.inbox.heard, heardTraces{m.From, time.Now(), m.Type == pacifica.MsgPrepare, traces})
+		}
 		r.inbox.messages = append(r.inbox.messages, m)
 		// A new ballot or role has to be written down.
 		r.inbox.patient = r.inbox.patient || m.Ballot != v.Ballot || m.Type == pacifica.MsgSnapshot || v.suspect ||

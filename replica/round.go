@@ -10,6 +10,7 @@ import (
 	"pegasus/pacifica"
 	"pegasus/replica/checkpoint"
 	"pegasus/replica/disk"
+	"pegasus/replica/trace"
 	"pegasus/replica/wal"
 	"pegasus/rrdb"
 )
@@ -25,6 +26,9 @@ func (r *driver) round(w *work) {
 		refuseAll(w.writes, base.ErrInvalidState)
 		r.conclude()
 		return
+	}
+	if len(w.traced) > 0 || len(w.heard) > 0 {
+		r.takeTraces(w)
 	}
 	for i := range w.messages {
 		r.step(&w.messages[i])
@@ -109,6 +113,9 @@ func (r *driver) handle(rd *pacifica.Ready) {
 			a.entries = append(a.entries, wal.Entry{Gpid: r.gpid, Ballot: e.Ballot, Decree: e.Decree, Committed: rd.Committed, Timestamp: e.Timestamp, Payload: e.Payload})
 		}
 		a.last = placed{rd.Append[n-1].Ballot, rd.Append[n-1].Decree, r.cores}
+		if r.isTracing() {
+			a.traces = r.traceAppend(rd.Append)
+		}
 		if r.srv.copies.Pace.Observing() && r.core.Status() != pacifica.Learner {
 			a.began = time.Now()
 		}
@@ -149,7 +156,8 @@ type appending struct {
 	r       *replica
 	entries []wal.Entry
 	last    placed
-	began   time.Time   // zero: nobody wants to know
+	began   time.Time // zero: nobody wants to know
+	traces  []*trace.Trace
 	done    func(error) // the method logged
 }
 
@@ -173,6 +181,12 @@ func (a *appending) logged(err error) {
 		r.srv.copies.Pace.Observe(checkpoint.LogAppends, time.Since(a.began))
 		a.began = time.Time{}
 	}
+	if a.traces != nil && err == nil {
+		for _, t := range a.traces {
+			t.Reach(trace.Logged, 0)
+		}
+	}
+	a.traces = nil
 	clear(a.entries)
 	a.r, a.entries = nil, a.entries[:0]
 	appendings.Put(a)
@@ -203,6 +217,9 @@ func (r *driver) applyAll(es []pacifica.Entry, acknowledge bool) error {
 			size += len(e.Payload)
 			n++
 		}
+		if r.flights.traced > 0 {
+			r.traceCommitted(es[:n])
+		}
 		err := r.store.Load().ApplyAll(r.ms)
 		clear(r.ms)
 		if err != nil {
@@ -214,6 +231,9 @@ func (r *driver) applyAll(es []pacifica.Entry, acknowledge bool) error {
 		r.taking.applied(last)
 		r.overlay.Remove(last)
 		for i := range es[:n] {
+			if r.flights.traced > 0 {
+				r.traceApplied(&es[i], acknowledge)
+			}
 			r.flights.commit(&es[i], acknowledge, r.worker.burst)
 		}
 		es = es[n:]

@@ -23,6 +23,7 @@ import (
 	"pegasus/replica/disk"
 	"pegasus/replica/metalink"
 	"pegasus/replica/stored"
+	"pegasus/replica/trace"
 	"pegasus/replica/wal"
 	"pegasus/rpc"
 	"pegasus/rrdb"
@@ -180,6 +181,7 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 
 // openAll makes what the parts need, and opens the data directories and what is in them.
 func (s *Server) openAll(clock func() time.Time) (err error) {
+	s.tracer = trace.New(s.cfg.Replica.TraceEvery)
 	if s.observer, err = newObserver(s); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"pegasus/replica/observe"
 	"pegasus/replica/part"
 	"pegasus/replica/restore"
+	"pegasus/replica/trace"
 	"pegasus/rpc"
 	"pegasus/rrdb"
 )
@@ -43,6 +44,7 @@ type Server struct {
 	dirs     sync.Map // *disk.Dir -> *dataDir
 	copies   *checkpoint.Copies
 	observer *observe.Observer
+	tracer   *trace.Tracer
 	gate     *gate
 	sizes    admission.Sizes
 

@@ -34,7 +34,8 @@ const (
 	flagReject
 	flagBusy
 	flagShort
-	flagTip // Tip is behind the entries; who doesn't know the flag doesn't look there
+	flagTip   // Tip is behind the entries; who doesn't know the flag doesn't look there
+	flagTrace // package trace's block is at the end; the same holds
 )
 
 // flagsAt is where a message has its flags.
@@ -163,6 +164,9 @@ func (r *driver) send(ms []pacifica.Message) {
 		out := rpc.Outgoing{Code: base.RPCPacifica, Gpid: r.gpid, Arg: wireMessage{m}, PartitionHash: r.srv.meta.Identity.Tag(), OneWay: true, From: r.srv.addr, Burst: r.worker.burst}
 		if m.Type == pacifica.MsgAck && r.dir.Short() {
 			out.Arg = shortMessage{m}
+		}
+		if r.isTracing() {
+			r.traceMessage(m, &out)
 		}
 		if m.Type == pacifica.MsgPrepare && len(m.Entries) == 0 {
 			out.OneWay = false

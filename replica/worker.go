@@ -21,6 +21,8 @@ type worker struct {
 	burst *rpc.Burst
 	dirty []*replica
 	logs  []*dataDir
+	// leaving are stages of traces, reached when burst is flushed.
+	leaving []leaving
 }
 
 // touch notes that r has work.

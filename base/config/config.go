@@ -161,8 +161,10 @@ type Backups struct {
 	BackupRate         int64 `toml:"backup_bytes_per_second" def:"67108864" doc:"Maximum rate at which a server reads rows for backups, all together. The server lowers the rate while backups slow requests down. 0 disables the limit, even if requests become slow."`
 }
 
-// ReadLog configures which reads are logged, and how; its keys are in the section replica.
+// ReadLog configures which requests are logged, and how; its keys are in the section replica.
 type ReadLog struct {
+	SlowWrite            Duration `toml:"slow_write_threshold" min:"0" max:"1h" def:"\"500ms\"" doc:"Log writes that take their primary at least this long, from when they are proposed. 0 logs none."`
+	TraceEvery           int      `toml:"trace_every" max:"1000000" def:"1000" doc:"Every how many writes of a partition one is traced: the server notes when it reached which stage, on this server and on the secondaries. 0 traces none but those that a client wants to have traced."`
 	SlowQuery            Duration `toml:"slow_query_threshold" min:"0" max:"1h" def:"\"100ms\"" doc:"Log a read that takes its replica at least this long. 0 disables this check. The table setting replica.slow_query_threshold overrides it."`
 	AbnormalGet          int64    `toml:"abnormal_get_size" min:"0" def:"1000000" unit:"bytes" doc:"Log a get that returns a value of at least this size. 0 disables this check."`
 	AbnormalMultiGet     int64    `toml:"abnormal_multi_get_size" min:"0" def:"10000000" unit:"bytes" doc:"Log a multi_get that returns at least this much. 0 disables this check."`

@@ -41,7 +41,10 @@ func (o *Observer) Register(r *part.Routes) {
 	part.Handle(r, base.RPCDetectHotkey, part.Fast, o.detect)
 	r.Command(remotecmd.Command{Name: "replica.hotkeys", Shows: remotecmd.Always, Args: "[app_id]",
 		Help: "Show the hash keys that took most requests in the last seconds, by partition, as JSON", Run: o.hotKeysCommand})
+	r.Command(remotecmd.Command{Name: "replica.slow", Shows: remotecmd.Always, Args: "[count]",
+		Help: "Show the last requests that took long or answered much, as JSON", Run: o.slowCommand})
 	live(r, o, "replica.slow_query_threshold", func(o *Options, v time.Duration) { o.Reads.Took = v })
+	live(r, o, "replica.slow_write_threshold", func(o *Options, v time.Duration) { o.SlowWrite = v })
 	live(r, o, "replica.abnormal_get_size", func(o *Options, v int64) { o.Reads.Get = v })
 	live(r, o, "replica.abnormal_multi_get_size", func(o *Options, v int64) { o.Reads.MultiGet = v })
 	live(r, o, "replica.abnormal_multi_get_rows", func(o *Options, v int64) { o.Reads.MultiGetRows = v })

@@ -13,6 +13,8 @@ type Options struct {
 	ReadUnit, WriteUnit int64
 	Reads               ReadLimits
 	HotKeys             hotkey.Limits
+	// SlowWrite is from how long on a write is logged; 0: none is.
+	SlowWrite time.Duration
 	// RedactKeys leaves keys out of the log.
 	RedactKeys bool
 }
@@ -43,8 +45,8 @@ func (o *Options) Validate() error {
 		}
 	}
 	l := o.Reads
-	if min(int64(l.Took), l.Get, l.MultiGet, l.BatchGet, l.MultiGetRows, l.BatchGetRows) < 0 {
-		return fmt.Errorf("limits of reads that aren't logged must not be negative: %+v", l)
+	if min(int64(o.SlowWrite), int64(l.Took), l.Get, l.MultiGet, l.BatchGet, l.MultiGetRows, l.BatchGetRows) < 0 {
+		return fmt.Errorf("limits of reads that aren't logged must not be negative: %+v, writes %v", l, o.SlowWrite)
 	}
 	return o.HotKeys.Validate()
 }

@@ -91,12 +91,12 @@ func TestLiveOptions(t *testing.T) {
 	c := config.Default()
 	r := &c.Replica
 	r.SlowQuery, r.AbnormalGet, r.AbnormalMultiGet, r.AbnormalMultiGetRows = config.Duration(time.Second), 1, 2, 3
-	r.AbnormalBatchGet, r.AbnormalBatchGetRows, r.RedactKeys = 4, 5, true
+	r.AbnormalBatchGet, r.AbnormalBatchGetRows, r.RedactKeys, r.SlowWrite = 4, 5, true, config.Duration(6*time.Second)
 	r.HotBucket, r.HotKey, r.HotKeyInterval, r.HotKeyTime = 6, 7, config.Duration(8*time.Second), config.Duration(9*time.Second)
 	for _, apply := range routes.Mutable() {
 		apply(c)
 	}
-	want := Options{ReadUnit: 4096, WriteUnit: 4096, RedactKeys: true,
+	want := Options{ReadUnit: 4096, WriteUnit: 4096, RedactKeys: true, SlowWrite: 6 * time.Second,
 		Reads:   ReadLimits{Took: time.Second, Get: 1, MultiGet: 2, MultiGetRows: 3, BatchGet: 4, BatchGetRows: 5},
 		HotKeys: hotkey.Limits{Bucket: 6, Key: 7, Interval: 8 * time.Second, GiveUp: 9 * time.Second}}
 	if got := *o.options.Load(); got != want {
