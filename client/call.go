@@ -24,6 +24,7 @@ type Op struct {
 	Once    bool          // doing it twice isn't the same as doing it once
 	Counted bool          // the argument goes by how many partitions there are: with others it isn't sent again
 	Attempt time.Duration // how long one server is waited for; 0: Options.AttemptTimeout
+	Trace   uint64        // not 0: the servers trace it, under this id; 0: Options.Trace
 	Burst   *rpc.Burst    // with which the first attempt leaves; nil: by itself
 	Lost    func()        // told of each attempt of a write whose fate isn't known, before the next one and before done; nil: nobody is
 }
@@ -58,6 +59,9 @@ func (t *Table) Go(op Op, timeout time.Duration, done func(body []byte, err erro
 func (t *Table) begin(op Op, timeout time.Duration, done func(body []byte, err error)) *call {
 	if timeout <= 0 {
 		timeout = t.c.opts.Timeout
+	}
+	if op.Trace == 0 {
+		op.Trace = t.c.opts.Trace
 	}
 	if op.Attempt <= 0 {
 		op.Attempt = t.c.opts.AttemptTimeout
@@ -98,7 +102,7 @@ func (c *call) send() {
 		return
 	}
 	c.t.c.pool.Go(c.at.primary, min(left, c.op.Attempt), rpc.Outgoing{
-		Code: c.op.Code, Gpid: c.at.gpid, PartitionHash: c.op.Hash, Arg: c.op.Arg, ArgType: c.op.ArgType, Framing: c.t.c.opts.Framing, Burst: c.op.Burst,
+		Code: c.op.Code, Gpid: c.at.gpid, PartitionHash: c.op.Hash, Arg: c.op.Arg, ArgType: c.op.ArgType, Framing: c.t.c.opts.Framing, Burst: c.op.Burst, Trace: c.op.Trace,
 	}, c.reply)
 	c.op.Burst = nil // its owner's, and not for later
 	c.mu.Unlock()

@@ -24,6 +24,7 @@ type Options struct {
 	NoAnswer       time.Duration // after which a cluster none of whose metas says anything is given up; 0: with the call's deadline
 	Framing        rpc.Framing   // of all calls
 	ConnsPerAddr   int           // connections to one server; 0: 1
+	Trace          uint64        // not 0: the servers trace what is done with rows, under this id
 	Who            string        // what the servers' logs say of the caller where it changes something, at most 47 bytes of ASCII
 	Log            *logrus.Entry // connection trouble; nil: silent
 }

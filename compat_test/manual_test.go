@@ -739,6 +739,15 @@ func TestManual(t *testing.T) {
 	m.either("replicas moved", "pegasus disk balance")
 
 	m.must("info", "pegasus server log-level HOST:PORT", node...)
+	m.must("requests", "pegasus server command HOST:PORT replica.slow 5", node...)
+	m.must("OK", "pegasus set T HASHKEY SORTKEY VALUE --trace")
+	traced, err := m.cli("pegasus server traces --slowest")
+	m.do(err)
+	id := regexp.MustCompile(`trace ([0-9a-f]+), (.|\n)*committed`).FindStringSubmatch(traced)
+	if id == nil {
+		t.Fatalf("server traces: %s", traced)
+	}
+	m.must("primary", "pegasus server traces --id ID", "ID", id[1])
 	m.must("asked by ", "pegasus server command HOST:PORT meta.events 20", "HOST:PORT", c.Addr("meta1"), "20", "5000")
 	m.must("replica/wal=debug rpc=error", "pegasus server log-level --all replica/wal=debug rpc=error")
 	m.must("info", "pegasus server log-level --all replica/wal= rpc=")

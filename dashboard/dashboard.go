@@ -33,14 +33,14 @@ type Dashboard struct {
 
 // menu are the pages that each page leads to.
 var menu = []struct{ Path, Name string }{
-	{"/dashboard/", "Overview"}, {"/dashboard/servers", "Servers"}, {"/dashboard/tables", "Tables"}, {"/dashboard/work", "Work"},
+	{"/dashboard/", "Overview"}, {"/dashboard/servers", "Servers"}, {"/dashboard/tables", "Tables"}, {"/dashboard/work", "Work"}, {"/dashboard/slow", "Slow requests"},
 	{"/dashboard/quorum", "Metas"}, {"/dashboard/events", "Events"},
 }
 
 // New returns the dashboard of the cluster that s answers for.
 func New(s Source, o Options) *Dashboard {
 	d := &Dashboard{o: o, s: s, answers: newAnswers(s, o.Metas), pages: map[string]*template.Template{}, mux: http.NewServeMux()}
-	for _, name := range []string{"overview", "servers", "server", "tables", "table", "hot", "work", "quorum", "events", "problem"} {
+	for _, name := range []string{"overview", "servers", "server", "tables", "table", "hot", "work", "slow", "quorum", "events", "problem"} {
 		d.pages[name] = template.Must(template.New("layout.html").Funcs(functions).ParseFS(web, "web/layout.html", "web/parts.html", "web/"+name+".html"))
 	}
 	for pattern, make := range map[string]func(*http.Request) (page, error){
@@ -51,6 +51,7 @@ func New(s Source, o Options) *Dashboard {
 		"GET /dashboard/tables/{name}":     d.table,
 		"GET /dashboard/hot/{name}":        d.hot,
 		"GET /dashboard/work":              d.work,
+		"GET /dashboard/slow":              d.slow,
 		"GET /dashboard/quorum":            d.quorum,
 		"GET /dashboard/events":            d.events,
 	} {

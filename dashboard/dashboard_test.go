@@ -17,7 +17,7 @@ import (
 // paths are all pages of a cluster of newFake.
 var paths = []string{
 	"/dashboard/", "/dashboard/servers", "/dashboard/servers/10.0.0.2:34801", "/dashboard/servers/10.0.0.1:34801", "/dashboard/tables", "/dashboard/tables/table_00000", "/dashboard/tables/table_00002",
-	"/dashboard/hot/table_00000", "/dashboard/work", "/dashboard/quorum", "/dashboard/events", "/dashboard/events?worse=1",
+	"/dashboard/hot/table_00000", "/dashboard/work", "/dashboard/slow", "/dashboard/quorum", "/dashboard/events", "/dashboard/events?worse=1",
 }
 
 func dashboardOf(f *fake) *Dashboard {
@@ -104,6 +104,8 @@ func TestShown(t *testing.T) {
 		{"/dashboard/tables?q=table_0001", []string{"100 %", "table_00010", "10 of 10 found in 300", "120", "1 GiB"}, []string{"table_00100"}},
 		{"/dashboard/tables/table_00000", []string{"Partition 3: " + judge.Unwritable.String(), "primary gone", "default_ttl", "86400", "8 partitions with 3 replicas", "Set another", "120 units of reads and 30 of writes a second, 1 GiB in one copy", "Partition 3 carries far more reads", "2026-01-01 05:00 UTC: 5 units of reads", "99.89 % of 2880 probes", "Partition 3 fails since 2023-11-14 22:13:20 UTC: writes &lt;script&gt;", "p99 of reads in the last half hour: now 1.1 ms, at most 1.5 ms", "writes in the last half hour: now none"}, nil},
 		{"/dashboard/hot/table_00000", []string{"60 %", "1.3"}, nil},
+		{"/dashboard/slow", []string{"64 of ", "712.3ms", "PUT and 4 more", "trace 5eed", "600ms sent 10.0.0.4:34801"}, nil},
+		{"/dashboard/slow?server=10.0.0.2:34801", []string{"of server <a href=\"/dashboard/servers/10.0.0.2:34801\"", "10.0.0.2:34801"}, []string{"64 of "}},
 		{"/dashboard/work", []string{"table_00002</a> is being split to 16 partitions: 3 of 8 are done", "37 %", "downloading", "35 %", "about 93 s left", "west", ">7<", "3 of 8", "make primary", "25 %"}, nil},
 		{"/dashboard/quorum", []string{"2 of 3 meta servers answer", "silent", "10.0.0.3:34601"}, nil},
 		{"/dashboard/events", []string{"10.0.0.2:34601", "10.0.0.3:34601"}, nil},
@@ -120,7 +122,7 @@ func TestShown(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/dashboard/servers/10.9.9.9:1", "/dashboard/servers/x", "/dashboard/tables/none", "/dashboard/tables/%3Cb%3E", "/dashboard/hot/none", "/dashboard/none"} {
+	for _, path := range []string{"/dashboard/servers/10.9.9.9:1", "/dashboard/servers/x", "/dashboard/slow?server=x", "/dashboard/tables/none", "/dashboard/tables/%3Cb%3E", "/dashboard/hot/none", "/dashboard/none"} {
 		if w := ask(d, "GET", path, nil, nil); w.Code != http.StatusNotFound || strings.Contains(w.Body.String(), "<b>") {
 			t.Errorf("%s: %d", path, w.Code)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -187,6 +188,10 @@ func (f *fake) RemoteCommand(_ context.Context, addr, cmd string, _ ...string) (
 		v = l
 	case "replica.disks":
 		v = []answer.Disk{{Tag: "ssd1", Path: "/data1", State: "NORMAL", Total: 1 << 40, Available: 1 << 39, Replicas: 3}, {Tag: "ssd2", Path: "/data2", State: "IO_ERROR", Error: markup}}
+	case "replica.slow":
+		r := answer.SlowRequest{Time: time.Unix(1.7e9, 0), Op: "PUT", Table: "table_00000", Partition: "1.3", From: "10.1.1.1:5555", Took: 0.7123, Bytes: 1 << 20, Others: 4, What: strings.Repeat(markup, 10),
+			Trace: &answer.Trace{ID: "5eed", Stages: []answer.Stage{{What: "received"}, {What: "sent", Server: "10.0.0.4:34801", At: 0.6}}}}
+		v = answer.SlowRequests{Requests: slices.Repeat([]answer.SlowRequest{r}, 10)}
 	case "replica.hotkeys":
 		v = []answer.HotKeys{{Partition: "1.3", Reads: []answer.HotKey{{Key: []byte(markup), PerSecond: 1000, Percent: 60}}}}
 	}

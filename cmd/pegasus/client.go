@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/user"
 	"regexp"
@@ -27,6 +28,7 @@ type clientFlags struct {
 	quiet   bool
 	timeout time.Duration
 	escape  bool
+	trace   bool
 }
 
 const defaultMeta = "127.0.0.1:34601"
@@ -122,6 +124,9 @@ func (f *clientFlags) with(c *cobra.Command, do func(context.Context, *cli.Env) 
 	if c.Flags().Changed("timeout") {
 		o.NoAnswer = f.timeout
 	}
+	if f.trace {
+		o.Trace = rand.Uint64() | 1
+	}
 	k := client.New(f.metas, o)
 	defer k.Close()
 	e := &cli.Env{Client: k, Out: c.OutOrStdout(), JSON: f.output != "table", Lines: f.output == "jsonl", Escape: f.escape}
@@ -129,7 +134,13 @@ func (f *clientFlags) with(c *cobra.Command, do func(context.Context, *cli.Env) 
 	if f.quiet {
 		e.Out = io.Discard
 	}
-	return e.Judged(c.Context(), do(c.Context(), e))
+	err := do(c.Context(), e)
+	if f.trace {
+		if terr := e.ShowTraces(c.Context(), strconv.FormatUint(o.Trace, 16), c.ErrOrStderr()); err == nil {
+			err = terr
+		}
+	}
+	return e.Judged(c.Context(), err)
 }
 
 // progress is where a command shows how far it is, beside its output.
@@ -169,6 +180,7 @@ func dataCmd(use, short string, least, most int, do func(context.Context, *cli.E
 		}}
 	f.add(c)
 	f.addEscape(c)
+	c.Flags().BoolVar(&f.trace, "trace", false, "show on standard error what the servers did, and when")
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		if negative.MatchString(err.Error()) {
 			err = fmt.Errorf("%w; write -- before an argument that begins with -: `%s -- TABLE ...`", err, c.CommandPath())

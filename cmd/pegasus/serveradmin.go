@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"pegasus/base"
 	"pegasus/cli"
 )
 
@@ -78,6 +79,21 @@ func serverCmd() *cobra.Command {
 		"says which package it is from. A server that restarts has what its file says again (logging.level, logging.packages)."
 	which(level, &vw)
 
+	var tw cli.Which
+	var traced cli.Traced
+	traces := sub("traces [HOST:PORT]...", "Show when requests that replica servers traced reached their stages", 0, -1, func(ctx context.Context, s cli.Servers, a []string) error {
+		w := tw
+		w.Addrs = a
+		return s.Traces(ctx, w, traced)
+	})
+	traces.Long = "Show when requests that replica servers traced reached their stages, those of all replica servers unless some are named. A server traces\n" +
+		"one write of so many (replica.trace_every), what a client asks for (`pegasus set --trace`, `pegasus bench --trace-slow`), and the write after one that was\n" +
+		"slow (replica.slow_write_threshold). It keeps the last 512 and the 512 slowest ones since its start. What secondaries did stands under the same id."
+	traces.Flags().StringVar(&traced.ID, "id", "", "only the request with this id, the primary first")
+	traces.Flags().BoolVar(&traced.Slowest, "slowest", false, "the slowest ones, in place of the last ones")
+	numberVar(traces.Flags(), &traced.Count, "count", "", 10, base.Range{Min: 1, Max: 512}, "how many are shown")
+	traces.MarkFlagsMutuallyExclusive("id", "slowest")
+
 	conf := &cobra.Command{Use: "config", Short: "Show and change the configuration of servers while they run", RunE: wantSubcommand}
 	var lw, gw, ew cli.Which
 	mutable, dry := false, false
@@ -111,6 +127,6 @@ func serverCmd() *cobra.Command {
 		s.Use, s.Short, s.Hidden = name, short, false
 		return s
 	}
-	c.AddCommand(start(runMetaCmd(), "meta", "Run a meta server"), start(replicaCmd(), "replica", "Run a replica server"), ls, info, stats, level, run, conf)
+	c.AddCommand(start(runMetaCmd(), "meta", "Run a meta server"), start(replicaCmd(), "replica", "Run a replica server"), ls, info, stats, level, traces, run, conf)
 	return c
 }
