@@ -96,7 +96,10 @@ func (v *named) parking(a Addr) Addr {
 }
 
 // Parked tells whether a is where a server is parked that lost its address to another one.
-func Parked(a Addr) bool { return a.AddrPort().Addr().As4()[0] == 240 }
+func Parked(a Addr) bool { return parkingLot.Contains(a.AddrPort().Addr()) }
+
+// parkingLot is of the addresses that are reserved for no use.
+var parkingLot = netip.PrefixFrom(netip.AddrFrom4([4]byte{240}), 8)
 
 // stands tells whether a is a member of some partition, also of dropped tables, or has a role.
 func (s *State) stands(a Addr) bool {

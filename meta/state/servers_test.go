@@ -60,7 +60,7 @@ func TestPlaceServer(t *testing.T) {
 	// c gets the address of b, and b that of c: first b is where nobody is.
 	do(base.ErrOK, &PlaceServer{Name: "c:1", ID: "ic", Addr: d, Was: c})
 	parked, _ := s.Named("b:1")
-	if !Parked(parked.Addr) || Parked(d) {
+	if !Parked(parked.Addr) || Parked(d) || Parked(0) || Parked(2) {
 		t.Fatalf("it is at %v", parked.Addr)
 	}
 	is(6, a, parked.Addr, d)
