@@ -100,7 +100,7 @@ func (m *manual) backups() {
 	m.must("enabled", "pegasus backup policy enable POLICY", policy...)
 	m.must("removed", "pegasus backup policy remove POLICY", policy...)
 	m.must("ID", "pegasus backup ls --policy POLICY", policy...)
-	m.must("is complete", "pegasus backup create", "create", "create TABLE --provider backups")
+	m.must("is complete", "pegasus backup create TABLE --provider NAME", "NAME", "backups")
 }
 
 // loads runs the commands of "Files for bulk loads", those that load them too, with the rows in dir and the stores of a configuration file.
@@ -131,6 +131,7 @@ func (m *manual) loads(dir, conf string) {
 		m.refused("not executing bulk load", "pegasus bulkload "+c)
 	}
 	m.must("none were", "pegasus bulkload clear T")
+	m.must("none were", "pegasus bulkload status TABLE")
 	// Another one, which may be over before it is paused.
 	m.must("table T", start, "NAME/ROOT", "backups/loads --wait 0s")
 	for _, c := range []string{"pause T", "resume T", "cancel T", "cancel T --force"} {

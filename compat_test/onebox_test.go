@@ -76,3 +76,59 @@ func TestOneboxCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestStartPage runs docs/start.md with the program alone: a cluster, a table, a row, in less than 10 s. A busy machine has three tries.
+func TestStartPage(t *testing.T) {
+	bin := cluster.Binary(t)
+	examples, _ := snippets(t, "docs/start.md")
+	try := func() time.Duration {
+		dir, port := t.TempDir(), cluster.FreePort(t, 1, 3)
+		meta := "127.0.0.1:" + strconv.Itoa(port)
+		began := time.Now()
+		var onebox *exec.Cmd
+		for _, e := range examples {
+			if e.inline {
+				continue
+			}
+			args := strings.Fields(e.text)[1:]
+			if args[0] != "onebox" {
+				if out, err := exec.CommandContext(runContext(t, time.Minute), bin, append(args, "--meta", meta)...).CombinedOutput(); err != nil {
+					t.Fatalf("%s: %s: %v: %s", e.where, e.text, err, out)
+				}
+				continue
+			}
+			onebox = exec.CommandContext(runContext(t, 5*time.Minute), bin, "onebox", "--dir", dir, "--port", strconv.Itoa(port))
+			if want := "pegasus onebox --dir /tmp/onebox"; e.text != want {
+				t.Fatalf("%s: %s, and not %s", e.where, e.text, want)
+			}
+			out, err := onebox.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := onebox.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready meta="+meta+"\n" {
+				t.Fatalf("%q, %v", line, err)
+			}
+		}
+		took := time.Since(began)
+		if onebox == nil {
+			t.Fatal("docs/start.md starts nothing")
+		}
+		_ = onebox.Process.Signal(syscall.SIGTERM)
+		if err := onebox.Wait(); err != nil {
+			t.Error(err)
+		}
+		return took
+	}
+	var all []time.Duration
+	for range 3 {
+		took := try()
+		t.Logf("%.1f s", took.Seconds())
+		if all = append(all, took); took < 10*time.Second {
+			return
+		}
+	}
+	t.Errorf("docs/start.md took %v, and never less than 10 s", all)
+}

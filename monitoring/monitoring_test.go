@@ -121,6 +121,56 @@ func TestAlertsHaveCases(t *testing.T) {
 	}
 }
 
+// docs/monitor.md has a section for each rule and for nothing else, in the order of the rules, which says how urgent it is as the rule does. The rule's
+// annotation leads there. Metrics that the page names exist.
+func TestAlertsInManual(t *testing.T) {
+	root, err := repo.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs", "monitor.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules, err := monitoring.Files.ReadFile("prometheus/alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, _, err := monitoring.Alerts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var headings []string
+	urgent := map[string]string{}
+	for _, m := range regexp.MustCompile(`(?m)^### (\w+)\n\n(\w+)\.`).FindAllSubmatch(page, -1) {
+		headings = append(headings, string(m[1]))
+		urgent[string(m[1])] = strings.ToLower(string(m[2]))
+	}
+	if !slices.Equal(headings, names) {
+		t.Errorf("docs/monitor.md has sections for\n%q, and there are the rules\n%q", headings, names)
+	}
+	parts := regexp.MustCompile(`(?m)^ *- alert: `).Split(string(rules), -1)[1:]
+	for i, n := range names {
+		if runbook := fmt.Sprintf("\n          runbook: \"docs/monitor.md#%s\"\n", strings.ToLower(n)); !strings.Contains(parts[i], runbook) {
+			t.Errorf("%s has no annotation%s", n, runbook)
+		}
+		if !strings.Contains(parts[i], "{severity: "+urgent[n]+"}") {
+			t.Errorf("%s is a %s in docs/monitor.md", n, urgent[n])
+		}
+	}
+	defined := map[string]bool{}
+	for _, m := range metrics.All() {
+		for _, n := range metrics.PrometheusNames(m) {
+			defined[n] = true
+		}
+	}
+	for _, n := range monitoring.Metrics(string(page)) {
+		if !defined[n] {
+			t.Errorf("docs/monitor.md names %s, which no server has", n)
+		}
+	}
+}
+
 // Dashboards have ids of their own, panels too, and none lies on another.
 func TestDashboards(t *testing.T) {
 	names, err := fs.Glob(monitoring.Files, "grafana/*.json")
