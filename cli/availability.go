@@ -40,6 +40,9 @@ func (e *Env) Availability(ctx context.Context, metas []string, table string) er
 			return err
 		}
 	}
+	if _, err := e.leadingMeta(ctx); err != nil { // says what was tried, if nobody answers
+		return err
+	}
 	v, err := askAvailability(ctx, e.Client.Admin(), askMetas(e, ctx, metas), table)
 	if err != nil {
 		return err

@@ -106,6 +106,8 @@ var everyCases = []everyCase{
 	{"table stats --over 10ms", `t1 +`, 0},
 	{"table stats tN --over 10ms", `nobody asked|PARTITION`, 0},
 	{"table usage", `t1 +12 `, 0},
+	{"table usage --history", `nothing is known yet|HOUR \(UTC\)`, 0},
+	{"table usage none --history", "doesn't exist", 3},
 	{"table env help default_ttl", "default_ttl", 0},
 	{"table env set tN default_ttl=1000 --dry-run", `default_ttl +- +1000`, 0},
 	{"table env set tN default_ttl=soon --dry-run", "invalid value", 1},

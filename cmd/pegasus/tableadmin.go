@@ -80,9 +80,14 @@ func tableAdminCmds(f *clientFlags) []*cobra.Command {
 		return cli.Servers{Env: e}.Stats(ctx, append(a, "")[0], over)
 	})
 	durationVar(stats.Flags(), &over, "over", time.Second, 10*time.Millisecond, "how long to measure")
-	usage := f.sub("usage [NAME]", "Show what each table takes on disks and in memory", 0, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+	history := false
+	usage := f.sub("usage [NAME]", "Show what each table takes on disks and in memory, or used by hour", 0, 1, func(ctx context.Context, e *cli.Env, a []string) error {
+		if history {
+			return cli.Servers{Env: e}.UsageHistory(ctx, append(a, "")[0])
+		}
 		return cli.Servers{Env: e}.Usage(ctx, append(a, "")[0])
 	})
+	usage.Flags().BoolVar(&history, "history", false, "capacity units and size by hour, of the last two days at most")
 	return []*cobra.Command{recall, rename, replicas, atomic, balance, propose, compact, stats, usage}
 }
 
