@@ -802,6 +802,9 @@ func TestManual(t *testing.T) {
 		t.Fatalf("server traces: %s", traced)
 	}
 	m.must("primary", "pegasus server traces --id ID", "ID", id[1])
+	if out, err := c.CLI(runContext(t, time.Minute), "del", "T", "HASHKEY", "SORTKEY", "--meta", strings.Join(c.Metas(), ",")); err != nil { // backups count T's rows
+		t.Fatalf("%v: %s", err, out)
+	}
 	leads, err := c.Leader()
 	m.do(err)
 	m.must("asked by ", "pegasus server command HOST:PORT meta.events 20", "HOST:PORT", c.Addr(leads), "20", "1000")
