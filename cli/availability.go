@@ -51,7 +51,7 @@ func (e *Env) Availability(ctx context.Context, metas []string, table string) er
 		return e.json(v)
 	}
 	if v.Every == 0 {
-		fmt.Fprintln(e.Out, "partitions aren't probed (meta.probe_interval is 0)")
+		fmt.Fprintln(e.Out, "partitions aren't probed (probe.interval is 0)")
 		return nil
 	}
 	g := newGrid("table", "#last hour %", "#probes", "#last day %", "#probes", "#failing now")

@@ -31,8 +31,11 @@ func newBlobFile(i blob.Info) blobFile {
 	return f
 }
 
-// BlobStores lists the stores of the configuration.
-func (e *Env) BlobStores(ctx context.Context, set *blob.Set, configs map[string]config.Blob) error {
+// Blobs are the commands about places for files.
+type Blobs struct{ *Env }
+
+// Stores lists the stores of the configuration.
+func (e Blobs) Stores(ctx context.Context, set *blob.Set, configs map[string]config.Blob) error {
 	type store struct {
 		Name  string `json:"name"`
 		Type  string `json:"type"`
@@ -56,8 +59,8 @@ func (e *Env) BlobStores(ctx context.Context, set *blob.Set, configs map[string]
 	return g.print(e.Out)
 }
 
-// BlobList lists a directory of a store ("" is its root), or all files below it.
-func (e *Env) BlobList(ctx context.Context, set *blob.Set, name, dir string, all bool) error {
+// List lists a directory of a store ("" is its root), or all files below it.
+func (e Blobs) List(ctx context.Context, set *blob.Set, name, dir string, all bool) error {
 	s, end, err := stores.Find(ctx, set, name)
 	if err != nil {
 		return err
@@ -90,9 +93,9 @@ func (e *Env) BlobList(ctx context.Context, set *blob.Set, name, dir string, all
 	return g.print(e.Out)
 }
 
-// BlobCat writes a file, or length bytes of it from offset (length < 0: to its end), to the output
+// Cat writes a file, or length bytes of it from offset (length < 0: to its end), to the output
 // as it is.
-func (e *Env) BlobCat(ctx context.Context, set *blob.Set, name, file string, offset, length int64) error {
+func (e Blobs) Cat(ctx context.Context, set *blob.Set, name, file string, offset, length int64) error {
 	s, end, err := stores.Find(ctx, set, name)
 	if err != nil {
 		return err
@@ -125,8 +128,8 @@ type blobStep struct {
 // checkDir is where BlobCheck writes: upstream's programs don't look there.
 const checkDir = "pegasus-check"
 
-// BlobCheck tries with a small file whatever servers do with a store.
-func (e *Env) BlobCheck(ctx context.Context, set *blob.Set, name string) error {
+// Check tries with a small file whatever servers do with a store.
+func (e Blobs) Check(ctx context.Context, set *blob.Set, name string) error {
 	s, end, err := stores.Find(ctx, set, name)
 	if err != nil {
 		return err
@@ -205,9 +208,9 @@ func (e *Env) BlobCheck(ctx context.Context, set *blob.Set, name string) error {
 	return errors.Join(g.print(e.Out), failed)
 }
 
-// BlobVerify reads all files below a directory ("" is the root) and compares them with the
+// Verify reads all files below a directory ("" is the root) and compares them with the
 // checksums that the store knows.
-func (e *Env) BlobVerify(ctx context.Context, set *blob.Set, name, dir string) error {
+func (e Blobs) Verify(ctx context.Context, set *blob.Set, name, dir string) error {
 	s, end, err := stores.Find(ctx, set, name)
 	if err != nil {
 		return err

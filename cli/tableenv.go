@@ -22,8 +22,11 @@ type settingJSON struct {
 	Purpose string `json:"purpose"`
 }
 
-// TableEnvHelp explains the settings whose names begin with a text: "" is all of them.
-func (e *Env) TableEnvHelp(prefix string) error {
+// TableEnvs are the commands about settings of tables.
+type TableEnvs struct{ *Env }
+
+// Help explains the settings whose names begin with a text: "" is all of them.
+func (e TableEnvs) Help(prefix string) error {
 	all := appenv.All()
 	var list []settingJSON
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -55,8 +58,8 @@ func (e *Env) TableEnvHelp(prefix string) error {
 	return nil
 }
 
-// TableEnvList shows the settings that a table has.
-func (e *Env) TableEnvList(ctx context.Context, table string) error {
+// List shows the settings that a table has.
+func (e TableEnvs) List(ctx context.Context, table string) error {
 	infos, err := e.Client.Admin().ListTables(ctx, layer2.AS_AVAILABLE)
 	if err != nil {
 		return err
@@ -90,8 +93,8 @@ func sayInvalid(e *Env, t *tableJSON) {
 	}
 }
 
-// TableEnvSet sets settings of a table, each KEY=VALUE.
-func (e *Env) TableEnvSet(ctx context.Context, table string, pairs []string) error {
+// Set sets settings of a table, each KEY=VALUE.
+func (e TableEnvs) Set(ctx context.Context, table string, pairs []string) error {
 	var envs []base.Pair[string, string]
 	for _, kv := range pairs {
 		k, v, ok := strings.Cut(kv, "=")
@@ -110,7 +113,7 @@ func (e *Env) TableEnvSet(ctx context.Context, table string, pairs []string) err
 }
 
 // wouldSet says what settings of a table would become of what.
-func (e *Env) wouldSet(ctx context.Context, table string, envs []base.Pair[string, string]) error {
+func (e TableEnvs) wouldSet(ctx context.Context, table string, envs []base.Pair[string, string]) error {
 	t, err := e.tableNamed(ctx, table)
 	if err != nil {
 		return err
@@ -154,8 +157,8 @@ func (e *Env) wouldSet(ctx context.Context, table string, envs []base.Pair[strin
 // deleted is the value of a setting that is to be deleted, in wouldSet. No value of a setting has a zero byte.
 const deleted = "\x00"
 
-// TableEnvDel deletes settings of a table.
-func (e *Env) TableEnvDel(ctx context.Context, table string, keys []string) error {
+// Del deletes settings of a table.
+func (e TableEnvs) Del(ctx context.Context, table string, keys []string) error {
 	if e.DryRun {
 		var envs []base.Pair[string, string]
 		for _, k := range keys {

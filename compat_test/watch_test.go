@@ -44,7 +44,7 @@ func asked(t *testing.T, url, accept string) ([]byte, time.Duration, error) {
 // that metrics/upstream.go doesn't say are absent.
 func TestAvailability(t *testing.T) {
 	t.Parallel()
-	c := cluster.Start(t, cluster.Options{Tables: "temp:8,stat:2", Config: "[meta]\nprobe_interval = \"1s\"\nprobe_timeout = \"5s\"\nstat_table = \"stat\"\n"})
+	c := cluster.Start(t, cluster.Options{Tables: "temp:8,stat:2", Config: "[probe]\ninterval = \"1s\"\ntimeout = \"5s\"\nstat_table = \"stat\"\n"})
 	ctx := runContext(t, 6*time.Minute)
 	cli := func(args ...string) (string, error) {
 		return c.CLI(ctx, append(args, "--meta", c.Metas()[0])...)

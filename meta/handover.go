@@ -14,7 +14,6 @@ import (
 	"pegasus/base"
 	"pegasus/base/pause"
 	"pegasus/gen/metaquorum"
-	"pegasus/meta/service"
 )
 
 const (
@@ -26,29 +25,6 @@ const (
 	// maxLag is how many entries who takes over may lack. Nothing can be changed until it has them.
 	maxLag = 1000
 )
-
-// transferQuorum has another member lead.
-func (qa *quorumAdmin) transferQuorum(c *service.Call, q *metaquorum.QuorumTransferRequest, r *metaquorum.QuorumTransferResponse) {
-	waitsForRaft()
-	r.Was, r.Leader = qa.s.name, qa.s.name
-	if q.Address == qa.s.name {
-		r.Err = base.ErrOK // it leads already
-		return
-	}
-	if !qa.s.changing.TryLock() {
-		r.Err, r.Hint = base.ErrBusy, "a change of the quorum is under way: ask again"
-		return
-	}
-	defer qa.s.changing.Unlock()
-	leader, err := qa.s.transfer(qa.s.ctx, q.Address) // not for as long as this server leads
-	if err != nil {
-		r.Err, r.Hint = base.CodeOf(err), err.Error()
-		qa.log.Warnf("another leader (%s), asked by %s: %v", cmp.Or(q.Address, "any"), c.From, err)
-		return
-	}
-	r.Err, r.Leader = base.ErrOK, leader
-	qa.changed(c, "meta server %s leads now", leader)
-}
 
 // transfer has a member lead, or any, and returns who does. Who doesn't answer or is behind is refused before raft is asked:
 // raft takes no changes while it waits for such a one.

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"pegasus/base"
+	"pegasus/gen/metaquorum"
 	"pegasus/meta/state"
 )
 
@@ -361,4 +362,11 @@ func (w *logWriter) Write(b []byte) (int, error) {
 		w.log.Debug(msg)
 	}
 	return len(b), nil
+}
+
+func wireMembers(servers []raft.Server) (list []metaquorum.QuorumMember) {
+	for _, m := range servers {
+		list = append(list, metaquorum.QuorumMember{Address: string(m.Address), Voter: m.Suffrage == raft.Voter})
+	}
+	return list
 }

@@ -107,13 +107,6 @@ func (s *Server) quorumStatus() *metaquorum.QuorumStatusResponse {
 	return r
 }
 
-func wireMembers(servers []raft.Server) (list []metaquorum.QuorumMember) {
-	for _, m := range servers {
-		list = append(list, metaquorum.QuorumMember{Address: string(m.Address), Voter: m.Suffrage == raft.Voter})
-	}
-	return list
-}
-
 // changeQuorum adds a meta to the quorum or removes one.
 func (qa *quorumAdmin) changeQuorum(c *service.Call, q *metaquorum.QuorumChangeRequest, r *metaquorum.QuorumChangeResponse) {
 	waitsForRaft()
@@ -146,24 +139,27 @@ func (qa *quorumAdmin) changeQuorum(c *service.Call, q *metaquorum.QuorumChangeR
 	}
 }
 
-// refusal is a code, and words that go without it.
-type refusal struct {
-	code base.ErrorCode
-	why  string
-	open bool // raft was asked: what it was asked for may yet be done
-}
-
-func (r *refusal) Error() string { return r.why }
-
-func (r *refusal) Unwrap() error { return r.code }
-
-func refuse(code base.ErrorCode, format string, args ...any) error {
-	return &refusal{code: code, why: fmt.Sprintf(format, args...)}
-}
-
-// raftRefusal gives the error of a change that raft didn't make.
-func raftRefusal(what string, err error) error {
-	return &refusal{raftCode(err), fmt.Sprintf("%s: %v; `pegasus meta status` shows what became of it", what, err), true}
+// transferQuorum has another member lead.
+func (qa *quorumAdmin) transferQuorum(c *service.Call, q *metaquorum.QuorumTransferRequest, r *metaquorum.QuorumTransferResponse) {
+	waitsForRaft()
+	r.Was, r.Leader = qa.s.name, qa.s.name
+	if q.Address == qa.s.name {
+		r.Err = base.ErrOK // it leads already
+		return
+	}
+	if !qa.s.changing.TryLock() {
+		r.Err, r.Hint = base.ErrBusy, "a change of the quorum is under way: ask again"
+		return
+	}
+	defer qa.s.changing.Unlock()
+	leader, err := qa.s.transfer(qa.s.ctx, q.Address) // not for as long as this server leads
+	if err != nil {
+		r.Err, r.Hint = base.CodeOf(err), err.Error()
+		qa.log.Warnf("another leader (%s), asked by %s: %v", cmp.Or(q.Address, "any"), c.From, err)
+		return
+	}
+	r.Err, r.Leader = base.ErrOK, leader
+	qa.changed(c, "meta server %s leads now", leader)
 }
 
 // addMeta makes addr, a server that was started to join, a voter. It gets the log first:

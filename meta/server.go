@@ -46,7 +46,6 @@ type Server struct {
 	cfg     config.Config
 	log     *logrus.Entry
 	started time.Time
-	guard   *auth.Guard // nil: everybody is trusted
 
 	addr   atomic.Uint64 // packed, see self
 	secret uint64        // tells a question that this server asks itself from those of others
@@ -55,7 +54,7 @@ type Server struct {
 	metas  []string      // cluster.meta_servers: where the quorum began, see quorum.servers
 	window time.Duration // how long a majority's confirmation counts
 
-	pool      *rpc.Pool
+	wires
 	blobs     *blob.Set // the places of backups; each is opened when it is used first
 	rpc       *rpc.Server
 	transport *raftrpc.Transport
@@ -79,6 +78,12 @@ type Server struct {
 	wg      sync.WaitGroup
 	leading sync.WaitGroup // followLeadership
 	failed  chan error     // what ends the server
+}
+
+// wires are what a server reaches others by.
+type wires struct {
+	pool  *rpc.Pool
+	guard *auth.Guard // nil: everybody is trusted
 }
 
 // fail ends the server because of err.

@@ -113,7 +113,7 @@ func newDisks(l *leader) service.Service {
 
 // newStat makes what the next two tell.
 func newStat(l *leader) service.Service {
-	l.stat = stat.New(l, stat.Options{Table: l.s.cfg.Meta.StatTable,
+	l.stat = stat.New(l, stat.Options{Table: l.s.cfg.Probe.StatTable,
 		Open: func(ctx context.Context, name string) (stat.Table, func(), error) {
 			c := client.New(l.s.cfg.Cluster.MetaServers, client.Options{Log: l.log})
 			t, err := c.Table(ctx, name)
@@ -139,8 +139,8 @@ func newUsage(l *leader) service.Service {
 }
 
 func newProbe(l *leader) service.Service {
-	c := &l.s.cfg.Meta
-	return probe.New(l, probe.Options{Every: c.ProbeInterval.D(), Timeout: c.ProbeTimeout.D(), Ended: l.stat.Ended})
+	c := &l.s.cfg.Probe
+	return probe.New(l, probe.Options{Every: c.Interval.D(), Timeout: c.Timeout.D(), Ended: l.stat.Ended})
 }
 
 // serve makes the services.

@@ -155,8 +155,9 @@ func newServer(cfg config.Config, addr net.Addr, log *logrus.Entry, clock func()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, guard: guard, maxReplicas: descriptors.Replicas, log: log, addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port()), started: time.Now(),
-		pool:   rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: guard.Dial(nil)}),
+	s := &Server{cfg: cfg, maxReplicas: descriptors.Replicas, log: log, started: time.Now(),
+		known:  known{addr: base.MakeRPCAddress(ap), hostPort: base.MakeHostPort(host, ap.Port())},
+		wires:  wires{guard: guard, pool: rpc.NewPool(rpc.PoolOptions{Log: log, MaxFrameBytes: cfg.RPC.MaxFrameBytes, Dial: guard.Dial(nil)})},
 		remote: remote{blobs: stores.New(cfg.Blob, log)},
 		table:  newTable(),
 		halt:   make(chan struct{}), syncs: cfg.WAL.Sync != "os",

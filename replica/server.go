@@ -29,13 +29,10 @@ type Server struct {
 	cfg         config.Config
 	maxReplicas int // replicas that there are descriptors for
 	log         *logrus.Entry
-	addr        base.RPCAddress
-	hostPort    base.HostPort
-	name        string // host:port, in answers
-	started     time.Time
+	known
+	started time.Time
 
-	pool     *rpc.Pool
-	guard    *auth.Guard // nil: everybody is trusted
+	wires
 	meta     *metalink.Link
 	rpc      *rpc.Server
 	parts    []part.Part
@@ -64,6 +61,19 @@ type Server struct {
 	wg       sync.WaitGroup
 	cancel   context.CancelFunc
 	stopping sync.Once
+}
+
+// known is what others know the server by.
+type known struct {
+	addr     base.RPCAddress
+	hostPort base.HostPort
+	name     string // host:port, in answers
+}
+
+// wires are what a server reaches others by.
+type wires struct {
+	pool  *rpc.Pool
+	guard *auth.Guard // nil: everybody is trusted
 }
 
 // remote is what the server knows of places outside of it.

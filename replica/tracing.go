@@ -239,24 +239,6 @@ func (r *driver) traceMessage(m *pacifica.Message, out *rpc.Outgoing) {
 	}
 }
 
-// tracedMessage is a message that tells of traces.
-type tracedMessage struct {
-	*pacifica.Message
-	short bool
-	items []trace.Item
-}
-
-// AppendThrift appends the message.
-func (x tracedMessage) AppendThrift(b []byte) []byte {
-	at := len(b) + flagsAt
-	b = wireMessage{x.Message}.AppendThrift(b)
-	b[at] |= flagTrace
-	if x.short {
-		b[at] |= flagShort
-	}
-	return trace.AppendBlock(b, x.items, x.Type == pacifica.MsgPrepare)
-}
-
 // traceCommitted notes that mutations are committed.
 func (r *driver) traceCommitted(es []pacifica.Entry) {
 	list, _ := r.tracesOf(nil, nil, es[0].Decree, es[len(es)-1].Decree)

@@ -10,6 +10,7 @@ import (
 	"pegasus/base"
 	"pegasus/base/tbin"
 	"pegasus/pacifica"
+	"pegasus/replica/trace"
 	"pegasus/rpc"
 )
 
@@ -240,3 +241,21 @@ type empty struct{}
 
 // AppendThrift appends the STOP.
 func (empty) AppendThrift(b []byte) []byte { return tbin.AppendStop(b) }
+
+// tracedMessage is a message that tells of traces.
+type tracedMessage struct {
+	*pacifica.Message
+	short bool
+	items []trace.Item
+}
+
+// AppendThrift appends the message.
+func (x tracedMessage) AppendThrift(b []byte) []byte {
+	at := len(b) + flagsAt
+	b = wireMessage{x.Message}.AppendThrift(b)
+	b[at] |= flagTrace
+	if x.short {
+		b[at] |= flagShort
+	}
+	return trace.AppendBlock(b, x.items, x.Type == pacifica.MsgPrepare)
+}

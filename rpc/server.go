@@ -52,7 +52,7 @@ type Server struct {
 	maxUnsent    int
 	maxOpen      int64
 
-	accepted, refused, badFrames, requests, panics, denied atomic.Int64
+	counts
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -64,6 +64,9 @@ type Server struct {
 	quit      chan struct{} // ends the sweeper
 	readers   sync.WaitGroup
 }
+
+// counts are what happened since the start.
+type counts struct{ accepted, refused, badFrames, requests, panics, denied atomic.Int64 }
 
 // hooks are called by a Server; each may be nil.
 type hooks struct {

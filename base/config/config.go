@@ -26,6 +26,7 @@ type Config struct {
 	Metrics Metrics `toml:"metrics" doc:"What /metrics shows to Prometheus."`
 	Storage Storage `toml:"storage" doc:"The storage engine: one Pebble instance per replica. All replicas of a server share its memory."`
 
+	Probe    Probe    `toml:"probe" doc:"Whether partitions work: probes by the leading meta server."`
 	Security Security `toml:"security" doc:"Who is trusted. See docs/security.md."`
 
 	Clusters map[string]Remote `toml:"clusters" doc:"Another cluster, by its name: one that tables are duplicated to, or from. There may be many. The cluster's own section may be among them, so that all clusters can share one list."`
@@ -98,9 +99,6 @@ type Meta struct {
 	LoadsAtOnce       int      `toml:"bulk_load_partitions_at_once" min:"1" max:"10000" def:"4" doc:"Maximum number of partitions of the cluster that take the rows of files (pegasus bulkload) at the same time. The writes of a partition wait meanwhile."`
 	LoadTries         int      `toml:"bulk_load_tries" min:"1" max:"1000" def:"10" doc:"A bulk load fails when members of one partition failed this many times to read its files or to take its rows. Bad files fail it at once."`
 	LoadRate          int64    `toml:"bulk_load_bytes_per_second" def:"0" doc:"Rate at which each replica server reads the files of one bulk load, unless the load says another one. The limit of replica.bulk_load_bytes_per_second holds too. 0 is no other limit than that."`
-	ProbeInterval     Duration `toml:"probe_interval" min:"0" max:"1h" def:"\"10s\"" doc:"Interval at which the leading meta server asks the primary of every partition whether it can be read. In one probe of six it commits an empty mutation, too. 0 asks nobody: then availability isn't known, and the dashboard has no history of latencies."`
-	ProbeTimeout      Duration `toml:"probe_timeout" min:"100ms" max:"1h" def:"\"5s\"" doc:"For how long a partition is tried in a probe before it counts as not available. A failover that takes less isn't counted."`
-	StatTable         string   `toml:"stat_table" def:"\"\"" doc:"Table of this cluster into which the leading meta server writes availability, capacity units and sizes of tables, in the rows of Apache Pegasus' collector (where it is called stat). The table must exist. Rows expire after 90 days. Needs probe_interval for availability. \"\" writes nothing."`
 	RaftHeartbeat     Duration `toml:"raft_heartbeat" min:"50ms" max:"1m" def:"\"500ms\"" doc:"Heartbeat timeout and election timeout of the quorum. It grows up to four times while elections repeat."`
 }
 
@@ -215,6 +213,13 @@ type Storage struct {
 type Metrics struct {
 	ReplicaSeries []string `toml:"replica_series" def:"[\"role\", \"read_capacity_units\", \"write_capacity_units\", \"rdb_total_sst_size_mb\"]" doc:"Metrics (docs/metrics.md) that Prometheus is shown of each replica by itself, besides the sums of each table. [] none, [\"*\"] all. Upstream's JSON has all."`
 	MaxSeries     int      `toml:"max_series" max:"10000000" def:"40000" doc:"Maximum number of series of tables and replicas in one answer to Prometheus. Metrics that don't fit are left out whole."`
+}
+
+// Probe configures the probes of partitions.
+type Probe struct {
+	Interval  Duration `toml:"interval" min:"0" max:"1h" def:"\"10s\"" doc:"Interval at which the leading meta server asks the primary of every partition whether it can be read. In one probe of six it commits an empty mutation, too. 0 asks nobody: then availability isn't known, and the dashboard has no history of latencies."`
+	Timeout   Duration `toml:"timeout" min:"100ms" max:"1h" def:"\"5s\"" doc:"For how long a partition is tried in a probe before it counts as not available. A failover that takes less isn't counted."`
+	StatTable string   `toml:"stat_table" def:"\"\"" doc:"Table of this cluster into which the leading meta server writes availability, capacity units and sizes of tables, in the rows of Apache Pegasus' collector (where it is called stat). The table must exist. Rows expire after 90 days. Needs interval for availability. \"\" writes nothing."`
 }
 
 // Security configures package auth.

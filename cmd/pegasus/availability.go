@@ -14,6 +14,6 @@ func availabilityCmd(f *clientFlags) *cobra.Command {
 		return e.Availability(ctx, f.metas, append(a, "")[0])
 	})
 	c.Long = "Show which part of the probes of each table succeeded in the last hour and day, and which partitions fail now. The leading meta\n" +
-		"server asks the primary of every partition each meta.probe_interval whether it can be read and written; it knows what was since it leads."
+		"server asks the primary of every partition each probe.interval whether it can be read and written; it knows what was since it leads."
 	return c
 }

@@ -53,9 +53,9 @@ func blobCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, a []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env, set *blob.Set, configs map[string]config.Blob) error {
 				if len(a) == 0 {
-					return e.BlobStores(ctx, set, configs)
+					return cli.Blobs{Env: e}.Stores(ctx, set, configs)
 				}
-				return e.BlobList(ctx, set, a[0], optional(a, 1), all)
+				return cli.Blobs{Env: e}.List(ctx, set, a[0], optional(a, 1), all)
 			})
 		}}
 	ls.Flags().BoolVarP(&all, "recursive", "r", false, "list all files below the directory")
@@ -64,7 +64,7 @@ func blobCmd() *cobra.Command {
 		Long: "Write a file of a store to standard output, and fail if its checksum is wrong.\n\n" + blobPlace,
 		RunE: func(c *cobra.Command, a []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env, set *blob.Set, _ map[string]config.Blob) error {
-				return e.BlobCat(ctx, set, a[0], a[1], offset, length)
+				return cli.Blobs{Env: e}.Cat(ctx, set, a[0], a[1], offset, length)
 			})
 		}}
 	numberVar(cat.Flags(), &offset, "offset", "", 0, base.Range{Min: 0, Max: math.MaxInt64}, "first byte to write")
@@ -75,9 +75,9 @@ func blobCmd() *cobra.Command {
 		RunE: func(c *cobra.Command, a []string) error {
 			return f.with(c, func(ctx context.Context, e *cli.Env, set *blob.Set, _ map[string]config.Blob) error {
 				if len(a) == 1 {
-					return e.BlobCheck(ctx, set, a[0])
+					return cli.Blobs{Env: e}.Check(ctx, set, a[0])
 				}
-				return e.BlobVerify(ctx, set, a[0], optional(a, 1))
+				return cli.Blobs{Env: e}.Verify(ctx, set, a[0], optional(a, 1))
 			})
 		}}
 	c.AddCommand(ls, cat, check)

@@ -64,8 +64,9 @@ func TestCommandsOfOtherTools(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, ok := strings.Cut(string(b), "\n## Commands\n")
-	if text, _, ok = strings.Cut(text, "\n## "); !ok {
+	_, text, found := strings.Cut(string(b), "\n## Commands\n")
+	text, _, ends := strings.Cut(text, "\n## ")
+	if !found || !ends {
 		t.Fatal("there is no section Commands")
 	}
 	var named [2][]string

@@ -15,16 +15,16 @@ func tableEnvCmd(f *clientFlags) *cobra.Command {
 		c.AddCommand(f.sub(use, short, least, most, do))
 	}
 	sub("help [NAME]", "Explain the settings, or those whose names start with NAME", 0, 1, func(_ context.Context, e *cli.Env, a []string) error {
-		return e.TableEnvHelp(append(a, "")[0])
+		return cli.TableEnvs{Env: e}.Help(append(a, "")[0])
 	})
 	sub("ls TABLE", "Show the settings of a table", 1, 1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.TableEnvList(ctx, a[0])
+		return cli.TableEnvs{Env: e}.List(ctx, a[0])
 	})
 	sub("set TABLE NAME=VALUE...", "Set settings", 2, -1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.TableEnvSet(ctx, a[0], a[1:])
+		return cli.TableEnvs{Env: e}.Set(ctx, a[0], a[1:])
 	})
 	sub("del TABLE NAME...", "Delete settings", 2, -1, func(ctx context.Context, e *cli.Env, a []string) error {
-		return e.TableEnvDel(ctx, a[0], a[1:])
+		return cli.TableEnvs{Env: e}.Del(ctx, a[0], a[1:])
 	})
 	return c
 }

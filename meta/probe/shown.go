@@ -44,7 +44,7 @@ const shownFailing = 20
 
 // Answer is what the page meta/availability has.
 type Answer struct {
-	// Every is the interval of rounds in seconds, 0: none are made (meta.probe_interval).
+	// Every is the interval of rounds in seconds, 0: none are made (probe.interval).
 	Every  float64   `json:"probe_interval_seconds"`
 	Rounds int64     `json:"rounds"` // since this meta leads
 	Last   time.Time `json:"last_round"`
@@ -157,10 +157,10 @@ func answerJSON(v any) httpapi.Response {
 const million = 1_000_000
 
 var (
-	detected = metrics.Define(metrics.Table, "detect_times", metrics.Counter, "probes", "Probes of partitions of the table since this meta leads: each meta.probe_interval one of each partition.")
-	readFail = metrics.Define(metrics.Table, "read_failure_detect_times", metrics.Counter, "probes", "Of these, those after which the partition couldn't be read within meta.probe_timeout.").
+	detected = metrics.Define(metrics.Table, "detect_times", metrics.Counter, "probes", "Probes of partitions of the table since this meta leads: each probe.interval one of each partition.")
+	readFail = metrics.Define(metrics.Table, "read_failure_detect_times", metrics.Counter, "probes", "Of these, those after which the partition couldn't be read within probe.timeout.").
 			Worry("It grows: `pegasus health` says why.")
-	writeFail = metrics.Define(metrics.Table, "write_failure_detect_times", metrics.Counter, "probes", "Of these, those after which no empty mutation was committed within meta.probe_timeout. A partition is written in one probe of six.").
+	writeFail = metrics.Define(metrics.Table, "write_failure_detect_times", metrics.Counter, "probes", "Of these, those after which no empty mutation was committed within probe.timeout. A partition is written in one probe of six.").
 			Worry("It grows: `pegasus health` says why.")
 	failingNow = metrics.Define(metrics.Table, "failing_partitions", metrics.Gauge, "partitions", "Partitions that can't be read or written, as of the last probe.").
 			Worry("Any for longer than a minute: `pegasus table availability` names them.")

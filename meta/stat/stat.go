@@ -146,7 +146,7 @@ func (s *Service) Lead(ctx context.Context) {
 			return s.write(ctx, table)
 		}()
 		if err != nil && ctx.Err() == nil {
-			s.leader.Log().WithError(err).WithField("table", s.o.Table).Warn("rows about the cluster can't be written (meta.stat_table); they are tried again in a minute")
+			s.leader.Log().WithError(err).WithField("table", s.o.Table).Warn("rows about the cluster can't be written (probe.stat_table); they are tried again in a minute")
 			pause = time.Now().Add(time.Minute)
 		}
 	}
@@ -186,7 +186,7 @@ func (s *Service) gather(now time.Time) error {
 		s.add(r)
 	}
 	if s.lost > 0 {
-		s.leader.Log().WithField("rows", s.lost).Error("rows about the cluster were given up, as they couldn't be written for long (meta.stat_table)")
+		s.leader.Log().WithField("rows", s.lost).Error("rows about the cluster were given up, as they couldn't be written for long (probe.stat_table)")
 		s.lost = 0
 	}
 	return nil
