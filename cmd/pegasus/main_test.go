@@ -135,7 +135,7 @@ func TestServeUntilStopped(t *testing.T) {
 	if s := logged.String(); !strings.Contains(s, `msg="starts: pegasus `+version+" (") || !strings.Contains(s, fmt.Sprintf("process %d", os.Getpid())) {
 		t.Errorf("which program it is isn't told: %q", s)
 	}
-	if s := logged.String(); !strings.Contains(s, `level=info msg=hello server="replica `+addr) || strings.Contains(s, "not this") {
+	if s := logged.String(); !strings.Contains(s, `level=info msg=hello at="cmd/pegasus/main_test.go:`) || !strings.Contains(s, `server="replica `+addr) || strings.Contains(s, "not this") {
 		t.Errorf("logged %q", s)
 	}
 }
