@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,18 +19,9 @@ var needless = []string{"table env help default_ttl", "hash h --partitions 8", "
 // Every command that asks a cluster gives up after 3 s if nobody answers, and says what was tried: whether ports refuse, take
 // connections and say nothing, or names lead nowhere.
 func TestEveryCommandWithoutCluster(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	closed, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	silent, refuses := noServers(t)
 	dir := t.TempDir()
-	for kind, addr := range map[string]string{"refuses": closed.Addr().String(), "silent": l.Addr().String(), "unknown": "no-such-host.invalid:34601"} {
+	for kind, addr := range map[string]string{"refuses": refuses, "silent": silent, "unknown": "no-such-host.invalid:34601"} {
 		t.Run(kind, func(t *testing.T) {
 			names := strings.NewReplacer("META", addr, "NODE1", addr, "NODE2", addr, "NODE3", addr, "NODE9", addr, "DIR", dir)
 			var wg sync.WaitGroup

@@ -104,20 +104,26 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// A cluster that says nothing is given up after 3 s, with each address and what came of it; also one whose ports take
-// connections and say nothing.
-func TestSilentCluster(t *testing.T) {
+// noServers returns the address of a port that takes connections and says nothing, and one of a port that refuses them.
+func noServers(t *testing.T) (silent, refuses string) {
+	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	closed, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed.Close()
-	silent, refuses := l.Addr().String(), closed.Addr().String()
+	return l.Addr().String(), closed.Addr().String()
+}
+
+// A cluster that says nothing is given up after 3 s, with each address and what came of it; also one whose ports take
+// connections and say nothing.
+func TestSilentCluster(t *testing.T) {
+	silent, refuses := noServers(t)
 	for _, metas := range []string{silent, refuses, silent + "," + refuses} {
 		var out, errs bytes.Buffer
 		began := time.Now()
