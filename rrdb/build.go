@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
@@ -155,6 +156,10 @@ func (b *tableWriter) endTable() error {
 	return w.Close()
 }
 
+// finishTimeout bounds the flush of the record that makes a store whole. A disk on which no file can be made is
+// tried again and again.
+const finishTimeout = 20 * time.Second
+
 // Finish completes the store: it holds the rows that were added, as of a decree, with a mutation of
 // that time applied last. It is durable, and closed, when Finish returns nil. After an error call Abort.
 func (b *Builder) Finish(ctx context.Context, decree, timestampUS int64) error {
@@ -184,7 +189,9 @@ func (b *Builder) finish(ctx context.Context, decree, timestampUS int64) error {
 	if err := s.putRecord(); err != nil {
 		return err
 	}
-	if err := s.Flush(ctx); err != nil {
+	flush, cancel := context.WithTimeout(ctx, finishTimeout)
+	defer cancel()
+	if err := s.Flush(flush); err != nil {
 		return err
 	}
 	if err := b.fs.RemoveAll(b.dir); err != nil {

@@ -240,9 +240,13 @@ func (j *job) fill(ctx context.Context) (err error) {
 	}()
 	// Each by itself: of several a server remembers all when it makes the first, and then misses the others if it didn't come so far.
 	c := j.o.Config
+	ids := make([]string, len(j.o.Servers))
+	for i, s := range j.o.Servers {
+		ids[i] = disk.ServerID(s.Dirs)
+	}
 	for _, p := range j.places {
 		s := j.o.Servers[p.server]
-		if j.open[p], err = disk.Open(disk.Options{Dirs: s.Dirs[p.dir : p.dir+1], Cluster: c.Cluster.Name, Node: s.Addr.String(), MinFree: c.Replica.DiskMinSpace, Log: log,
+		if j.open[p], err = disk.Open(disk.Options{Dirs: s.Dirs[p.dir : p.dir+1], Cluster: c.Cluster.Name, Node: s.Addr.String(), Server: ids[p.server], MinFree: c.Replica.DiskMinSpace, Log: log,
 			WAL: wal.Options{SegmentBytes: c.WAL.SegmentBytes, MaxBytes: c.WAL.MaxBytes, KeepBytes: c.WAL.KeepBytes}}, nil); err != nil {
 			delete(j.open, p)
 			return fmt.Errorf("server %v: %w", s.Addr, err)

@@ -140,7 +140,7 @@ func (i *identity) look(places []Place, configured int) (away map[string]bool, m
 	ids, away, moved := match(found, known.Dirs)
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.is.Server = cmp.Or(known.Server, server)
+	i.is.Server = cmp.Or(known.Server, server, i.is.Server)
 	if i.is.Server == "" {
 		i.is.Server = newDirID()
 	}
@@ -322,6 +322,17 @@ func settle(want Ident, dirs ...*Dir) error {
 func (s *Set) Cluster() (id string, v version.Version) {
 	is := s.identity.ident()
 	return is.ID, is.Format
+}
+
+// ServerID returns the id of a server's data that its directories say, a new one if none says any.
+func ServerID(dirs []Place) string {
+	for _, p := range dirs {
+		var id Ident
+		if err := ReadJSON(IdentName(p.Path), &id); err == nil && id.Server != "" {
+			return id.Server
+		}
+	}
+	return newDirID()
 }
 
 // ServerID is the random id of the server's data.

@@ -74,6 +74,7 @@ type Options struct {
 	Dirs    []Place
 	Cluster string // the cluster's name
 	Node    string // the address that the server is known by
+	Server  string // the id of its data, for who opens its directories one by one (see ServerID); "": what they say
 	Name    string // host:port that it is known by, if the host is a name; its address may then be another one than before
 
 	Retry      time.Duration // until a log that failed is tried again
@@ -132,6 +133,7 @@ func Open(o Options, host Host) (*Set, error) {
 		return nil, err
 	}
 	s := &Set{o: o, host: host, log: o.Log, identity: newIdentity(o.Cluster, o.Node, o.Name)}
+	s.identity.is.Server = o.Server
 	s.minFree.Store(int64(o.MinFree))
 	s.reject.Store(o.Reject)
 	places := s.identity.places(o.Dirs)
