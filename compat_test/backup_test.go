@@ -233,7 +233,7 @@ func TestBackup(t *testing.T) {
 	}); err != nil {
 		t.Fatalf("%v\n%s", err, w.c.Logs())
 	}
-	w.must("is deleted", "backup", "delete", strconv.FormatInt(list[0].BackupId, 10))
+	w.must("is deleted", "backup", "delete", "--yes", strconv.FormatInt(list[0].BackupId, 10))
 	if left := w.leftOf(list[0].BackupId); len(left) > 0 {
 		t.Errorf("left %v", left)
 	}
@@ -284,7 +284,7 @@ func TestBackupCancel(t *testing.T) {
 	if out, err := w.cli("backup", "create", "shop"); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("already in a backup, %d", id)) {
 		t.Errorf("a second one: %v, %s", err, out)
 	}
-	if out, err := w.cli("backup", "delete", strconv.FormatInt(id, 10)); err == nil || !strings.Contains(err.Error(), "cancel it") {
+	if out, err := w.cli("backup", "delete", "--yes", strconv.FormatInt(id, 10)); err == nil || !strings.Contains(err.Error(), "cancel it") {
 		t.Errorf("delete it: %v, %s", err, out)
 	}
 	w.must("is cancelled, and its files are removed", "backup", "cancel", strconv.FormatInt(id, 10))
