@@ -245,7 +245,7 @@ func TestBackup(t *testing.T) {
 		{"show 5", "no backup 5"},
 		{"show x", "no id of a backup"},
 		{"cancel 5", "no backup 5"},
-		{"delete 5", "no backup 5"},
+		{"delete --yes 5", "no backup 5"},
 		{"policy add daily --tables shop", "policy name is already exist"},
 		{"policy add b --tables nosuch", "there is no table nosuch"},
 		{"policy add bad-name --tables shop", "should match regex"},
